@@ -1,0 +1,176 @@
+//! What an operation changed in its workspace, and what became of it.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How one path changed.
+#[derive(
+    Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It was not there before.
+    Created,
+    /// Its content changed, or its type.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// Only mode, owner, times or extended attributes changed.
+    Metadata,
+    /// It came from another path.
+    Renamed,
+}
+
+/// One changed path.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Change {
+    /// Relative to the workspace; bytes as the file system has them.
+    pub path: PathBuf,
+    /// How it changed.
+    pub kind: ChangeKind,
+    /// Size of the file now (before, if it was deleted); 0 for what is not a regular file.
+    pub bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChangeDocument {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    path_base64: Option<String>,
+    change: ChangeKind,
+    bytes: u64,
+}
+
+impl Serialize for Change {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+        let exact = self.path.to_str();
+        ChangeDocument {
+            path: exact.map_or_else(|| self.path.to_string_lossy().into_owned(), str::to_owned),
+            path_base64: exact
+                .is_none()
+                .then(|| BASE64_STANDARD.encode(self.path.as_os_str().as_bytes())),
+            change: self.kind,
+            bytes: self.bytes,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+        let document = ChangeDocument::deserialize(deserializer)?;
+        let path = match document.path_base64 {
+            None => document.path.into(),
+            Some(base64) => {
+                let bytes = BASE64_STANDARD
+                    .decode(base64)
+                    .map_err(serde::de::Error::custom)?;
+                PathBuf::from(OsString::from_vec(bytes))
+            }
+        };
+        Ok(Self {
+            path,
+            kind: document.change,
+            bytes: document.bytes,
+        })
+    }
+}
+
+impl Change {
+    /// Returns a change.
+    pub fn new(path: impl AsRef<Path>, kind: ChangeKind, bytes: u64) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            kind,
+            bytes,
+        }
+    }
+}
+
+/// What became of the changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// They are in the workspace; `undo` takes them back.
+    Committed,
+    /// They were dropped; the workspace is as before.
+    Discarded,
+    /// They wait for `commit` or `discard`.
+    Pending,
+    /// There was no transaction: nothing ran, or it wrote directly.
+    None,
+}
+
+/// The most paths that a report lists.
+pub const CHANGED_PATHS_LISTED_MAX: usize = 1000;
+
+/// The changes of one operation, as the report shows them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChangeSummary {
+    /// What became of them.
+    pub settlement: Settlement,
+    /// How many paths were created (renamed ones count here).
+    pub created: u64,
+    /// How many were modified, in content or metadata.
+    pub modified: u64,
+    /// How many were deleted.
+    pub deleted: u64,
+    /// Bytes of the created and modified files.
+    pub bytes: u64,
+    /// The paths, up to [`CHANGED_PATHS_LISTED_MAX`].
+    pub paths: Vec<Change>,
+    /// Whether there are more paths than listed.
+    pub truncated: bool,
+    /// Why the changes were not committed, if a rule held them back.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub held_because: Vec<String>,
+}
+
+impl ChangeSummary {
+    /// Returns the summary of an operation that changed nothing.
+    pub const fn nothing() -> Self {
+        Self {
+            settlement: Settlement::None,
+            created: 0,
+            modified: 0,
+            deleted: 0,
+            bytes: 0,
+            paths: Vec::new(),
+            truncated: false,
+            held_because: Vec::new(),
+        }
+    }
+
+    /// Returns the summary of `changes`.
+    pub fn of(settlement: Settlement, changes: &[Change]) -> Self {
+        let mut summary = Self {
+            settlement,
+            ..Self::nothing()
+        };
+        for change in changes {
+            match change.kind {
+                ChangeKind::Created | ChangeKind::Renamed => summary.created += 1,
+                ChangeKind::Modified | ChangeKind::Metadata => summary.modified += 1,
+                ChangeKind::Deleted => summary.deleted += 1,
+            }
+            if matches!(change.kind, ChangeKind::Created | ChangeKind::Modified) {
+                summary.bytes += change.bytes;
+            }
+        }
+        summary.paths = changes
+            .iter()
+            .take(CHANGED_PATHS_LISTED_MAX)
+            .cloned()
+            .collect();
+        summary.truncated = changes.len() > CHANGED_PATHS_LISTED_MAX;
+        summary
+    }
+}

@@ -1,0 +1,38 @@
+//! The vocabulary of the sandbox: plain data that every crate speaks, without behaviour of its own.
+//!
+//! # Terminology
+//!
+//! - **operation**: one request to run something; its **report** is the record of what happened.
+//! - **guest**, **host**, **workspace**: the command inside, the outside, the directory it may change.
+//! - **verdict**: what the judge said: a decision, a risk and the findings behind them.
+//! - **enforcement**: which mechanisms held, and how fully.
+//! - **settlement**: what became of the changes.
+#![forbid(unsafe_code)]
+
+pub mod bytes;
+pub mod change;
+pub mod config;
+pub mod enforcement;
+pub mod errors;
+pub mod execution;
+pub mod id;
+pub mod limits;
+pub mod operation;
+pub mod operation_file;
+pub mod report;
+pub mod span_of_time;
+pub mod verdict;
+
+pub use bytes::{Bytes, BytesError};
+pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
+pub use config::SandboxConfig;
+pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
+pub use errors::{causes, nearest};
+pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
+pub use id::{IdError, OperationId, SandboxName};
+pub use limits::{Limit, LimitKind, LimitSource, Limits};
+pub use operation::{Action, LimitsRequest, NetworkAccess, OnFailure, Operation};
+pub use operation_file::OperationError;
+pub use report::{OperationReport, Outcome, ReportedLimits, ReportedOperation};
+pub use span_of_time::{DurationError, format_duration, parse_duration};
+pub use verdict::{Decision, Effect, Finding, JudgedCommand, Risk, RiskLevel, Verdict};
