@@ -132,6 +132,9 @@ pub struct ChangeSummary {
     /// Why the changes were not committed, if a rule held them back.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub held_because: Vec<String>,
+    /// What is worth knowing although it was committed: protected files, links that lead out.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notices: Vec<String>,
 }
 
 impl ChangeSummary {
@@ -146,6 +149,7 @@ impl ChangeSummary {
             paths: Vec::new(),
             truncated: false,
             held_because: Vec::new(),
+            notices: Vec::new(),
         }
     }
 

@@ -1,8 +1,363 @@
 //! The configuration of a sandbox, as its YAML has it.
+//!
+//! One type serves every layer (files, environment, flags): what a layer does not say is `None` or
+//! empty, and [`SandboxConfig::built_in`] has what nobody said. Amounts are signed and durations are
+//! text, so that a negative or malformed one is refused with its key, not with a parser's message.
 
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    Bytes, IdError, Limit, Limits, NetworkAccess, SandboxName, format_duration, parse_duration,
+};
+
+mod draft;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use draft::ConfigDraft;
+pub use schema::schema;
+pub(crate) use validate::check_wall_time;
+pub use validate::{ConfigError, NumberRange, RANGES, check_number};
+
 /// The configuration of one sandbox.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SandboxConfig {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// Name of the sandbox: 1 to 64 letters, digits, `-`, `_` and `.`. Without it, a name is derived
+    /// from the workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_id: Option<String>,
+    /// The directory that operations may change, as an absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace_path: Option<PathBuf>,
+    /// Amounts that each operation may use. One that is written here must hold: a host that cannot
+    /// enforce it refuses the run, unless `best_effort` is set.
+    #[serde(skip_serializing_if = "is_default")]
+    pub resource_limits: ResourceLimits,
+    /// What may be done, and how much is kept for taking it back.
+    #[serde(skip_serializing_if = "is_default")]
+    pub safety_constraints: SafetyConstraints,
+    /// How often the sandbox is measured, and when it is called unhealthy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub monitoring_config: MonitoringConfig,
+    /// What an operation sees of the host besides the workspace. Lists of several configuration
+    /// layers add up.
+    #[serde(skip_serializing_if = "is_default")]
+    pub isolation: IsolationConfig,
+}
+
+/// Amounts that each operation may use; see [`Limits`] for what they mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ResourceLimits {
+    /// Memory of all processes of an operation together, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<i64>,
+    /// CPU time of all processes together, in percent of one core: 150 is one and a half cores.
+    /// Without it, CPU time is not limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<i64>,
+    /// What an operation may add to the workspace, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_mb: Option<i64>,
+    /// Processes and threads alive at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<i64>,
+    /// Time from start to end, as in `30s`, `5m`, `1h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_time: Option<String>,
+    /// Open files of one process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<i64>,
+    /// Size of one file, in MiB. Without it, only `disk_mb` limits a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_size_mb: Option<i64>,
+    /// Size of each private temporary file system (`/tmp`, `/dev/shm`, the home), in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tmp_mb: Option<i64>,
+    /// Captured output of each stream, in KiB; the rest is counted only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_kb: Option<i64>,
+    /// Whether a limit that this host cannot enforce is dropped and reported, instead of refusing
+    /// the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_effort: Option<bool>,
+}
+
+/// What may be done, and how much is kept for taking it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct SafetyConstraints {
+    /// How strictly a command is judged before it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<SafetyProfile>,
+    /// Snapshots that are kept; the oldest goes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_snapshots: Option<i64>,
+    /// Whether snapshots are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compress_snapshots: Option<bool>,
+    /// Operations that can be undone; what the oldest replaced or deleted is dropped first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_keep: Option<i64>,
+    /// What an operation may reach over the network.
+    #[serde(skip_serializing_if = "is_default")]
+    pub network: NetworkConstraints,
+}
+
+/// What an operation may reach over the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct NetworkConstraints {
+    /// Whether operations use the host's own network. Otherwise they have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_external: Option<bool>,
+}
+
+/// How strictly a command is judged before it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum SafetyProfile {
+    /// Asks early.
+    Strict,
+    /// Asks for what undo cannot take back.
+    #[default]
+    Default,
+    /// Asks late.
+    Permissive,
+    /// Never asks; findings are only recorded.
+    Audit,
+}
+
+/// How often the sandbox is measured, and when it is called unhealthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct MonitoringConfig {
+    /// Time between two measurements, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection_interval: Option<i64>,
+    /// Time between two health checks, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check_interval: Option<i64>,
+    /// Use above which the sandbox is called unhealthy.
+    #[serde(skip_serializing_if = "is_default")]
+    pub resource_thresholds: ResourceThresholds,
+}
+
+/// Use above which the sandbox is called unhealthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ResourceThresholds {
+    /// CPU time, in percent of what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<i64>,
+    /// Memory, in percent of what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_percent: Option<i64>,
+}
+
+/// What an operation sees of the host besides the workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct IsolationConfig {
+    /// More host paths to see, read-only; absolute.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub read: Vec<PathBuf>,
+    /// More host paths to see and to change, outside of any transaction; absolute.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub write: Vec<PathBuf>,
+    /// Paths to hide, in the workspace too; absolute.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hide: Vec<PathBuf>,
+    /// Names of the caller's environment variables that an operation sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_pass: Vec<String>,
+    /// Environment variables that every operation gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env_set: BTreeMap<String, String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl SandboxConfig {
+    /// Starts a configuration in code; the rest has the built-in defaults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use sandbox_types::SandboxConfig;
+    ///
+    /// let config = SandboxConfig::builder("my-sandbox")
+    ///     .workspace("/tmp/my-sandbox")
+    ///     .memory("1GiB")
+    ///     .cpu_percent(50)
+    ///     .build()?;
+    /// assert_eq!(config.resource_limits.memory_mb, Some(1024));
+    /// # Ok::<(), sandbox_types::config::ConfigError>(())
+    /// ```
+    pub fn builder(sandbox_id: impl Into<String>) -> ConfigDraft {
+        ConfigDraft::new(sandbox_id.into())
+    }
+
+    /// Returns what holds where no layer says anything.
+    pub fn built_in() -> Self {
+        Self {
+            resource_limits: ResourceLimits::of(&Limits::default()),
+            safety_constraints: SafetyConstraints {
+                profile: Some(SafetyProfile::default()),
+                max_snapshots: Some(10),
+                compress_snapshots: Some(true),
+                undo_keep: Some(50),
+                network: NetworkConstraints {
+                    allow_external: Some(false),
+                },
+            },
+            monitoring_config: MonitoringConfig {
+                collection_interval: Some(30),
+                health_check_interval: Some(60),
+                resource_thresholds: ResourceThresholds {
+                    cpu_percent: Some(80),
+                    memory_percent: Some(80),
+                },
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Returns the sandbox's name, if one is configured.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `sandbox_id` cannot name a sandbox.
+    pub fn name(&self) -> Result<Option<SandboxName>, IdError> {
+        self.sandbox_id.as_deref().map(str::parse).transpose()
+    }
+
+    /// Returns the limits of each operation: what is configured is requested, the rest built in.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a limit is zero, negative, absurd or not a duration.
+    pub fn limits(&self) -> Result<Limits, ConfigError> {
+        validate::check_limits(self)?;
+        Ok(self.resource_limits.over(Limits::default()))
+    }
+
+    /// Returns what operations may reach over the network.
+    pub fn network(&self) -> NetworkAccess {
+        match self.safety_constraints.network.allow_external {
+            Some(true) => NetworkAccess::Host,
+            Some(false) | None => NetworkAccess::None,
+        }
+    }
+
+    /// Returns how strictly commands are judged.
+    pub fn profile(&self) -> SafetyProfile {
+        self.safety_constraints.profile.unwrap_or_default()
+    }
+
+    /// Returns how many operations can be undone.
+    pub fn undo_keep(&self) -> usize {
+        let built_in = Self::built_in().safety_constraints.undo_keep;
+        let kept = self.safety_constraints.undo_keep.or(built_in);
+        kept.and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
+    }
+
+    /// Checks every value that is present.
+    ///
+    /// # Errors
+    ///
+    /// Fails at the first value that cannot be meant; the error has its key and the reason.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        validate::check(self)
+    }
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+impl ResourceLimits {
+    /// Returns the keys that describe `limits`; what is unlimited has none.
+    fn of(limits: &Limits) -> Self {
+        let count = |value: u64| i64::try_from(value).ok();
+        let mib = |limit: Option<Limit<Bytes>>| limit.and_then(|it| count(it.value.get() / MIB));
+        Self {
+            memory_mb: mib(limits.memory),
+            cpu_percent: limits.cpu_percent.map(|it| i64::from(it.value)),
+            disk_mb: mib(limits.disk),
+            processes: limits.processes.map(|it| i64::from(it.value)),
+            wall_time: limits.wall_time.map(|it| format_duration(it.value)),
+            open_files: limits.open_files.and_then(|it| count(it.value)),
+            file_size_mb: mib(limits.file_size),
+            tmp_mb: mib(limits.tmp_size),
+            output_kb: count(limits.output.get() / KIB),
+            best_effort: Some(limits.best_effort),
+        }
+    }
+
+    /// Returns `base` with what is configured here, which has been checked.
+    fn over(&self, base: Limits) -> Limits {
+        let bytes = |value: i64, unit: u64| Bytes(value.unsigned_abs().saturating_mul(unit));
+        let mib = |value: Option<i64>| value.map(|it| Limit::requested(bytes(it, MIB)));
+        let small = |value: Option<i64>| {
+            value.map(|it| Limit::requested(u32::try_from(it).unwrap_or(u32::MAX)))
+        };
+        Limits {
+            memory: mib(self.memory_mb).or(base.memory),
+            cpu_percent: small(self.cpu_percent).or(base.cpu_percent),
+            processes: small(self.processes).or(base.processes),
+            disk: mib(self.disk_mb).or(base.disk),
+            wall_time: self.wall_time().map(Limit::requested).or(base.wall_time),
+            open_files: self
+                .open_files
+                .map(|it| Limit::requested(it.unsigned_abs()))
+                .or(base.open_files),
+            file_size: mib(self.file_size_mb).or(base.file_size),
+            tmp_size: mib(self.tmp_mb).or(base.tmp_size),
+            output: self.output_kb.map_or(base.output, |it| bytes(it, KIB)),
+            best_effort: self.best_effort.unwrap_or(base.best_effort),
+        }
+    }
+
+    fn wall_time(&self) -> Option<Duration> {
+        self.wall_time
+            .as_deref()
+            .and_then(|text| parse_duration(text).ok())
+    }
+}
+
+impl IsolationConfig {
+    /// Returns every configured path with its key.
+    fn paths(&self) -> impl Iterator<Item = (String, &Path)> {
+        [
+            ("read", &self.read),
+            ("write", &self.write),
+            ("hide", &self.hide),
+        ]
+        .into_iter()
+        .flat_map(|(list, paths)| {
+            paths
+                .iter()
+                .enumerate()
+                .map(move |(at, path)| (format!("isolation.{list}[{at}]"), path.as_path()))
+        })
+    }
+}

@@ -25,7 +25,7 @@ pub mod verdict;
 
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
-pub use config::SandboxConfig;
+pub use config::{ConfigError, SafetyProfile, SandboxConfig};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
 pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};

@@ -1,0 +1,350 @@
+//! Appending a record: lock, look at the last frame, write one frame.
+
+use std::{
+    fs::File,
+    io::{self, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use rustix::fs::OFlags;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    FILE_NAME, Journal, OWN_KINDS, REPAIRED,
+    frame::{BODY_BYTES_MAX, Draft, DraftError, Fault, Frame},
+    records::Body,
+    snapshot::{Rest, Snapshot, Trouble},
+};
+use crate::{
+    Hash, OpenError,
+    files::{Directory, Lock},
+    hash::hex,
+};
+
+/// The place of a new record in the chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Receipt {
+    /// Its number; the first is 1.
+    pub sequence: u64,
+    /// Its hash, which the next record will contain.
+    pub hash: Hash,
+}
+
+/// A record was not appended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The payload cannot be written as JSON.
+    #[error("cannot write the '{kind}' record as JSON")]
+    Serialize {
+        /// The kind of the record.
+        kind: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The payload is too large.
+    #[error(
+        "cannot append a '{kind}' record of {bytes} bytes: the largest has {BODY_BYTES_MAX} bytes"
+    )]
+    TooLarge {
+        /// The kind of the record.
+        kind: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The payload is nested too deeply to be read again.
+    #[error("cannot append a '{kind}' record that is nested so deeply")]
+    TooDeep {
+        /// The kind of the record.
+        kind: String,
+    },
+    /// The file was not opened.
+    #[error("cannot open the journal {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
+    /// The file was not locked.
+    #[error("cannot lock the journal {path}")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The end of the file was not read.
+    #[error("cannot read the end of the journal {path}")]
+    Tail {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A newer program wrote the last record.
+    #[error("cannot append to the journal {path}: a newer program wrote its last record")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A torn end was not moved aside.
+    #[error("cannot move the torn end of the journal {path} aside")]
+    Repair {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The record was not written.
+    #[error("cannot write to the journal {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Storage did not confirm the record.
+    #[error("cannot bring the journal {path} to storage")]
+    Sync {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// How far a record must have come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Durability {
+    /// To the system: survives the process.
+    System,
+    /// To storage: survives a power cut.
+    Storage,
+}
+
+pub(super) fn append(
+    journal: &Journal,
+    kind: &str,
+    at: Timestamp,
+    payload: &impl Serialize,
+    durability: Durability,
+) -> Result<Receipt, AppendError> {
+    assert!(
+        !kind.starts_with(OWN_KINDS),
+        "kinds in '{OWN_KINDS}' are the journal's own"
+    );
+    let draft = Draft::new(&Body { at, kind, payload }).map_err(|error| refused(kind, error))?;
+    let end = End::open(journal)?;
+    let written = {
+        let _lock = end.lock()?;
+        end.write(draft, at)?
+    };
+    if durability == Durability::Storage {
+        // Without the lock: others may append meanwhile, which does not disturb.
+        end.file.sync_data().map_err(|source| AppendError::Sync {
+            path: end.path.clone(),
+            source,
+        })?;
+    }
+    Ok(written)
+}
+
+fn refused(kind: &str, error: DraftError) -> AppendError {
+    let kind = kind.to_owned();
+    match error {
+        DraftError::Serialize(source) => AppendError::Serialize { kind, source },
+        DraftError::TooLarge(bytes) => AppendError::TooLarge { kind, bytes },
+        DraftError::TooDeep => AppendError::TooDeep { kind },
+    }
+}
+
+/// The journal, opened for one append.
+struct End {
+    directory: Directory,
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+/// The last whole record, and what has to be said before the next one.
+struct Tail {
+    sequence: u64,
+    hash: Hash,
+    offset: u64,
+    note: Option<Vec<u8>>,
+}
+
+impl End {
+    fn open(journal: &Journal) -> Result<Self, AppendError> {
+        let path = journal.path();
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+        let opened = Directory::open_or_make(&journal.directory).and_then(|directory| {
+            let file = directory.file(FILE_NAME, flags)?;
+            let gone = || OpenError::System(io::ErrorKind::NotFound.into());
+            Ok((directory, file.ok_or_else(gone)?))
+        });
+        match opened {
+            Ok((directory, file)) => Ok(Self {
+                directory,
+                file: Arc::new(file),
+                path,
+            }),
+            Err(source) => Err(AppendError::Open { path, source }),
+        }
+    }
+
+    fn lock(&self) -> Result<Lock<'_>, AppendError> {
+        Lock::exclusive(&self.file).map_err(|source| AppendError::Lock {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Writes the record after the last whole one. The file is locked.
+    fn write(&self, draft: Draft, at: Timestamp) -> Result<Receipt, AppendError> {
+        let tail = self.tail(at)?;
+        let (record, hash) = draft.finish(tail.sequence + 1, &tail.hash);
+        let bytes = match tail.note {
+            Some(mut note) => {
+                note.extend_from_slice(&record);
+                note
+            }
+            None => record,
+        };
+        if let Err(source) = (&*self.file).write_all(&bytes) {
+            // A part may have been written. If it cannot be taken back, the next append finds it.
+            self.file.set_len(tail.offset).ok();
+            let path = self.path.clone();
+            return Err(AppendError::Write { path, source });
+        }
+        Ok(Receipt {
+            sequence: tail.sequence + 1,
+            hash,
+        })
+    }
+
+    fn tail(&self, at: Timestamp) -> Result<Tail, AppendError> {
+        let failed = |source| AppendError::Tail {
+            path: self.path.clone(),
+            source,
+        };
+        let metadata = self.file.metadata().map_err(failed)?;
+        if metadata.nlink() == 0 {
+            // The sandbox was destroyed between open and lock: nobody would ever see the record.
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        let size = metadata.len();
+        if size == 0 {
+            // Once in the life of a journal: from here on, its name survives a power cut.
+            self.directory.sync().map_err(|source| AppendError::Sync {
+                path: self.path.clone(),
+                source,
+            })?;
+            return Ok(Tail::first());
+        }
+        let snapshot = Snapshot::of(self.path.clone(), Arc::clone(&self.file), size);
+        match snapshot.frame_before(size) {
+            Ok(frame) => Ok(Tail::after(&frame, size)),
+            Err(Trouble::System(error)) => Err(failed(error)),
+            Err(Trouble::Fault(Fault::Version)) => Err(AppendError::Newer {
+                path: self.path.clone(),
+            }),
+            Err(Trouble::Fault(_)) => {
+                let whole = snapshot.last_whole().map_err(failed)?;
+                let mut tail = match &whole {
+                    Some((frame, end)) => Tail::after(frame, *end),
+                    None => Tail::first(),
+                };
+                let rest = snapshot.rest_after(tail.offset).map_err(failed)?;
+                let torn_bytes = size - tail.offset;
+                self.repair(&mut tail, rest, torn_bytes, at)
+                    .map_err(|source| AppendError::Repair {
+                        path: self.path.clone(),
+                        source,
+                    })?;
+                Ok(tail)
+            }
+        }
+    }
+
+    /// Moves what follows the last whole record to a file of its own, and prepares the record that
+    /// says so.
+    fn repair(&self, tail: &mut Tail, rest: Rest, bytes: u64, at: Timestamp) -> io::Result<()> {
+        let mut hasher = Sha256::new();
+        io::copy(&mut self.from(tail.offset)?, &mut HashWriter(&mut hasher))?;
+        let sha256 = hex(&hasher.finalize().into());
+        // Named by its content: a second try after a crash writes the same file again.
+        let name = format!("journal.torn-{}", &sha256[..16]);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let mut kept = self
+            .directory
+            .file(&name, flags)
+            .map_err(io::Error::other)?
+            .ok_or(io::ErrorKind::NotFound)?;
+        io::copy(&mut self.from(tail.offset)?, &mut kept)?;
+        kept.sync_all()?;
+        self.directory.sync()?;
+        self.file.set_len(tail.offset)?;
+
+        let payload = serde_json::json!({
+            "offset": tail.offset,
+            "bytes": bytes,
+            "sha256": sha256,
+            "kept_as": name,
+            "torn": rest == Rest::Torn,
+        });
+        let draft = Draft::new(&Body {
+            at,
+            kind: REPAIRED,
+            payload: &payload,
+        });
+        let draft = draft.map_err(|_impossible| io::ErrorKind::InvalidData)?;
+        let (note, hash) = draft.finish(tail.sequence + 1, &tail.hash);
+        tail.sequence += 1;
+        tail.hash = hash;
+        tail.note = Some(note);
+        Ok(())
+    }
+
+    fn from(&self, offset: u64) -> io::Result<impl io::Read + '_> {
+        (&*self.file).seek(SeekFrom::Start(offset))?;
+        Ok(&*self.file)
+    }
+}
+
+impl Tail {
+    fn first() -> Self {
+        Self {
+            sequence: 0,
+            hash: [0; 32],
+            offset: 0,
+            note: None,
+        }
+    }
+
+    fn after(frame: &Frame, offset: u64) -> Self {
+        Self {
+            sequence: frame.sequence,
+            hash: frame.hash,
+            offset,
+            note: None,
+        }
+    }
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! The records of a journal, oldest or newest first, each checked with its place in the chain.
+
+use std::{io, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    frame::{Fault, Frame},
+    snapshot::{Rest, Snapshot, Trouble},
+};
+use crate::{Hash, OpenError};
+
+/// One record of the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its number; the first is 1.
+    pub sequence: u64,
+    /// When it happened, as its writer said.
+    pub at: Timestamp,
+    /// What kind of event it is, as in `operation`.
+    pub kind: String,
+    /// What is said of it.
+    pub payload: serde_json::Value,
+    /// Its hash, which the next record contains.
+    pub hash: Hash,
+}
+
+/// The journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file was not opened.
+    #[error("cannot open the journal {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
+    /// The system failed to read it.
+    #[error("cannot read the journal {path} at byte {offset}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A record is damaged.
+    #[error("cannot trust the journal {path} at byte {offset}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the record begins, or ends when reading newest first.
+        offset: u64,
+        /// What is wrong with it.
+        source: Fault,
+    },
+}
+
+/// The body of a record, as it is written.
+#[derive(Serialize)]
+pub(super) struct Body<'a, T> {
+    pub(super) at: Timestamp,
+    pub(super) kind: &'a str,
+    pub(super) payload: &'a T,
+}
+
+#[derive(Deserialize)]
+struct OwnedBody {
+    at: Timestamp,
+    kind: String,
+    payload: serde_json::Value,
+}
+
+impl Record {
+    fn of(frame: &Frame) -> Result<Self, Fault> {
+        let body: OwnedBody =
+            serde_json::from_slice(frame.body()).map_err(|_not_a_body| Fault::Body)?;
+        Ok(Self {
+            sequence: frame.sequence,
+            at: body.at,
+            kind: body.kind,
+            payload: body.payload,
+            hash: frame.hash,
+        })
+    }
+}
+
+/// The records of a journal, oldest first.
+#[derive(Debug)]
+pub struct Records {
+    snapshot: Snapshot,
+    offset: u64,
+    sequence: u64,
+    previous: Hash,
+    ended: bool,
+}
+
+impl Records {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            offset: 0,
+            sequence: 0,
+            previous: [0; 32],
+            ended: false,
+        }
+    }
+
+    fn read(&mut self) -> Result<Record, Trouble> {
+        let frame = self.snapshot.frame_at(self.offset)?;
+        if frame.sequence != self.sequence + 1 {
+            return Err(Fault::Sequence.into());
+        }
+        if frame.previous != self.previous {
+            return Err(Fault::Chain.into());
+        }
+        let record = Record::of(&frame)?;
+        self.offset += frame.length();
+        self.sequence = frame.sequence;
+        self.previous = frame.hash;
+        Ok(record)
+    }
+
+    /// Returns where the next record begins.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Returns how long the file was when it was opened.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.snapshot.end
+    }
+
+    /// Says what follows the records that were read.
+    pub(super) fn rest(&self) -> Result<Rest, ReadError> {
+        self.snapshot
+            .rest_after(self.offset)
+            .map_err(|error| self.snapshot.error(self.offset, error.into()))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended || self.offset == self.snapshot.end {
+            return None;
+        }
+        let trouble = match self.read() {
+            Ok(record) => return Some(Ok(record)),
+            Err(trouble) => trouble,
+        };
+        self.ended = true;
+        match self.rest() {
+            Ok(Rest::Torn) => None,
+            Ok(Rest::Damaged | Rest::Nothing) => {
+                Some(Err(self.snapshot.error(self.offset, trouble)))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The records of a journal, newest first.
+#[derive(Debug)]
+pub struct RecordsNewestFirst {
+    snapshot: Snapshot,
+    end: u64,
+    /// What the record after the next one says of it: its number and hash.
+    expected: Option<(u64, Hash)>,
+    ended: bool,
+}
+
+impl RecordsNewestFirst {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self {
+            end: snapshot.end,
+            snapshot,
+            expected: None,
+            ended: false,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, Trouble> {
+        let Some(frame) = self.frame()? else {
+            return Ok(None);
+        };
+        if let Some((sequence, hash)) = self.expected {
+            if frame.sequence != sequence {
+                return Err(Fault::Sequence.into());
+            }
+            if frame.hash != hash {
+                return Err(Fault::Chain.into());
+            }
+        }
+        self.end -= frame.length();
+        let before = frame.sequence.checked_sub(1).ok_or(Fault::Sequence)?;
+        if (before == 0) != (self.end == 0) || (before == 0) != (frame.previous == [0; 32]) {
+            return Err(Fault::Sequence.into());
+        }
+        self.expected = Some((before, frame.previous));
+        Ok(Some(Record::of(&frame)?))
+    }
+
+    fn frame(&mut self) -> Result<Option<Frame>, Trouble> {
+        if self.end == 0 {
+            return Ok(None);
+        }
+        match self.snapshot.frame_before(self.end) {
+            Err(Trouble::Fault(fault)) if self.expected.is_none() => {
+                let whole = self.snapshot.last_whole()?;
+                let end = whole.as_ref().map_or(0, |(_, end)| *end);
+                if self.snapshot.rest_after(end)? == Rest::Damaged {
+                    return Err(fault.into());
+                }
+                self.end = end;
+                Ok(whole.map(|(frame, _)| frame))
+            }
+            other => other.map(Some),
+        }
+    }
+}
+
+impl Iterator for RecordsNewestFirst {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let end = self.end;
+        match self.read() {
+            Ok(record) => record.map(Ok),
+            Err(trouble) => {
+                self.ended = true;
+                Some(Err(self.snapshot.error(end, trouble)))
+            }
+        }
+    }
+}

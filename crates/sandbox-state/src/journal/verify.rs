@@ -1,0 +1,91 @@
+//! Recomputing the chain from the first record to the last.
+
+use serde::Serialize;
+
+use super::{
+    Journal, REPAIRED,
+    frame::Fault,
+    records::{ReadError, Records},
+    snapshot::{Rest, Snapshot},
+};
+use crate::hash::hex;
+
+/// What a recomputation of the chain found.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Verification {
+    /// How many records are whole and in their place, up to the first damage.
+    pub records: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// The hash of the last of these records, in hexadecimal. Kept elsewhere, it shows later whether
+    /// records at the end were removed.
+    pub head: Option<String>,
+    /// The first damage.
+    pub damage: Option<Damage>,
+    /// How many bytes at the end belong to an append that was cut off; the next append moves them
+    /// aside.
+    pub torn_tail: Option<u64>,
+    /// How many times an append found a torn or damaged end and moved it aside.
+    pub repairs: u64,
+}
+
+/// The first record that is not as it was written.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Damage {
+    /// The number that the record has or should have.
+    pub sequence: u64,
+    /// Where it begins or should begin, in bytes.
+    pub offset: u64,
+    /// What is wrong with it.
+    pub what: Fault,
+}
+
+pub(super) fn verify(journal: &Journal) -> Result<Verification, ReadError> {
+    let mut records = Records::new(Snapshot::open(journal)?);
+    let mut found = Verification {
+        records: 0,
+        bytes: records.file_bytes(),
+        head: None,
+        damage: None,
+        torn_tail: None,
+        repairs: 0,
+    };
+    let mut head = None;
+    loop {
+        let offset = records.offset();
+        let damage = match records.next() {
+            None => break,
+            Some(Ok(record)) => {
+                found.records += 1;
+                head = Some(record.hash);
+                if record.kind != REPAIRED {
+                    continue;
+                }
+                found.repairs += 1;
+                // Only an end that a crash explains is harmless.
+                if record.payload["torn"] == true {
+                    continue;
+                }
+                Fault::MovedAside
+            }
+            Some(Err(ReadError::Damaged { source, .. })) => source,
+            Some(Err(error)) => return Err(error),
+        };
+        let sequence = if damage == Fault::MovedAside {
+            found.records
+        } else {
+            found.records + 1
+        };
+        found.damage.get_or_insert(Damage {
+            sequence,
+            offset,
+            what: damage,
+        });
+    }
+    let rest = records.file_bytes() - records.offset();
+    if rest > 0 && records.rest()? == Rest::Torn {
+        found.torn_tail = Some(rest);
+    }
+    found.head = head.as_ref().map(hex);
+    Ok(found)
+}
