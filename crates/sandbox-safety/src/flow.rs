@@ -1,0 +1,363 @@
+//! What flows where: downloads into interpreters, secrets into the network, shells onto connections.
+
+mod secrets;
+
+pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
+
+use crate::{
+    gate::Scanner,
+    inline,
+    pattern::has_option,
+    rules::Scene,
+    shell::{
+        Known, RedirectKind, SimpleCommand, Span, Word, basename,
+        read::{is_shell, runs_its_input},
+    },
+};
+
+/// Only so many commands before one are searched for where its input came from.
+const LOOK_BACK_MAX: usize = 200;
+
+/// Finds a shell whose input and output are a connection.
+pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::Connections) {
+        return None;
+    }
+    let program = command.program();
+    let args = command.args();
+    let connected = command
+        .redirects
+        .iter()
+        .any(|r| is_connection(&r.target.text));
+    if connected {
+        let shell = is_shell(program) || command.wrappers.contains(&"script");
+        let used_later = matches!(program, "exec" | "")
+            && scene
+                .reading
+                .commands
+                .iter()
+                .take(LOOK_BACK_MAX)
+                .any(|other| {
+                    is_shell(other.program())
+                        || other
+                            .words
+                            .first()
+                            .is_some_and(|w| w.known == Known::Unknown)
+                        || other.program() == "eval"
+                });
+        if shell || used_later {
+            return Some(command.span);
+        }
+    }
+    match program {
+        "nc" | "ncat" | "netcat" | "nc.traditional" | "nc.openbsd" | "rcat" | "rustcat"
+        | "pwncat" => {
+            let runs = has_option(args, "-e")
+                || has_option(args, "--exec")
+                || has_option(args, "--sh-exec")
+                || has_option(args, "-c") && args.iter().any(|w| w.text.contains("sh"));
+            (runs || tied_to_shell(scene, command)).then_some(command.span)
+        }
+        "telnet" | "openssl" | "gnutls-cli" | "ssl_client" => {
+            tied_to_shell(scene, command).then_some(command.span)
+        }
+        "socat" => {
+            let has = |names: &[&str]| {
+                args.iter().any(|w| {
+                    names
+                        .iter()
+                        .any(|n| w.text.to_ascii_uppercase().contains(n))
+                })
+            };
+            let runs = has(&["EXEC:", "SYSTEM:", "SHELL:"]);
+            let connects = has(&["TCP", "UDP", "OPENSSL", "SOCKS", "SCTP"]);
+            (runs && connects || tied_to_shell(scene, command)).then_some(command.span)
+        }
+        _ => {
+            let (code, span) = inline::code_of(command)?;
+            inline::ties_shell_to_socket(&code).then_some(span)
+        }
+    }
+}
+
+fn is_connection(text: &str) -> bool {
+    text.starts_with("/dev/tcp/") || text.starts_with("/dev/udp/")
+}
+
+/// Returns whether a pipe connects `command` with a shell that reads its commands from it.
+fn tied_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    scene
+        .feeders(command)
+        .chain(scene.takers(command))
+        .any(|other| is_shell(other.program()) && runs_its_input(other))
+}
+
+fn is_download(command: &SimpleCommand) -> bool {
+    matches!(
+        command.program(),
+        "curl"
+            | "wget"
+            | "fetch"
+            | "aria2c"
+            | "http"
+            | "https"
+            | "xh"
+            | "lwp-download"
+            | "lwp-request"
+            | "GET"
+            | "lynx"
+            | "links"
+            | "w3m"
+            | "axel"
+            | "curlie"
+            | "ftp"
+            | "tftp"
+            | "nc"
+            | "ncat"
+            | "telnet"
+            | "wget2"
+    )
+}
+
+fn is_interpreter(program: &str) -> bool {
+    let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    is_shell(program)
+        || matches!(
+            name,
+            "python"
+                | "pypy"
+                | "perl"
+                | "ruby"
+                | "node"
+                | "nodejs"
+                | "php"
+                | "lua"
+                | "deno"
+                | "bun"
+                | "osascript"
+                | "pwsh"
+                | "tclsh"
+                | "Rscript"
+        )
+}
+
+/// Returns whether an interpreter takes its program from its input.
+fn interprets_its_input(command: &SimpleCommand) -> bool {
+    let program = command.program();
+    if is_shell(program) {
+        return runs_its_input(command);
+    }
+    matches!(program, "source" | ".") && command.args().iter().any(|w| w.text == "/dev/stdin")
+        || is_interpreter(program)
+            && command
+                .args()
+                .iter()
+                .all(|w| matches!(w.text.as_str(), "-" | "-u" | "-s" | "-B" | "run"))
+}
+
+/// Returns the words that an interpreter takes as code or as the name of a script.
+fn code_words(command: &SimpleCommand) -> &[Word] {
+    let args = command.args();
+    let program = command.program();
+    if matches!(program, "eval" | "source" | ".") {
+        return args;
+    }
+    if !is_interpreter(program) {
+        return &[];
+    }
+    let first = args.iter().position(|word| !word.text.starts_with('-'));
+    first.and_then(|at| args.get(at..=at)).unwrap_or(&[])
+}
+
+/// Finds an interpreter that runs what was downloaded.
+pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::Connections) {
+        return None;
+    }
+    if interprets_its_input(command) {
+        if scene.feeders(command).any(is_download) {
+            return Some(command.span);
+        }
+        let redirected = command
+            .redirects
+            .iter()
+            .any(|r| scene.run_by(r.target.runs).iter().any(is_download));
+        if redirected {
+            return Some(command.span);
+        }
+    }
+    let words = code_words(command);
+    if words
+        .iter()
+        .any(|word| scene.run_by(word.runs).iter().any(is_download))
+    {
+        return Some(command.span);
+    }
+    let started = words
+        .first()
+        .or_else(|| command.words.first().filter(|w| w.text.contains('/')))?;
+    let name = started.text.trim_start_matches("./");
+    let earlier = scene.reading.commands.iter().take(LOOK_BACK_MAX);
+    let downloaded = earlier
+        .take_while(|other| !std::ptr::eq(*other, command))
+        .filter(|other| is_download(other))
+        .any(|other| saves_as(other, name));
+    downloaded.then_some(command.span)
+}
+
+/// Returns whether a download is saved under `name`.
+fn saves_as(download: &SimpleCommand, name: &str) -> bool {
+    let same = |text: &str| {
+        text.trim_start_matches("./") == name
+            || basename(text) == basename(name) && !basename(name).is_empty()
+    };
+    let redirected = download.redirects.iter().any(|r| {
+        matches!(r.kind, RedirectKind::Write | RedirectKind::Append) && same(&r.target.text)
+    });
+    let args = download.args();
+    let named = args.windows(2).any(|pair| {
+        matches!(
+            pair[0].text.as_str(),
+            "-o" | "--output" | "-O" | "--output-document"
+        ) && same(&pair[1].text)
+    });
+    let glued = args.iter().any(|w| {
+        w.text
+            .strip_prefix("-o")
+            .or_else(|| w.text.strip_prefix("--output="))
+            .is_some_and(same)
+    });
+    let own_name = (download.program() == "wget"
+        || has_option(args, "-O")
+        || has_option(args, "--remote-name"))
+        && args
+            .iter()
+            .any(|w| w.text.contains("://") && same(w.text.split(['?', '#']).next().unwrap_or("")));
+    redirected || named || glued || own_name
+}
+
+fn is_decoder(command: &SimpleCommand) -> bool {
+    let args = command.args();
+    let given = |options: &[&str]| options.iter().any(|option| has_option(args, option));
+    match command.program() {
+        "base64" | "base32" | "basenc" | "b64" => given(&["-d", "-D", "--decode"]),
+        "xxd" => {
+            given(&["-r", "-revert", "-rp", "-r -p"])
+                || args.iter().any(|w| w.text.starts_with("-r"))
+        }
+        "openssl" => given(&["-d"]) || args.iter().any(|w| w.text == "-d"),
+        "rev" | "uudecode" | "rot13" | "caesar" => true,
+        "gpg" => given(&["-d", "--decrypt"]),
+        "printf" => args.first().is_some_and(|w| {
+            w.text.matches("\\x").count() > 2 || w.text.matches("\\0").count() > 2
+        }),
+        "echo" => args.iter().any(|w| w.text.matches("\\x").count() > 2),
+        "python" | "python3" | "perl" => args.iter().any(|w| {
+            w.text.contains("b64decode")
+                || w.text.contains("decode_base64")
+                || w.text.contains("fromhex")
+        }),
+        _ => false,
+    }
+}
+
+/// Finds an interpreter that runs what was decoded.
+pub(crate) fn decoded_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let piped = interprets_its_input(command)
+        && (scene.feeders(command).any(is_decoder)
+            || command
+                .redirects
+                .iter()
+                .any(|r| scene.run_by(r.target.runs).iter().any(is_decoder)));
+    let substituted = code_words(command)
+        .iter()
+        .any(|word| scene.run_by(word.runs).iter().any(is_decoder));
+    let as_command = command.words.first().is_some_and(|word| {
+        word.known == Known::Unknown
+            && scene.run_by(word.runs).iter().any(is_decoder)
+            && word.text.starts_with(['$', '`'])
+    });
+    if piped || substituted || as_command {
+        return Some(command.span);
+    }
+    let (code, span) = inline::code_of(command)?;
+    inline::runs_decoded(&code).then_some(span)
+}
+
+/// Finds a program whose name is hidden by quoting or expansion.
+pub(crate) fn disguised_command(_: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let first = command.words.first()?;
+    let text = first.text.as_str();
+    let globbed = first.known == Known::Pattern && text.contains('/') && text.contains('?');
+    let named = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c));
+    let hidden = first.disguised && first.known == Known::Literal && named;
+    let pieces = text.matches('$').count() > 1
+        && first.known == Known::Unknown
+        && !text.contains(['/', ' ', '-', '('])
+        && text.starts_with('$');
+    (globbed || hidden || pieces).then_some(first.span)
+}
+
+/// Finds a shell that runs the output of text tools.
+pub(crate) fn output_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let is_text_tool = |c: &SimpleCommand| {
+        matches!(
+            c.program(),
+            "cat"
+                | "sed"
+                | "awk"
+                | "tr"
+                | "cut"
+                | "head"
+                | "tail"
+                | "xclip"
+                | "pbpaste"
+                | "xsel"
+                | "zcat"
+                | "gunzip"
+                | "dd"
+                | "grep"
+                | "history"
+                | "nc"
+        ) && !c.redirects.iter().any(|r| {
+            matches!(
+                r.kind,
+                RedirectKind::HereDoc { .. } | RedirectKind::HereString
+            )
+        })
+    };
+    let checks_only = command.args().iter().any(|w| w.text == "-n");
+    let piped = is_shell(command.program())
+        && runs_its_input(command)
+        && !checks_only
+        && scene.feeders(command).any(is_text_tool);
+    let evaluated = command.program() == "eval" || is_shell(command.program());
+    let substituted = evaluated
+        && code_words(command).iter().any(|word| {
+            word.text.trim_start().starts_with(['$', '`'])
+                && scene.run_by(word.runs).first().is_some_and(is_text_tool)
+        });
+    (piped || substituted).then_some(command.span)
+}
+
+/// Finds an argument that is written in hexadecimal and decoded on the spot.
+pub(crate) fn disguised_argument(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if matches!(
+        command.program(),
+        "echo" | "printf" | "export" | "test" | "[" | "local"
+    ) {
+        return None;
+    }
+    let hex = |c: &SimpleCommand| {
+        matches!(c.program(), "xxd" | "echo" | "printf") && is_decoder(c)
+            || c.program() == "echo" && c.words.iter().any(|w| w.text.matches("\\x").count() > 2)
+    };
+    let word = command
+        .args()
+        .iter()
+        .find(|word| scene.run_by(word.runs).iter().any(hex))?;
+    Some(word.span)
+}

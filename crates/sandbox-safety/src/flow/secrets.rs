@@ -1,0 +1,216 @@
+//! Secrets: who reads them, and what is sent away.
+
+use super::is_connection;
+use crate::{
+    gate::Scanner,
+    paths::{Place, is_in_class, place_of},
+    pattern::{has_option, is_listed, operands},
+    rules::Scene,
+    shell::{RedirectKind, SimpleCommand, Span, Word, basename},
+};
+
+/// Programs that use a key or only look at its file; what they do with it is their purpose.
+const NOT_READERS: &str = "ls ll stat chmod chown mkdir touch ssh scp sftp ssh-keygen ssh-add ssh-copy-id ssh- \
+    agent test [ [[ file rm echo printf git cd mosh sshfs visudo gcloud aws kubectl helm \
+    npm docker export tee ansible ansible-playbook autossh sshpass unlink ssh-keyscan \
+    puttygen du tree realpath dirname basename mv shred rmdir ln curl rsync";
+
+/// Hosts that take files from anybody.
+const DROP_SITES: &str = "file.io transfer.sh 0x0.st pastebin.com paste. webhook.site ngrok requestbin \
+    pipedream burpcollaborator oast. interact.sh termbin bashupload \
+    discord.com/api/webhooks api.telegram.org hookbin";
+
+/// What sends to other machines.
+fn is_sender(command: &SimpleCommand) -> bool {
+    let args = command.args();
+    let given = |options: &[&str]| options.iter().any(|option| has_option(args, option));
+    match command.program() {
+        "curl" | "curlie" => given(&[
+            "-d",
+            "-F",
+            "-T",
+            "--data",
+            "--data-binary",
+            "--data-raw",
+            "--data-urlencode",
+            "--form",
+            "--upload-file",
+            "--json",
+        ]),
+        "wget" => given(&["--post-file", "--post-data", "--body-file", "--body-data"]),
+        "scp" | "rsync" | "sftp" | "rclone" => args.iter().any(|w| w.text.contains(':')),
+        "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ftp" | "tftp" | "mail" | "mailx"
+        | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "openssl" | "croc" | "wormhole"
+        | "gh" | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        "aws" | "gsutil" | "s3cmd" | "mc" | "az" => args
+            .iter()
+            .any(|w| matches!(w.text.as_str(), "cp" | "mv" | "sync" | "put" | "upload")),
+        _ => command
+            .redirects
+            .iter()
+            .any(|r| r.kind == RedirectKind::Write && is_connection(&r.target.text)),
+    }
+}
+
+/// Finds secrets that are sent away.
+pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let sender = is_sender(command);
+    if !sender && command.program() != "curl" && command.program() != "wget" {
+        return None;
+    }
+    if matches!(command.program(), "ssh" | "sftp") && command.pipe.is_none() {
+        return None;
+    }
+    let secret = |c: &SimpleCommand| reads_secret(scene, c).is_some() || tells_environment(c);
+    if sender && scene.feeders(command).any(secret) {
+        return Some(command.span);
+    }
+    let mut words = command.args().iter();
+    let uploaded = words.find(|word| {
+        let leaked = scene.run_by(word.runs).iter().any(|c| {
+            reads_secret(scene, c).is_some() || tells_environment(c) && !c.args().is_empty()
+        });
+        leaked
+            || sender
+                && sent_file(&word.text).is_some_and(|path| is_sensitive(scene, command, path))
+    });
+    let copies = matches!(
+        command.program(),
+        "scp" | "rsync" | "aws" | "gsutil" | "rclone" | "s3cmd" | "croc" | "wormhole"
+    );
+    let last = command.args().last().map(|w| w.text.as_str());
+    let copied = operands(command).into_iter().find(|word| {
+        let source =
+            Some(word.text.as_str()) != last || matches!(command.program(), "croc" | "wormhole");
+        copies && source && is_in_class(&word.text, "secret", command, scene.places)
+    });
+    let given = command
+        .redirects
+        .iter()
+        .find(|r| r.kind == RedirectKind::Read && is_sensitive(scene, command, &r.target.text));
+    uploaded
+        .or(copied)
+        .map(|word| word.span)
+        .or(given.filter(|_| sender).map(|r| r.target.span))
+}
+
+/// Returns the file that an argument of an upload names (`@f`, `file=@f`, `--post-file=f`).
+fn sent_file(text: &str) -> Option<&str> {
+    if let Some((_, path)) = text.split_once('@') {
+        return Some(path.split(';').next().unwrap_or(path));
+    }
+    if let Some((option, path)) = text.split_once('=') {
+        return option.ends_with("file").then_some(path);
+    }
+    text.starts_with(['/', '~']).then_some(text)
+}
+
+fn is_sensitive(scene: &Scene<'_>, command: &SimpleCommand, path: &str) -> bool {
+    let word = Word::literal(path, command.span);
+    is_in_class(path, "secret", command, scene.places)
+        || place_of(&word, command, scene.places) == Place::SystemFile
+}
+
+/// Returns whether a command prints all variables, which hold tokens.
+fn tells_environment(command: &SimpleCommand) -> bool {
+    match command.program() {
+        "env" | "printenv" | "export" | "set" => {
+            command.args().iter().all(|w| w.text.starts_with('-'))
+                || command.program() == "printenv" && !command.args().is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// Finds uploads to drop sites and raw connections.
+pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let args = command.args();
+    let raw = command
+        .redirects
+        .iter()
+        .any(|r| matches!(r.kind, RedirectKind::Write) && is_connection(&r.target.text));
+    if raw && !command.words.is_empty() {
+        return Some(command.span);
+    }
+    let program = command.program();
+    let strange = args
+        .iter()
+        .any(|w| DROP_SITES.split(' ').any(|host| w.text.contains(host)));
+    let from_file = command
+        .redirects
+        .iter()
+        .any(|r| r.kind == RedirectKind::Read && !is_connection(&r.target.text));
+    let uploads = match program {
+        "curl" | "wget" => {
+            strange && is_sender(command)
+                || has_option(args, "--post-file")
+                || has_option(args, "--body-file")
+        }
+        "nc" | "ncat" | "netcat" => {
+            from_file
+                || strange
+                || scene
+                    .feeders(command)
+                    .any(|c| matches!(c.program(), "cat" | "tar" | "base64" | "dd"))
+        }
+        "smbclient" | "ftp" | "tftp" => args
+            .iter()
+            .any(|w| w.text.starts_with("put ") || w.text == "put"),
+        "bash" | "sh" => false,
+        _ => strange && is_sender(command),
+    };
+    uploads.then_some(command.span)
+}
+
+/// Finds commands that read keys, tokens or passwords.
+pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::Secrets) {
+        return None;
+    }
+    let secret = |word: &Word| {
+        !word.text.contains("://") && is_in_class(&word.text, "secret", command, scene.places)
+    };
+    let program = command.program();
+    if program.is_empty() || matches!(program, "find" | "fd") {
+        let args = command.args();
+        let copies = args.windows(2).any(|pair| {
+            pair[0].text.starts_with("-exec")
+                && matches!(
+                    basename(&pair[1].text),
+                    "cp" | "cat"
+                        | "rsync"
+                        | "scp"
+                        | "tar"
+                        | "mv"
+                        | "base64"
+                        | "curl"
+                        | "zip"
+                        | "grep"
+                )
+        });
+        return args
+            .iter()
+            .find(|word| copies && secret(word))
+            .map(|word| word.span);
+    }
+    let read = command
+        .redirects
+        .iter()
+        .find(|r| r.kind == RedirectKind::Read && secret(&r.target));
+    if let Some(read) = read {
+        return Some(read.target.span);
+    }
+    if is_listed(NOT_READERS, program) || program.contains("ssh") {
+        return None;
+    }
+    let all = operands(command);
+    let sources = if matches!(program, "cp" | "install") {
+        all.len().saturating_sub(1)
+    } else {
+        all.len()
+    };
+    all.into_iter()
+        .take(sources)
+        .find(|word| secret(word))
+        .map(|word| word.span)
+}

@@ -1,0 +1,369 @@
+//! Code of other languages in an argument or a heredoc, looked through for the same effects.
+
+use crate::{
+    gate::Scanner,
+    paths::{Place, place_of},
+    pattern::is_listed,
+    rules::Scene,
+    shell::{RedirectKind, SimpleCommand, Span, Word, read::is_shell},
+};
+
+/// Only so much of a program's text is looked through.
+const CODE_BYTES_MAX: usize = 64 * 1024;
+/// A call's argument is looked for so far behind its name.
+const CALL_BYTES_MAX: usize = 160;
+
+/// Programs for which a path of a shell is data, or that start one where it is expected.
+const SHELL_IN_ARGUMENT_SPARED: &str = "docker podman kubectl oc lxc lxd incus nerdctl chsh usermod useradd adduser ls file \
+    stat readlink which type whereis echo printf cat grep egrep rg sed head tail less \
+    find test [ ln cp mv diff cmp md5sum sha256sum ldd strings nm objdump chmod chown rm \
+    touch tee export git jq dpkg pacman rpm srun salloc bwrap screen tmux make update-alternatives \
+    install rsync man tldr gh basename dirname cd source . alias su sudo \
+    ssh crontab local set kill pkill pgrep ps docker-compose env";
+
+/// Returns the code that a command's interpreter runs, and the words that hold it.
+pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
+    let program = command.program();
+    let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let letters = match name {
+        "python" | "pypy" => "c",
+        "perl" => "eE",
+        "ruby" | "lua" | "irb" | "osascript" | "Rscript" | "elixir" | "luajit" | "groovy"
+        | "jrunscript" | "texlua" | "bpftrace" | "deno" | "tclsh" | "julia" | "guile"
+        | "dotnet" | "jjs" | "jshell" | "go" => "e",
+        "node" | "nodejs" | "bun" => "ep",
+        "php" => "r",
+        "awk" | "gawk" | "mawk" | "nawk" => "",
+        _ => return None,
+    };
+    let args = command.args();
+    let mut at = 0;
+    while let Some(argument) = args.get(at) {
+        let text = argument.text.as_str();
+        at += 1;
+        if letters.is_empty() && !text.starts_with('-') {
+            return Some((clip(text), argument.span));
+        }
+        if matches!(text, "--eval" | "--execute" | "eval" | "--print") {
+            let word = args.get(at)?;
+            return Some((clip(&word.text), word.span));
+        }
+        let Some(cluster) = text.strip_prefix('-').filter(|c| !c.starts_with('-')) else {
+            continue;
+        };
+        if let Some(found) = cluster.find(|c| letters.contains(c)) {
+            let plain = cluster[..found].chars().all(|c| c.is_ascii_alphanumeric());
+            let glued = &cluster[found + 1..];
+            if plain && glued.is_empty() {
+                let word = args.get(at)?;
+                return Some((clip(&word.text), word.span));
+            }
+            if plain && glued.len() > 3 {
+                return Some((clip(glued), argument.span));
+            }
+        }
+    }
+    let input = command.redirects.iter().find(|redirect| {
+        matches!(
+            redirect.kind,
+            RedirectKind::HereDoc { .. } | RedirectKind::HereString
+        )
+    })?;
+    args.iter()
+        .all(|word| word.text.starts_with('-'))
+        .then(|| (clip(&input.target.text), input.target.span))
+}
+
+fn clip(code: &str) -> String {
+    code.chars().take(CODE_BYTES_MAX).collect()
+}
+
+fn has(code: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| code.contains(word))
+}
+
+/// Returns whether the code connects a socket and hands it to a shell.
+pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
+    let connects = has(
+        code,
+        &[
+            "socket",
+            "Socket",
+            "fsockopen",
+            "/inet/tcp",
+            "/inet/udp",
+            "net.connect",
+            "net.Dial",
+            "createConnection",
+        ],
+    );
+    let shell = has(
+        code,
+        &[
+            "dup2",
+            "pty.spawn",
+            "p(\"/bin/",
+            "/bin/sh",
+            "/bin/bash",
+            "cmd.exe",
+            "sh -i",
+            "IO.popen",
+            "spawn(\"sh",
+            "exec $c",
+            "|& getline",
+            "open(STDIN",
+            "io.popen",
+            "fdopen($",
+            "system$_",
+            "passthru(",
+            "proc_open",
+            "popen(\"$",
+        ],
+    );
+    connects && shell
+}
+
+/// Returns whether the code runs text that it decodes.
+pub(crate) fn runs_decoded(code: &str) -> bool {
+    let decodes = [
+        "b64decode",
+        "decode_base64",
+        "base64_decode",
+        "fromhex",
+        "atob(",
+        "unpack(",
+        "Buffer.from(",
+        "decompress(",
+        "rot13",
+    ];
+    ["exec(", "eval(", "eval ", "system(", "popen("]
+        .iter()
+        .any(|call| {
+            code.match_indices(call)
+                .any(|(at, _)| has(window(code, at), &decodes))
+        })
+}
+
+fn window(code: &str, at: usize) -> &str {
+    let mut end = (at + CALL_BYTES_MAX).min(code.len());
+    while !code.is_char_boundary(end) {
+        end -= 1;
+    }
+    &code[at..end]
+}
+
+/// Finds a program that is no shell and is told to start one.
+pub(crate) fn shell_in_argument(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::ShellEscape) {
+        return None;
+    }
+    let program = command.program();
+    if program.is_empty() && command.words.is_empty()
+        || is_shell(program)
+        || is_listed(SHELL_IN_ARGUMENT_SPARED, program)
+        || code_of(command).is_some() && !program.ends_with("awk")
+    {
+        return None;
+    }
+    let starts_shell = |text: &str| {
+        [
+            "/bin/sh",
+            "/bin/bash",
+            "/bin/dash",
+            "/bin/zsh",
+            "!sh",
+            "!bash",
+        ]
+        .iter()
+        .any(|shell| {
+            text.match_indices(shell).any(|(at, _)| {
+                let before = text[..at].trim_end_matches(' ');
+                let after = text[at + shell.len()..].chars().next();
+                !before.ends_with("#!")
+                    && !before.ends_with("/usr")
+                    && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '.')
+            })
+        })
+    };
+    let argument = command.args().iter().find(|word| starts_shell(&word.text));
+    let variable = || {
+        command.assignments.iter().find(|(name, value)| {
+            !matches!(
+                name.as_str(),
+                "SHELL" | "CONFIG_SHELL" | "BASH" | "MAKESHELL"
+            ) && starts_shell(&value.text)
+        })
+    };
+    let fed = || {
+        command.redirects.iter().find(|r| {
+            matches!(
+                r.kind,
+                RedirectKind::HereDoc { .. } | RedirectKind::HereString
+            ) && r.target.text.contains("!/bin/")
+        })
+    };
+    argument
+        .map(|word| word.span)
+        .or_else(|| variable().map(|_| command.span))
+        .or_else(|| fed().map(|r| r.target.span))
+}
+
+/// Finds code that starts a shell.
+pub(crate) fn shell_from_code(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::InlineCode) {
+        return None;
+    }
+    let (code, span) = code_of(command)?;
+    let quoted = ["/bin/sh", "/bin/bash", "/bin/zsh", "/bin/dash"]
+        .iter()
+        .any(|shell| {
+            code.match_indices(shell).any(|(at, _)| {
+                let quote = code[..at].chars().next_back();
+                let rest = &code[at + shell.len()..];
+                let ends = rest.starts_with(['"', '\'', '`', '}', ')', ']', '/', '|'])
+                    || rest.starts_with(" -i")
+                    || rest.starts_with(" -p")
+                    || rest.starts_with(" 0<")
+                    || rest.starts_with(" 1")
+                    || rest.starts_with(" &");
+                quote.is_some_and(|c| "\"'`{([/|".contains(c)) && ends
+            })
+        });
+    (quoted || code.contains("pty.spawn(")).then_some(span)
+}
+
+/// Finds code that deletes what does not belong to the workspace.
+pub(crate) fn code_destroys(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    const CALLS: [&str; 16] = [
+        "rmtree(",
+        "os.remove(",
+        "os.unlink(",
+        "os.rmdir(",
+        "rmSync(",
+        "unlinkSync(",
+        "rmdirSync(",
+        ".rm(",
+        "FileUtils.rm",
+        "File.delete(",
+        "removeSync(",
+        "rimraf",
+        "unlink(",
+        "unlink ",
+        "Path(",
+        "rmdir(",
+    ];
+    if !scene.gate.opens(Scanner::InlineCode) {
+        return None;
+    }
+    let (code, span) = code_of(command)?;
+    let destroys = CALLS.iter().any(|call| {
+        code.match_indices(call).any(|(at, _)| {
+            let argument = strings(window(&code, at)).into_iter().next();
+            argument.is_some_and(|path| {
+                let behind = window(&code, at);
+                let word = Word::literal(path, span);
+                let bad = matches!(
+                    place_of(&word, command, scene.places),
+                    Place::Root
+                        | Place::SystemTree
+                        | Place::SystemFile
+                        | Place::Home
+                        | Place::InHome
+                );
+                bad && (*call != "Path(" || has(behind, &[".unlink(", ".rmdir("]))
+            })
+        })
+    });
+    destroys.then_some(span)
+}
+
+/// Finds code that runs what it downloads.
+pub(crate) fn code_runs_download(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    const DOWNLOADS: [&str; 9] = [
+        "urlopen(",
+        "requests.get(",
+        "urllib",
+        "http.get(",
+        "https.get(",
+        "Net::HTTP",
+        "file_get_contents(\"http",
+        "file_get_contents('http",
+        "fetch(",
+    ];
+    if !scene.gate.opens(Scanner::InlineCode) {
+        return None;
+    }
+    let (code, span) = code_of(command)?;
+    let runs = ["exec(", "eval(", "eval "].iter().any(|call| {
+        code.match_indices(call)
+            .any(|(at, _)| has(window(&code, at), &DOWNLOADS))
+    });
+    runs.then_some(span)
+}
+
+/// Returns the shell text that code hands to a shell: `os.system("…")`, `subprocess.run(["…"])`, ….
+pub(crate) fn shell_strings(code: &str) -> Vec<String> {
+    const CALLS: [&str; 17] = [
+        "os.system(",
+        "os.popen(",
+        "subprocess.run(",
+        "subprocess.call(",
+        "subprocess.check_call(",
+        "subprocess.check_output(",
+        "subprocess.Popen(",
+        "system(",
+        "system ",
+        "exec(",
+        "exec ",
+        "execSync(",
+        "spawnSync(",
+        "shell_exec(",
+        "passthru(",
+        "popen(",
+        "os.execute(",
+    ];
+    let mut found = Vec::new();
+    for call in CALLS {
+        for (at, _) in code.match_indices(call).take(16) {
+            let behind = &window(code, at)[call.len()..];
+            let list = behind.trim_start().starts_with('[') || call == "spawnSync(";
+            let end = if list {
+                behind.find(']').unwrap_or(behind.len())
+            } else {
+                behind.len()
+            };
+            let texts = strings(&behind[..end]);
+            let directly = behind.trim_start().starts_with(['"', '\'', '[', 'f', 'r']);
+            if !directly {
+                continue;
+            }
+            if list {
+                found.push(texts.join(" "));
+            } else {
+                found.extend(texts.into_iter().next());
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Returns the string literals in `code`.
+fn strings(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut chars = code.chars();
+    while let Some(quote) = chars.by_ref().find(|c| matches!(c, '"' | '\'')) {
+        let mut text = String::new();
+        loop {
+            match chars.next() {
+                None => return found,
+                Some('\\') => text.extend(chars.next()),
+                Some(c) if c == quote => break,
+                Some(c) => text.push(c),
+            }
+        }
+        found.push(text);
+    }
+    found
+}

@@ -1,0 +1,221 @@
+//! The rule table: what each program with which arguments would do.
+//!
+//! A rule is data: patterns (see `pattern`) or a named test, its score, its effects, what holds it
+//! in a sandbox, the words that explain it, and examples of what it matches and what it spares,
+//! which a test checks for every rule.
+
+mod cloud;
+mod database;
+mod defence;
+mod escape;
+pub(crate) mod filesystem;
+mod network;
+mod obfuscation;
+mod persistence;
+mod privilege;
+mod process;
+mod secrets;
+mod vcs;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use sandbox_types::Effect;
+
+use crate::{
+    gate::Gate,
+    lint,
+    paths::Places,
+    pattern,
+    risk::Held,
+    shell::{PipePosition, Reading, SimpleCommand, Span},
+};
+
+/// One rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: &'static str,
+    /// From 1 to 100, unconfined.
+    pub(crate) score: u8,
+    pub(crate) effects: &'static [Effect],
+    pub(crate) held: Held,
+    pub(crate) when: When,
+    /// What it would do, for people.
+    pub(crate) message: &'static str,
+    /// What to do instead.
+    pub(crate) suggestion: &'static str,
+    /// Commands that it must find.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "examples are checked by the tests")
+    )]
+    pub(crate) matches: &'static [&'static str],
+    /// Commands that it must leave alone.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "examples are checked by the tests")
+    )]
+    pub(crate) spares: &'static [&'static str],
+}
+
+/// When a rule matches a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum When {
+    /// When it looks like one of these patterns.
+    Looks(&'static [&'static str]),
+    /// When the test holds; it returns the words that show it.
+    Holds(fn(&Scene<'_>, &SimpleCommand) -> Option<Span>),
+}
+
+/// All that a test may look at.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) reading: &'a Reading,
+    pub(crate) places: &'a Places,
+    pub(crate) gate: Gate,
+}
+
+impl Scene<'_> {
+    /// Returns the commands whose output reaches `command` through pipes.
+    pub(crate) fn feeders(&self, command: &SimpleCommand) -> impl Iterator<Item = &SimpleCommand> {
+        self.along_the_pipe(command, |feeder, here| feeder < here)
+    }
+
+    /// Returns the commands that `command`'s output reaches through pipes.
+    pub(crate) fn takers(&self, command: &SimpleCommand) -> impl Iterator<Item = &SimpleCommand> {
+        self.along_the_pipe(command, |taker, here| taker > here)
+    }
+
+    fn along_the_pipe(
+        &self,
+        command: &SimpleCommand,
+        side: fn(usize, usize) -> bool,
+    ) -> impl Iterator<Item = &SimpleCommand> {
+        let here = self.positions(command.pipe);
+        let relevant = if here.is_empty() {
+            0
+        } else {
+            self.reading.commands.len()
+        };
+        self.reading
+            .commands
+            .iter()
+            .take(relevant)
+            .filter(move |other| {
+                self.positions(other.pipe).iter().any(|position| {
+                    here.iter().any(|own| {
+                        own.pipeline == position.pipeline && side(position.stage, own.stage)
+                    })
+                })
+            })
+    }
+
+    /// Returns where a command stands in its pipeline and in those around it.
+    fn positions(&self, innermost: Option<PipePosition>) -> Vec<PipePosition> {
+        let mut positions = Vec::new();
+        let mut next = innermost;
+        while let Some(position) = next {
+            positions.push(position);
+            next = self
+                .reading
+                .pipelines
+                .get(position.pipeline)
+                .and_then(|p| p.parent);
+        }
+        positions
+    }
+
+    /// Returns the commands that a word's substitutions run.
+    pub(crate) fn run_by(&self, (first, end): (usize, usize)) -> &[SimpleCommand] {
+        self.reading.commands.get(first..end).unwrap_or(&[])
+    }
+}
+
+/// The tables, in the order in which equally strong findings are told.
+static TABLES: &[&[Rule]] = &[
+    lint::RULES,
+    filesystem::RULES,
+    network::RULES,
+    privilege::RULES,
+    defence::RULES,
+    persistence::RULES,
+    secrets::RULES,
+    obfuscation::RULES,
+    escape::RULES,
+    process::RULES,
+    vcs::RULES,
+    cloud::RULES,
+    database::RULES,
+];
+
+/// Returns all rules.
+pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
+    TABLES.iter().copied().flatten()
+}
+
+/// One pattern, with one of the programs that it begins with.
+type Entry = (&'static str, &'static Rule, &'static str);
+type Test = fn(&Scene<'_>, &SimpleCommand) -> Option<Span>;
+
+/// Patterns by the first letter of their program: quick to build, which counts in a short process.
+struct Index {
+    by_letter: Vec<Vec<Entry>>,
+    tests: Vec<(&'static Rule, Test)>,
+}
+
+const LETTERS: usize = 128;
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index {
+        by_letter: vec![Vec::new(); LETTERS],
+        tests: Vec::with_capacity(64),
+    };
+    for rule in all() {
+        match rule.when {
+            When::Holds(test) => index.tests.push((rule, test)),
+            When::Looks(patterns) => {
+                for pattern in patterns {
+                    let programs = pattern.split(' ').next().unwrap_or(pattern);
+                    for program in programs.split('|') {
+                        if let Some(entries) = index.by_letter.get_mut(letter(program)) {
+                            entries.push((program, rule, pattern));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    index
+});
+
+fn letter(program: &str) -> usize {
+    program.bytes().next().map_or(0, usize::from)
+}
+
+/// Returns the rules that match one command, each once, with the span that shows it.
+pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'static Rule, Span)> {
+    let mut found: Vec<(&'static Rule, Span)> = Vec::new();
+    let mut add = |rule: &'static Rule, span: Span| {
+        if found.iter().all(|(known, _)| known.id != rule.id) {
+            found.push((rule, span));
+        }
+    };
+    let program = command.program();
+    if !program.is_empty() {
+        let entries = INDEX.by_letter.get(letter(program));
+        for (name, rule, pattern) in entries.into_iter().flatten() {
+            if pattern::is_named(name, program) && pattern::matches(pattern, command, scene.places)
+            {
+                add(rule, command.span);
+            }
+        }
+    }
+    for (rule, test) in &INDEX.tests {
+        if let Some(span) = test(scene, command) {
+            add(rule, span);
+        }
+    }
+    found
+}

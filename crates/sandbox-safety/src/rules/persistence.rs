@@ -1,0 +1,152 @@
+//! Arranging to be started again later.
+
+use sandbox_types::Effect::{ExecutesUnknown, Persists};
+
+use super::{Rule, When};
+use crate::{
+    paths::is_in_class,
+    pattern::operands,
+    risk::{HIGH, Held, LOW, MEDIUM},
+    rules::filesystem::written,
+};
+
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "persist.startup",
+        score: HIGH - 5,
+        effects: &[Persists],
+        held: Held::View,
+        when: When::Holds(|scene, command| {
+            let is_startup = |text: &str| is_in_class(text, "startup", command, scene.places);
+            written(command)
+                .into_iter()
+                .find(|word| is_startup(&word.text))
+                .map(|word| word.span)
+        }),
+        message: "writes what is run at login, at boot or by a timer",
+        suggestion: "tell the person what to add, and why",
+        matches: &[
+            "echo 'alias sudo=x' >> ~/.bashrc",
+            "cat key.pub >> ~/.ssh/authorized_keys",
+            "echo x | sudo tee /etc/cron.d/job",
+            "cp x.service /etc/systemd/system/",
+            "echo y > /etc/profile.d/y.sh",
+            "sed -i 's/a/b/' /root/.profile",
+            "echo /tmp/x.so > /etc/ld.so.preload",
+        ],
+        spares: &[
+            "cat ~/.bashrc",
+            "source ~/.bashrc",
+            "cp ~/.bashrc backup",
+            "grep x /etc/crontab",
+        ],
+    },
+    Rule {
+        id: "persist.schedule",
+        score: MEDIUM,
+        effects: &[Persists],
+        held: Held::View,
+        when: When::Looks(&[
+            "at now|+*|midnight|noon|teatime|tomorrow|*:*",
+            "at -f",
+            "batch -f",
+            "systemctl|launchctl enable|load|bootstrap|submit|link .. ~/tmp|.service|.plist|.timer",
+            "crontab -",
+            "update-rc.d * defaults|enable",
+            "chkconfig --add",
+            "schtasks /create",
+            "systemd-run --on-calendar|--on-active|--on-boot",
+        ]),
+        message: "arranges for something to run later",
+        suggestion: "tell the person what should run, and when",
+        matches: &[
+            "echo x | at now + 1 minute",
+            "(crontab -l; echo '* * * * * x') | crontab -",
+            "systemctl enable /tmp/evil.service",
+        ],
+        spares: &["crontab -l", "systemctl list-timers", "atq"],
+    },
+    Rule {
+        id: "persist.crontab-remove",
+        score: HIGH,
+        effects: &[Persists],
+        held: Held::View,
+        when: When::Looks(&["crontab -r|-ri"]),
+        message: "deletes all scheduled jobs of the user",
+        suggestion: "edit the one job with crontab -e",
+        matches: &["crontab -r"],
+        spares: &["crontab -l", "crontab -e"],
+    },
+    Rule {
+        id: "persist.git-hooks",
+        score: MEDIUM,
+        effects: &[Persists, ExecutesUnknown],
+        held: Held::Rollback,
+        when: When::Holds(|scene, command| {
+            let internal = |text: &str| is_in_class(text, "gitinternal", command, scene.places);
+            let hook = written(command)
+                .into_iter()
+                .find(|w| internal(&w.text))
+                .map(|w| w.span);
+            let made_runnable = || {
+                let target = operands(command).into_iter().find(|w| internal(&w.text));
+                target
+                    .filter(|_| command.program() == "chmod")
+                    .map(|w| w.span)
+            };
+            hook.or_else(made_runnable)
+        }),
+        message: "writes what git runs by itself",
+        suggestion: "keep hooks in the repository and let the person install them",
+        matches: &[
+            "git show HEAD > .git/hooks/pre-commit",
+            "printf x >> .git/config",
+        ],
+        spares: &["cat .git/config", "ls .git/hooks"],
+    },
+    Rule {
+        id: "persist.tool-config",
+        score: MEDIUM,
+        effects: &[Persists, ExecutesUnknown],
+        held: Held::View,
+        when: When::Looks(&[
+            "git config ~core.hooksPath|core.fsmonitor|core.sshCommand|core.pager|core.editor|credential.helper|protocol.ext|core.gitProxy|filter. !--get|--unset|--list|-l|~manager|cache|store|osxkeychain|gh|vim|nano|emacs|code|less|delta|husky|.githooks|more|diff-so",
+            "git config .. ~!",
+            "npm config set ~script-shell|ignore-scripts|registry=http:|git",
+            "pip config set ~http:",
+            "git -c ~core.pager=|core.fsmonitor=|alias.|core.sshCommand=|core.editor=|sequence.editor=|protocol.ext ~!|sh|/|allow",
+            "starship init",
+            "kubectl config set-credentials",
+        ]),
+        message: "makes a tool run this at its next use",
+        suggestion: "set it for the one call, and say so",
+        matches: &[
+            "git config core.fsmonitor ./x.sh",
+            "git config --global alias.x '!sh -c id'",
+            "git -c core.pager='sh -c id' log",
+        ],
+        spares: &[
+            "git config user.name me",
+            "git config --get core.pager",
+            "git -c color.ui=always log",
+            "git config --global core.editor vim",
+        ],
+    },
+    Rule {
+        id: "persist.background",
+        score: LOW,
+        effects: &[Persists],
+        held: Held::View,
+        when: When::Holds(|_, command| {
+            (command
+                .wrappers
+                .iter()
+                .any(|name| matches!(*name, "nohup" | "setsid")))
+            .then_some(command.span)
+        }),
+        message: "goes on after its session has ended",
+        suggestion: "use run --detach, which is listed and can be ended",
+        matches: &["nohup ./server &", "setsid ./server"],
+        spares: &["./server &"],
+    },
+];

@@ -1,0 +1,105 @@
+//! Reading keys, tokens and passwords.
+
+use sandbox_types::Effect::ReadsSecret;
+
+use super::{Rule, When};
+use crate::{
+    flow,
+    risk::{HIGH, Held, LOW, MEDIUM},
+};
+
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "secrets.read",
+        score: MEDIUM + 5,
+        effects: &[ReadsSecret],
+        held: Held::View,
+        when: When::Holds(flow::reads_secret),
+        message: "reads keys, tokens or passwords",
+        suggestion: "let the tool that needs the key read it itself",
+        matches: &[
+            "cat ~/.ssh/id_rsa",
+            "cp /etc/shadow /tmp",
+            "head -1 ~/.aws/credentials",
+            "base64 < ~/.netrc",
+            "tar cf x.tar ~/.gnupg",
+            "cat /proc/1/environ",
+            "find / -name id_rsa -exec cp {} /tmp ;",
+        ],
+        spares: &[
+            "ls -la ~/.ssh",
+            "ssh -i ~/.ssh/id_rsa host",
+            "cat ~/.ssh/id_rsa.pub",
+            "ssh-keygen -f ~/.ssh/id_rsa",
+            "chmod 600 ~/.ssh/id_rsa",
+            "cat README.md",
+            "echo x >> ~/.npmrc",
+        ],
+    },
+    Rule {
+        id: "secrets.ask-store",
+        score: MEDIUM,
+        effects: &[ReadsSecret],
+        held: Held::Network,
+        when: When::Looks(&[
+            "gpg --export-secret-keys|--export-secret-subkeys",
+            "security find-generic-password|find-internet-password|dump-keychain|export",
+            "secret-tool lookup|search",
+            "aws secretsmanager get-secret-value",
+            "aws ssm get-parameter|get-parameters --with-decryption",
+            "aws configure get ~secret|token",
+            "gcloud auth print-access-token|print-identity-token",
+            "gcloud secrets versions access",
+            "az account get-access-token",
+            "az keyvault secret show",
+            "kubectl get secret|secrets -o|--output|~yaml|json",
+            "gh auth token",
+            "vault kv|read get|secret*",
+            "op item|read get|op:*",
+            "pass show|-c",
+            "docker-credential-* get",
+            "mimipenguin|linpeas|linpeas.sh|lazagne ..",
+            "gcore *",
+        ]),
+        message: "asks a store for a key or a token",
+        suggestion: "let the tool that needs it ask",
+        matches: &[
+            "gpg --export-secret-keys me",
+            "aws secretsmanager get-secret-value --secret-id x",
+            "gcloud auth print-access-token",
+        ],
+        spares: &["gpg --export me", "aws s3 ls", "kubectl get pods"],
+    },
+    Rule {
+        id: "secrets.search",
+        score: LOW,
+        effects: &[ReadsSecret],
+        held: Held::View,
+        when: When::Looks(&[
+            "grep|rg|egrep|ag -r|-R|--recursive @home ~password|secret|token|api_key|BEGIN",
+            "grep|rg -r|-R @root ~password|secret|token|BEGIN",
+            "find @root|@home ~id_rsa|.pem|.key|credentials|.env",
+        ]),
+        message: "searches for keys and passwords",
+        suggestion: "search the workspace only",
+        matches: &["grep -r password ~"],
+        spares: &["grep -r password src"],
+    },
+    Rule {
+        id: "secrets.memory",
+        score: HIGH,
+        effects: &[ReadsSecret],
+        held: Held::View,
+        when: When::Looks(&[
+            "dd ~if=/proc/|if=/dev/mem|if=/dev/kmem|if=/dev/kcore",
+            "strings|cat|xxd|hexdump =/dev/mem",
+            "gdb -p|--pid ~dump",
+            "volatility|avml|lime ..",
+            "avml *",
+        ]),
+        message: "reads the memory of other processes",
+        suggestion: "debug a process that you started",
+        matches: &["dd if=/proc/1/mem of=/tmp/x", "strings /dev/mem"],
+        spares: &["cat /proc/meminfo", "dd if=a of=b"],
+    },
+];

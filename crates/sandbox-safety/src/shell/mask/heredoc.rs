@@ -1,0 +1,81 @@
+//! Heredocs: the operator becomes a redirection from a placeholder, the body is blanked.
+
+use super::{Delimiter, HereDoc, PendingHereDoc, Scanner};
+
+impl Scanner<'_> {
+    /// Replaces `<<WORD` by `<` and a placeholder.
+    pub(super) fn heredoc(&mut self) {
+        let strip_tabs = self.peek(2) == b'-';
+        let mut end = self.at + if strip_tabs { 3 } else { 2 };
+        while matches!(self.source.get(end), Some(b' ' | b'\t')) {
+            end += 1;
+        }
+        let mut delimiter = Vec::new();
+        let mut quoted = false;
+        while let Some(&byte) = self.source.get(end) {
+            match byte {
+                b'\'' | b'"' => {
+                    quoted = true;
+                    let rest = &self.source[end + 1..];
+                    let length = rest.iter().position(|&b| b == byte).unwrap_or(rest.len());
+                    delimiter.extend(&rest[..length]);
+                    end = (end + length + 2).min(self.source.len());
+                }
+                b'\\' => {
+                    quoted = true;
+                    delimiter.extend(self.source.get(end + 1));
+                    end = (end + 2).min(self.source.len());
+                }
+                b'\n' | b' ' | b'\t' | b';' | b'|' | b'&' | b'(' | b')' | b'<' | b'>' => break,
+                _ => {
+                    delimiter.push(byte);
+                    end += 1;
+                }
+            }
+        }
+        let visible = self.regions.is_empty();
+        self.masked.text.push(if visible { b'<' } else { b'x' });
+        self.at += 1;
+        self.pending.push(PendingHereDoc {
+            at: self.at,
+            delimiter: Delimiter {
+                text: delimiter,
+                quoted,
+                strip_tabs,
+            },
+            visible,
+        });
+        self.blank(end - self.at, b'x');
+    }
+
+    /// Blanks the lines up to the delimiter.
+    pub(super) fn heredoc_body(&mut self, pending: PendingHereDoc) {
+        let start = self.at;
+        let mut end = start;
+        let mut after = self.source.len();
+        while end < self.source.len() {
+            let line_end = self.source[end..]
+                .iter()
+                .position(|&b| b == b'\n')
+                .map_or(self.source.len(), |length| end + length);
+            let mut line = &self.source[end..line_end];
+            while pending.delimiter.strip_tabs && line.first() == Some(&b'\t') {
+                line = &line[1..];
+            }
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line == pending.delimiter.text {
+                after = line_end;
+                break;
+            }
+            end = (line_end + 1).min(self.source.len());
+        }
+        self.blank(after - self.at, b' ');
+        if pending.visible {
+            self.masked.heredocs.push(HereDoc {
+                at: pending.at,
+                body: (start, end),
+                quoted: pending.delimiter.quoted,
+            });
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! From text to [`Node`]s: the only place that knows the parser.
+
+use std::{panic, sync::Arc, thread};
+
+use brush_parser::{
+    ParserOptions, SourceSpan, TokenizerOptions,
+    ast::{self, SourceLocation as _},
+    parse_tokens, uncached_tokenize_str,
+};
+
+use super::{
+    Node, RawCommand, RawRedirect, RawWord, RedirectKind, Span,
+    mask::{DEPTH_MAX, Masked, Unreadable, mask},
+};
+
+/// With no more openers than this, the parser runs on the caller's stack.
+const OPENERS_INLINE_MAX: usize = 16;
+/// More than this is refused: the parser's stack would have to be too large.
+const OPENERS_MAX: usize = 3000;
+/// Stack that the parser gets for each construct that might nest.
+const STACK_BYTES_PER_OPENER: usize = 96 * 1024;
+const STACK_BYTES_BASE: usize = 1024 * 1024;
+
+/// Reads `source`.
+pub(crate) fn parse(source: &str) -> Result<Vec<Node>, Unreadable> {
+    let masked = mask(source)?;
+    if masked.openers > OPENERS_MAX {
+        return Err(Unreadable::TooDeep);
+    }
+    let work = || {
+        // The parser may panic on odd input; that text then counts as unreadable, which asks.
+        panic::catch_unwind(panic::AssertUnwindSafe(|| parse_masked(source, &masked)))
+            .unwrap_or(Err(Unreadable::Unterminated))
+    };
+    if masked.openers <= OPENERS_INLINE_MAX {
+        return work();
+    }
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .stack_size(STACK_BYTES_BASE + masked.openers * STACK_BYTES_PER_OPENER)
+            .spawn_scoped(scope, work)
+            .ok()
+            .and_then(|worker| worker.join().ok())
+            .unwrap_or(Err(Unreadable::Unterminated))
+    })
+}
+
+fn parse_masked(source: &str, masked: &Masked) -> Result<Vec<Node>, Unreadable> {
+    let text = str::from_utf8(&masked.text).map_err(|_not_ascii| Unreadable::Unterminated)?;
+    let options = ParserOptions::default();
+    let tokens = uncached_tokenize_str(text, &TokenizerOptions::default())
+        .map_err(|_position_is_in_masked_text| Unreadable::Unterminated)?;
+    if tokens.is_empty() {
+        return Ok(Vec::new());
+    }
+    let program = parse_tokens(&tokens, &options)
+        .map_err(|_position_is_in_masked_text| Unreadable::Unterminated)?;
+    let reader = Converter { source, masked };
+    let mut nodes = Vec::new();
+    for list in &program.complete_commands {
+        reader.list(list, 0, &mut nodes)?;
+    }
+    Ok(nodes)
+}
+
+/// Turns the parser's tree into ours; words are taken from the source, not from the masked text.
+struct Converter<'a> {
+    source: &'a str,
+    masked: &'a Masked,
+}
+
+type Converted<T = ()> = Result<T, Unreadable>;
+
+impl Converter<'_> {
+    fn list(&self, list: &ast::CompoundList, depth: usize, into: &mut Vec<Node>) -> Converted {
+        if depth > DEPTH_MAX {
+            return Err(Unreadable::TooDeep);
+        }
+        for ast::CompoundListItem(and_or, separator) in &list.0 {
+            let background = matches!(separator, ast::SeparatorOperator::Async);
+            for (_, pipeline) in and_or {
+                let node = self.pipeline(pipeline, depth)?;
+                into.push(if background {
+                    Node::Background(Box::new(node))
+                } else {
+                    node
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn body(&self, list: &ast::CompoundList, depth: usize) -> Converted<Vec<Node>> {
+        let mut nodes = Vec::new();
+        self.list(list, depth + 1, &mut nodes)?;
+        Ok(nodes)
+    }
+
+    fn pipeline(&self, pipeline: &ast::Pipeline, depth: usize) -> Converted<Node> {
+        let mut stages = Vec::with_capacity(pipeline.seq.len());
+        for command in &pipeline.seq {
+            stages.push(self.command(command, depth)?);
+        }
+        Ok(if stages.len() == 1 {
+            stages.remove(0)
+        } else {
+            Node::Pipeline(stages)
+        })
+    }
+
+    fn command(&self, command: &ast::Command, depth: usize) -> Converted<Node> {
+        match command {
+            ast::Command::Simple(simple) => Ok(Node::Simple(self.simple(simple))),
+            ast::Command::Compound(compound, redirects) => {
+                self.compound(compound, self.redirects(redirects.as_ref()), depth)
+            }
+            ast::Command::Function(function) => {
+                let ast::FunctionBody(body, redirects) = &function.body;
+                let redirects = self.redirects(redirects.as_ref());
+                Ok(Node::Function {
+                    name: function.fname.value.clone(),
+                    body: Arc::new(self.compound(body, redirects, depth + 1)?),
+                })
+            }
+            ast::Command::ExtendedTest(test, _) => {
+                Ok(Node::Words(vec![self.slice(Some(&test.loc))]))
+            }
+        }
+    }
+
+    fn compound(
+        &self,
+        compound: &ast::CompoundCommand,
+        redirects: Vec<RawRedirect>,
+        depth: usize,
+    ) -> Converted<Node> {
+        use ast::CompoundCommand as Compound;
+        let body = match compound {
+            Compound::Arithmetic(arithmetic) => {
+                return Ok(Node::Words(vec![self.slice(Some(&arithmetic.loc))]));
+            }
+            Compound::ArithmeticForClause(clause) => self.body(&clause.body.list, depth)?,
+            Compound::BraceGroup(group) => self.body(&group.list, depth)?,
+            Compound::Subshell(subshell) => self.body(&subshell.list, depth)?,
+            Compound::ForClause(clause) => {
+                return Ok(Node::For {
+                    name: clause.variable_name.clone(),
+                    values: clause
+                        .values
+                        .iter()
+                        .flatten()
+                        .map(|w| self.word(w))
+                        .collect(),
+                    body: self.body(&clause.body.list, depth)?,
+                    redirects,
+                });
+            }
+            Compound::CaseClause(clause) => {
+                let mut body = vec![Node::Words(vec![self.word(&clause.value)])];
+                for case in &clause.cases {
+                    body.push(Node::Words(
+                        case.patterns.iter().map(|w| self.word(w)).collect(),
+                    ));
+                    if let Some(commands) = &case.cmd {
+                        self.list(commands, depth + 1, &mut body)?;
+                    }
+                }
+                body
+            }
+            Compound::IfClause(clause) => {
+                let mut body = self.body(&clause.condition, depth)?;
+                self.list(&clause.then, depth + 1, &mut body)?;
+                for branch in clause.elses.iter().flatten() {
+                    if let Some(condition) = &branch.condition {
+                        self.list(condition, depth + 1, &mut body)?;
+                    }
+                    self.list(&branch.body, depth + 1, &mut body)?;
+                }
+                body
+            }
+            Compound::WhileClause(clause) | Compound::UntilClause(clause) => {
+                let ast::WhileOrUntilClauseCommand(condition, block, _) = clause;
+                let mut body = self.body(condition, depth)?;
+                self.list(&block.list, depth + 1, &mut body)?;
+                body
+            }
+            Compound::Coprocess(coprocess) => {
+                if depth > DEPTH_MAX {
+                    return Err(Unreadable::TooDeep);
+                }
+                vec![self.command(&coprocess.body, depth + 1)?]
+            }
+        };
+        Ok(Node::Group { body, redirects })
+    }
+
+    fn simple(&self, simple: &ast::SimpleCommand) -> RawCommand {
+        let mut command = RawCommand::default();
+        let before = simple.prefix.iter().flat_map(|prefix| &prefix.0);
+        for item in before {
+            self.item(item, &mut command, Assignments::Leading);
+        }
+        if let Some(name) = &simple.word_or_name {
+            command.words.push(self.word(name));
+        }
+        for item in simple.suffix.iter().flat_map(|suffix| &suffix.0) {
+            self.item(item, &mut command, Assignments::Arguments);
+        }
+        command.span = span_of(&command);
+        command
+    }
+
+    fn item(
+        &self,
+        item: &ast::CommandPrefixOrSuffixItem,
+        command: &mut RawCommand,
+        assignments: Assignments,
+    ) {
+        use ast::CommandPrefixOrSuffixItem as Item;
+        match item {
+            Item::IoRedirect(redirect) => command.redirects.extend(self.redirect(redirect)),
+            Item::Word(word) => command.words.push(self.word(word)),
+            Item::AssignmentWord(assignment, word) => {
+                let raw = match assignment.location() {
+                    Some(location) => self.slice(Some(&location)),
+                    None => self.word(word),
+                };
+                match assignments {
+                    Assignments::Leading => command.assignments.push(raw),
+                    Assignments::Arguments => command.words.push(raw),
+                }
+            }
+            Item::ProcessSubstitution(_, subshell) => {
+                command.words.push(self.slice(Some(&subshell.loc)));
+            }
+        }
+    }
+
+    fn redirects(&self, list: Option<&ast::RedirectList>) -> Vec<RawRedirect> {
+        list.iter()
+            .flat_map(|list| &list.0)
+            .filter_map(|redirect| self.redirect(redirect))
+            .collect()
+    }
+
+    fn redirect(&self, redirect: &ast::IoRedirect) -> Option<RawRedirect> {
+        use ast::{IoFileRedirectKind as Kind, IoFileRedirectTarget as Target};
+        let (kind, word) = match redirect {
+            ast::IoRedirect::File(_, kind, target) => {
+                let kind = match kind {
+                    Kind::Read => RedirectKind::Read,
+                    Kind::Write | Kind::Clobber | Kind::ReadAndWrite => RedirectKind::Write,
+                    Kind::Append => RedirectKind::Append,
+                    Kind::DuplicateInput | Kind::DuplicateOutput => RedirectKind::Duplicate,
+                };
+                match target {
+                    Target::Filename(word) | Target::Duplicate(word) => (kind, self.word(word)),
+                    Target::ProcessSubstitution(_, subshell) => {
+                        (kind, self.slice(Some(&subshell.loc)))
+                    }
+                    Target::Fd(_) => return None,
+                }
+            }
+            ast::IoRedirect::HereString(_, word) => (RedirectKind::HereString, self.word(word)),
+            ast::IoRedirect::OutputAndError(word, append) => {
+                let kind = if *append {
+                    RedirectKind::Append
+                } else {
+                    RedirectKind::Write
+                };
+                (kind, self.word(word))
+            }
+            // Heredocs never reach the parser.
+            ast::IoRedirect::HereDocument(..) => return None,
+        };
+        let heredocs = &self.masked.heredocs;
+        let heredoc = heredocs.binary_search_by_key(&word.span.0, |heredoc| heredoc.at);
+        Some(match heredoc.ok().and_then(|index| heredocs.get(index)) {
+            Some(heredoc) => RawRedirect {
+                kind: RedirectKind::HereDoc {
+                    quoted: heredoc.quoted,
+                },
+                target: self.at(heredoc.body),
+            },
+            None => RawRedirect { kind, target: word },
+        })
+    }
+
+    fn word(&self, word: &ast::Word) -> RawWord {
+        match &word.loc {
+            Some(location) => self.slice(Some(location)),
+            None => RawWord {
+                text: word.value.clone(),
+                span: (0, self.source.len()),
+            },
+        }
+    }
+
+    /// Returns the source at a location; the masked text has the same offsets.
+    fn slice(&self, location: Option<&SourceSpan>) -> RawWord {
+        self.at(location.map_or((0, self.source.len()), |span| {
+            (span.start.index, span.end.index)
+        }))
+    }
+
+    fn at(&self, (start, end): Span) -> RawWord {
+        match self.source.get(start..end) {
+            Some(text) => RawWord {
+                text: text.to_owned(),
+                span: (start, end),
+            },
+            None => RawWord {
+                text: self.source.to_owned(),
+                span: (0, self.source.len()),
+            },
+        }
+    }
+}
+
+/// What `NAME=value` means where it stands.
+#[derive(Clone, Copy)]
+enum Assignments {
+    /// Before the command word: an assignment.
+    Leading,
+    /// After it: an argument of that form (`export A=b`, `dd of=x`).
+    Arguments,
+}
+
+fn span_of(command: &RawCommand) -> Span {
+    let parts = command.assignments.iter().chain(&command.words);
+    let targets = command
+        .redirects
+        .iter()
+        .filter(|redirect| !matches!(redirect.kind, RedirectKind::HereDoc { .. }))
+        .map(|redirect| &redirect.target);
+    parts
+        .chain(targets)
+        .map(|word| word.span)
+        .reduce(|all, span| (all.0.min(span.0), all.1.max(span.1)))
+        .unwrap_or((0, 0))
+}

@@ -1,0 +1,582 @@
+//! Walks a script in order and lists the simple commands that it may run.
+
+use std::{collections::BTreeMap, sync::Arc, thread};
+
+mod output;
+mod recursion;
+
+pub(crate) use output::{is_shell, runs_its_input};
+use recursion::{first_span, starts_itself_twice};
+
+use crate::inline;
+
+use super::{
+    Context, Node, PipePosition, Pipeline, RawCommand, RawRedirect, RawWord, Redirect,
+    RedirectKind, SimpleCommand, Span, Word,
+    expand::{Quoting, expand, expand_whole},
+    mask::{DEPTH_MAX, Unreadable},
+    parse::parse,
+    unwrap::{Unwrapped, take_apart},
+};
+
+/// The longest text that is read.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// The most simple commands that are looked at.
+const COMMANDS_MAX: usize = 25_000;
+/// Bytes that may be parsed and produced by expansion, nested texts counted again.
+const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A variable's value is forgotten when it is longer.
+const VALUE_BYTES_MAX: usize = 4096;
+/// `xargs` adds at most so many of the words that the text says.
+const FED_WORDS_MAX: usize = 64;
+/// A `for` loop is walked for so many of its values.
+const LOOP_VALUES_MAX: usize = 4;
+/// After so many nested texts reading goes on with a new stack of [`STACK_BYTES`].
+const LEVELS_PER_STACK: usize = 8;
+const STACK_BYTES: usize = 4 * 1024 * 1024;
+/// Functions that call functions are followed so far.
+const CALL_DEPTH_MAX: usize = 6;
+
+/// Why something could not be looked at, or what the structure itself shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub(crate) enum Problem {
+    Unparsed,
+    TooDeep,
+    TooLarge,
+    /// A function that starts itself more than once.
+    ForkBomb,
+}
+
+/// All that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) commands: Vec<SimpleCommand>,
+    pub(crate) pipelines: Vec<Pipeline>,
+    pub(crate) problems: Vec<(Problem, Span)>,
+}
+
+/// Where a text stands in the judged text.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// Byte 0 is this byte.
+    At(usize),
+    /// It was made out of this span.
+    Within(Span),
+}
+
+impl Origin {
+    /// Returns where a span of the text stands in the judged text.
+    pub(super) fn place(self, (start, end): Span) -> Span {
+        match self {
+            Self::At(base) => (base + start, base + end),
+            Self::Within(span) => span,
+        }
+    }
+
+    /// Returns the origin of the text that starts at `offset`.
+    pub(super) fn at(self, offset: usize) -> Self {
+        match self {
+            Self::At(base) => Self::At(base + offset),
+            Self::Within(_) => self,
+        }
+    }
+
+    /// Returns the origin of a part that is a slice.
+    pub(super) fn within(self, span: Span) -> Self {
+        self.at(span.0)
+    }
+}
+
+/// Reads shell text.
+pub(crate) fn read_text(text: &str) -> Reading {
+    let mut reader = Reader::default();
+    reader.read_nested(text, Origin::At(0));
+    reader.into_reading()
+}
+
+/// Reads a program and its arguments; `spans` say where each stands in the judged text.
+///
+/// What is given on standard input counts when the program is a shell that runs it.
+pub(crate) fn read_argv(argv: &[String], spans: &[Span], stdin: Option<&str>) -> Reading {
+    let mut reader = Reader::default();
+    let words: Vec<Word> = argv
+        .iter()
+        .zip(spans)
+        .map(|(text, span)| Word::literal(text.as_str(), *span))
+        .collect();
+    let span = (0, spans.last().map_or(0, |span| span.1));
+    let command = SimpleCommand {
+        words,
+        span,
+        ..SimpleCommand::default()
+    };
+    let input = stdin.filter(|_| runs_its_input(&command));
+    reader.dispatch(command);
+    if let Some(text) = input {
+        reader.read_nested(text, Origin::Within(span));
+    }
+    reader.into_reading()
+}
+
+/// What is known while walking.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) commands: Vec<SimpleCommand>,
+    pipelines: Vec<Pipeline>,
+    problems: Vec<(Problem, Span)>,
+    variables: BTreeMap<String, Word>,
+    functions: BTreeMap<String, Arc<Node>>,
+    aliases: BTreeMap<String, String>,
+    /// Text written to files, to be read when they are run.
+    files: BTreeMap<String, String>,
+    positional: Vec<Word>,
+    calls: Vec<String>,
+    loops: usize,
+    directory: Option<String>,
+    context: Context,
+    pipe: Option<PipePosition>,
+    /// What the stage before this one prints, when the text says it.
+    piped: Option<String>,
+    spent_bytes: usize,
+}
+
+impl Reader {
+    fn into_reading(mut self) -> Reading {
+        self.problems.sort_unstable();
+        self.problems.dedup();
+        Reading {
+            commands: self.commands,
+            pipelines: self.pipelines,
+            problems: self.problems,
+        }
+    }
+
+    fn problem(&mut self, problem: Problem, span: Span) {
+        // One of each kind says enough; the first is the outermost.
+        if self.problems.iter().all(|(known, _)| *known != problem) {
+            self.problems.push((problem, span));
+        }
+    }
+
+    /// Counts work; returns false when there was too much.
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        self.spent_bytes = self.spent_bytes.saturating_add(bytes);
+        let within = self.spent_bytes <= WORK_BYTES_MAX && self.commands.len() <= COMMANDS_MAX;
+        if !within {
+            self.problem(Problem::TooLarge, (0, 0));
+        }
+        within
+    }
+
+    /// Reads a text that runs as part of this one.
+    pub(super) fn read_nested(&mut self, text: &str, origin: Origin) {
+        let span = origin.place((0, text.len()));
+        if self.context.depth > DEPTH_MAX {
+            return self.problem(Problem::TooDeep, span);
+        }
+        if !self.spend(text.len()) {
+            return;
+        }
+        match parse(text) {
+            Ok(nodes) => {
+                self.context.depth += 1;
+                if self.context.depth.is_multiple_of(LEVELS_PER_STACK) {
+                    self.walk_on_new_stack(&nodes, origin);
+                } else {
+                    self.walk_all(&nodes, origin);
+                }
+                self.context.depth -= 1;
+            }
+            Err(Unreadable::Unterminated) => self.problem(Problem::Unparsed, span),
+            Err(Unreadable::TooDeep) => self.problem(Problem::TooDeep, span),
+        }
+    }
+
+    /// Goes on with a stack of its own, so that text cannot exhaust the caller's.
+    fn walk_on_new_stack(&mut self, nodes: &[Node], origin: Origin) {
+        let walked = thread::scope(|scope| {
+            thread::Builder::new()
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, || self.walk_all(nodes, origin))
+                .is_ok_and(|worker| worker.join().is_ok())
+        });
+        if !walked {
+            self.problem(Problem::TooDeep, origin.place((0, 0)));
+        }
+    }
+
+    fn walk_all(&mut self, nodes: &[Node], origin: Origin) {
+        for node in nodes {
+            self.walk(node, origin);
+        }
+    }
+
+    fn walk(&mut self, node: &Node, origin: Origin) {
+        match node {
+            Node::Simple(command) => self.simple(command, origin),
+            Node::Pipeline(stages) => self.pipeline(stages, origin),
+            Node::Background(node) => self.walk(node, origin),
+            Node::Group { body, redirects } => {
+                self.walk_all(body, origin);
+                self.group_redirects(redirects, origin);
+            }
+            Node::For {
+                name,
+                values,
+                body,
+                redirects,
+            } => {
+                self.for_loop(name, values, body, origin);
+                self.group_redirects(redirects, origin);
+            }
+            Node::Function { name, body } => {
+                if starts_itself_twice(name, body) {
+                    let span = origin.place(first_span(body));
+                    self.problem(Problem::ForkBomb, span);
+                }
+                self.functions.insert(name.clone(), Arc::clone(body));
+            }
+            Node::Words(words) => {
+                for word in words {
+                    expand_whole(self, word, origin, Quoting::HereDoc);
+                }
+            }
+        }
+    }
+
+    fn for_loop(&mut self, name: &str, values: &[RawWord], body: &[Node], origin: Origin) {
+        let values: Vec<Word> = values
+            .iter()
+            .flat_map(|value| expand(self, value, origin))
+            .collect();
+        // Loops inside loops would multiply: they are walked once.
+        let times = if self.loops == 0 { LOOP_VALUES_MAX } else { 1 };
+        self.loops += 1;
+        for value in values.iter().take(times) {
+            self.set(name, value.clone());
+            self.walk_all(body, origin);
+        }
+        if values.is_empty() {
+            self.variables.remove(name);
+            self.walk_all(body, origin);
+        }
+        self.loops -= 1;
+    }
+
+    fn pipeline(&mut self, stages: &[Node], origin: Origin) {
+        let pipeline = self.pipelines.len();
+        self.pipelines.push(Pipeline { parent: self.pipe });
+        let outer = self.pipe;
+        let outer_piped = self.piped.take();
+        for (stage, node) in stages.iter().enumerate() {
+            self.pipe = Some(PipePosition { pipeline, stage });
+            let first = self.commands.len();
+            self.walk(node, origin);
+            if let (Some(text), Some(command)) = (self.piped.take(), self.commands.last())
+                && runs_its_input(command)
+            {
+                let origin = Origin::Within(command.span);
+                self.read_nested(&text, origin);
+            }
+            self.piped = self.text_printed_since(first);
+        }
+        self.piped = outer_piped;
+        self.pipe = outer;
+    }
+
+    /// A redirection of a whole group is a command without words.
+    fn group_redirects(&mut self, redirects: &[RawRedirect], origin: Origin) {
+        if redirects.is_empty() {
+            return;
+        }
+        let redirects = self.redirects(redirects, origin);
+        let span = redirects.first().map_or((0, 0), |first| first.target.span);
+        self.push(SimpleCommand {
+            redirects,
+            span,
+            ..SimpleCommand::default()
+        });
+    }
+
+    fn simple(&mut self, raw: &RawCommand, origin: Origin) {
+        if self.commands.len() > COMMANDS_MAX || !self.spend(1) {
+            return;
+        }
+        if let Some(first) = raw.words.first().filter(|word| is_evaluated(&word.text)) {
+            return self.evaluated(first, origin);
+        }
+        let words: Vec<Word> = raw
+            .words
+            .iter()
+            .flat_map(|word| expand(self, word, origin))
+            .collect();
+        let mut assignments = Vec::new();
+        for word in &raw.assignments {
+            let (name, value) = self.assignment(word, origin);
+            if words.is_empty() {
+                self.set(&name, value.clone());
+            }
+            assignments.push((name, value));
+        }
+        let redirects = self.redirects(&raw.redirects, origin);
+        self.dispatch(SimpleCommand {
+            words,
+            assignments,
+            redirects,
+            span: origin.place(raw.span),
+            ..SimpleCommand::default()
+        });
+    }
+
+    /// Looks into `[[ … ]]` and `(( … ))`, which only evaluate.
+    ///
+    /// A shell without arithmetic commands, as many `/bin/sh` are, runs `((rm -r x))`.
+    fn evaluated(&mut self, raw: &RawWord, origin: Origin) {
+        expand_whole(self, raw, origin, Quoting::HereDoc);
+        let inner = raw.text.trim_matches(['(', ')', ' ']);
+        let mut words = inner.split_whitespace();
+        let is_name = |word: &str| {
+            word.bytes()
+                .all(|b| b.is_ascii_alphabetic() || b"./_".contains(&b))
+        };
+        let is_argument =
+            |word: &str| word.len() > 1 && word.starts_with(['-', '/', '~', '$', '"', '\'']);
+        if raw.text.starts_with("((")
+            && words.next().is_some_and(is_name)
+            && words.next().is_some_and(is_argument)
+        {
+            self.read_nested(inner, Origin::Within(origin.place(raw.span)));
+        }
+    }
+
+    fn assignment(&mut self, raw: &RawWord, origin: Origin) -> (String, Word) {
+        let (name, value) = raw.text.split_once('=').unwrap_or((&raw.text, ""));
+        let start = raw.span.0 + name.len() + 1;
+        let array = value.strip_prefix('(').and_then(|v| v.strip_suffix(')'));
+        let value = RawWord {
+            text: array.unwrap_or(value).to_owned(),
+            span: (start + usize::from(array.is_some()), raw.span.1),
+        };
+        let mut word = expand_whole(self, &value, origin, Quoting::Open);
+        let appended = name.strip_suffix('+');
+        let name = name.trim_end_matches('+');
+        let name = name.split('[').next().unwrap_or(name);
+        if let (Some(_), Some(before)) = (appended, self.variables.get(name)) {
+            word.text.insert_str(0, &before.text);
+            word.known = word.known.max(before.known);
+        }
+        (name.to_owned(), word)
+    }
+
+    fn set(&mut self, name: &str, value: Word) {
+        if value.text.len() <= VALUE_BYTES_MAX {
+            self.variables.insert(name.to_owned(), value);
+        } else {
+            self.variables.remove(name);
+        }
+    }
+
+    /// Returns what a variable holds, as far as the text says.
+    pub(super) fn variable(&self, name: &str) -> Option<Word> {
+        if let Some(value) = self.variables.get(name) {
+            // A value with unknown parts is still better than none.
+            return Some(value.clone());
+        }
+        if let Ok(index) = name.parse::<usize>() {
+            return self.positional.get(index.checked_sub(1)?).cloned();
+        }
+        if matches!(name, "@" | "*") && !self.positional.is_empty() {
+            let texts: Vec<&str> = self.positional.iter().map(|w| w.text.as_str()).collect();
+            let mut word = Word::literal(texts.join(" "), (0, 0));
+            word.known = self.positional.iter().map(|w| w.known).max()?;
+            return Some(word);
+        }
+        let standard = match name {
+            "HOME" => "~",
+            "PWD" => ".",
+            "PATH" => "/usr/bin",
+            "SHELL" | "BASH" => "/bin/sh",
+            _ => return None,
+        };
+        Some(Word::literal(standard, (0, 0)))
+    }
+
+    fn redirects(&mut self, raw: &[RawRedirect], origin: Origin) -> Vec<Redirect> {
+        raw.iter()
+            .map(|redirect| {
+                let target = match redirect.kind {
+                    RedirectKind::HereDoc { quoted: true } => Word {
+                        text: redirect.target.text.clone(),
+                        span: origin.place(redirect.target.span),
+                        ..Word::default()
+                    },
+                    RedirectKind::HereDoc { quoted: false } => {
+                        expand_whole(self, &redirect.target, origin, Quoting::HereDoc)
+                    }
+                    RedirectKind::Read
+                    | RedirectKind::Write
+                    | RedirectKind::Append
+                    | RedirectKind::Duplicate
+                    | RedirectKind::HereString => {
+                        expand_whole(self, &redirect.target, origin, Quoting::Open)
+                    }
+                };
+                Redirect {
+                    kind: redirect.kind,
+                    target,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes a command apart and lists what it runs.
+    fn dispatch(&mut self, mut command: SimpleCommand) {
+        command.pipe = self.pipe;
+        command.context = self.context;
+        self.declarations(&command);
+        if self.call(&command) {
+            return;
+        }
+        let outer = self.context;
+        match take_apart(&command) {
+            Unwrapped::Command => {
+                let text = self.input_that_runs(&command);
+                let span = command.span;
+                let inner = inline::code_of(&command)
+                    .map(|(code, _)| inline::shell_strings(&code))
+                    .unwrap_or_default();
+                self.push(command);
+                for text in text.into_iter().chain(inner) {
+                    self.read_nested(&text, Origin::Within(span));
+                }
+            }
+            Unwrapped::Inner(inner) => {
+                self.push(SimpleCommand {
+                    taken_apart: inner.name != "find",
+                    ..command.clone()
+                });
+                for (mut words, fed) in inner.commands {
+                    if let Some(text) = self.piped.as_ref().filter(|_| fed && inner.name != "find")
+                    {
+                        let added = text.split_whitespace().take(FED_WORDS_MAX);
+                        words.extend(added.map(|word| Word::literal(word, command.span)));
+                    }
+                    self.context.route = outer.route.max(inner.route);
+                    if self.context.depth <= DEPTH_MAX {
+                        self.context.depth += 1;
+                        self.dispatch(SimpleCommand {
+                            words,
+                            span: command.span,
+                            fed: fed || command.fed,
+                            wrappers: [command.wrappers.as_slice(), &[inner.name]].concat(),
+                            redirects: command.redirects.clone(),
+                            assignments: [command.assignments.clone(), inner.assignments.clone()]
+                                .concat(),
+                            ..SimpleCommand::default()
+                        });
+                        self.context.depth -= 1;
+                    } else {
+                        self.problem(Problem::TooDeep, command.span);
+                    }
+                }
+            }
+            Unwrapped::Text {
+                text,
+                span,
+                route,
+                positional,
+            } => {
+                self.push(SimpleCommand {
+                    taken_apart: true,
+                    ..command
+                });
+                self.context.route = outer.route.max(route);
+                let outer = std::mem::replace(&mut self.positional, positional);
+                self.read_nested(&text, Origin::Within(span));
+                self.positional = outer;
+            }
+        }
+        self.context = outer;
+    }
+
+    fn push(&mut self, mut command: SimpleCommand) {
+        command.pipe = self.pipe;
+        command.context = self.context;
+        command.directory.clone_from(&self.directory);
+        self.note_written_file(&command);
+        self.commands.push(command);
+    }
+
+    /// Notes what `export`, `alias` and their like define.
+    fn declarations(&mut self, command: &SimpleCommand) {
+        let program = command.program();
+        if matches!(program, "cd" | "pushd") {
+            let target = command
+                .args()
+                .iter()
+                .find(|word| !word.text.starts_with('-'));
+            let target = target.map_or("~", |word| word.text.as_str());
+            self.directory = Some(match &self.directory {
+                Some(directory) if !target.starts_with(['/', '~']) => {
+                    format!("{directory}/{target}")
+                }
+                _ => target.to_owned(),
+            })
+            .filter(|directory| directory.len() <= VALUE_BYTES_MAX);
+        }
+        let alias = program == "alias";
+        let variables = ["export", "declare", "local", "readonly", "typeset"];
+        if !alias && !variables.contains(&program) {
+            return;
+        }
+        for argument in command.args() {
+            let Some((name, value)) = argument.text.split_once('=') else {
+                continue;
+            };
+            if alias {
+                self.aliases.insert(name.to_owned(), value.to_owned());
+            } else {
+                let value = Word {
+                    text: value.to_owned(),
+                    ..argument.clone()
+                };
+                self.set(name, value);
+            }
+        }
+    }
+
+    /// Follows a call of a function or an alias.
+    fn call(&mut self, command: &SimpleCommand) -> bool {
+        let name = match command.words.first() {
+            Some(word) if !word.text.is_empty() => word.text.clone(),
+            _ => return false,
+        };
+        if self.calls.len() >= CALL_DEPTH_MAX || self.calls.contains(&name) {
+            return false;
+        }
+        if let Some(body) = self.functions.get(&name).cloned() {
+            let outer = std::mem::replace(&mut self.positional, command.args().to_vec());
+            self.calls.push(name);
+            self.push(command.clone());
+            self.walk(&body, Origin::Within(command.span));
+            self.calls.pop();
+            self.positional = outer;
+            return true;
+        }
+        if let Some(text) = self.aliases.get(&name).cloned() {
+            let rest: Vec<&str> = command.args().iter().map(|w| w.text.as_str()).collect();
+            self.calls.push(name);
+            self.read_nested(
+                &format!("{text} {}", rest.join(" ")),
+                Origin::Within(command.span),
+            );
+            self.calls.pop();
+            return true;
+        }
+        false
+    }
+}
+
+fn is_evaluated(word: &str) -> bool {
+    word.starts_with("[[ ") || word.starts_with("((")
+}
