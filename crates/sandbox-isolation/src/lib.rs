@@ -1,1 +1,33 @@
-//! Placeholder, being written.
+//! Confines one run and ends it: namespaces, an allow-list view, Landlock, seccomp, cgroups.
+//!
+//! Needs no helper program, no daemon and no set-user-id bit; works for root and for everybody else. All
+//! `unsafe` code of the project is in `sys`.
+//!
+//! # Terminology
+//!
+//! - **guest**: the command that is confined, and everything that it starts.
+//! - **view**: what the guest sees of the file system: nothing but what was allowed.
+//! - **init**: pid 1 of the guest's namespaces, a copy of the caller without any capability.
+//! - **builder**: for a root caller only, the process that mounts what the guest's ids may not mount.
+
+mod cgroup;
+mod child;
+mod init;
+mod kernel;
+mod launch;
+mod plan;
+mod seccomp_profile;
+mod stdio;
+mod sys;
+mod toolchains;
+mod view;
+
+pub use cgroup::remove_stale as remove_stale_cgroups;
+pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
+pub use launch::{Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Running};
+pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
+
+/// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
+pub fn landlock_abi() -> Option<u32> {
+    sys::landlock::abi()
+}

@@ -1,0 +1,250 @@
+//! What runs between the clone and the guest's first instruction.
+//!
+//! ```text
+//! caller ──clone──> init (pid 1 of the new namespaces) ──clone──> guest          a caller without privileges
+//! caller ──clone──> builder ──clone──> init ──clone──> guest                     root
+//! ```
+//! For root, the *builder* still has host rights: it makes the mounts that the guest's ids cannot make (they
+//! may not even reach the paths), in a mount namespace that goes away with it. *init* never has host rights.
+//!
+//! Everything was prepared before the first clone: the caller may have many threads, so nothing here
+//! allocates, locks or panics. What fails is told by number and becomes text in the caller.
+
+pub(crate) mod guest;
+pub(crate) mod identity;
+pub(crate) mod site;
+pub(crate) mod status;
+pub(crate) mod step;
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::{io::Errno, process::Pid};
+
+use self::{
+    guest::Guest,
+    identity::Identity,
+    site::Site,
+    status::{Act, Failure, Message},
+    step::Step,
+};
+use crate::{
+    init,
+    stdio::GuestEnds,
+    sys::{
+        clone::{self, Memory, Stack},
+        process::{self, ArgumentArea},
+        signals,
+    },
+};
+
+/// Everything that the children need.
+pub(crate) struct Recipe {
+    pub(crate) identity: Identity,
+    /// The namespaces that init is born into.
+    pub(crate) namespaces: libc::c_int,
+    /// The steps that need the caller's rights on the host's files.
+    pub(crate) build: Vec<Step>,
+    /// The steps that init takes itself.
+    pub(crate) inner: Vec<Step>,
+    pub(crate) channels: Channels,
+    pub(crate) guest: Guest,
+    /// What init must forget: its guest could read the caller's arguments.
+    pub(crate) arguments: Option<ArgumentArea>,
+    /// Whether the caller says when the guest may start.
+    pub(crate) wait_for_start: bool,
+    pub(crate) stacks: [Stack; 3],
+    /// Written by the builder: init's process id.
+    pub(crate) init: Option<Pid>,
+    /// Written by the builder: what failed.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The descriptors that children keep. Owned by the caller, so never closed here but by `close_range`.
+pub(crate) struct Channels {
+    /// Readable once the caller is dead, however it died: a pidfd, so no copy of a descriptor in some other
+    /// child of the caller can keep a sandbox alive.
+    pub(crate) caller: RawFd,
+    /// Where init tells what happens.
+    pub(crate) status: RawFd,
+    /// Readable once the builder is done; at its end if the builder died.
+    pub(crate) built: (RawFd, RawFd),
+    /// Readable once the guest may start.
+    pub(crate) start: RawFd,
+    pub(crate) stdio: GuestEnds,
+}
+
+impl Channels {
+    fn keep<'a>(&self, buffer: &'a mut [RawFd; 8]) -> &'a [RawFd] {
+        let all = [
+            Some(self.caller),
+            Some(self.status),
+            Some(self.built.0),
+            Some(self.built.1),
+            Some(self.start),
+            self.stdio.input,
+            Some(self.stdio.output),
+            Some(self.stdio.error),
+        ];
+        let mut count = 0;
+        for fd in all.into_iter().flatten() {
+            buffer[count] = fd;
+            count += 1;
+        }
+        let kept = &mut buffer[..count];
+        kept.sort_unstable();
+        kept
+    }
+}
+
+/// Starts the children; returns init's process id once init exists.
+///
+/// The second id is the builder's, to be waited for.
+pub(crate) fn start(recipe: &mut Recipe) -> (Result<Pid, Failure>, Option<Pid>) {
+    clone::with_signals_blocked(|| match recipe.identity {
+        Identity::Own { .. } => (start_init(recipe, 0), None),
+        Identity::Mapped { .. } => {
+            let mut stack = std::mem::replace(&mut recipe.stacks[0], Stack::none());
+            // No exit signal: the caller's own `waitpid(-1)` and SIGCHLD handler never see our children.
+            let flags = libc::CLONE_NEWNS;
+            let started = clone::start(&mut stack, Memory::Borrowed, flags, recipe, build);
+            recipe.stacks[0] = stack;
+            match (started, recipe.failure, recipe.init) {
+                (Err(errno), _, _) => (Err(Act::Builder.failed(errno)), None),
+                (Ok(builder), None, Some(init)) => (Ok(init), Some(builder)),
+                (Ok(builder), failure, init) => {
+                    if let Some(init) = init {
+                        abandon(init);
+                    }
+                    let failure = failure.unwrap_or_else(|| Act::Builder.failed(Errno::CHILD));
+                    (Err(failure), Some(builder))
+                }
+            }
+        }
+    })
+}
+
+/// Init without its builder ends by itself; this waits for it.
+fn abandon(init: Pid) {
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).ok();
+    process::wait(process::Children::One(init), process::Patience::Block).ok();
+}
+
+fn start_init(recipe: &mut Recipe, extra: libc::c_int) -> Result<Pid, Failure> {
+    let mut stack = std::mem::replace(&mut recipe.stacks[1], Stack::none());
+    let flags = recipe.namespaces | extra;
+    let started = clone::start(&mut stack, Memory::Copied, flags, recipe, become_init);
+    recipe.stacks[1] = stack;
+    started.map_err(|errno| Act::Namespaces.failed(errno))
+}
+
+/// The builder: host root, in a mount namespace of its own, in the caller's borrowed memory.
+fn build(recipe: &mut Recipe) -> i32 {
+    match try_build(recipe) {
+        Ok(()) => 0,
+        Err(failure) => {
+            recipe.failure = Some(failure);
+            1
+        }
+    }
+}
+
+fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
+    // 1. Only our own descriptors: a leaked one would reach the guest's side.
+    let mut buffer = [0; 8];
+    process::close_all_but(recipe.channels.keep(&mut buffer))
+        .map_err(|errno| Act::Descriptors.failed(errno))?;
+    // 2. Init first: it makes its namespaces while the view is built here. As the caller's child, not ours.
+    let init = start_init(recipe, libc::CLONE_PARENT)?;
+    recipe.init = Some(init);
+    // 3. Its ids, which the shifted mounts below use too.
+    let mut site = Site::default();
+    site.user_namespace = Some(recipe.identity.map(init)?);
+    // 4. The view.
+    run_steps(&recipe.build, &mut site, Act::Build)?;
+    // 5. Init goes on when it reads this; when we die before, it reads the end and ends.
+    rustix::io::write(fd(recipe.channels.built.1), &[1])
+        .map_err(|errno| Act::Builder.failed(errno))?;
+    Ok(())
+}
+
+fn run_steps(steps: &[Step], site: &mut Site, act: fn(u16) -> Act) -> Result<(), Failure> {
+    for (index, step) in (0_u16..).zip(steps) {
+        step.run(site).map_err(|errno| act(index).failed(errno))?;
+    }
+    Ok(())
+}
+
+/// Init: pid 1 of the new namespaces.
+fn become_init(recipe: &mut Recipe) -> i32 {
+    let status = recipe.channels.status;
+    match try_become_init(recipe) {
+        Ok((leader, site)) => init::run(recipe, leader, site),
+        Err(failure) => {
+            Message::Failed(failure).send(fd(status));
+            1
+        }
+    }
+}
+
+fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
+    // 1. The caller's handlers and ignored signals mean nothing here, and no child of ours may be reaped
+    //    by an ignored SIGCHLD. All signals stay blocked.
+    signals::reset_dispositions();
+    // 2. Only our own descriptors.
+    let mut buffer = [0; 8];
+    process::close_all_but(recipe.channels.keep(&mut buffer))
+        .map_err(|errno| Act::Descriptors.failed(errno))?;
+    // 3. The caller's arguments may hold secrets, and the guest sees init's.
+    if let Some(arguments) = recipe.arguments {
+        arguments.erase();
+    }
+    let mut site = Site::default();
+    match &recipe.identity {
+        // 4a. Without privileges: the caller's own id, and the whole view built here.
+        Identity::Own { .. } => {
+            recipe.identity.map_own()?;
+            run_steps(&recipe.build, &mut site, Act::Build)?;
+        }
+        // 4b. For root: wait for the builder, become the new namespace's root, take a copy of the mounts.
+        Identity::Mapped { .. } => {
+            await_builder(&recipe.channels)?;
+            identity::become_root()?;
+            process::unshare_mounts().map_err(|errno| Act::Namespaces.failed(errno))?;
+        }
+    }
+    // 5. What this namespace must mount itself.
+    run_steps(&recipe.inner, &mut site, Act::Inner)?;
+    // 6. From here on the guest could look at this process: no ptrace, no /proc/1/mem, no core dump. After the
+    //    identity, which would reset it and needs /proc/self.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|errno| Act::NotDumpable.failed(errno))?;
+    init::set_up_namespaces(recipe)?;
+    // 7. Limits that must hold from the first instruction.
+    if recipe.wait_for_start {
+        init::await_start(&recipe.channels)?;
+    }
+    // 8. The guest.
+    let leader = guest::start(recipe)?;
+    Message::Started {
+        without_proc: site.without_proc,
+    }
+    .send(fd(recipe.channels.status));
+    Ok((leader, site))
+}
+
+/// The write end is the builder's alone from here on, so its death is an end of file.
+fn await_builder(channels: &Channels) -> Result<(), Failure> {
+    let failed = |errno| Act::Builder.failed(errno);
+    process::close(channels.built.1);
+    let mut byte = [0];
+    match rustix::io::read(fd(channels.built.0), &mut byte) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(failed(Errno::PIPE)),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// Borrows a descriptor of [`Channels`].
+pub(crate) fn fd(raw: RawFd) -> BorrowedFd<'static> {
+    process::borrow(raw)
+}

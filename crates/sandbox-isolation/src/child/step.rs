@@ -1,0 +1,221 @@
+//! One act of building the guest's view, prepared as data before the clone.
+
+use std::{ffi::CString, fmt};
+
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, MountPropagationFlags},
+    process::{Gid, Uid},
+};
+
+use super::site::Site;
+
+/// Where the guest's root is put together: a directory of every host, covered by the new root until the
+/// pivot. Nothing below it is looked up on the host afterwards.
+pub(crate) const NEW_ROOT: &str = "/sys";
+/// Where the overlay finds its lower layer, and the directory with its upper and work directories: two
+/// directories of every host that everybody may traverse. They are covered, in a private mount namespace, once
+/// nothing of the host is looked up below them any more.
+pub(crate) const STAGE_LOWER: &str = "/usr";
+/// See [`STAGE_LOWER`].
+pub(crate) const STAGE_LAYERS: &str = "/etc";
+/// What the guest may do below a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+    Device,
+}
+
+/// Whether a mount shows its files with ids shifted into the guest's user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// As on the host.
+    Host,
+    /// Shifted if the file system can do that.
+    ShiftIfPossible,
+    /// Shifted, or the step fails.
+    Shift,
+}
+
+/// The identity of a directory that was opened before: a path may lead elsewhere meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inode {
+    pub(crate) device: u64,
+    pub(crate) number: u64,
+}
+
+/// One step. Paths called `at` are relative to the new root, all others are the host's.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// No mount made here reaches another namespace, none made there arrives here.
+    Private,
+    /// An empty root.
+    Root,
+    /// `owner` if it is not the builder.
+    Directory {
+        at: CString,
+        owner: Option<(Uid, Gid)>,
+    },
+    File {
+        at: CString,
+        content: Vec<u8>,
+    },
+    Link {
+        at: CString,
+        to: CString,
+    },
+    Bind {
+        source: CString,
+        at: CString,
+        access: Access,
+        ids: Ids,
+    },
+    /// The part of `/sys` that tells about processors.
+    Processors,
+    /// A private temporary file system; `path` is `at` below [`NEW_ROOT`].
+    Temporary {
+        path: CString,
+        options: CString,
+    },
+    /// The workspace itself, or (with an absolute `at`) where the overlay finds it.
+    Workspace {
+        source: CString,
+        inode: Inode,
+        at: CString,
+        access: Access,
+        ids: Ids,
+    },
+    /// The root becomes read-only.
+    Seal,
+    /// A copy of the root whose mounts this namespace owns: the kernel locks inherited ones.
+    Copy,
+    Overlay {
+        path: CString,
+        options: CString,
+    },
+    /// The new root becomes the root.
+    Pivot,
+    Proc,
+    Terminals,
+    /// Hides a file or directory that may not exist.
+    Hide {
+        at: CString,
+    },
+    /// Makes a part of the workspace read-only.
+    Protect {
+        at: CString,
+    },
+}
+
+impl Step {
+    /// Takes the step.
+    pub(crate) fn run(&self, site: &mut Site) -> Result<(), Errno> {
+        match self {
+            Self::Private => rustix::mount::mount_change(
+                c"/",
+                MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+            ),
+            Self::Root => site.make_root(),
+            Self::Directory { at, owner } => site.make_directory(at, *owner),
+            Self::File { at, content } => site.make_file(at, content),
+            Self::Link { at, to } => rustix::fs::symlinkat(to, site.root()?, at),
+            Self::Bind {
+                source,
+                at,
+                access,
+                ids,
+            } => site.bind(source, at, *access, *ids),
+            Self::Processors => site.bind_processors(),
+            Self::Temporary { path, options } => rustix::mount::mount(
+                c"tmpfs",
+                path,
+                c"tmpfs",
+                MountFlags::NOSUID | MountFlags::NODEV,
+                Some(options.as_c_str()),
+            ),
+            Self::Workspace {
+                source,
+                inode,
+                at,
+                access,
+                ids,
+            } => site.bind_verified(source, *inode, at, (*access, *ids)),
+            Self::Seal => site.seal(),
+            Self::Copy => site.copy_root(),
+            Self::Overlay { path, options } => rustix::mount::mount(
+                c"overlay",
+                path,
+                c"overlay",
+                MountFlags::NOSUID | MountFlags::NODEV,
+                Some(options.as_c_str()),
+            ),
+            Self::Pivot => site.pivot(),
+            Self::Proc => site.mount_proc(),
+            Self::Terminals => rustix::mount::mount(
+                c"devpts",
+                c"/dev/pts",
+                c"devpts",
+                MountFlags::NOSUID | MountFlags::NOEXEC,
+                Some(c"newinstance,ptmxmode=0666,mode=0620"),
+            ),
+            Self::Hide { at } => site.hide(at),
+            Self::Protect { at } => site.protect(at),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    /// Says what could not be done, to stand behind "cannot".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |path: &CString| format!("/{}", path.to_string_lossy().trim_start_matches('/'));
+        match self {
+            Self::Private => f.write_str("make the mount namespace private"),
+            Self::Root => f.write_str("mount an empty root"),
+            Self::Directory { at, .. } => {
+                write!(f, "make the directory {} in the guest's root", path(at))
+            }
+            Self::File { at, .. } => write!(f, "write {} in the guest's root", path(at)),
+            Self::Link { at, .. } => write!(f, "link {} in the guest's root", path(at)),
+            Self::Bind {
+                source,
+                access: Access::Read,
+                ..
+            } => {
+                write!(f, "mount {} read-only", path(source))
+            }
+            Self::Bind {
+                source,
+                access: Access::Write,
+                ..
+            } => {
+                write!(f, "mount {} writable", path(source))
+            }
+            Self::Bind {
+                source,
+                access: Access::Device,
+                ..
+            } => {
+                write!(f, "mount the device {}", path(source))
+            }
+            Self::Processors => f.write_str("mount the list of processors"),
+            Self::Temporary { path: at, .. } => {
+                let at = at.to_string_lossy();
+                write!(
+                    f,
+                    "mount a private {}",
+                    at.strip_prefix(NEW_ROOT).unwrap_or(&at)
+                )
+            }
+            Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
+            Self::Seal => f.write_str("make the guest's root read-only"),
+            Self::Copy => f.write_str("take over the guest's root"),
+            Self::Overlay { .. } => f.write_str("mount the transaction over the workspace"),
+            Self::Pivot => f.write_str("change to the guest's root"),
+            Self::Proc => f.write_str("mount /proc"),
+            Self::Terminals => f.write_str("mount /dev/pts"),
+            Self::Hide { at } => write!(f, "hide {}", path(at)),
+            Self::Protect { at } => write!(f, "make {} read-only", path(at)),
+        }
+    }
+}

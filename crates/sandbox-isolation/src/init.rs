@@ -1,0 +1,207 @@
+//! Pid 1 of a sandbox: reaps, watches the caller, and tells the end.
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::Pid,
+};
+
+use crate::{
+    child::{
+        Channels, Recipe, fd, identity,
+        site::Site,
+        status::{Act, End, Failure, Message, Unroutable},
+    },
+    sys::{
+        clone::{self, Memory},
+        network,
+        process::{self, Children, Patience},
+        signals,
+    },
+};
+
+/// The guest's host name: the host's own would tell where it runs.
+const HOST_NAME: &[u8] = b"sandbox";
+
+/// How many processes of ours may be in the guest's namespaces: init, and for some milliseconds the one that detaches
+/// the old root.
+pub(crate) const PROCESSES: u32 = 2;
+
+/// Makes the new namespaces usable.
+pub(crate) fn set_up_namespaces(recipe: &Recipe) -> Result<(), Failure> {
+    // As `ps` shows it inside; without a name of its own it would have the caller's.
+    rustix::thread::set_name(c"sandbox-init").ok();
+    process::set_host_name(HOST_NAME).map_err(|errno| Act::HostName.failed(errno))?;
+    if recipe.namespaces & libc::CLONE_NEWNET != 0 {
+        network::bring_loopback_up().map_err(|errno| Act::Loopback.failed(errno))?;
+    }
+    Ok(())
+}
+
+/// Waits until the caller allows the guest to start; fails if the caller dies first.
+pub(crate) fn await_start(channels: &Channels) -> Result<(), Failure> {
+    let start = fd(channels.start);
+    let caller = fd(channels.caller);
+    let mut fds = [
+        PollFd::new(&start, PollFlags::IN),
+        PollFd::new(&caller, PollFlags::IN),
+    ];
+    loop {
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) if !fds[1].revents().is_empty() => return Err(Act::Start.failed(Errno::SRCH)),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Act::Start.failed(errno)),
+        }
+    }
+    let mut byte = [0];
+    match rustix::io::read(start, &mut byte) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Act::Start.failed(Errno::PIPE)),
+        Err(errno) => Err(Act::Start.failed(errno)),
+    }
+}
+
+/// Runs until the guest has ended or the caller has died; the answer is the exit code.
+///
+/// When it exits, the kernel kills what is left in the pid namespace.
+pub(crate) fn run(recipe: &mut Recipe, leader: Pid, mut site: Site) -> i32 {
+    // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
+    // Without an exit signal the helper is no child that `Children::Any` waits for. It uses `site` and the stack
+    // until it is dead, and nothing else does.
+    let detach = |site: &mut Site| i32::from(site.detach_old_root().is_err());
+    let stack = &mut recipe.stacks[0];
+    if clone::start(stack, Memory::Shared, 0, &mut site, detach).is_err()
+        && site.detach_old_root().is_err()
+    {
+        return 1;
+    }
+    let channels = &recipe.channels;
+    // The guest's ends of its pipes are the guest's alone, so the caller sees their end.
+    process::close(channels.stdio.output);
+    process::close(channels.stdio.error);
+    if let Some(input) = channels.stdio.input {
+        process::close(input);
+    }
+    // Nothing here needs a capability any more.
+    if identity::drop_capabilities().is_err() {
+        return 1;
+    }
+    match reap_until(leader, channels) {
+        Ok(status) => {
+            process::kill_all_others();
+            while process::wait(Children::Any, Patience::Block).is_ok() {}
+            let end = End {
+                status,
+                used: process::usage_of_children(),
+                unroutable: if recipe.namespaces & libc::CLONE_NEWNET == 0 {
+                    Unroutable::default()
+                } else {
+                    count_unroutable()
+                },
+            };
+            Message::Ended(end).send(fd(channels.status));
+            0
+        }
+        Err(_caller_is_gone) => 1,
+    }
+}
+
+/// Reaps whatever ends until `leader` does; returns its wait status.
+fn reap_until(leader: Pid, channels: &Channels) -> Result<i32, Errno> {
+    let deaths = signals::child_deaths()?;
+    let caller = fd(channels.caller);
+    loop {
+        while let Some((pid, status, _)) = process::wait(Children::Any, Patience::Poll)? {
+            if pid == leader {
+                return Ok(status);
+            }
+        }
+        let mut fds = [
+            PollFd::new(&deaths, PollFlags::IN),
+            PollFd::new(&caller, PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut fds, None::<&Timespec>) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        if !fds[1].revents().is_empty() {
+            return Err(Errno::SRCH);
+        }
+        // One record may stand for many deaths; the loop above asks for each.
+        let mut record = [0; 128];
+        rustix::io::read(&deaths, &mut record).ok();
+    }
+}
+
+/// Reads how often something tried to reach an address that this network namespace has no route to.
+fn count_unroutable() -> Unroutable {
+    let mut buffer = [0; 16 * 1024];
+    let mut read = |path| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        let mut length = 0;
+        while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::read(&file, rest)? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        let text = buffer.get(..length).unwrap_or_default();
+        Ok::<_, Errno>((table_value(text), list_value(text)))
+    };
+    Unroutable {
+        ipv4: read(c"/proc/net/snmp").map_or(0, |(table, _)| table),
+        ipv6: read(c"/proc/net/snmp6").map_or(0, |(_, list)| list),
+    }
+}
+
+fn number(text: &[u8]) -> u64 {
+    text.iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0, |value: u64, byte| {
+            value
+                .saturating_mul(10)
+                .saturating_add(u64::from(byte - b'0'))
+        })
+}
+
+/// `/proc/net/snmp`: a line of names and a line of values, both starting with `Ip:`.
+fn table_value(text: &[u8]) -> u64 {
+    let mut lines = text
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.starts_with(b"Ip:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return 0;
+    };
+    let words = |line| <[u8]>::split(line, |&byte: &u8| byte == b' ');
+    words(names)
+        .zip(words(values))
+        .find(|(name, _)| *name == b"OutNoRoutes")
+        .map_or(0, |(_, value)| number(value))
+}
+
+/// `/proc/net/snmp6`: a name and a value on each line.
+fn list_value(text: &[u8]) -> u64 {
+    const NAME: &[u8] = b"Ip6OutNoRoutes";
+    text.split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(NAME))
+        .map_or(0, |rest| number(rest.trim_ascii_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let snmp = b"Ip: Forwarding OutNoRoutes ReasmTimeout\nIp: 2 17 0\nIcmp: InMsgs\nIcmp: 0\n";
+        assert_eq!(table_value(snmp), 17);
+        assert_eq!(
+            list_value(b"Ip6InReceives   \t3\nIp6OutNoRoutes                  \t12\n"),
+            12
+        );
+        assert_eq!((table_value(b""), list_value(b"x")), (0, 0));
+    }
+}

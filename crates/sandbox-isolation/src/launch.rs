@@ -1,0 +1,104 @@
+//! The one seam of this crate: a launcher starts a plan, and what runs can be waited for.
+
+pub(crate) mod caller;
+pub(crate) mod cancel;
+pub(crate) mod error;
+pub(crate) mod meter;
+pub(crate) mod recipe;
+pub(crate) mod run;
+pub(crate) mod start;
+
+use std::fmt::Debug;
+
+use sandbox_types::{
+    CgroupPaths, Enforcement, ExitReason, LimitKind, ProcessUsage, Stream, Violation,
+};
+
+pub use cancel::Cancellation;
+pub use error::LaunchError;
+
+use crate::plan::LaunchPlan;
+
+/// Starts confined commands. The seam between the pipeline, which can be tested with a scripted launcher, and the
+/// kernel.
+pub trait Launcher: Debug + Send + Sync {
+    /// Starts what `plan` says; returns once it runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the confinement cannot be built, or if a limit that somebody asked for cannot hold. A program that
+    /// does not exist is no error: the run then ends at once with [`ExitReason::NotFound`].
+    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError>;
+}
+
+/// A command that runs. Dropping it kills whatever is left of it.
+pub trait Running: Debug + Send {
+    /// Returns the process id, outside, of the first process of the tree.
+    fn root_pid(&self) -> u32;
+
+    /// Returns where the figures of the tree can be read, as far as that is known already.
+    fn cgroups(&self) -> CgroupPaths;
+
+    /// Waits until every process of the tree is dead. Afterwards the cgroups are still readable, until
+    /// [`Self::release`] or drop.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the end cannot be learned; the tree is dead then too.
+    fn wait(
+        &mut self,
+        observer: &mut dyn Observer,
+        cancel: &Cancellation,
+    ) -> Result<Ended, LaunchError>;
+
+    /// Removes what is left: cgroups, and the last process's entry in the process table. Dropping does the same
+    /// without telling what fails.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something is left behind.
+    fn release(&mut self) -> Result<(), LaunchError> {
+        Ok(())
+    }
+}
+
+/// Sees what a run does while it does it.
+pub trait Observer {
+    /// Takes what was printed, in order for each stream.
+    fn output(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.
+    fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind>;
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How the command ended.
+    pub exit: ExitReason,
+    /// What the whole tree used.
+    pub usage: ProcessUsage,
+    /// What it ran into, as far as that can be seen.
+    pub violations: Vec<Violation>,
+    /// Which mechanisms held.
+    pub enforcement: Enforcement,
+}
+
+/// Confines with what the kernel has: namespaces, Landlock, seccomp, cgroups.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelLauncher {
+    _later: (),
+}
+
+impl KernelLauncher {
+    /// Returns a launcher; it holds nothing.
+    pub const fn new() -> Self {
+        Self { _later: () }
+    }
+}
+
+impl Launcher for KernelLauncher {
+    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
+        Ok(Box::new(start::start(plan)?))
+    }
+}

@@ -1,0 +1,316 @@
+//! The cgroups of one run: made before the guest starts, or behind its back once it has run for a while.
+//!
+//! Attaching to version 1 hierarchies takes 6 to 14 ms (the kernel waits for a grace period), many times what
+//! a short command takes. So built-in limits, which nobody asked for, arrive there a little late; limits
+//! that were asked for, and all limits of version 2, hold from the first instruction.
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::process::Pid;
+use sandbox_types::{CgroupKind, CgroupPaths, LimitSource, Limits};
+
+use super::error::LaunchError;
+use crate::{
+    cgroup::{self, Controller, Hierarchies, OperationCgroup, Version, Wanted},
+    init,
+};
+
+/// How long a guest runs before built-in limits are attached on version 1.
+pub(crate) const LATE_AFTER: Duration = Duration::from_millis(3);
+/// How often the tree is searched for processes that were born outside meanwhile.
+const SWEEPS_MAX: usize = 16;
+
+/// The cgroups of one run.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    state: State,
+    name: String,
+    wanted: Wanted,
+    missing: Vec<String>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Holds, or will once init is in it.
+    There(OperationCgroup),
+    /// To be made late.
+    Planned(Hierarchies),
+    /// Being made by a thread.
+    Coming(JoinHandle<Result<OperationCgroup, String>>),
+    None,
+}
+
+impl Meter {
+    /// Decides, and makes what must hold from the start.
+    pub(crate) fn prepare(name: &str, limits: &Limits) -> Result<Self, LaunchError> {
+        let wanted = Wanted {
+            memory: limits.memory.map(|limit| limit.value),
+            cpu_percent: limits.cpu_percent.map(|limit| limit.value),
+            // Our own are members too.
+            processes: limits
+                .processes
+                .map(|limit| limit.value.saturating_add(init::PROCESSES)),
+            meter: true,
+        };
+        let mut meter = Self {
+            state: State::None,
+            name: name.to_owned(),
+            wanted,
+            missing: Vec::new(),
+        };
+        let hierarchies = cgroup::discover();
+        let requested = requested(limits);
+        if requested.is_empty() {
+            match hierarchies.version_of(Controller::Memory) {
+                Ok(Version::One) => {
+                    meter.state = State::Planned(hierarchies);
+                    return Ok(meter);
+                }
+                Ok(Version::Two) => {}
+                Err(reason) => {
+                    meter.missing.extend(absent(limits, &reason));
+                    return Ok(meter);
+                }
+            }
+        }
+        match cgroup::create(&hierarchies, name, &meter.wanted) {
+            Ok(cgroup) => meter.take(cgroup, &requested, limits.best_effort)?,
+            Err(error) if requested.is_empty() || limits.best_effort => {
+                meter.missing.push(format!("the resource limits: {error}"));
+            }
+            Err(error) => return Err(refused("the resource limits", io::Error::other(error))),
+        }
+        Ok(meter)
+    }
+
+    fn take(
+        &mut self,
+        mut cgroup: OperationCgroup,
+        requested: &[Controller],
+        best_effort: bool,
+    ) -> Result<(), LaunchError> {
+        let lost = cgroup
+            .missing()
+            .iter()
+            .find(|missing| requested.contains(&missing.controller));
+        if let (Some(lost), false) = (lost, best_effort) {
+            let (what, reason) = (lost.controller.name(), lost.reason.clone());
+            drop(cgroup.remove());
+            return Err(refused(
+                &format!("the requested {what} limit"),
+                io::Error::other(reason),
+            ));
+        }
+        let held_otherwise = |controller| controller == Controller::Pids;
+        let missing = cgroup
+            .missing()
+            .iter()
+            .filter(|missing| !held_otherwise(missing.controller));
+        self.missing.extend(missing.map(ToString::to_string));
+        self.state = State::There(cgroup);
+        Ok(())
+    }
+
+    /// Returns whether init must be attached before the guest starts.
+    pub(crate) fn is_strict(&self) -> bool {
+        matches!(self.state, State::There(_))
+    }
+
+    /// Puts init, and with it all that it will start, into the cgroups that are there.
+    pub(crate) fn attach(&self, init: Pid) -> Result<(), LaunchError> {
+        match &self.state {
+            State::There(cgroup) => cgroup.attach(init).map_err(|error| {
+                LaunchError::new("put the guest into its cgroups", io::Error::other(error))
+            }),
+            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+        }
+    }
+
+    /// Returns whether [`Self::attach_late`] is to be called after [`LATE_AFTER`].
+    pub(crate) fn is_planned(&self) -> bool {
+        matches!(self.state, State::Planned(_))
+    }
+
+    /// Starts making the cgroups and moving the tree into them, on a thread of its own.
+    pub(crate) fn attach_late(&mut self, init: Pid) {
+        let State::Planned(hierarchies) = std::mem::replace(&mut self.state, State::None) else {
+            return;
+        };
+        let (name, wanted) = (self.name.clone(), self.wanted.clone());
+        let work = move || make_and_sweep(&hierarchies, &name, &wanted, init);
+        match thread::Builder::new()
+            .name("sandbox-cgroup".to_owned())
+            .spawn(work)
+        {
+            Ok(thread) => self.state = State::Coming(thread),
+            Err(error) => self.missing.push(format!("the resource limits: {error}")),
+        }
+    }
+
+    /// Takes the thread's result if it is there.
+    pub(crate) fn poll(&mut self) {
+        if matches!(&self.state, State::Coming(thread) if thread.is_finished()) {
+            self.finish();
+        }
+    }
+
+    /// Waits for the thread; nothing is attached afterwards.
+    pub(crate) fn finish(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::None) {
+            State::Coming(thread) => match thread.join() {
+                Ok(Ok(cgroup)) => {
+                    self.missing
+                        .extend(cgroup.missing().iter().map(ToString::to_string));
+                    State::There(cgroup)
+                }
+                Ok(Err(reason)) => {
+                    self.missing.push(reason);
+                    State::None
+                }
+                Err(_panicked) => {
+                    self.missing
+                        .push("the resource limits: an internal error".to_owned());
+                    State::None
+                }
+            },
+            other @ (State::There(_) | State::Planned(_) | State::None) => other,
+        };
+    }
+
+    fn cgroup(&self) -> Option<&OperationCgroup> {
+        match &self.state {
+            State::There(cgroup) => Some(cgroup),
+            State::Planned(_) | State::Coming(_) | State::None => None,
+        }
+    }
+
+    /// Returns where figures can be read.
+    pub(crate) fn paths(&self) -> CgroupPaths {
+        self.cgroup()
+            .map(OperationCgroup::paths)
+            .unwrap_or_default()
+    }
+
+    /// Returns where the limits are enforced.
+    pub(crate) fn kind(&self) -> CgroupKind {
+        self.cgroup().map(OperationCgroup::kind).unwrap_or_default()
+    }
+
+    /// Returns what did not hold, one sentence each.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing = self.missing.clone();
+        if matches!(self.state, State::Planned(_) | State::Coming(_)) {
+            let memory = self.wanted.memory.map(|_| "memory");
+            let cpu = self.wanted.cpu_percent.map(|_| "cpu");
+            missing.extend(memory.into_iter().chain(cpu).map(|limit| {
+                format!("default {limit} limit: the operation ended before it was attached")
+            }));
+        }
+        missing
+    }
+
+    /// Returns whether the kernel killed for the memory limit.
+    pub(crate) fn out_of_memory(&self) -> bool {
+        self.cgroup().is_some_and(OperationCgroup::out_of_memory)
+    }
+
+    /// Removes the cgroups; all members must be dead.
+    pub(crate) fn remove(&mut self) -> Result<(), LaunchError> {
+        self.finish();
+        match &mut self.state {
+            State::There(cgroup) => cgroup.remove().map_err(|error| {
+                LaunchError::new("remove the guest's cgroups", io::Error::other(error))
+            }),
+            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        // For a launch that fails half-way; `remove_stale_cgroups` finds what cannot be removed now.
+        self.remove().ok();
+    }
+}
+
+/// Returns the limits that only cgroups can hold and that somebody asked for.
+fn requested(limits: &Limits) -> Vec<Controller> {
+    let memory = limits
+        .memory
+        .map(|limit| (Controller::Memory, limit.source));
+    let cpu = limits
+        .cpu_percent
+        .map(|limit| (Controller::Cpu, limit.source));
+    [memory, cpu]
+        .into_iter()
+        .flatten()
+        .filter(|(_, source)| *source == LimitSource::Requested)
+        .map(|(controller, _)| controller)
+        .collect()
+}
+
+fn absent(limits: &Limits, reason: &str) -> Vec<String> {
+    let memory = limits.memory.map(|_| "memory");
+    let cpu = limits.cpu_percent.map(|_| "cpu");
+    let sentence = |limit| format!("default {limit} limit: {reason}");
+    memory.into_iter().chain(cpu).map(sentence).collect()
+}
+
+fn refused(what: &str, source: io::Error) -> LaunchError {
+    LaunchError::new(format!("hold {what}"), source)
+        .with_hint("run where that controller may be used, or set `best_effort: true` to run without the limit")
+}
+
+fn make_and_sweep(
+    hierarchies: &Hierarchies,
+    name: &str,
+    wanted: &Wanted,
+    init: Pid,
+) -> Result<OperationCgroup, String> {
+    let mut cgroup = cgroup::create(hierarchies, name, wanted)
+        .map_err(|error| format!("the resource limits: {error}"))?;
+    // Init first: whatever is born of it from now on is born inside.
+    if let Err(error) = cgroup.attach(init) {
+        drop(cgroup.remove());
+        return Err(format!("the resource limits: {error}"));
+    }
+    for _ in 0..SWEEPS_MAX {
+        let members = cgroup.members();
+        let outside: Vec<Pid> = descendants(init)
+            .into_iter()
+            .filter(|pid| !members.contains(pid))
+            .collect();
+        if outside.is_empty() {
+            break;
+        }
+        for pid in outside {
+            // It may have ended meanwhile; the next sweep tells.
+            drop(cgroup.attach(pid));
+        }
+    }
+    Ok(cgroup)
+}
+
+/// Returns the processes below `root`, parents first.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let tasks = PathBuf::from(format!("/proc/{}/task", pid.as_raw_nonzero()));
+        for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| Pid::from_raw(pid.parse().ok()?)),
+            );
+        }
+        next += 1;
+    }
+    found
+}

@@ -1,0 +1,460 @@
+//! Turns a plan into the flat lists that the children work off.
+
+use std::{
+    collections::BTreeSet,
+    ffi::{CString, OsStr},
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::process::Resource;
+use sandbox_types::Limits;
+
+use super::{caller, error::LaunchError};
+use crate::{
+    child::{
+        guest::{Guest, Ruleset},
+        step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, Step},
+    },
+    init,
+    plan::{LaunchPlan, WorkspaceMode},
+    seccomp_profile::{self, Profile},
+    sys::{
+        exec::Program,
+        landlock::{self, RulesetAttributes},
+    },
+    view::{Entry, Layout},
+};
+
+/// Where programs are looked for if the guest's environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// The steps of building the view.
+pub(crate) struct Steps {
+    pub(crate) build: Vec<Step>,
+    pub(crate) inner: Vec<Step>,
+}
+
+/// Returns `bytes` for the kernel.
+pub(crate) fn c_string(bytes: impl AsRef<OsStr>, what: &str) -> Result<CString, LaunchError> {
+    CString::new(bytes.as_ref().as_bytes()).map_err(|error| {
+        LaunchError::new(
+            format!("pass {what}: it holds a NUL byte"),
+            io::Error::from(error),
+        )
+    })
+}
+
+/// A path relative to the new root.
+fn inside(path: &Path) -> Result<CString, LaunchError> {
+    c_string(path.strip_prefix("/").unwrap_or(path), "a path")
+}
+
+/// A path as long as the new root is not the root yet.
+fn below_new_root(path: &Path) -> Result<CString, LaunchError> {
+    let mut full = Path::new(NEW_ROOT).as_os_str().to_owned();
+    full.push(path);
+    c_string(full, "a path")
+}
+
+/// Lays the steps out.
+pub(crate) fn steps(
+    plan: &LaunchPlan,
+    layout: &Layout,
+    ids: &caller::Ids,
+    workspace: &fs::Metadata,
+) -> Result<Steps, LaunchError> {
+    let mut build = Build {
+        plan,
+        layout,
+        ids,
+        inode: Inode {
+            device: workspace.dev(),
+            number: workspace.ino(),
+        },
+        steps: vec![Step::Private, Step::Root],
+        made: BTreeSet::new(),
+    };
+    for (path, entry) in &layout.entries {
+        build.add(path, entry)?;
+    }
+    let mut inner = Vec::new();
+    if ids.mapped {
+        inner.push(Step::Copy);
+    }
+    if let WorkspaceMode::Overlay { upper, work } = &plan.workspace_mode {
+        inner.push(build.add_overlay(upper, work)?);
+    }
+    build.steps.push(Step::Seal);
+    inner.extend([Step::Pivot, Step::Proc, Step::Terminals]);
+    for path in &layout.protected {
+        inner.push(Step::Protect { at: inside(path)? });
+    }
+    for path in &layout.hidden {
+        inner.push(Step::Hide { at: inside(path)? });
+    }
+    Ok(Steps {
+        build: build.steps,
+        inner,
+    })
+}
+
+/// What a mount needs to be mounted on.
+#[derive(Clone, Copy)]
+enum MountPoint {
+    /// In a host directory that is visible there.
+    Exists,
+    Directory,
+    File,
+}
+
+impl MountPoint {
+    fn of_directory(exists: bool) -> Self {
+        if exists {
+            Self::Exists
+        } else {
+            Self::Directory
+        }
+    }
+}
+
+struct Build<'a> {
+    plan: &'a LaunchPlan,
+    layout: &'a Layout,
+    ids: &'a caller::Ids,
+    inode: Inode,
+    steps: Vec<Step>,
+    made: BTreeSet<PathBuf>,
+}
+
+impl Build<'_> {
+    fn shift(&self, wanted: Ids) -> Ids {
+        if self.ids.mapped { wanted } else { Ids::Host }
+    }
+
+    fn add(&mut self, path: &Path, entry: &Entry) -> Result<(), LaunchError> {
+        let at = inside(path)?;
+        let below_bind = match path.parent().and_then(|parent| self.layout.holder(parent)) {
+            Some((_, Entry::Bind { .. })) => true,
+            // Nothing can be made below these.
+            Some((_, Entry::Link(_) | Entry::File(_) | Entry::Processors | Entry::Workspace)) => {
+                return Ok(());
+            }
+            Some((_, Entry::Temporary { .. } | Entry::Directory)) | None => false,
+        };
+        if below_bind && !path.exists() {
+            return Ok(());
+        }
+        let directory = MountPoint::of_directory(below_bind);
+        match entry {
+            Entry::Directory | Entry::Link(_) | Entry::File(_) if below_bind => {}
+            Entry::Directory => self.make_directories(path)?,
+            Entry::Link(to) => {
+                self.make_parents(path)?;
+                let to = c_string(to, "a link")?;
+                self.steps.push(Step::Link { at, to });
+            }
+            Entry::File(content) => {
+                self.make_parents(path)?;
+                let content = content.clone();
+                self.steps.push(Step::File { at, content });
+            }
+            Entry::Temporary { mode } => {
+                self.make_mount_point(path, directory)?;
+                let (path, options) = (below_new_root(path)?, self.temporary_options(*mode)?);
+                self.steps.push(Step::Temporary { path, options });
+            }
+            Entry::Bind {
+                source,
+                access,
+                granted,
+            } => {
+                let is_file = !below_bind && !source.is_dir();
+                let kind = if is_file { MountPoint::File } else { directory };
+                self.make_mount_point(path, kind)?;
+                let ids = self.shift(match (granted, access) {
+                    (true, Access::Write) => Ids::Shift,
+                    (true, Access::Read | Access::Device) => Ids::ShiftIfPossible,
+                    (false, _) => Ids::Host,
+                });
+                let (source, access) = (c_string(source, "a path")?, *access);
+                self.steps.push(Step::Bind {
+                    source,
+                    at,
+                    access,
+                    ids,
+                });
+            }
+            Entry::Processors => {
+                self.make_directories(path)?;
+                self.steps.push(Step::Processors);
+            }
+            Entry::Workspace => {
+                self.make_mount_point(path, directory)?;
+                let access = match self.plan.workspace_mode {
+                    WorkspaceMode::Overlay { .. } => return Ok(()),
+                    WorkspaceMode::Direct => Access::Write,
+                    WorkspaceMode::ReadOnly => Access::Read,
+                };
+                let step = self.workspace(at, access)?;
+                self.steps.push(step);
+            }
+        }
+        Ok(())
+    }
+
+    fn workspace(&self, at: CString, access: Access) -> Result<Step, LaunchError> {
+        Ok(Step::Workspace {
+            source: c_string(&self.plan.workspace, "the workspace")?,
+            inode: self.inode,
+            at,
+            access,
+            ids: self.shift(Ids::Shift),
+        })
+    }
+
+    /// Stages both layers and returns the mount itself.
+    fn add_overlay(&mut self, upper: &Path, work: &Path) -> Result<Step, LaunchError> {
+        let layers = upper
+            .parent()
+            .filter(|parent| work.parent() == Some(parent));
+        let (Some(layers), Some(upper), Some(work)) = (layers, upper.file_name(), work.file_name())
+        else {
+            let source = io::Error::other("its upper and work directories have different parents");
+            return Err(LaunchError::new(
+                "mount the transaction over the workspace",
+                source,
+            ));
+        };
+        let lower = self.workspace(c_string(STAGE_LOWER, "a path")?, Access::Read)?;
+        self.steps.push(lower);
+        self.steps.push(Step::Bind {
+            source: c_string(layers, "the layers")?,
+            at: c_string(STAGE_LAYERS, "a path")?,
+            access: Access::Write,
+            ids: self.shift(Ids::Shift),
+        });
+        let mut options = format!("lowerdir={STAGE_LOWER},upperdir={STAGE_LAYERS}/").into_bytes();
+        options.extend(escape_option(upper));
+        options.extend(format!(",workdir={STAGE_LAYERS}/").into_bytes());
+        options.extend(escape_option(work));
+        options.extend(b",userxattr,volatile");
+        Ok(Step::Overlay {
+            path: below_new_root(&self.plan.workspace)?,
+            options: c_string(OsStr::from_bytes(&options), "the layers")?,
+        })
+    }
+
+    fn temporary_options(&self, mode: u32) -> Result<CString, LaunchError> {
+        let (uid, gid) = (self.ids.outside.0.as_raw(), self.ids.outside.1.as_raw());
+        // 0 is no limit.
+        let size = self.plan.limits.tmp_size.map_or(0, |size| size.value.get());
+        c_string(
+            format!("mode={mode:o},uid={uid},gid={gid},size={size}"),
+            "an option",
+        )
+    }
+
+    fn make_mount_point(&mut self, path: &Path, kind: MountPoint) -> Result<(), LaunchError> {
+        match kind {
+            MountPoint::Exists => {}
+            MountPoint::Directory => self.make_directories(path)?,
+            MountPoint::File => {
+                self.make_parents(path)?;
+                let (at, content) = (inside(path)?, Vec::new());
+                self.steps.push(Step::File { at, content });
+            }
+        }
+        Ok(())
+    }
+
+    fn make_parents(&mut self, path: &Path) -> Result<(), LaunchError> {
+        path.parent()
+            .map_or(Ok(()), |parent| self.make_directories(parent))
+    }
+
+    /// Makes `path` and what is missing above it, up to the entry that holds it.
+    fn make_directories(&mut self, path: &Path) -> Result<(), LaunchError> {
+        if path == Path::new("/") || self.made.contains(path) {
+            return Ok(());
+        }
+        let own = self.layout.entries.get(path);
+        let is_there = matches!(
+            own,
+            Some(Entry::Temporary { .. } | Entry::Bind { .. } | Entry::Workspace)
+        );
+        self.make_parents(path)?;
+        // In a private temporary file system, which is the guest's, the directories are the guest's too.
+        let in_temporary = path
+            .parent()
+            .and_then(|parent| self.layout.holder(parent))
+            .is_some_and(|(_, holder)| matches!(holder, Entry::Temporary { .. }));
+        let owner = (self.ids.mapped && in_temporary && !is_there).then_some(self.ids.outside);
+        self.steps.push(Step::Directory {
+            at: inside(path)?,
+            owner,
+        });
+        self.made.insert(path.to_owned());
+        Ok(())
+    }
+}
+
+/// Commas separate options, and a backslash escapes (`fs/overlayfs/params.c`).
+fn escape_option(name: &OsStr) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(name.len());
+    for &byte in name.as_bytes() {
+        if matches!(byte, b',' | b'\\' | b':') {
+            escaped.push(b'\\');
+        }
+        escaped.push(byte);
+    }
+    escaped
+}
+
+/// Lays out what makes a process the guest.
+pub(crate) fn guest(
+    plan: &LaunchPlan,
+    layout: &Layout,
+    shares_id_with_init: bool,
+) -> Result<Guest, LaunchError> {
+    Ok(Guest {
+        program: program(plan)?,
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits: process_limits(&plan.limits, shares_id_with_init),
+        landlock: ruleset(plan, layout)?,
+        filter: seccomp_profile::compile(Profile::Default),
+        failure: None,
+    })
+}
+
+fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {
+    let Some(name) = plan.argv.first() else {
+        let source = io::Error::from(io::ErrorKind::InvalidInput);
+        return Err(LaunchError::new("execute an empty command", source));
+    };
+    let candidates = if name.as_bytes().contains(&b'/') {
+        vec![c_string(name, "the program")?]
+    } else {
+        let path = plan.env.iter().find(|(key, _)| key == "PATH");
+        let path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, path)| path);
+        std::env::split_paths(path)
+            .filter(|directory| directory.is_absolute() && !name.is_empty())
+            .map(|directory| c_string(directory.join(name), "the program"))
+            .collect::<Result<_, _>>()?
+    };
+    let arguments = plan
+        .argv
+        .iter()
+        .map(|argument| c_string(argument, "an argument"));
+    let environment = plan.env.iter().map(|(key, value)| {
+        let mut variable = key.clone();
+        variable.push("=");
+        variable.push(value);
+        c_string(variable, "an environment variable")
+    });
+    Ok(Program::new(
+        candidates,
+        arguments.collect::<Result<_, _>>()?,
+        environment.collect::<Result<_, _>>()?,
+    ))
+}
+
+fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, u64)> {
+    let mut list = vec![(Resource::Core, 0)];
+    if let Some(files) = limits.open_files {
+        list.push((Resource::Nofile, files.value));
+    }
+    if let Some(size) = limits.file_size {
+        list.push((Resource::Fsize, size.value.get()));
+    }
+    if let Some(processes) = limits.processes {
+        // Counted by user id within the guest's own user namespace (since Linux 5.14), so it is a limit of the
+        // tree. Our own processes count if they have the guest's id.
+        let own = if shares_id_with_init {
+            init::PROCESSES
+        } else {
+            0
+        };
+        list.push((
+            Resource::Nproc,
+            u64::from(processes.value.saturating_add(own)),
+        ));
+    }
+    list
+}
+
+mod access {
+    //! `LANDLOCK_ACCESS_FS_*` and `LANDLOCK_SCOPE_*` (`linux/landlock.h`).
+    pub(super) const EXECUTE: u64 = 1;
+    pub(super) const WRITE_FILE: u64 = 1 << 1;
+    pub(super) const READ_FILE: u64 = 1 << 2;
+    pub(super) const READ_DIR: u64 = 1 << 3;
+    pub(super) const FIRST_ABI: u64 = (1 << 13) - 1;
+    pub(super) const REFER: u64 = 1 << 13;
+    pub(super) const TRUNCATE: u64 = 1 << 14;
+    pub(super) const IOCTL_DEV: u64 = 1 << 15;
+    pub(super) const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
+    pub(super) const SCOPES: u64 = 0b11;
+}
+
+fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, LaunchError> {
+    let Some(abi) = landlock::abi() else {
+        return Ok(None);
+    };
+    let mut handled = access::FIRST_ABI;
+    for (since, right) in [
+        (2, access::REFER),
+        (3, access::TRUNCATE),
+        (5, access::IOCTL_DEV),
+    ] {
+        if abi >= since {
+            handled |= right;
+        }
+    }
+    let size = match abi {
+        ..4 => 8,
+        4..6 => 16,
+        6.. => 24,
+    };
+    let read = access::EXECUTE | access::READ_FILE | access::READ_DIR;
+    let mut paths = vec![
+        (c"/".to_owned(), read),
+        (
+            c"/dev".to_owned(),
+            (access::READ_FILE | access::READ_DIR | access::WRITE_FILE | access::IOCTL_DEV)
+                & handled,
+        ),
+    ];
+    for (path, entry) in &layout.entries {
+        let right = match entry {
+            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
+            Entry::Temporary { .. } => handled,
+            Entry::Bind {
+                source,
+                access: Access::Write,
+                ..
+            } if source.is_dir() => handled,
+            Entry::Bind {
+                access: Access::Write,
+                ..
+            } => handled & access::FILE,
+            Entry::Workspace
+            | Entry::Bind { .. }
+            | Entry::Directory
+            | Entry::Link(_)
+            | Entry::File(_)
+            | Entry::Processors => continue,
+        };
+        paths.push((c_string(path, "a path")?, right));
+    }
+    Ok(Some(Ruleset {
+        attributes: RulesetAttributes {
+            handled_access_fs: handled,
+            handled_access_net: 0,
+            scoped: if abi >= 6 { access::SCOPES } else { 0 },
+        },
+        size,
+        paths,
+    }))
+}

@@ -1,0 +1,407 @@
+//! A guest that runs: its streams, its limits, its end.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    process::{Pid, Signal},
+};
+use sandbox_types::{
+    CgroupPaths, Enforcement, ExitReason, LimitKind, Limits, ProcessUsage, Stream, Violation,
+    ViolationKind,
+};
+
+use super::{
+    Cancellation, Ended, Observer, Running,
+    error::LaunchError,
+    meter::{LATE_AFTER, Meter},
+    start::read_message,
+};
+use crate::{
+    child::status::{End, Message, Unroutable},
+    stdio::{self, Pumped, Streams},
+    sys::process::{self, Accounted, Children, Patience},
+};
+
+/// The time between two ticks: short at first, when most commands end, then longer.
+const TICK_FIRST: Duration = Duration::from_millis(25);
+const TICK_LONGEST: Duration = Duration::from_millis(250);
+/// Pieces of output that are taken before the other streams and limits are looked at again.
+const PIECES_PER_ROUND: usize = 16;
+
+/// The processes of a guest, by their first.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(super) init: Pid,
+    pub(super) handle: OwnedFd,
+    pub(super) builder: Option<Pid>,
+    pub(super) reaped: bool,
+}
+
+/// A guest that runs or has ended.
+pub(crate) struct Confined {
+    pub(super) tree: Tree,
+    pub(super) status: File,
+    pub(super) streams: Streams,
+    pub(super) meter: Meter,
+    pub(super) limits: Limits,
+    pub(super) started_at: Instant,
+    /// When the guest's first instruction ran.
+    pub(super) running_since: Instant,
+    pub(super) enforcement: Enforcement,
+    /// The end of a guest whose program could not be executed.
+    pub(super) outcome: Option<ExitReason>,
+}
+
+impl std::fmt::Debug for Confined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confined")
+            .field("tree", &self.tree)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the caller's side ends a run.
+type Cause = ExitReason;
+
+/// What one turn of the loop found.
+struct Turn {
+    /// Init told something; init is dead.
+    init: [bool; 2],
+    /// Standard output and error have something.
+    output: [bool; 2],
+    /// Standard input can go on.
+    input: bool,
+}
+
+impl Running for Confined {
+    fn root_pid(&self) -> u32 {
+        self.tree.init.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    fn cgroups(&self) -> CgroupPaths {
+        self.meter.paths()
+    }
+
+    fn wait(
+        &mut self,
+        observer: &mut dyn Observer,
+        cancel: &Cancellation,
+    ) -> Result<Ended, LaunchError> {
+        if let Some(exit) = self.outcome {
+            return Ok(self.ended(exit, ProcessUsage::default(), Unroutable::default()));
+        }
+        let waited = self.wait_for_end(observer, cancel);
+        if waited.is_err() {
+            self.tree.kill();
+        }
+        let (end, cause) = waited?;
+        self.take_rest(observer);
+        let end = match end {
+            Some(end) => end,
+            None => self.end_of_killed()?,
+        };
+        // A thread that is still attaching is waited for only if its answer matters, and at the release.
+        if libc::WIFEXITED(end.status) {
+            self.meter.poll();
+        } else {
+            self.meter.finish();
+        }
+        let exit = match cause {
+            Some(cause) => cause,
+            None => self.exit_of(end.status),
+        };
+        Ok(self.ended(exit, usage_of(end.used), end.unroutable))
+    }
+
+    fn release(&mut self) -> Result<(), LaunchError> {
+        self.tree.kill();
+        self.tree.reap()?;
+        self.meter.remove()
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        // What cannot be removed now is found by `remove_stale_cgroups`.
+        drop(self.release());
+    }
+}
+
+impl Confined {
+    /// Pumps until init tells the end or is dead; `Some` cause if this side ended it.
+    fn wait_for_end(
+        &mut self,
+        observer: &mut dyn Observer,
+        cancel: &Cancellation,
+    ) -> Result<(Option<End>, Option<Cause>), LaunchError> {
+        let error = |source: std::io::Error| LaunchError::new("wait for the guest", source);
+        let deadline = self
+            .limits
+            .wall_time
+            .map(|limit| self.started_at + limit.value);
+        let mut tick = TICK_FIRST;
+        let mut next_tick = Instant::now() + tick;
+        let mut open = [true; 2];
+        let mut cause = None;
+        let mut buffer = Vec::new();
+        loop {
+            let wake = self.next_wake(next_tick, deadline.filter(|_| cause.is_none()));
+            let turn = self
+                .poll(cancel, wake, cause.is_none(), open)
+                .map_err(|errno| error(errno.into()))?;
+            let streams = [
+                (Stream::Stdout, &mut self.streams.output),
+                (Stream::Stderr, &mut self.streams.error),
+            ];
+            for (index, (stream, file)) in streams.into_iter().enumerate() {
+                if turn.output[index] {
+                    let take = |bytes: &[u8]| observer.output(stream, bytes);
+                    open[index] =
+                        stdio::drain(file, &mut buffer, PIECES_PER_ROUND, take) == Pumped::Open;
+                }
+            }
+            if turn.input
+                && self
+                    .streams
+                    .input
+                    .as_mut()
+                    .is_some_and(|input| input.pump() == Pumped::Done)
+            {
+                self.streams.input = None;
+            }
+            if turn.init[0]
+                && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
+            {
+                return Ok((Some(end), None));
+            }
+            if turn.init[1] {
+                return Ok((None, cause));
+            }
+            let now = Instant::now();
+            if self.meter.is_planned() && now >= self.running_since + LATE_AFTER {
+                self.meter.attach_late(self.tree.init);
+            }
+            if cause.is_none() {
+                cause = self.reason_to_end(observer, cancel, (now, deadline, next_tick));
+                if cause.is_some() {
+                    self.tree.kill();
+                }
+            }
+            if now >= next_tick {
+                tick = (tick * 3 / 2).min(TICK_LONGEST);
+                next_tick = now + tick;
+            }
+        }
+    }
+
+    fn reason_to_end(
+        &mut self,
+        observer: &mut dyn Observer,
+        cancel: &Cancellation,
+        (now, deadline, next_tick): (Instant, Option<Instant>, Instant),
+    ) -> Option<Cause> {
+        if cancel.is_cancelled() {
+            return Some(ExitReason::Cancelled);
+        }
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Some(ExitReason::TimedOut);
+        }
+        if now < next_tick {
+            return None;
+        }
+        self.meter.poll();
+        observer.tick(&self.meter.paths()).map(|kind| match kind {
+            LimitKind::WallTime => ExitReason::TimedOut,
+            LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
+                ExitReason::LimitExceeded(kind)
+            }
+        })
+    }
+
+    fn next_wake(&self, next_tick: Instant, deadline: Option<Instant>) -> Instant {
+        let late = self
+            .meter
+            .is_planned()
+            .then(|| self.running_since + LATE_AFTER);
+        [deadline, late]
+            .into_iter()
+            .flatten()
+            .fold(next_tick, Instant::min)
+    }
+
+    fn poll(
+        &self,
+        cancel: &Cancellation,
+        wake: Instant,
+        can_end: bool,
+        open: [bool; 2],
+    ) -> Result<Turn, Errno> {
+        let mut fds = vec![
+            PollFd::new(&self.status, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.tree.handle.as_fd(), PollFlags::IN),
+        ];
+        let mut places = [None; 4];
+        let mut add = |place: usize, fd, flags| {
+            places[place] = Some(fds.len());
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        if open[0] {
+            add(0, self.streams.output.as_fd(), PollFlags::IN);
+        }
+        if open[1] {
+            add(1, self.streams.error.as_fd(), PollFlags::IN);
+        }
+        if let Some(input) = &self.streams.input {
+            let (fd, to_write) = input.waits_for();
+            add(
+                2,
+                fd,
+                if to_write {
+                    PollFlags::OUT
+                } else {
+                    PollFlags::IN
+                },
+            );
+        }
+        if let (true, Some(fd)) = (can_end, cancel.descriptor()) {
+            add(3, fd, PollFlags::IN);
+        }
+        let timeout = timespec(wake.saturating_duration_since(Instant::now()));
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let ready = |place: Option<usize>| {
+            place
+                .and_then(|place| fds.get(place))
+                .is_some_and(|fd| !fd.revents().is_empty())
+        };
+        Ok(Turn {
+            init: [
+                fds[0].revents().contains(PollFlags::IN),
+                !fds[1].revents().is_empty(),
+            ],
+            output: [ready(places[0]), ready(places[1])],
+            input: ready(places[2]),
+        })
+    }
+
+    /// Takes what the dead have left in the pipes.
+    fn take_rest(&mut self, observer: &mut dyn Observer) {
+        let mut buffer = Vec::new();
+        let streams = [
+            (Stream::Stdout, &mut self.streams.output),
+            (Stream::Stderr, &mut self.streams.error),
+        ];
+        for (stream, file) in streams {
+            stdio::drain(file, &mut buffer, usize::MAX, |bytes| {
+                observer.output(stream, bytes);
+            });
+        }
+        self.streams.input = None;
+    }
+
+    /// The end of a tree whose init was killed: it may have told the end just before.
+    fn end_of_killed(&mut self) -> Result<End, LaunchError> {
+        let (status, used) = self.tree.reap()?;
+        Ok(End {
+            status,
+            used,
+            unroutable: Unroutable::default(),
+        })
+    }
+
+    fn exit_of(&self, status: i32) -> ExitReason {
+        if libc::WIFEXITED(status) {
+            return ExitReason::Exited(libc::WEXITSTATUS(status));
+        }
+        match libc::WTERMSIG(status) {
+            libc::SIGKILL if self.meter.out_of_memory() => {
+                ExitReason::LimitExceeded(LimitKind::Memory)
+            }
+            libc::SIGXFSZ if self.limits.file_size.is_some() => {
+                ExitReason::LimitExceeded(LimitKind::FileSize)
+            }
+            signal => ExitReason::Signaled(signal),
+        }
+    }
+
+    fn ended(&self, exit: ExitReason, usage: ProcessUsage, unroutable: Unroutable) -> Ended {
+        let mut enforcement = self.enforcement.clone();
+        enforcement.cgroup = self.meter.kind();
+        enforcement.missing.extend(self.meter.missing());
+        let attempts = unroutable.ipv4 + unroutable.ipv6;
+        let plural = if attempts == 1 { "" } else { "s" };
+        let violations = if attempts == 0 {
+            Vec::new()
+        } else {
+            vec![Violation {
+                kind: ViolationKind::Network,
+                detail: format!(
+                    "{attempts} attempt{plural} to reach an address outside (no route)"
+                ),
+            }]
+        };
+        Ended {
+            exit,
+            usage,
+            violations,
+            enforcement,
+        }
+    }
+}
+
+impl Tree {
+    /// Kills init, and with it the whole pid namespace.
+    fn kill(&self) {
+        if !self.reaped {
+            // It fails only if init is dead already.
+            rustix::process::pidfd_send_signal(&self.handle, Signal::KILL).ok();
+        }
+    }
+
+    /// Waits until init is gone; returns its wait status and what the tree used.
+    fn reap(&mut self) -> Result<(i32, Accounted), LaunchError> {
+        Self::reap_builder(self.builder.take());
+        if self.reaped {
+            return Ok((0, Accounted::default()));
+        }
+        self.reaped = true;
+        match process::wait(Children::One(self.init), Patience::Block) {
+            Ok(Some((_, status, used))) => Ok((status, used)),
+            Ok(None) => Ok((0, Accounted::default())),
+            Err(errno) => Err(LaunchError::new(
+                "wait for the guest's first process",
+                errno,
+            )),
+        }
+    }
+
+    pub(super) fn reap_builder(builder: Option<Pid>) {
+        if let Some(builder) = builder {
+            process::wait(Children::One(builder), Patience::Block).ok();
+        }
+    }
+}
+
+fn usage_of(used: Accounted) -> ProcessUsage {
+    ProcessUsage {
+        cpu: used.cpu,
+        memory_largest_bytes: used.memory_largest_bytes,
+        io_read_bytes: used.io_read_bytes,
+        io_write_bytes: used.io_write_bytes,
+    }
+}
+
+fn timespec(span: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(span.subsec_nanos()),
+    }
+}

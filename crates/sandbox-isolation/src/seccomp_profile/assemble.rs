@@ -1,0 +1,228 @@
+//! Turns intervals of system call numbers into a BPF program.
+//!
+//! ```text
+//! foreign architecture? ── yes ─> kill
+//! binary search over the number ─┬─> return …              (allow, EPERM, ENOSYS, kill)
+//!                                └─> look at an argument ──> return …
+//! ```
+//!
+//! All arguments that are looked at are `int`, `unsigned int` or cut to 32 bits by the kernel
+//! (`clone` uses the lower half of its flags, `ioctl` that of its request). Comparing all 64 bits
+//! would let `TIOCSTI | 1 << 32` through, so only the lower half is loaded.
+
+use super::{
+    Instruction,
+    rules::{Answer, Interval},
+};
+
+/// `BPF_LD | BPF_W | BPF_ABS`: load a word of the call's description.
+pub(super) const LOAD: u16 = 0x20;
+/// `BPF_ALU | BPF_AND | BPF_K`.
+pub(super) const AND: u16 = 0x54;
+/// `BPF_JMP | BPF_JEQ | BPF_K`.
+pub(super) const IF_EQUAL: u16 = 0x15;
+/// `BPF_JMP | BPF_JGT | BPF_K`.
+pub(super) const IF_GREATER: u16 = 0x25;
+/// `BPF_JMP | BPF_JGE | BPF_K`.
+pub(super) const IF_AT_LEAST: u16 = 0x35;
+/// `BPF_JMP | BPF_JSET | BPF_K`.
+pub(super) const IF_ANY_BIT: u16 = 0x45;
+/// `BPF_RET | BPF_K`.
+pub(super) const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+
+/// `AUDIT_ARCH_*`: ELF machine, 64 bits, little endian.
+#[cfg(target_arch = "x86_64")]
+pub(super) const NATIVE: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+pub(super) const NATIVE: u32 = 0xC000_00B7;
+
+/// All `CLONE_NEW*` flags of `clone`; the bit of `CLONE_NEWTIME` is part of its exit signal instead.
+const NEW_NAMESPACE: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET)
+    .cast_unsigned();
+
+/// Types into a terminal; pastes into a console, and more; loads a line discipline into the kernel.
+const TERMINAL_REQUESTS: [u32; 3] = [0x5412, 0x541C, 0x5423];
+
+/// What `personality` is asked with to change nothing.
+const PERSONALITY_QUERY: u32 = 0xFFFF_FFFF;
+
+/// The bits of a socket's type that are the type.
+const SOCKET_TYPE_MASK: u32 = 0xF;
+
+/// Where a jump goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The following instruction.
+    Next,
+    /// A part that all branches share.
+    Part(Answer),
+    /// A known index.
+    At(usize),
+}
+
+/// A program whose jumps are not resolved yet.
+#[derive(Default)]
+struct Draft {
+    instructions: Vec<(u16, u32, Place, Place)>,
+    parts: Vec<(Answer, usize)>,
+}
+
+/// Returns the program that answers by `intervals`, the first of which starts at 0.
+pub(super) fn program(intervals: &[Interval]) -> Vec<Instruction> {
+    let kill = Place::Part(Answer::KillProcess);
+    let mut draft = Draft::default();
+    draft.push(LOAD, ARCHITECTURE, Place::Next, Place::Next);
+    draft.push(IF_EQUAL, NATIVE, Place::Next, kill);
+    draft.push(LOAD, NUMBER, Place::Next, Place::Next);
+    let _root = draft.search(intervals);
+    draft.clone_flags();
+    draft.socket();
+    draft.socket_pair();
+    draft.ioctl();
+    draft.personality();
+    draft.answers();
+    draft.resolve()
+}
+
+impl Draft {
+    fn push(&mut self, code: u16, operand: u32, yes: Place, no: Place) -> usize {
+        self.instructions.push((code, operand, yes, no));
+        self.instructions.len() - 1
+    }
+
+    /// Starts the part that answers `answer`.
+    fn part(&mut self, answer: Answer) {
+        self.parts.push((answer, self.instructions.len()));
+    }
+
+    fn load_argument(&mut self, index: u32) {
+        self.push(LOAD, 16 + 8 * index, Place::Next, Place::Next);
+    }
+
+    /// Adds a balanced search among `intervals` and returns where it starts.
+    fn search(&mut self, intervals: &[Interval]) -> Place {
+        if let [only] = intervals {
+            return Place::Part(only.answer);
+        }
+        let (lower, upper) = intervals.split_at(intervals.len() / 2);
+        let node = self.push(IF_AT_LEAST, upper[0].start, Place::Next, Place::Next);
+        let no = self.search(lower);
+        let yes = self.search(upper);
+        self.instructions[node].2 = yes;
+        self.instructions[node].3 = no;
+        Place::At(node)
+    }
+
+    fn clone_flags(&mut self) {
+        self.part(Answer::CheckCloneFlags);
+        self.load_argument(0);
+        self.push(IF_ANY_BIT, NEW_NAMESPACE, REFUSED, ALLOWED);
+    }
+
+    /// `AF_VSOCK` reaches the hypervisor from inside an empty network namespace, others load modules.
+    fn socket(&mut self) {
+        self.part(Answer::CheckSocket);
+        self.load_argument(0);
+        self.push(IF_EQUAL, word(libc::AF_UNIX), ALLOWED, Place::Next);
+        let by_family = self.instructions.len();
+        self.push(IF_EQUAL, word(libc::AF_INET), Place::Next, Place::Next);
+        self.push(IF_EQUAL, word(libc::AF_INET6), Place::Next, Place::Next);
+        self.push(IF_EQUAL, word(libc::AF_NETLINK), Place::Next, NO_FAMILY);
+
+        self.load_argument(2);
+        self.push(IF_EQUAL, word(libc::NETLINK_ROUTE), ALLOWED, NO_FAMILY);
+
+        let internet = Place::At(self.instructions.len());
+        self.instructions[by_family].2 = internet;
+        self.instructions[by_family + 1].2 = internet;
+        self.load_argument(1);
+        self.push(AND, SOCKET_TYPE_MASK, Place::Next, Place::Next);
+        self.push(IF_EQUAL, word(libc::SOCK_RAW), REFUSED, Place::Next);
+        // TCP, UDP and ICMP; SCTP, DCCP, L2TP, SMC and MPTCP are modules that a guest could load.
+        self.load_argument(2);
+        self.push(IF_EQUAL, word(libc::IPPROTO_ICMPV6), ALLOWED, Place::Next);
+        self.push(IF_GREATER, word(libc::IPPROTO_UDP), NO_FAMILY, ALLOWED);
+    }
+
+    fn socket_pair(&mut self) {
+        self.part(Answer::CheckSocketPair);
+        self.load_argument(0);
+        self.push(IF_EQUAL, word(libc::AF_UNIX), ALLOWED, NO_FAMILY);
+    }
+
+    fn ioctl(&mut self) {
+        self.part(Answer::CheckIoctl);
+        self.load_argument(1);
+        for request in TERMINAL_REQUESTS {
+            self.push(IF_EQUAL, request, REFUSED, Place::Next);
+        }
+        self.push(RETURN, libc::SECCOMP_RET_ALLOW, Place::Next, Place::Next);
+    }
+
+    fn personality(&mut self) {
+        self.part(Answer::CheckPersonality);
+        self.load_argument(0);
+        self.push(IF_EQUAL, 0, ALLOWED, Place::Next);
+        self.push(IF_EQUAL, PERSONALITY_QUERY, ALLOWED, REFUSED);
+    }
+
+    fn answers(&mut self) {
+        for (answer, value) in [
+            (Answer::Allow, libc::SECCOMP_RET_ALLOW),
+            (Answer::NotPermitted, errno(libc::EPERM)),
+            (Answer::NoSuchCall, errno(libc::ENOSYS)),
+            (Answer::NoSuchFamily, errno(libc::EAFNOSUPPORT)),
+            (Answer::KillProcess, libc::SECCOMP_RET_KILL_PROCESS),
+        ] {
+            self.part(answer);
+            self.push(RETURN, value, Place::Next, Place::Next);
+        }
+    }
+
+    fn resolve(self) -> Vec<Instruction> {
+        let offset = |from: usize, place: Place| {
+            let target = match place {
+                Place::Next => from + 1,
+                Place::At(index) => index,
+                Place::Part(answer) => {
+                    let part = self.parts.iter().find(|(of, _)| *of == answer);
+                    part.expect("every answer has its part").1
+                }
+            };
+            u8::try_from(target - from - 1).expect("jumps are forward and the program is short")
+        };
+        let resolved = self.instructions.iter().enumerate();
+        resolved
+            .map(|(index, &(code, k, yes, no))| Instruction {
+                code,
+                jt: offset(index, yes),
+                jf: offset(index, no),
+                k,
+            })
+            .collect()
+    }
+}
+
+const ALLOWED: Place = Place::Part(Answer::Allow);
+const REFUSED: Place = Place::Part(Answer::NotPermitted);
+const NO_FAMILY: Place = Place::Part(Answer::NoSuchFamily);
+
+/// Returns what makes a call fail with `number`.
+pub(super) const fn errno(number: libc::c_int) -> u32 {
+    libc::SECCOMP_RET_ERRNO | word(number)
+}
+
+/// Returns a small constant of libc as the operand that it is here.
+const fn word(constant: libc::c_int) -> u32 {
+    constant.cast_unsigned()
+}

@@ -1,0 +1,195 @@
+//! The guest's standard streams: pipes, pumped by the caller's thread.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+};
+
+use rustix::{
+    fs::OFlags,
+    io::Errno,
+    pipe::PipeFlags,
+    process::{Gid, Uid},
+};
+
+use crate::plan::StdinSource;
+
+/// How much is read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The guest's ends, by number.
+pub(crate) struct GuestEnds {
+    /// `None`: `/dev/null`.
+    pub(crate) input: Option<RawFd>,
+    pub(crate) output: RawFd,
+    pub(crate) error: RawFd,
+}
+
+/// The three streams before the launch: both ends of each.
+pub(crate) struct Streams {
+    pub(crate) input: Option<Input>,
+    pub(crate) output: File,
+    pub(crate) error: File,
+    guest: [Option<OwnedFd>; 3],
+}
+
+/// The writing end of the guest's standard input, and what is to be written.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pipe: File,
+    pending: Vec<u8>,
+    written: usize,
+    source: Option<File>,
+}
+
+impl Streams {
+    /// Returns the pipes. `owner` is who the guest is on the host: it may then open `/dev/stdout` too.
+    pub(crate) fn open(stdin: StdinSource, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        let (input, guest_input) = match stdin {
+            StdinSource::Empty => (None, None),
+            StdinSource::Bytes(bytes) => {
+                let (read, write) = pipe(owner)?;
+                (Some(Input::new(write, bytes, None)?), Some(read))
+            }
+            StdinSource::Forward(source) => {
+                let (read, write) = pipe(owner)?;
+                (
+                    Some(Input::new(write, Vec::new(), Some(source.into()))?),
+                    Some(read),
+                )
+            }
+        };
+        let (output, guest_output) = pipe(owner)?;
+        let (error, guest_error) = pipe(owner)?;
+        rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
+        rustix::fs::fcntl_setfl(&error, OFlags::NONBLOCK)?;
+        Ok(Self {
+            input,
+            output: output.into(),
+            error: error.into(),
+            guest: [guest_input, Some(guest_output), Some(guest_error)],
+        })
+    }
+
+    /// Returns the numbers of the guest's ends.
+    pub(crate) fn guest_ends(&self) -> GuestEnds {
+        let [input, output, error] = self
+            .guest
+            .each_ref()
+            .map(|end| end.as_ref().map(OwnedFd::as_raw_fd));
+        GuestEnds {
+            input,
+            output: output.unwrap_or(-1),
+            error: error.unwrap_or(-1),
+        }
+    }
+
+    /// Closes the guest's ends in this process: they are the guest's alone from now on.
+    pub(crate) fn close_guest_ends(&mut self) {
+        self.guest = [None, None, None];
+    }
+}
+
+fn pipe(owner: Option<(Uid, Gid)>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    if let Some((uid, gid)) = owner {
+        rustix::fs::fchown(&read, Some(uid), Some(gid))?;
+    }
+    Ok((read, write))
+}
+
+/// What became of one step of pumping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pumped {
+    /// There may be more later.
+    Open,
+    /// There will be no more.
+    Done,
+}
+
+impl Input {
+    fn new(pipe: OwnedFd, pending: Vec<u8>, source: Option<File>) -> io::Result<Self> {
+        rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+        Ok(Self {
+            pipe: pipe.into(),
+            pending,
+            written: 0,
+            source,
+        })
+    }
+
+    /// Returns the descriptor to wait for, and whether to write to it.
+    pub(crate) fn waits_for(&self) -> (BorrowedFd<'_>, bool) {
+        match &self.source {
+            Some(source) if self.written == self.pending.len() => (source.as_fd(), false),
+            Some(_) | None => (self.pipe.as_fd(), true),
+        }
+    }
+
+    /// Moves what can be moved without waiting, after [`Self::waits_for`] was ready.
+    pub(crate) fn pump(&mut self) -> Pumped {
+        if self.written == self.pending.len() {
+            let Some(source) = &mut self.source else {
+                return Pumped::Done;
+            };
+            self.pending.resize(CHUNK_BYTES, 0);
+            self.written = 0;
+            match source.read(&mut self.pending) {
+                Ok(0) => return Pumped::Done,
+                Ok(count) => self.pending.truncate(count),
+                Err(error) => {
+                    self.pending.clear();
+                    return if is_passing(&error) {
+                        Pumped::Open
+                    } else {
+                        Pumped::Done
+                    };
+                }
+            }
+        }
+        match self
+            .pipe
+            .write(self.pending.get(self.written..).unwrap_or_default())
+        {
+            Ok(count) => self.written += count,
+            Err(error) if is_passing(&error) => {}
+            // The guest closed its end: nobody will read the rest.
+            Err(_) => return Pumped::Done,
+        }
+        if self.source.is_none() && self.written == self.pending.len() {
+            return Pumped::Done;
+        }
+        Pumped::Open
+    }
+}
+
+/// Whether it may work the next time.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Reads everything that is there, without waiting, in pieces given to `take`; at most `rounds` pieces.
+pub(crate) fn drain(
+    stream: &mut File,
+    buffer: &mut Vec<u8>,
+    rounds: usize,
+    mut take: impl FnMut(&[u8]),
+) -> Pumped {
+    buffer.resize(CHUNK_BYTES, 0);
+    for _ in 0..rounds {
+        match stream.read(buffer) {
+            Ok(0) => return Pumped::Done,
+            Ok(count) => take(buffer.get(..count).unwrap_or_default()),
+            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::AGAIN) => return Pumped::Open,
+                Some(Errno::INTR) => {}
+                _ => return Pumped::Done,
+            },
+        }
+    }
+    Pumped::Open
+}

@@ -1,0 +1,91 @@
+//! Starting processes: `clone(2)` with a function to run on a stack of its own.
+#![expect(unsafe_code, reason = "clone(2) takes raw pointers")]
+
+use std::{ffi::c_void, mem::MaybeUninit};
+
+use rustix::{io::Errno, process::Pid};
+
+use super::{check, signals};
+
+/// Bytes of a child's stack: the steps are flat, so even an unoptimised build uses a small part.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// The stack that one child runs on.
+pub(crate) struct Stack(Vec<MaybeUninit<u128>>);
+
+impl Stack {
+    /// Returns a stack; its pages cost nothing until they are used.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(STACK_BYTES / size_of::<u128>()))
+    }
+
+    /// Returns no stack: stands in while the real one is in use.
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// What a child shares with its parent; named, so that the choice stands in one place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// A copy, as `fork(2)` makes it.
+    Copied,
+    /// The same memory; the parent's thread stands still until the child executes or exits, as with `vfork(2)`.
+    Borrowed,
+    /// The same memory, at the same time: `context` and the stack are the child's until it is dead, and the
+    /// child may not use the C library, whose thread-local data it shares.
+    Shared,
+}
+
+/// Starts a child that runs `entry(context)` and exits with its answer; returns its process id.
+///
+/// `entry` may call async-signal-safe functions only. All signals must be blocked by the caller, so that
+/// none of the caller's handlers runs in the child.
+pub(crate) fn start<T>(
+    stack: &mut Stack,
+    memory: Memory,
+    flags: libc::c_int,
+    context: &mut T,
+    entry: fn(&mut T) -> i32,
+) -> Result<Pid, Errno> {
+    struct Start<'a, T> {
+        context: &'a mut T,
+        entry: fn(&mut T) -> i32,
+    }
+    extern "C" fn trampoline<T>(start: *mut c_void) -> libc::c_int {
+        // SAFETY: `start` is the `Start<T>` on this child's own stack, below.
+        let start = unsafe { &mut *start.cast::<Start<'_, T>>() };
+        (start.entry)(start.context)
+    }
+    let shared = match memory {
+        Memory::Copied => 0,
+        Memory::Borrowed => libc::CLONE_VM | libc::CLONE_VFORK,
+        Memory::Shared => libc::CLONE_VM,
+    };
+    let spare = stack.0.spare_capacity_mut();
+    // The topmost part of the stack holds what the child starts with; its size keeps the alignment.
+    const { assert!(size_of::<Start<'static, ()>>() == size_of::<u128>()) };
+    let Some(place) = spare.last_mut() else {
+        return Err(Errno::INVAL);
+    };
+    let top = place.as_mut_ptr().cast::<Start<'_, T>>();
+    // SAFETY: `place` is as large and at least as aligned as a `Start`, which is two pointers.
+    unsafe { top.write(Start { context, entry }) };
+    // SAFETY: `top` is a 16-byte aligned place in a writable allocation that lives as long as the child uses it
+    // (a borrowed child is gone from it before `clone` returns, a copied child has its own copy, and a shared
+    // child's owner keeps it); what lies below it is unused.
+    let pid = unsafe { libc::clone(trampoline::<T>, top.cast(), flags | shared, top.cast()) };
+    let pid = check(pid.into())?;
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::INVAL)
+}
+
+/// Runs `action` with all signals blocked in this thread.
+pub(crate) fn with_signals_blocked<R>(action: impl FnOnce() -> R) -> R {
+    let before = signals::block_all();
+    let answer = action();
+    signals::set_mask(before);
+    answer
+}

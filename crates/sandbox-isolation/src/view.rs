@@ -1,0 +1,274 @@
+//! The allow-list: everything that the guest sees, as data, in the order of its paths.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sandbox_types::NetworkAccess;
+
+use crate::{
+    child::step::Access,
+    plan::LaunchPlan,
+    toolchains::{self, ETC_ENTRIES, HOME_SECRETS, HOME_TOOLCHAINS, SYSTEM_DIRECTORIES},
+};
+
+/// Device nodes that every program may use.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Links in `/dev`.
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// The one part of `/sys` that programs need: how many processors there are.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+/// Files in `/proc` that tell about the host; the rest of it is about the guest's own processes. (What can only
+/// be written is covered too: all of `/proc` is read-only.)
+const PROC_SECRETS: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+const HOSTS: &[u8] = b"127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n";
+
+/// What stands at one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A host path, or a part of one.
+    Bind {
+        source: PathBuf,
+        access: Access,
+        granted: bool,
+    },
+    /// A private temporary file system.
+    Temporary {
+        mode: u32,
+    },
+    /// An empty directory in what stands above it.
+    Directory,
+    Link(PathBuf),
+    File(Vec<u8>),
+    /// The part of `/sys` that tells about processors.
+    Processors,
+    Workspace,
+}
+
+/// What the guest sees.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// By path; parents before children.
+    pub(crate) entries: BTreeMap<PathBuf, Entry>,
+    /// Read-only parts of the workspace.
+    pub(crate) protected: Vec<PathBuf>,
+    /// Paths to cover, if they are there.
+    pub(crate) hidden: Vec<PathBuf>,
+}
+
+/// Something that was asked for is not there.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) path: PathBuf,
+    pub(crate) source: std::io::Error,
+}
+
+impl Layout {
+    /// Lays out what `plan` asks for.
+    pub(crate) fn of(plan: &LaunchPlan) -> Result<Self, Unusable> {
+        let mut layout = Self {
+            entries: BTreeMap::new(),
+            protected: Vec::new(),
+            hidden: Vec::new(),
+        };
+        layout.add_system(plan.network == NetworkAccess::Host);
+        layout.add_private(&plan.view.home);
+        layout.add_toolchains(plan);
+        layout.add_granted(plan)?;
+        // The workspace wins over whatever stands at its path.
+        layout
+            .entries
+            .insert(plan.workspace.clone(), Entry::Workspace);
+        layout.drop_what_the_workspace_holds(&plan.workspace);
+        layout.drop_links_above_others();
+        layout.add_hidden(plan);
+        Ok(layout)
+    }
+
+    /// Returns the entry that `path` lies in: its own, or the nearest above.
+    pub(crate) fn holder(&self, path: &Path) -> Option<(&Path, &Entry)> {
+        path.ancestors()
+            .find_map(|above| self.entries.get_key_value(above))
+            .map(|(path, entry)| (path.as_path(), entry))
+    }
+
+    fn add(&mut self, at: impl Into<PathBuf>, entry: Entry) {
+        self.entries.insert(at.into(), entry);
+    }
+
+    fn add_host(&mut self, at: &Path) {
+        match fs::symlink_metadata(at) {
+            Ok(found) if found.is_symlink() => match (fs::read_link(at), fs::canonicalize(at)) {
+                // What a link leads to below /usr is there too.
+                (Ok(to), Ok(real)) if real.starts_with("/usr") => self.add(at, Entry::Link(to)),
+                (_, Ok(source)) => self.add(at, Entry::read(source)),
+                (_, Err(_dangling)) => {}
+            },
+            Ok(_) => self.add(at, Entry::read(at)),
+            Err(_absent) => {}
+        }
+    }
+
+    fn add_system(&mut self, with_host_network: bool) {
+        for directory in SYSTEM_DIRECTORIES {
+            self.add_host(Path::new(directory));
+        }
+        for name in ETC_ENTRIES {
+            self.add_host(&Path::new("/etc").join(name));
+        }
+        self.add("/etc/hosts", Entry::File(HOSTS.to_vec()));
+        self.add("/etc/mtab", Entry::Link("/proc/self/mounts".into()));
+        if with_host_network {
+            for name in ["/etc/resolv.conf", "/etc/hosts"] {
+                self.add_host(Path::new(name));
+            }
+        }
+        self.add("/proc", Entry::Directory);
+        self.add("/dev", Entry::Directory);
+        self.add("/dev/pts", Entry::Directory);
+        for name in DEVICES {
+            let path = Path::new("/dev").join(name);
+            let entry = Entry::Bind {
+                source: path.clone(),
+                access: Access::Device,
+                granted: false,
+            };
+            self.add(path, entry);
+        }
+        for (name, to) in DEVICE_LINKS {
+            self.add(Path::new("/dev").join(name), Entry::Link(to.into()));
+        }
+        self.add(PROCESSORS, Entry::Processors);
+    }
+
+    fn add_private(&mut self, home: &Path) {
+        for directory in ["/tmp", "/dev/shm", "/run"] {
+            self.add(directory, Entry::Temporary { mode: 0o1777 });
+        }
+        self.add("/var/tmp", Entry::Link("/tmp".into()));
+        self.add("/var/run", Entry::Link("/run".into()));
+        // Homes like `/` or `/usr/games` stay what they are.
+        let in_system = matches!(self.holder(home), Some((_, Entry::Bind { .. })));
+        if home.is_absolute() && !toolchains::is_system(home) && !in_system {
+            self.add(home, Entry::Temporary { mode: 0o755 });
+        }
+    }
+
+    fn add_toolchains(&mut self, plan: &LaunchPlan) {
+        let home = &plan.view.home;
+        let known = HOME_TOOLCHAINS
+            .iter()
+            .map(|name| home.join(name))
+            .filter(|path| path.is_dir());
+        let named = toolchains::of_search_path(&plan.view.search_path, home);
+        for path in known.chain(named) {
+            let Ok(real) = fs::canonicalize(&path) else {
+                continue;
+            };
+            if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
+                continue;
+            }
+            if real != path {
+                self.add(&path, Entry::Link(real.clone()));
+            }
+            if !matches!(self.holder(&real), Some((_, Entry::Bind { .. }))) {
+                self.add(&real, Entry::read(&real));
+            }
+        }
+    }
+
+    fn add_granted(&mut self, plan: &LaunchPlan) -> Result<(), Unusable> {
+        let read = plan.view.read.iter().map(|path| (path, Access::Read));
+        let write = plan.view.write.iter().map(|path| (path, Access::Write));
+        for (path, access) in read.chain(write) {
+            let real = fs::canonicalize(path).map_err(|source| Unusable {
+                path: path.clone(),
+                source,
+            })?;
+            if real.starts_with(&plan.workspace) {
+                // There already, and writable as the workspace is.
+                if access == Access::Read && real != plan.workspace {
+                    self.protected.push(real);
+                }
+                continue;
+            }
+            if toolchains::is_system(&real) && (access == Access::Write || real == Path::new("/")) {
+                let source = std::io::ErrorKind::PermissionDenied.into();
+                return Err(Unusable {
+                    path: path.clone(),
+                    source,
+                });
+            }
+            if real != *path && path.is_absolute() {
+                self.add(path, Entry::Link(real.clone()));
+            }
+            self.add(
+                &real,
+                Entry::Bind {
+                    source: real.clone(),
+                    access,
+                    granted: true,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// What lies in the workspace is visible there, as the workspace is.
+    fn drop_what_the_workspace_holds(&mut self, workspace: &Path) {
+        self.entries
+            .retain(|path, _| path == workspace || !path.starts_with(workspace));
+    }
+
+    /// A convenience link (`/var/tmp`) gives way to a directory with something in it (`/var/tmp/workspace`).
+    fn drop_links_above_others(&mut self) {
+        let paths: Vec<PathBuf> = self.entries.keys().cloned().collect();
+        self.entries.retain(|path, entry| {
+            let is_above = |other: &PathBuf| other != path && other.starts_with(path);
+            !(matches!(entry, Entry::Link(_)) && paths.iter().any(is_above))
+        });
+    }
+
+    fn add_hidden(&mut self, plan: &LaunchPlan) {
+        let secrets = HOME_SECRETS.iter().map(|name| plan.view.home.join(name));
+        let mut hidden: Vec<PathBuf> = secrets.chain(plan.view.hide.iter().cloned()).collect();
+        hidden.retain(|path| match self.holder(path) {
+            // A workspace may change until the launch: it is looked at then.
+            Some((_, Entry::Workspace)) => true,
+            Some((_, Entry::Bind { .. })) => fs::symlink_metadata(path).is_ok(),
+            _ => false,
+        });
+        let proc = PROC_SECRETS.iter().map(PathBuf::from);
+        hidden.extend(proc.filter(|path| fs::symlink_metadata(path).is_ok()));
+        self.hidden = hidden;
+    }
+}
+
+impl Entry {
+    fn read(source: impl Into<PathBuf>) -> Self {
+        Self::Bind {
+            source: source.into(),
+            access: Access::Read,
+            granted: false,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Runs real commands in real confinement, as root and as an unprivileged user.
+//!
+//! Each test of a wall has a control: the same attempt outside succeeds, so it cannot pass for a wrong reason.
+
+#[cfg(test)]
+mod caller_death;
+#[cfg(test)]
+mod ending;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod overlay;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod view;
+#[cfg(test)]
+mod walls;
