@@ -1,1 +1,60 @@
-//! Placeholder, being written.
+//! Copy-on-write transactions on a directory: begin, changes, commit, discard, undo.
+//!
+//! An operation runs on an overlay whose lower layer is the workspace and whose upper layer lies on
+//! the same file system. This crate prepares the directories, reads the upper layer afterwards, and
+//! moves it into the workspace by renames, or drops it. What a commit replaced is kept, by renames
+//! too, so an undo copies nothing. It mounts nothing: whoever does passes `userxattr,volatile`.
+//!
+//! **Promises.** After a crash at any instant the workspace is before or after a commit or undo,
+//! never between, once [`RollbackManager::recover`] has run. No file of the workspace is deleted:
+//! it moves into the operation's undo set, until [`RollbackManager::retain`] drops that. Nobody
+//! else's work is overwritten: what changed meanwhile is a conflict.
+//!
+//! **Terminology.** *Transaction*: an upper layer in use, or held for review. *Survey*: what it would
+//! change. *Set*: the directory of a transaction, before and after its commit. *Seal*: the time at
+//! which a commit was complete.
+#![forbid(unsafe_code)]
+
+mod manager;
+mod transaction;
+
+mod survey;
+
+mod gate;
+
+mod commit;
+mod undo;
+
+mod settle;
+
+mod apply;
+mod plan;
+
+mod journal;
+mod layout;
+mod ledger;
+mod trash;
+
+mod attributes;
+mod clock;
+mod file_error;
+mod lock;
+mod overlay;
+mod raw;
+mod size;
+mod stat;
+mod step;
+mod tree;
+mod xattr;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::{CommitError, Committed};
+pub use file_error::FileError;
+pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
+pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use size::UpperSize;
+pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
+pub use transaction::{DiscardError, HoldError, Transaction};
+pub use undo::{OnConflict, UndoError, UndoPlan, Undone};

@@ -1,0 +1,354 @@
+//! The engine: does a plan, so that doing it again after a crash changes nothing.
+//!
+//! Each move looks at the inodes on both sides first. If they lie as the plan left them, it is done;
+//! if as the plan found them, it does it; otherwise somebody else changed the path meanwhile, and it
+//! is left alone and reported.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, RenameFlags};
+
+use crate::{
+    attributes::{self, Attributes},
+    file_error::{FileError, cannot},
+    plan::{Cleaning, Directory, Identity, Move, Place, Plan},
+    stat::{Stat, is_absent},
+    step::step,
+    tree::{Spot, Tree, is_link},
+    xattr::{self, Xattrs},
+};
+
+/// The permission that a directory's owner needs to change names in it.
+const OPEN_TO_OWNER: u32 = 0o700;
+
+/// The two sides of a plan.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    pub(crate) workspace: Tree,
+    pub(crate) set: Tree,
+    set_path: PathBuf,
+}
+
+impl Sides {
+    /// Opens both directories.
+    pub(crate) fn open(workspace: &Path, set: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            workspace: Tree::open(workspace)?,
+            set: Tree::open(set)?,
+            set_path: set.to_owned(),
+        })
+    }
+
+    /// Does `plan` and returns the paths that it left alone.
+    pub(crate) fn apply(&self, plan: &Plan) -> Result<Vec<PathBuf>, FileError> {
+        for cleaning in &plan.cleanings {
+            self.clean(cleaning, Direction::Forward)?;
+        }
+        self.moves_and_directories(plan)
+    }
+
+    /// Takes back as much of `plan` as was done.
+    pub(crate) fn revert(&self, plan: &Plan) -> Result<(), FileError> {
+        self.moves_and_directories(&plan.inverse())?;
+        for cleaning in plan.cleanings.iter().rev() {
+            self.clean(cleaning, Direction::Back)?;
+        }
+        Ok(())
+    }
+
+    fn moves_and_directories(&self, plan: &Plan) -> Result<Vec<PathBuf>, FileError> {
+        self.forget();
+        if !is_privileged() {
+            for directory in plan.directories.iter().rev() {
+                self.open_up(directory)?;
+            }
+        }
+        let mut left_alone = Vec::new();
+        for change in &plan.moves {
+            let path = change.path();
+            let fit = self
+                .make(change)
+                .map_err(self.workspace.cannot("change", path))?;
+            if fit == Fit::Foreign {
+                left_alone.push(path.to_owned());
+            }
+        }
+        self.forget();
+        for directory in &plan.directories {
+            self.finish(directory)
+                .map_err(self.workspace.cannot("set attributes of", &directory.path))?;
+        }
+        Ok(left_alone)
+    }
+
+    /// Makes everything durable that was written to the file system of both sides.
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        let sync = || {
+            step()?;
+            Ok(rustix::fs::syncfs(File::open(&self.set_path)?)?)
+        };
+        sync().map_err(cannot::<io::Error>(
+            "sync the file system of",
+            &self.set_path,
+        ))
+    }
+
+    fn forget(&self) {
+        self.workspace.forget();
+        self.set.forget();
+    }
+
+    fn make(&self, change: &Move) -> io::Result<Fit> {
+        match change {
+            Move::Exchange {
+                path,
+                leaving,
+                entering,
+            } => self.exchange(path, leaving, entering),
+            Move::Attach {
+                path,
+                from,
+                entering,
+            } => {
+                let from = spot(&self.set, &from.path(path))?;
+                transfer(from, spot(&self.workspace, path)?, entering)
+            }
+            Move::Detach { path, to, leaving } => {
+                let to = spot(&self.set, &to.path(path))?;
+                transfer(spot(&self.workspace, path)?, to, leaving)
+            }
+            Move::MakeDirectory { path, attributes } => {
+                self.make_directory(path, attributes.as_ref())
+            }
+        }
+    }
+
+    fn exchange(&self, path: &Path, leaving: &Identity, entering: &Identity) -> io::Result<Fit> {
+        let outside = spot(&self.workspace, path)?;
+        let kept = spot(&self.set, &Place::Upper.path(path))?;
+        let (Some(outside), Some(kept)) = (outside, kept) else {
+            return Ok(Fit::Foreign);
+        };
+        let present = (ino(&outside)?, ino(&kept)?);
+        if present == (Some(leaving.ino), Some(entering.ino)) {
+            open_to_move(&outside, leaving)?;
+            open_to_move(&kept, entering)?;
+            step()?;
+            rename(&kept, &outside, RenameFlags::EXCHANGE)?;
+        } else if present != (Some(entering.ino), Some(leaving.ino)) {
+            return Ok(Fit::Foreign);
+        }
+        close_again(&outside, entering)?;
+        close_again(&kept, leaving)?;
+        Ok(Fit::Done)
+    }
+
+    fn make_directory(&self, path: &Path, attributes: Option<&Attributes>) -> io::Result<Fit> {
+        let Some(spot) = spot(&self.workspace, path)? else {
+            return Ok(Fit::Foreign);
+        };
+        step()?;
+        match rustix::fs::mkdirat(&spot.dir, &spot.name, Mode::RWXU) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => return Ok(Fit::Done),
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(attributes) = attributes {
+            attributes.apply(&spot.dir, &spot.name)?;
+        }
+        Ok(Fit::Done)
+    }
+
+    /// Lets an unprivileged owner change names in a directory; [`Self::finish`] closes it again.
+    fn open_up(&self, directory: &Directory) -> Result<(), FileError> {
+        let path = &directory.path;
+        let open = || {
+            let Some(spot) = spot(&self.workspace, path)? else {
+                return Ok(());
+            };
+            match Stat::find(&spot.dir, &spot.name)? {
+                Some(stat) if stat.ino == directory.ino => {
+                    widen(&spot, stat.permissions() | OPEN_TO_OWNER)
+                }
+                _ => Ok(()),
+            }
+        };
+        open().map_err(self.workspace.cannot::<io::Error>("open up", path))
+    }
+
+    fn finish(&self, directory: &Directory) -> io::Result<()> {
+        let Some(spot) = spot(&self.workspace, &directory.path)? else {
+            return Ok(());
+        };
+        match Stat::find(&spot.dir, &spot.name)? {
+            Some(stat) if stat.is_dir() && stat.ino == directory.ino => {
+                directory.after.apply(&spot.dir, &spot.name)
+            }
+            // Another directory stands there now: its attributes are not ours to set.
+            _ => Ok(()),
+        }
+    }
+
+    fn clean(&self, cleaning: &Cleaning, direction: Direction) -> Result<(), FileError> {
+        match cleaning {
+            Cleaning::Attributes {
+                path,
+                ino,
+                remove,
+                set,
+                mode,
+            } => {
+                let (remove, set, mode) = match direction {
+                    Direction::Forward => (remove, set, mode.map(|(_, after)| after)),
+                    Direction::Back => (set, remove, mode.map(|(before, _)| before)),
+                };
+                self.clean_attributes((path, *ino), (remove, set), mode)
+                    .map_err(self.set.cannot("clean", path))
+            }
+            Cleaning::Shelve { path, ino, number } => {
+                let clean = || {
+                    let entry = spot(&self.set, &Place::Upper.path(path))?;
+                    let shelf = spot(&self.set, &Place::Kept(*number).path(path))?;
+                    let (from, to) = match direction {
+                        Direction::Forward => (entry, shelf),
+                        Direction::Back => (shelf, entry),
+                    };
+                    let same_file = from.as_ref().map(self::ino).transpose()?.flatten();
+                    if same_file == Some(*ino)
+                        && let (Some(from), Some(to)) = (from, to)
+                    {
+                        step()?;
+                        rename(&from, &to, RenameFlags::NOREPLACE)?;
+                    }
+                    Ok(())
+                };
+                clean().map_err(self.set.cannot::<io::Error>("set aside", path))
+            }
+        }
+    }
+
+    fn clean_attributes(
+        &self,
+        (path, expected): (&Path, u64),
+        (remove, set): (&Xattrs, &Xattrs),
+        mode: Option<u32>,
+    ) -> io::Result<()> {
+        let Some(spot) = spot(&self.set, &Place::Upper.path(path))? else {
+            return Ok(());
+        };
+        if ino(&spot)? != Some(expected) {
+            return Ok(());
+        }
+        let proc_path = xattr::proc_path(&spot.dir, &spot.name);
+        if let Some(mode) = mode {
+            widen(&spot, mode | 0o600)?;
+        }
+        for name in remove.keys().filter(|name| !set.contains_key(*name)) {
+            step()?;
+            xattr::remove(&proc_path, name)?;
+        }
+        for (name, value) in set {
+            step()?;
+            xattr::set(&proc_path, name, value)?;
+        }
+        if let Some(mode) = mode {
+            step()?;
+            attributes::chmod(&spot.dir, &spot.name, mode)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Forward,
+    Back,
+}
+
+/// What a move found.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Fit {
+    /// It is done, now or before.
+    Done,
+    /// Somebody else changed the path.
+    Foreign,
+}
+
+/// Moves one file to a name that must be free.
+fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) -> io::Result<Fit> {
+    let Some(to) = to else {
+        return Ok(Fit::Foreign);
+    };
+    let arrived = ino(&to)?;
+    if arrived == Some(file.ino) {
+        close_again(&to, file)?;
+        return Ok(Fit::Done);
+    }
+    let present = from.as_ref().map(ino).transpose()?.flatten();
+    let (Some(from), true, None) = (from, present == Some(file.ino), arrived) else {
+        return Ok(Fit::Foreign);
+    };
+    open_to_move(&from, file)?;
+    step()?;
+    rename(&from, &to, RenameFlags::NOREPLACE)?;
+    close_again(&to, file)?;
+    Ok(Fit::Done)
+}
+
+/// Returns the place of `path`, or `None` if a directory above it is not there.
+fn spot(tree: &Tree, path: &Path) -> io::Result<Option<Spot>> {
+    match tree.spot(path) {
+        Ok(spot) => Ok(Some(spot)),
+        Err(error) if is_absent(&error) || is_link(&error) => Ok(None),
+        // An unprivileged owner closed the directory: this step was done before the crash.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_privileged() => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn ino(spot: &Spot) -> io::Result<Option<u64>> {
+    Ok(Stat::find(&spot.dir, &spot.name)?.map(|stat| stat.ino))
+}
+
+fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> io::Result<()> {
+    let renamed = rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags);
+    Ok(renamed?)
+}
+
+/// Renaming a directory to another parent writes its `..`, which needs write permission.
+fn open_to_move(spot: &Spot, file: &Identity) -> io::Result<()> {
+    match file.reopen {
+        Some(mode) => widen(spot, mode | OPEN_TO_OWNER),
+        None => Ok(()),
+    }
+}
+
+fn close_again(spot: &Spot, file: &Identity) -> io::Result<()> {
+    let Some(mode) = file.reopen else {
+        return Ok(());
+    };
+    step()?;
+    attributes::chmod(&spot.dir, &spot.name, mode)
+}
+
+fn widen(Spot { dir, name }: &Spot, mode: u32) -> io::Result<()> {
+    let (dir, name): (&OwnedFd, &OsStr) = (dir, name);
+    if Stat::at(dir, name)?.permissions() == mode {
+        return Ok(());
+    }
+    step()?;
+    attributes::chmod(dir, name, mode)
+}
+
+/// Returns whether permissions do not bind this process.
+pub(crate) fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,145 @@
+//! Where things lie on disk.
+//!
+//! ```text
+//! layers/lock                 flock: alone for commit, undo, recovery; shared for begin
+//! layers/ledger               times of files that an undo put back, see ledger.rs
+//! layers/tx/<id>/lock         begin's record; its flock is held while the transaction is in use
+//!               /upper /work  the overlay's
+//!               /modes        see survey::Modes
+//!               /held         waits for review
+//!               /kept/<n>     files set aside by the commit
+//!               /changes      what the commit changes, as JSON
+//!               /journal      the commit's plan: from here on it will be done
+//!               /sealed       all done, and when
+//! layers/undo/<id>/           the same directory after its commit
+//!                 /undoing    the undo's plan: from here on it will be done
+//! layers/undone/<id>/         the same directory after its undo
+//! layers/trash/               to be deleted
+//! ```
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use sandbox_types::OperationId;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    file_error::{FileError, cannot},
+    lock,
+    stat::{Stat, Time},
+};
+
+/// The name of the file that says that a transaction waits for review.
+pub(crate) const HELD: &str = "held";
+/// The name of the list of what a commit changes.
+pub(crate) const CHANGES: &str = "changes";
+/// The name of a commit's committed plan.
+pub(crate) const JOURNAL: &str = "journal";
+/// The name of an undo's committed plan.
+pub(crate) const UNDOING: &str = "undoing";
+/// The name of the file that says that a commit is complete.
+pub(crate) const SEALED: &str = "sealed";
+
+/// The paths of one workspace and of the directory that keeps its transactions.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) workspace: PathBuf,
+    pub(crate) layers: PathBuf,
+}
+
+/// What begin records.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    /// The inode of the workspace's root.
+    pub(crate) workspace: u64,
+    /// The file system's time.
+    pub(crate) started: Time,
+}
+
+impl Layout {
+    /// The directories inside of `layers`.
+    pub(crate) const PARTS: [&str; 4] = ["tx", "undo", "undone", "trash"];
+
+    pub(crate) fn tx(&self, id: &OperationId) -> PathBuf {
+        self.layers.join("tx").join(id.as_str())
+    }
+
+    pub(crate) fn undo(&self, id: &OperationId) -> PathBuf {
+        self.layers.join("undo").join(id.as_str())
+    }
+
+    pub(crate) fn undone(&self, id: &OperationId) -> PathBuf {
+        self.layers.join("undone").join(id.as_str())
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.layers.join("trash")
+    }
+
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.layers.join("ledger")
+    }
+
+    /// Opens the workspace's lock file; each use needs its own descriptor.
+    pub(crate) fn lock(&self) -> Result<OwnedFd, FileError> {
+        let path = self.layers.join("lock");
+        lock::open(&path).map_err(cannot("open", path))
+    }
+
+    /// Takes the workspace's lock alone; `None` if another process holds it too long.
+    pub(crate) fn exclusive(&self) -> Result<Option<OwnedFd>, FileError> {
+        let file = self.lock()?;
+        let path = self.layers.join("lock");
+        let taken = lock::wait_exclusive(&file).map_err(cannot("lock", path))?;
+        Ok(taken.then_some(file))
+    }
+
+    /// Returns the inode of the workspace's root.
+    pub(crate) fn workspace_ino(&self) -> Result<u64, FileError> {
+        let stat = Stat::at(rustix::fs::CWD, &self.workspace);
+        Ok(stat.map_err(cannot("read", &self.workspace))?.ino)
+    }
+
+    /// Returns the ids in one of the parts, in no order.
+    pub(crate) fn ids(&self, part: &str) -> Result<Vec<OperationId>, FileError> {
+        let path = self.layers.join(part);
+        let list = || -> io::Result<Vec<OperationId>> {
+            let mut ids = Vec::new();
+            for entry in fs::read_dir(&path)? {
+                let name = entry?.file_name();
+                ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+            }
+            Ok(ids)
+        };
+        list().map_err(cannot("list", &path))
+    }
+}
+
+/// Creates a directory for its owner alone; it is no error if it is there.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// Reads begin's record in a set's directory.
+pub(crate) fn begun(set: &Path) -> Result<Begun, FileError> {
+    let path = set.join("lock");
+    let read = || Ok(serde_json::from_slice(&fs::read(&path)?)?);
+    read().map_err(cannot::<io::Error>("read", &path))
+}
+
+/// Reads when the commit of a set was completed; `None` if it was not.
+pub(crate) fn sealed(set: &Path) -> Result<Option<Time>, FileError> {
+    let path = set.join(SEALED);
+    let read = || match fs::read(&path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    read().map_err(cannot::<io::Error>("read", &path))
+}

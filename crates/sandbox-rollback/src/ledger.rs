@@ -1,0 +1,121 @@
+//! Which new ctimes are only an undo's doing.
+//!
+//! Renaming a file back moves its ctime, so after undoing a newer operation the files that it put
+//! back look edited to the undo of an older one. The ledger says, for each file put back, the ctime
+//! that it has now and the one that it had before the newer operation: following it leads to the
+//! time of the last real edit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    stat::{Stat, Time},
+    tree::Tree,
+};
+
+/// The most steps that are followed: each undo adds one.
+const CHAIN_MAX: usize = 10_000;
+
+/// The ctimes that undos made.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    before: BTreeMap<(u64, Time), Time>,
+}
+
+/// One file that an undo put back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PutBack {
+    pub(crate) ino: u64,
+    pub(crate) now: Time,
+    pub(crate) before: Time,
+}
+
+impl Ledger {
+    /// Reads the ledger; an absent one is empty, and a torn last line is ignored.
+    pub(crate) fn load(path: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut ledger = Self::default();
+        for line in text.lines() {
+            if let Ok((ino, now, before)) = serde_json::from_str(line) {
+                ledger.before.insert((ino, now), before);
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// Appends what an undo put back, leaving out what an interrupted attempt wrote already.
+    pub(crate) fn append(path: &Path, files: &[PutBack]) -> io::Result<()> {
+        let known = Self::load(path)?;
+        let written: BTreeSet<(u64, Time)> = known
+            .before
+            .iter()
+            .map(|((ino, _), before)| (*ino, *before))
+            .collect();
+        let mut text = String::from("\n");
+        for file in files {
+            if !written.contains(&(file.ino, file.before)) {
+                text.push_str(&serde_json::to_string(&(file.ino, file.now, file.before))?);
+                text.push('\n');
+            }
+        }
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(text.as_bytes())
+    }
+
+    /// Returns when the file was changed last by anything but an undo.
+    fn real_ctime(&self, stat: &Stat) -> Time {
+        let mut time = stat.ctime;
+        for _ in 0..CHAIN_MAX {
+            match self.before.get(&(stat.ino, time)) {
+                Some(earlier) if *earlier < time => time = *earlier,
+                _ => break,
+            }
+        }
+        time
+    }
+
+    /// Returns whether the file with this status was changed since `time`.
+    pub(crate) fn changed_since(&self, stat: &Stat, time: Time) -> bool {
+        self.real_ctime(stat) >= time
+    }
+
+    /// Returns the first path at or below `path` that was changed since `time`.
+    pub(crate) fn first_changed(
+        &self,
+        tree: &Tree,
+        path: &Path,
+        time: Time,
+    ) -> io::Result<Option<PathBuf>> {
+        let mut stack = vec![path.to_owned()];
+        while let Some(path) = stack.pop() {
+            let Some(stat) = tree.find(&path)? else {
+                continue;
+            };
+            if self.changed_since(&stat, time) {
+                return Ok(Some(path));
+            }
+            if stat.is_dir() {
+                match tree.names(&path) {
+                    Ok(names) => stack.extend(names.into_iter().map(|name| path.join(name))),
+                    // Its own time shows what came and went; it moves as a whole.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(None)
+    }
+}

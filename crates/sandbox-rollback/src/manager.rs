@@ -1,0 +1,424 @@
+//! The front door: opens the layers of one workspace, begins, lists, undoes, recovers, cleans up.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Write as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use sandbox_types::OperationId;
+
+mod errors;
+
+pub use errors::{BeginError, OpenError, ResumeError, UpkeepError};
+
+use crate::{
+    attributes::Attributes,
+    clock,
+    file_error::{FileError, cannot},
+    layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
+    lock, overlay, settle,
+    stat::{Stat, Time},
+    transaction::Transaction,
+    trash,
+    undo::{self, OnConflict, UndoError, UndoPlan, Undone},
+    xattr,
+};
+
+/// How many files of the trash one recovery deletes; it stands before the next operation.
+const RECOVERY_TRASH_FILES_MAX: u64 = 512;
+
+/// The transactions and undo sets of one workspace.
+#[derive(Clone, Debug)]
+pub struct RollbackManager {
+    layout: Layout,
+}
+
+/// What a recovery found and settled.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Open transactions of dead processes: discarded.
+    pub interrupted: Vec<OperationId>,
+    /// Commits that had begun: completed.
+    pub completed: Vec<OperationId>,
+    /// Undos that had begun: completed.
+    pub undone: Vec<OperationId>,
+    /// Paths of those that somebody else had changed meanwhile: left alone.
+    pub left_alone: Vec<PathBuf>,
+    /// What could not be settled, and why. Nothing of it was deleted.
+    pub failed: Vec<(OperationId, FileError)>,
+    /// Whether the trash is empty now.
+    pub trash_is_empty: bool,
+}
+
+impl RollbackManager {
+    /// Opens the layers of `workspace`, an absolute path without links. `layers` is a directory on
+    /// the same mount, outside of the workspace; it is created for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of these conditions does not hold or a directory cannot be made.
+    pub fn open(workspace: &Path, layers: &Path) -> Result<Self, OpenError> {
+        let not_a_workspace = || OpenError::Workspace {
+            path: workspace.to_owned(),
+        };
+        let root = Stat::at(rustix::fs::CWD, workspace)
+            .ok()
+            .filter(|stat| stat.is_dir() && workspace.is_absolute())
+            .ok_or_else(not_a_workspace)?;
+        if layers.starts_with(workspace) {
+            return Err(OpenError::Inside {
+                layers: layers.to_owned(),
+            });
+        }
+        let prepare = |source| OpenError::Prepare { source };
+        make_private(layers)
+            .map_err(cannot("create", layers))
+            .map_err(prepare)?;
+        let stat = Stat::at(rustix::fs::CWD, layers)
+            .map_err(cannot("read", layers))
+            .map_err(prepare)?;
+        let layout = Layout {
+            workspace: workspace.to_owned(),
+            layers: layers.to_owned(),
+        };
+        if (stat.dev, stat.mount) != (root.dev, root.mount) {
+            return Err(OpenError::OtherFileSystem {
+                layers: layout.layers,
+            });
+        }
+        let owner = rustix::process::geteuid().as_raw();
+        if !stat.is_dir() || stat.uid != owner || stat.permissions() & 0o077 != 0 {
+            return Err(OpenError::Exposed {
+                layers: layout.layers,
+            });
+        }
+        for part in Layout::PARTS {
+            let path = layers.join(part);
+            make_private(&path)
+                .map_err(cannot("create", path))
+                .map_err(prepare)?;
+        }
+        Ok(Self { layout })
+    }
+
+    /// Makes an empty upper layer for an operation.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the id is in use, when a commit or undo holds the workspace for more than ten
+    /// seconds, or when a directory cannot be made.
+    pub fn begin(&self, id: &OperationId) -> Result<Transaction, BeginError> {
+        let layout = &self.layout;
+        let prepare = |source| BeginError::Prepare {
+            id: id.clone(),
+            source,
+        };
+        // Recovery must not see the directory before its lock is taken.
+        let gate = layout.lock().map_err(prepare)?;
+        let taken = lock::wait_shared(&gate)
+            .map_err(cannot("lock", layout.layers.join("lock")))
+            .map_err(prepare)?;
+        if !taken {
+            return Err(BeginError::Busy { id: id.clone() });
+        }
+        let set = layout.tx(id);
+        let exists = || BeginError::Exists { id: id.clone() };
+        if layout.undo(id).exists() {
+            return Err(exists());
+        }
+        match fs::DirBuilder::new().mode(0o700).create(&set) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+            result => result.map_err(cannot("create", &set)).map_err(prepare)?,
+        }
+        let (lock, begun) = record(layout, &set)
+            .map_err(cannot("record", &set))
+            .map_err(prepare)?;
+        for directory in ["upper", "work"] {
+            let path = set.join(directory);
+            make_private(&path)
+                .map_err(cannot("create", path))
+                .map_err(prepare)?;
+        }
+        imitate_root(layout, &set.join("upper")).map_err(prepare)?;
+        Ok(transaction(layout, id, lock, begun))
+    }
+
+    /// Returns the operations whose changes wait for review, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn pending(&self) -> Result<Vec<OperationId>, UpkeepError> {
+        let mut held = Vec::new();
+        for id in self.layout.ids("tx")? {
+            let set = self.layout.tx(&id);
+            if set.join(HELD).exists() && !set.join(JOURNAL).exists() {
+                held.push((begun(&set)?.started, id));
+            }
+        }
+        Ok(in_order(held))
+    }
+
+    /// Takes up a transaction that was held for review.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is held under this id or another process works on it.
+    pub fn resume(&self, id: &OperationId) -> Result<Transaction, ResumeError> {
+        let set = self.layout.tx(id);
+        if !set.join(HELD).exists() || set.join(JOURNAL).exists() {
+            return Err(ResumeError::NotHeld { id: id.clone() });
+        }
+        let record = |source| ResumeError::Record {
+            id: id.clone(),
+            source,
+        };
+        let path = set.join("lock");
+        let lock = lock::open(&path)
+            .map_err(cannot("open", &path))
+            .map_err(record)?;
+        let taken = lock::try_exclusive(&lock)
+            .map_err(cannot("lock", &path))
+            .map_err(record)?;
+        if !taken {
+            return Err(ResumeError::Busy { id: id.clone() });
+        }
+        let begun = begun(&set).map_err(record)?;
+        Ok(transaction(&self.layout, id, lock, begun))
+    }
+
+    /// Returns the operations that can be undone, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn undoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
+        Ok(in_order(self.sealed_sets("undo")?))
+    }
+
+    /// Returns what an undo would do now, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is kept under this id or it cannot be read.
+    pub fn undo_plan(&self, id: &OperationId) -> Result<UndoPlan, UndoError> {
+        undo::plan(&self.layout, id)
+    }
+
+    /// Puts the workspace back to before the operation's commit, in the paths that it changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is kept under this id, or when paths were edited since and
+    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
+    /// [`UndoError::Interrupted`]: then recovery completes the undo.
+    pub fn undo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Undone, UndoError> {
+        let undone = undo::undo(&self.layout, id, on_conflict)?;
+        self.shorten_ledger(id)?;
+        Ok(undone)
+    }
+
+    /// The ledger only matters to older undo sets: without any it may go.
+    fn shorten_ledger(&self, id: &OperationId) -> Result<(), UndoError> {
+        let shorten = || {
+            if self.layout.ids("undo")?.is_empty() {
+                return remove_file(&self.layout.ledger());
+            }
+            Ok(())
+        };
+        shorten().map_err(|source| UndoError::Record {
+            id: id.clone(),
+            source,
+        })
+    }
+
+    /// Settles what killed processes left: transactions in nobody's use are discarded, commits and
+    /// undos that had begun are completed, a small trash is emptied.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the lock is held for more than ten seconds or the layers cannot be read. What
+    /// cannot be settled by itself is listed in the result.
+    pub fn recover(&self) -> Result<Recovery, UpkeepError> {
+        let layout = &self.layout;
+        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
+        let finished = settle::finish_journals(layout)?;
+        let mut recovery = Recovery {
+            completed: finished.commits,
+            undone: finished.undos,
+            left_alone: finished.left_alone,
+            failed: finished.failed,
+            ..Recovery::default()
+        };
+        for id in layout.ids("tx")? {
+            let set = layout.tx(&id);
+            if set.join(HELD).exists() || set.join(JOURNAL).exists() || in_use(&set)? {
+                continue;
+            }
+            trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
+            recovery.interrupted.push(id);
+        }
+        recovery.trash_is_empty = trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX)
+            .map_err(cannot("empty", layout.trash()))?;
+        Ok(recovery)
+    }
+
+    /// Deletes what was discarded. Deleting costs far more than renaming: call it when nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first file that cannot be deleted, after deleting the others.
+    pub fn empty_trash(&self) -> Result<(), UpkeepError> {
+        let trash = self.layout.trash();
+        trash::empty(&trash, u64::MAX).map_err(cannot("empty", trash))?;
+        Ok(())
+    }
+
+    /// Drops the oldest undo sets beyond the newest `keep`, and what undone operations left
+    /// beyond as many; returns the operations that can no longer be undone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the lock is held for more than ten seconds or a set cannot be moved away.
+    pub fn retain(&self, keep: usize) -> Result<Vec<OperationId>, UpkeepError> {
+        let layout = &self.layout;
+        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
+        let mut dropped = Vec::new();
+        for part in ["undo", "undone"] {
+            let sets = in_order(self.sealed_sets(part)?);
+            let excess = sets.len().saturating_sub(keep);
+            for id in sets.into_iter().take(excess) {
+                let set = layout.layers.join(part).join(id.as_str());
+                // A half-done undo is completed by recovery first.
+                if part == "undo" && set.join(crate::layout::UNDOING).exists() {
+                    continue;
+                }
+                trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
+                if part == "undo" {
+                    dropped.push(id);
+                }
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Deletes the layers with all that can be undone. The workspace stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an operation is still in use, when a commit or undo is half-way, or when a file
+    /// cannot be deleted.
+    pub fn remove_all(self) -> Result<(), UpkeepError> {
+        let layout = &self.layout;
+        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
+        let finished = settle::finish_journals(layout)?;
+        if let Some((_, source)) = finished.failed.into_iter().next() {
+            return Err(UpkeepError::File { source });
+        }
+        for id in layout.ids("tx")? {
+            if in_use(&layout.tx(&id))? {
+                return Err(UpkeepError::InUse { id });
+            }
+        }
+        let trash = layout.trash();
+        for part in Layout::PARTS.into_iter().filter(|part| *part != "trash") {
+            let path = layout.layers.join(part);
+            trash::throw(&path, &trash).map_err(cannot("discard", &path))?;
+        }
+        trash::empty(&trash, u64::MAX).map_err(cannot("empty", &trash))?;
+        fs::remove_dir(&trash).map_err(cannot("remove", &trash))?;
+        remove_file(&layout.ledger())?;
+        remove_file(&layout.layers.join("lock"))?;
+        fs::remove_dir(&layout.layers).map_err(cannot("remove", &layout.layers))?;
+        Ok(())
+    }
+
+    fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
+        let mut sets = Vec::new();
+        for id in self.layout.ids(part)? {
+            let set = self.layout.layers.join(part).join(id.as_str());
+            sets.extend(sealed(&set)?.map(|time| (time, id)));
+        }
+        Ok(sets)
+    }
+}
+
+fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -> Transaction {
+    let set = layout.tx(id);
+    Transaction {
+        id: id.clone(),
+        layout: layout.clone(),
+        upper: set.join("upper"),
+        work: set.join("work"),
+        set,
+        started: begun.started,
+        workspace_ino: begun.workspace,
+        lock,
+    }
+}
+
+/// Takes the transaction's lock and notes the time. Nothing is synced: after a crash of the machine
+/// an open transaction is discarded anyway.
+fn record(layout: &Layout, set: &Path) -> io::Result<(OwnedFd, Begun)> {
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(set.join("lock"))?;
+    let lock = OwnedFd::from(file.try_clone()?);
+    if !lock::try_exclusive(&lock)? {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    let begun = Begun {
+        workspace: Stat::at(rustix::fs::CWD, &layout.workspace)?.ino,
+        started: clock::stamp(&lock)?,
+    };
+    file.write_all(&serde_json::to_vec(&begun)?)?;
+    Ok((lock, begun))
+}
+
+/// Gives the upper layer the attributes of the workspace's root: the overlay shows them.
+fn imitate_root(layout: &Layout, upper: &Path) -> Result<(), FileError> {
+    let open = |path: &Path| -> io::Result<OwnedFd> { Ok(fs::File::open(path)?.into()) };
+    let read = || Attributes::read(&open(&layout.workspace)?, OsStr::new(""));
+    let mut attributes = read().map_err(cannot("read", &layout.workspace))?;
+    let may_set = |name: &[u8]| {
+        let kernel = name.starts_with(b"trusted.") || name.starts_with(b"security.");
+        crate::apply::is_privileged() || !kernel
+    };
+    attributes
+        .xattrs
+        .retain(|name, _| may_set(name) && !overlay::is_private(name) && name != xattr::CAPABILITY);
+    let apply = || attributes.apply(&open(upper)?, OsStr::new(""));
+    apply().map_err(cannot("set attributes of", upper))
+}
+
+fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
+    sets.sort_unstable();
+    sets.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Returns whether a live process holds the transaction in `set`.
+fn in_use(set: &Path) -> Result<bool, FileError> {
+    let path = set.join("lock");
+    let probe = || match fs::OpenOptions::new().read(true).open(&path) {
+        Ok(file) => Ok(!lock::try_exclusive(&file.into())?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    probe().map_err(cannot::<io::Error>("lock", &path))
+}
+
+fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

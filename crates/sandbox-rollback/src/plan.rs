@@ -1,0 +1,205 @@
+//! The plan of a commit or an undo: what moves between the workspace and a set's directory.
+//!
+//! ```text
+//! workspace/p  <--Exchange-->  set/upper/p          a file is replaced, the old one is kept
+//! workspace/p  <---Attach----  set/upper/p | kept/n something new, or put back
+//! workspace/p  ----Detach--->  set/upper/p | kept/n something deleted, kept for undo
+//! ```
+//! Moves never overlap: no path of a move lies below another one. So a plan can be repeated from the
+//! start after a crash, and taken back in reverse.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{attributes::Attributes, raw, stat::Stat, stat::Time, xattr::Xattrs};
+
+/// How a file is recognised again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) ino: u64,
+    /// When the file changed last, as of the plan; renaming moves it.
+    pub(crate) ctime: Time,
+    /// The mode to restore after the move: set for a directory that its owner may only rename after
+    /// making it writable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reopen: Option<u32>,
+}
+
+impl Identity {
+    /// Returns the identity of the file with this status.
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self {
+            ino: stat.ino,
+            ctime: stat.ctime,
+            reopen: None,
+        }
+    }
+}
+
+/// Where in the set's directory a file is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// At the same path in the upper layer.
+    Upper,
+    /// Under this number among the kept files.
+    Kept(u64),
+}
+
+impl Place {
+    /// Returns the path relative to the set's directory.
+    pub(crate) fn path(self, path: &Path) -> PathBuf {
+        match self {
+            Self::Upper => Path::new("upper").join(path),
+            Self::Kept(number) => Path::new("kept").join(number.to_string()),
+        }
+    }
+}
+
+/// Preparation of one file in the upper layer before it moves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Cleaning {
+    /// Removes overlay marks and stripped attributes, sets what they stood for.
+    Attributes {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        ino: u64,
+        #[serde(with = "raw::xattrs")]
+        remove: Xattrs,
+        #[serde(with = "raw::xattrs")]
+        set: Xattrs,
+        /// The mode before and after.
+        mode: Option<(u32, u32)>,
+    },
+    /// Takes a whiteout or a device out of a directory that moves as a whole.
+    Shelve {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        ino: u64,
+        number: u64,
+    },
+}
+
+/// One change of a name in the workspace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Move {
+    /// Both sides have the path: they change places in one atomic step.
+    Exchange {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        leaving: Identity,
+        entering: Identity,
+    },
+    /// The workspace gets the path.
+    Attach {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        from: Place,
+        entering: Identity,
+    },
+    /// The workspace loses the path.
+    Detach {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        to: Place,
+        leaving: Identity,
+    },
+    /// The workspace gets a directory that was removed since, for a forced undo.
+    MakeDirectory {
+        #[serde(with = "raw::path")]
+        path: PathBuf,
+        /// Those that it had, if they are known.
+        attributes: Option<Attributes>,
+    },
+}
+
+impl Move {
+    /// Returns the path that it changes, relative to the workspace.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Exchange { path, .. }
+            | Self::Attach { path, .. }
+            | Self::Detach { path, .. }
+            | Self::MakeDirectory { path, .. } => path,
+        }
+    }
+
+    /// Returns the move that takes this one back; a directory that was made stays.
+    pub(crate) fn inverse(&self) -> Option<Self> {
+        match self.clone() {
+            Self::Exchange {
+                path,
+                leaving,
+                entering,
+            } => Some(Self::Exchange {
+                path,
+                leaving: entering,
+                entering: leaving,
+            }),
+            Self::Attach {
+                path,
+                from,
+                entering,
+            } => Some(Self::Detach {
+                path,
+                to: from,
+                leaving: entering,
+            }),
+            Self::Detach { path, to, leaving } => Some(Self::Attach {
+                path,
+                from: to,
+                entering: leaving,
+            }),
+            Self::MakeDirectory { .. } => None,
+        }
+    }
+}
+
+/// New attributes of a directory that stays.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    #[serde(with = "raw::path")]
+    pub(crate) path: PathBuf,
+    pub(crate) ino: u64,
+    /// When it changed last before the plan.
+    pub(crate) ctime: Time,
+    pub(crate) before: Attributes,
+    pub(crate) after: Attributes,
+}
+
+/// All that a commit or an undo does, in the order in which it is done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) cleanings: Vec<Cleaning>,
+    pub(crate) moves: Vec<Move>,
+    /// Deepest first: each change of a name moves the time of its directory.
+    pub(crate) directories: Vec<Directory>,
+}
+
+impl Plan {
+    /// Returns whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.directories.is_empty()
+    }
+
+    /// Returns the plan that brings the workspace back. What was cleaned stays clean.
+    pub(crate) fn inverse(&self) -> Self {
+        let back = |directory: &Directory| Directory {
+            before: directory.after.clone(),
+            after: directory.before.clone(),
+            ..directory.clone()
+        };
+        Self {
+            cleanings: Vec::new(),
+            moves: self.moves.iter().rev().filter_map(Move::inverse).collect(),
+            directories: self.directories.iter().map(back).collect(),
+        }
+    }
+
+    /// Brings the steps into the order in which they must be done.
+    pub(crate) fn sort(&mut self) {
+        // What lies in a directory is cleaned before the directory's own mode may close it.
+        self.cleanings.reverse();
+        self.directories.sort_by(|a, b| b.path.cmp(&a.path));
+    }
+}

@@ -1,0 +1,215 @@
+//! Carrying out what a journal says: the same code for a commit and for what a crash left of it.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::RenameFlags;
+use sandbox_types::OperationId;
+
+use crate::{
+    apply::Sides,
+    clock,
+    file_error::{FileError, cannot},
+    journal,
+    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, sealed},
+    ledger::{Ledger, PutBack},
+    plan::{Identity, Move, Plan},
+    stat::Time,
+    step::step,
+    trash,
+};
+
+/// Does the committed plan of `tx/<id>` and files the directory under `undo/`; returns the paths
+/// that it left alone because somebody else changed them.
+pub(crate) fn finish_commit(
+    layout: &Layout,
+    id: &OperationId,
+    plan: &Plan,
+) -> Result<Vec<PathBuf>, FileError> {
+    let set = layout.tx(id);
+    let mut left_alone = Vec::new();
+    if sealed(&set)?.is_none() {
+        let sides = Sides::open(&layout.workspace, &set)?;
+        left_alone = sides.apply(plan)?;
+        // The seal's time divides the commit's own changes from later edits. It is synced together
+        // with the changes: a commit that lost its seal in a power cut is done again.
+        seal(&set).map_err(cannot("seal", &set))?;
+        sides.sync()?;
+    }
+    relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
+    Ok(left_alone)
+}
+
+/// Takes back a commit's plan that failed half-way; the transaction is as before.
+pub(crate) fn revert_commit(
+    layout: &Layout,
+    id: &OperationId,
+    plan: &Plan,
+) -> Result<(), FileError> {
+    revert(layout, &layout.tx(id), JOURNAL, plan)
+}
+
+/// Does the committed undo plan of `undo/<id>` and files the directory under `undone/`.
+pub(crate) fn finish_undo(
+    layout: &Layout,
+    id: &OperationId,
+    plan: &Plan,
+) -> Result<Vec<PathBuf>, FileError> {
+    let set = layout.undo(id);
+    let sides = Sides::open(&layout.workspace, &set)?;
+    let left_alone = sides.apply(plan)?;
+    let put_back = put_back(&sides, plan)?;
+    let ledger = layout.ledger();
+    let append = || {
+        step()?;
+        Ledger::append(&ledger, &put_back)
+    };
+    append().map_err(cannot("write", &ledger))?;
+    sides.sync()?;
+    let undone = layout.undone(id);
+    if undone.exists() {
+        trash::throw(&undone, &layout.trash()).map_err(cannot("discard", &undone))?;
+    }
+    relocate(&set, &undone).map_err(cannot("file", &set))?;
+    Ok(left_alone)
+}
+
+/// Takes back an undo's plan that failed half-way.
+pub(crate) fn revert_undo(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), FileError> {
+    revert(layout, &layout.undo(id), UNDOING, plan)
+}
+
+/// Does the committed commits and undos that killed processes left.
+pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
+    let workspace = layout.workspace_ino()?;
+    let mut finished = Finished::default();
+    for id in layout.ids("tx")? {
+        let settled = journal::read(&layout.tx(&id), JOURNAL, workspace).and_then(|plan| {
+            plan.map(|plan| commit_or_revert(layout, &id, &plan))
+                .transpose()
+        });
+        match settled {
+            Ok(None) => {}
+            Ok(Some(paths)) => {
+                finished.left_alone.extend(paths);
+                finished.commits.push(id);
+            }
+            Err(error) => finished.failed.push((id, error)),
+        }
+    }
+    for id in layout.ids("undo")? {
+        let settled = journal::read(&layout.undo(&id), UNDOING, workspace)
+            .and_then(|plan| plan.map(|plan| finish_undo(layout, &id, &plan)).transpose());
+        match settled {
+            Ok(None) => {}
+            Ok(Some(paths)) => {
+                finished.left_alone.extend(paths);
+                finished.undos.push(id);
+            }
+            Err(error) => finished.failed.push((id, error)),
+        }
+    }
+    Ok(finished)
+}
+
+/// Does the plan, or takes it back and holds the transaction for review, so that the workspace is
+/// either after or before.
+fn commit_or_revert(
+    layout: &Layout,
+    id: &OperationId,
+    plan: &Plan,
+) -> Result<Vec<PathBuf>, FileError> {
+    finish_commit(layout, id, plan).or_else(|error| {
+        let held = layout.tx(id).join(HELD);
+        let hold = || {
+            step()?;
+            fs::write(&held, b"")
+        };
+        hold().map_err(cannot("hold", &held))?;
+        revert_commit(layout, id, plan)?;
+        Err(error)
+    })
+}
+
+/// What [`finish_journals`] did.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    pub(crate) commits: Vec<OperationId>,
+    pub(crate) undos: Vec<OperationId>,
+    pub(crate) left_alone: Vec<PathBuf>,
+    pub(crate) failed: Vec<(OperationId, FileError)>,
+}
+
+fn revert(layout: &Layout, set: &Path, journal: &str, plan: &Plan) -> Result<(), FileError> {
+    let sides = Sides::open(&layout.workspace, set)?;
+    sides.revert(plan)?;
+    sides.sync()?;
+    let remove = || {
+        step()?;
+        fs::remove_file(set.join(journal))?;
+        step()?;
+        fs::File::open(set)?.sync_all()
+    };
+    remove().map_err(cannot("take back", set.join(journal)))
+}
+
+fn seal(set: &Path) -> io::Result<()> {
+    let draft = set.join("sealed.new");
+    step()?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let time = clock::stamp(&file.try_clone()?.into())?;
+    file.write_all(&serde_json::to_vec(&time)?)?;
+    step()?;
+    fs::rename(&draft, set.join(SEALED))
+}
+
+fn relocate(from: &Path, to: &Path) -> io::Result<()> {
+    step()?;
+    let (old, new) = (rustix::fs::CWD, rustix::fs::CWD);
+    Ok(rustix::fs::renameat_with(
+        old,
+        from,
+        new,
+        to,
+        RenameFlags::NOREPLACE,
+    )?)
+}
+
+/// Returns the files that now lie in the workspace again, for the ledger.
+fn put_back(sides: &Sides, plan: &Plan) -> Result<Vec<PutBack>, FileError> {
+    let mut files = Vec::new();
+    let mut note = |path: &Path, ino: u64, before: Time| -> Result<(), FileError> {
+        let stat = sides
+            .workspace
+            .find(path)
+            .map_err(sides.workspace.cannot("read", path))?;
+        files.extend(stat.filter(|stat| stat.ino == ino).map(|stat| PutBack {
+            ino,
+            now: stat.ctime,
+            before,
+        }));
+        Ok(())
+    };
+    for change in &plan.moves {
+        match change {
+            Move::Exchange { path, entering, .. } | Move::Attach { path, entering, .. } => {
+                let Identity { ino, ctime, .. } = *entering;
+                note(path, ino, ctime)?;
+            }
+            Move::Detach { .. } | Move::MakeDirectory { .. } => {}
+        }
+    }
+    for directory in &plan.directories {
+        note(&directory.path, directory.ino, directory.ctime)?;
+    }
+    Ok(files)
+}

@@ -1,0 +1,154 @@
+//! What a transaction would change: the upper layer compared with the workspace.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use sandbox_types::Change;
+
+mod compare;
+mod walk;
+
+use crate::{file_error::FileError, plan::Plan, stat::Time};
+
+/// The most bytes that the paths of one transaction may have together.
+pub const PATH_BYTES_MAX: usize = 512 << 20;
+
+/// What a transaction would change, and the plan to do it.
+///
+/// It proves nothing about the workspace later on: `commit` looks again at each path.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The changes, by path.
+    pub changes: Vec<Change>,
+    /// Paths that somebody else changed in the workspace since the transaction began.
+    pub conflicts: Vec<PathBuf>,
+    /// What a commit leaves out.
+    pub strips: Vec<Strip>,
+    /// New symlinks and their targets.
+    pub symlinks: Vec<(PathBuf, PathBuf)>,
+    pub(crate) plan: Plan,
+    /// How many files the plan sets aside.
+    pub(crate) kept: u64,
+}
+
+/// Something that never reaches the workspace.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Strip {
+    /// Relative to the workspace.
+    pub path: PathBuf,
+    /// What is left out.
+    pub what: Stripped,
+}
+
+/// What a commit leaves out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub enum Stripped {
+    /// The mode bits that give a program its owner's identity.
+    SetId,
+    /// File capabilities, capabilities(7).
+    Capabilities,
+    /// A device node.
+    Device,
+}
+
+/// The changes cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangesError {
+    /// A file could not be read or compared.
+    #[error("cannot compare the changes with the workspace")]
+    Compare {
+        /// Which one.
+        #[source]
+        source: FileError,
+    },
+    /// The transaction changes a path that the kernel will not rename.
+    #[error("cannot change '{}': it is immutable or append-only", .path.display())]
+    Pinned {
+        /// Relative to the workspace.
+        path: PathBuf,
+    },
+    /// There are more changes than are reasonable.
+    #[error("cannot list the changes: their paths exceed {PATH_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl From<FileError> for ChangesError {
+    fn from(source: FileError) -> Self {
+        Self::Compare { source }
+    }
+}
+
+/// Where a transaction's files are, for [`take`].
+#[derive(Debug)]
+pub(crate) struct Subject<'a> {
+    pub(crate) workspace: &'a Path,
+    /// The set's directory, which holds `upper`.
+    pub(crate) set: &'a Path,
+    /// The file system's time at begin.
+    pub(crate) started: Time,
+}
+
+/// Compares the upper layer with the workspace; costs nothing for what is in neither.
+pub(crate) fn take(subject: &Subject<'_>) -> Result<Survey, ChangesError> {
+    let modes = Modes::load(subject.set)?;
+    let mut walk = walk::Walk::open(subject, modes)?;
+    walk.run()?;
+    let mut survey = walk.survey;
+    survey.plan.sort();
+    survey.changes.sort_unstable();
+    survey.conflicts.sort_unstable();
+    survey.conflicts.dedup();
+    Ok(survey)
+}
+
+/// The modes of directories in the upper layer that an unprivileged owner had to open up to read.
+#[derive(Debug)]
+pub(crate) struct Modes {
+    file: PathBuf,
+    known: BTreeMap<PathBuf, u32>,
+}
+
+impl Modes {
+    fn load(set: &Path) -> Result<Self, FileError> {
+        let file = set.join("modes");
+        let mut known = BTreeMap::new();
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(crate::file_error::cannot("read", &file)(error)),
+        };
+        for line in text.lines() {
+            // A torn last line belongs to a directory that was not opened yet.
+            if let Ok((path, mode)) = serde_json::from_str::<(String, u32)>(line)
+                && let Some(bytes) = crate::raw::decode(&path)
+            {
+                use std::os::unix::ffi::OsStringExt as _;
+                let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+                known.entry(path).or_insert(mode);
+            }
+        }
+        Ok(Self { file, known })
+    }
+
+    /// Returns the mode that the guest left on `path`, if it was changed here.
+    pub(crate) fn original(&self, path: &Path) -> Option<u32> {
+        self.known.get(path).copied()
+    }
+
+    /// Remembers the mode of `path` before it is opened up.
+    pub(crate) fn remember(&mut self, path: &Path, mode: u32) -> std::io::Result<()> {
+        use std::{io::Write as _, os::unix::ffi::OsStrExt as _};
+        let entry = (crate::raw::encode(path.as_os_str().as_bytes()), mode);
+        let line = format!("{}\n", serde_json::to_string(&entry)?);
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.file)?;
+        file.write_all(line.as_bytes())?;
+        self.known.insert(path.to_owned(), mode);
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The engine is stopped before each of its changes on disk, for every one of them; after recovery
+//! the workspace is before or after, never between, and nothing else was lost.
+
+use super::{basic::rich, *};
+use crate::step::with_steps;
+
+/// More steps than any of the scenarios has.
+const STEPS_MAX: u64 = 2_000;
+
+#[test]
+fn a_commit_stopped_anywhere_is_before_or_after() {
+    let (lab, tx) = rich("op");
+    let before = lab.manifest();
+    commit(tx);
+    let after = contents(&lab.manifest());
+    let mut endings = [0, 0];
+    for steps in 0..STEPS_MAX {
+        let (lab, tx) = rich("op");
+        let initial = lab.manifest();
+        let survey = tx.survey().unwrap();
+        let (result, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
+        let recovery = recover_with_crashes(&lab, steps);
+        let now = lab.manifest();
+        let committed = lab.manager.undoable().unwrap() == [id("op")];
+        if committed {
+            endings[1] += 1;
+            assert_eq!(contents(&now), after, "after step {steps}: {recovery:?}");
+            lab.undo("op");
+        } else {
+            assert!(!result, "step {steps}");
+            endings[0] += 1;
+        }
+        assert_same(&initial, &lab.manifest(), &format!("before step {steps}"));
+        if !ran_out {
+            assert!(endings[0] > 3 && endings[1] > 20, "{endings:?}");
+            println!("commit: stopped at {steps} steps, {endings:?} before/after");
+            assert_eq!(contents(&before), contents(&initial));
+            return;
+        }
+    }
+    panic!("the commit takes more than {STEPS_MAX} steps");
+}
+
+#[test]
+fn an_undo_stopped_anywhere_is_before_or_after() {
+    let mut endings = [0, 0];
+    for steps in 0..STEPS_MAX {
+        let (lab, tx) = rich("op");
+        let initial = lab.manifest();
+        commit(tx);
+        let committed = lab.manifest();
+        let (_, ran_out) = with_steps(steps, || {
+            lab.manager.undo(&id("op"), OnConflict::Refuse).is_ok()
+        });
+        recover_with_crashes(&lab, steps);
+        let now = lab.manifest();
+        if lab.manager.undoable().unwrap().is_empty() {
+            endings[1] += 1;
+            assert_same(&initial, &now, &format!("undone at step {steps}"));
+        } else {
+            endings[0] += 1;
+            assert_same(&committed, &now, &format!("not undone at step {steps}"));
+            lab.undo("op");
+            assert_same(
+                &initial,
+                &lab.manifest(),
+                &format!("undone after step {steps}"),
+            );
+        }
+        if !ran_out {
+            assert!(endings[0] > 2 && endings[1] > 10, "{endings:?}");
+            println!("undo: stopped at {steps} steps, {endings:?} before/after");
+            return;
+        }
+    }
+    panic!("the undo takes more than {STEPS_MAX} steps");
+}
+
+#[test]
+fn a_held_transaction_survives_a_stopped_commit() {
+    for steps in 0..STEPS_MAX {
+        let (lab, tx) = rich("op");
+        let initial = lab.manifest();
+        tx.hold().unwrap();
+        let tx = lab.manager.resume(&id("op")).unwrap();
+        let listed_before = listed(&tx);
+        let survey = tx.survey().unwrap();
+        let (_, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
+        recover_with_crashes(&lab, steps);
+        if lab.manager.undoable().unwrap().is_empty() {
+            assert_same(&initial, &lab.manifest(), &format!("step {steps}"));
+            let tx = lab.manager.resume(&id("op")).unwrap();
+            assert_eq!(listed_before, listed(&tx), "step {steps}");
+        } else if steps > 12 || !ran_out {
+            return;
+        }
+    }
+}
+
+/// Recovers, and is stopped while doing so as well.
+fn recover_with_crashes(lab: &Lab, steps: u64) -> Vec<String> {
+    let mut found = Vec::new();
+    for second in [steps % 3, steps % 17] {
+        let (result, _) = with_steps(second, || lab.manager.recover().map(|r| format!("{r:?}")));
+        found.push(format!("{result:?}"));
+    }
+    let recovery = lab.manager.recover().unwrap();
+    assert!(recovery.failed.is_empty(), "{recovery:?}");
+    assert!(recovery.left_alone.is_empty(), "{recovery:?}");
+    found.push(format!("{recovery:?}"));
+    found
+}
+
+/// Everything but the times of files that were written anew for each run.
+fn contents(manifest: &Manifest) -> Vec<(PathBuf, u32, Vec<u8>, Xattrs)> {
+    let item = |(path, item): (&PathBuf, &Item)| {
+        let Item {
+            mode,
+            content,
+            xattrs,
+            ..
+        } = item.clone();
+        (path.clone(), mode, content, xattrs)
+    };
+    manifest.iter().map(item).collect()
+}

@@ -1,0 +1,166 @@
+//! One open transaction: its directories, and the ways in which it ends.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use sandbox_types::{Change, OperationId};
+
+use crate::{
+    commit::{self, CommitError, Committed},
+    file_error::{FileError, cannot},
+    layout::{HELD, Layout},
+    size::{self, UpperSize},
+    stat::Time,
+    step::step,
+    survey::{self, ChangesError, Subject, Survey},
+    trash,
+};
+
+/// The upper layer of one operation. The kernel frees it if the process dies: the next
+/// `RollbackManager::recover` discards it, unless it was held for review or its commit had begun.
+///
+/// The lock is inherited by children that do not execute another program; they must end first.
+#[derive(Debug)]
+pub struct Transaction {
+    pub(crate) id: OperationId,
+    pub(crate) layout: Layout,
+    pub(crate) set: PathBuf,
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
+    pub(crate) started: Time,
+    pub(crate) workspace_ino: u64,
+    #[expect(dead_code, reason = "holds the flock until the transaction ends")]
+    pub(crate) lock: OwnedFd,
+}
+
+/// The transaction could not be discarded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscardError {
+    /// Its directory could not be moved away or deleted.
+    #[error("cannot discard the changes of operation '{id}'")]
+    Remove {
+        /// Whose.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: FileError,
+    },
+}
+
+/// The transaction could not be held for review.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot hold the changes of operation '{id}' for review")]
+pub struct HoldError {
+    /// Whose.
+    pub id: OperationId,
+    /// Why.
+    #[source]
+    pub source: FileError,
+}
+
+impl Transaction {
+    /// Returns the operation's id.
+    pub fn id(&self) -> &OperationId {
+        &self.id
+    }
+
+    /// Returns the directory for the overlay's `upperdir`.
+    pub fn upper(&self) -> &Path {
+        &self.upper
+    }
+
+    /// Returns the directory for the overlay's `workdir`.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Returns what the transaction would change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::survey`].
+    pub fn changes(&self) -> Result<Vec<Change>, ChangesError> {
+        Ok(self.survey()?.changes)
+    }
+
+    /// Compares the upper layer with the workspace. Call it after the last process of the operation
+    /// has ended and the overlay is unmounted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be read, when an immutable file would change, or when there are more
+    /// changes than [`crate::PATH_BYTES_MAX`] allows.
+    pub fn survey(&self) -> Result<Survey, ChangesError> {
+        survey::take(&Subject {
+            workspace: &self.layout.workspace,
+            set: &self.set,
+            started: self.started,
+        })
+    }
+
+    /// Returns how much the upper layer holds; stops counting above `limit_bytes`. May be called
+    /// while the operation runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the upper layer itself cannot be read; what vanishes meanwhile is left out.
+    pub fn size(&self, limit_bytes: u64) -> Result<UpperSize, FileError> {
+        size::measure(&self.upper, limit_bytes)
+    }
+
+    /// Brings the surveyed changes into the workspace and keeps what they replaced for an undo.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`CommitError::Conflict`] when somebody else changed one of the paths since the
+    /// transaction began. After any error the workspace is as before and the transaction is held
+    /// for review, except for [`CommitError::Interrupted`]: then recovery completes the commit.
+    pub fn commit(self, survey: Survey) -> Result<Committed, CommitError> {
+        commit::commit(self, survey)
+    }
+
+    /// Drops the changes with one rename; [`crate::RollbackManager::empty_trash`] deletes them later.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory cannot be moved to the trash; then recovery discards it.
+    pub fn discard(self) -> Result<(), DiscardError> {
+        let trash = self.layout.trash();
+        trash::throw(&self.set, &trash)
+            .map_err(cannot("discard", &self.set))
+            .map_err(|source| DiscardError::Remove {
+                id: self.id.clone(),
+                source,
+            })
+    }
+
+    /// Keeps the changes for a later decision; they survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that cannot be made durable.
+    pub fn hold(self) -> Result<(), HoldError> {
+        self.mark_held().map_err(|source| HoldError {
+            id: self.id.clone(),
+            source,
+        })
+    }
+
+    pub(crate) fn mark_held(&self) -> Result<(), FileError> {
+        let held = self.set.join(HELD);
+        let mark = || {
+            // The overlay is volatile: nothing of the upper layer is durable yet.
+            step()?;
+            let directory = fs::File::open(&self.set)?;
+            rustix::fs::syncfs(&directory)?;
+            step()?;
+            fs::write(&held, b"")?;
+            directory.sync_all()
+        };
+        mark().map_err(cannot("write", &held))
+    }
+}
