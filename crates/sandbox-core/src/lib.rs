@@ -1,1 +1,55 @@
-//! Placeholder, being written.
+//! The lifecycle of sandboxes, and the story of one operation from request to report.
+//!
+//! This is where the crates below meet: the judge (`sandbox-safety`), the confinement
+//! (`sandbox-isolation`), the transaction (`sandbox-rollback`), the memory (`sandbox-state`) and
+//! the meter (`sandbox-monitor`). Start reading with `run.rs`: it tells the whole story.
+#![forbid(unsafe_code)]
+
+mod caller;
+mod check;
+pub mod config_layers;
+mod core;
+mod diff;
+mod doctor;
+mod draft;
+mod history;
+mod home;
+mod host;
+mod initializer;
+mod launch_plan;
+mod layout;
+mod ledger;
+mod recover;
+mod registry;
+mod review;
+mod run;
+mod sandbox;
+mod settle;
+mod status;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use caller::{Caller, Event, Unattended};
+pub use check::Judge;
+pub use core::SandboxCore;
+pub use diff::{DiffError, FileDiff};
+pub use doctor::{Diagnosis, Protection, diagnose};
+pub use history::{HistoryError, LogEntry};
+pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
+pub use host::Host;
+pub use initializer::{
+    CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
+};
+pub use launch_plan::PlanError;
+pub use recover::{RecoveryError, RecoveryReport};
+pub use registry::{FindError, SandboxRecord};
+pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
+pub use run::RunError;
+pub use settle::SettleError;
+pub use status::{Status, StatusError};
+
+pub use sandbox_isolation::Cancellation;
+pub use sandbox_state::{ReadError, Record, Verification};
+pub use sandbox_types as types;

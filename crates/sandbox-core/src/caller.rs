@@ -1,0 +1,48 @@
+//! Whoever asked for an operation: approves, hears, and receives the output.
+
+use std::os::fd::OwnedFd;
+
+use sandbox_types::{OperationId, Settlement, Stream, Verdict};
+
+/// One step of an operation's story.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The judge has spoken.
+    Judged(&'a Verdict),
+    /// The guest was started.
+    Started(&'a OperationId),
+    /// The changes were settled.
+    Settled(Settlement),
+}
+
+/// The caller of one operation. Every method has a silent default.
+pub trait Caller: Send {
+    /// Returns whether an operation on which the judge asks may run.
+    fn approve(&mut self, verdict: &Verdict) -> bool {
+        let _ = verdict;
+        false
+    }
+
+    /// Receives output of the guest as it comes; a slow receiver slows the guest.
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let (_, _) = (stream, bytes);
+    }
+
+    /// Returns what the guest reads on standard input: it is copied through a pipe, so that the
+    /// guest never holds the caller's own file. `None` is an empty input.
+    fn stdin(&mut self) -> Option<OwnedFd> {
+        None
+    }
+
+    /// Hears what happens.
+    fn hear(&mut self, event: Event<'_>) {
+        let _ = event;
+    }
+}
+
+/// A caller that never approves and does not listen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unattended;
+
+impl Caller for Unattended {}

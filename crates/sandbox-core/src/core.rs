@@ -1,0 +1,307 @@
+//! The front door: one open sandbox, usable by many tasks at once.
+//!
+//! The pipeline below is synchronous, because confining and settling are system calls; each
+//! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
+//! the guest is ended, its transaction is settled and the operation is recorded all the same.
+
+use std::{path::Path, sync::Arc};
+
+use sandbox_isolation::Cancellation;
+use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::{
+    caller::{Caller, Unattended},
+    diff::{DiffError, FileDiff},
+    history::{HistoryError, LogEntry},
+    home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
+    host::Host,
+    initializer::{MissingWorkspace, NewSandbox},
+    registry::{FindError, SandboxRecord},
+    review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
+    run::RunError,
+    sandbox::Sandbox,
+    status::{Status, StatusError},
+};
+
+/// One open sandbox.
+#[derive(Clone, Debug)]
+pub struct SandboxCore {
+    sandbox: Arc<Sandbox>,
+    home: Home,
+}
+
+/// Ends the operation when the future that waits for it is dropped.
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl SandboxCore {
+    pub(crate) fn new(sandbox: Sandbox, home: Home) -> Self {
+        Self {
+            sandbox: Arc::new(sandbox),
+            home,
+        }
+    }
+
+    /// Opens the sandbox that `config` names, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the configuration is wrong, the workspace cannot be used, or the sandbox is
+    /// bound to another workspace.
+    pub async fn open(config: SandboxConfig) -> Result<Self, OpenError> {
+        Self::open_on(Host::from_environment(), config).await
+    }
+
+    /// Like [`SandboxCore::open`], with surroundings that the caller gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open`].
+    pub async fn open_on(host: Host, config: SandboxConfig) -> Result<Self, OpenError> {
+        in_background(move || {
+            let home = Home::new(host);
+            let record = find_or_create(&home, &config)?;
+            let overrides = Overrides {
+                file: None,
+                flags: config,
+            };
+            home.open(record, &overrides).map(|(core, _recovery)| core)
+        })
+        .await
+    }
+
+    /// Returns the sandbox's name.
+    pub fn name(&self) -> &SandboxName {
+        self.sandbox.name()
+    }
+
+    /// Returns the directory that the sandbox is bound to.
+    pub fn workspace(&self) -> &Path {
+        self.sandbox.workspace()
+    }
+
+    /// Returns what was written down when the sandbox was made.
+    pub fn record(&self) -> &SandboxRecord {
+        &self.sandbox.record
+    }
+
+    /// Runs an operation; nobody approves, nobody listens.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the sandbox itself fails. A refusal and a failing command are reports.
+    pub async fn execute(&self, operation: Operation) -> Result<OperationReport, RunError> {
+        self.execute_with(operation, Unattended).await
+    }
+
+    /// Runs an operation for a caller that approves, listens and receives the output.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub async fn execute_with(
+        &self,
+        operation: Operation,
+        caller: impl Caller + 'static,
+    ) -> Result<OperationReport, RunError> {
+        let cancel = Cancellation::new();
+        let _guard = CancelOnDrop(cancel.clone());
+        self.execute_until(operation, caller, cancel).await
+    }
+
+    /// Like [`SandboxCore::execute_with`]; `cancel` ends the operation, and the report says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub async fn execute_until(
+        &self,
+        operation: Operation,
+        mut caller: impl Caller + 'static,
+        cancel: Cancellation,
+    ) -> Result<OperationReport, RunError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.run(&operation, &mut caller, &cancel, now())).await
+    }
+
+    /// Returns what the judge says of an operation in this sandbox. Runs nothing.
+    pub fn judge(&self, operation: &Operation) -> Verdict {
+        self.sandbox.judge(operation)
+    }
+
+    /// Returns the newest `count` operations, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn log(&self, count: usize) -> Result<Vec<LogEntry>, HistoryError> {
+        self.sandbox.log(count)
+    }
+
+    /// Returns one operation by its name, or by a unique beginning or end of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none or more than one, or the journal cannot be read.
+    pub fn show(&self, id: &str) -> Result<LogEntry, HistoryError> {
+        self.sandbox.show(id)
+    }
+
+    /// Returns the operations whose changes wait for review, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the transactions cannot be read.
+    pub fn pending(&self) -> Result<Vec<OperationId>, ReviewError> {
+        self.sandbox.pending()
+    }
+
+    /// Returns what a held operation would change, file by file; `None` is the newest one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is held under that name, or a file cannot be read.
+    pub fn diff(&self, id: Option<&str>) -> Result<(OperationId, Vec<FileDiff>), DiffError> {
+        self.sandbox.diff(id)
+    }
+
+    /// Puts the changes of a held operation into the workspace; `None` is the newest one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is held under that name, the workspace was changed on the same paths, or
+    /// the changes cannot be moved.
+    pub async fn commit(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
+        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
+        in_background(move || sandbox.commit(id.as_deref(), now())).await
+    }
+
+    /// Drops the changes of a held operation; `None` is the newest one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is held under that name or the changes cannot be removed.
+    pub async fn discard(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
+        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
+        in_background(move || sandbox.discard(id.as_deref(), now())).await
+    }
+
+    /// Puts back what an operation changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is nothing to undo under that name, or a path was edited meanwhile.
+    pub async fn undo(&self, id: &OperationId) -> Result<UndoOutcome, ReviewError> {
+        let options = UndoOptions {
+            id: Some(id.to_string()),
+            ..UndoOptions::default()
+        };
+        self.undo_with(options).await
+    }
+
+    /// Puts back what an operation changed, as the options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::undo`].
+    pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.undo(&options, now())).await
+    }
+
+    /// Returns how the sandbox is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal or the transactions cannot be read.
+    pub fn status(&self) -> Result<Status, StatusError> {
+        self.sandbox.status()
+    }
+
+    /// Returns the newest `count` records of the journal, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read or one of these records is damaged.
+    pub fn records(
+        &self,
+        count: usize,
+    ) -> Result<Vec<sandbox_state::Record>, sandbox_state::ReadError> {
+        self.sandbox
+            .journal()
+            .records_newest_first()?
+            .take(count)
+            .collect()
+    }
+
+    /// Recomputes the hash chain of the journal.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read at all; damage is a result.
+    pub fn audit(&self) -> Result<sandbox_state::Verification, sandbox_state::ReadError> {
+        self.sandbox.journal().verify()
+    }
+
+    /// Destroys the sandbox and keeps the workspace: releases everything that is held for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an operation is running, changes wait for review, or something cannot be removed.
+    pub async fn cleanup(self) -> Result<(), DestroyError> {
+        let (home, record) = (self.home, self.sandbox.record.clone());
+        in_background(move || home.destroy(&record, WorkspaceFate::Keep, HeldChanges::Keep)).await
+    }
+}
+
+fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, OpenError> {
+    let name: Option<SandboxName> = config.sandbox_id.as_deref().map(str::parse).transpose()?;
+    let workspace = config.workspace_path.clone();
+    let found = match &name {
+        Some(name) => home.find(name),
+        None => home.find_here(workspace.as_deref().ok_or(OpenError::NoWorkspace)?),
+    };
+    let record = match found {
+        Ok(record) => record,
+        Err(FindError::Unknown { .. } | FindError::NoneHere { .. }) => {
+            let workspace = workspace.ok_or(OpenError::NoWorkspace)?;
+            let missing = MissingWorkspace::Create;
+            return home.create(NewSandbox {
+                name,
+                workspace: &workspace,
+                missing,
+                config,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(asked) = workspace {
+        let asked = std::fs::canonicalize(&asked).unwrap_or(asked);
+        if asked != record.workspace {
+            return Err(OpenError::OtherWorkspace {
+                name: record.name,
+                bound: record.workspace,
+                asked,
+            });
+        }
+    }
+    Ok(record)
+}
+
+/// Runs blocking work on tokio's threads for that. A panic there goes on here.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap_or_else(resume)
+}
+
+fn resume<T>(error: JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => unreachable!("blocking work is never aborted: {error}"),
+    }
+}

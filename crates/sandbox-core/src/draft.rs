@@ -1,0 +1,130 @@
+//! The report while it is being written: what is known at the start, and how each ending reads.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use sandbox_types::{
+    CapturedOutput, ChangeSummary, Decision, Enforcement, Execution, ExitReason, LimitKind,
+    Operation, OperationReport, Outcome, ReportedLimits, ReportedOperation, SandboxName, Usage,
+    Verdict, causes, report::REPORT_SCHEMA,
+};
+
+use crate::{run::RunError, sandbox::Sandbox, settle::Settled};
+
+/// What is known of an operation when it starts.
+pub(crate) struct Draft {
+    operation: ReportedOperation,
+    sandbox: SandboxName,
+    started_at: Timestamp,
+    clock: Instant,
+}
+
+impl Draft {
+    pub(crate) fn new(
+        sandbox: &Sandbox,
+        operation: &Operation,
+        started_at: Timestamp,
+        clock: Instant,
+    ) -> Self {
+        Self {
+            operation: sandbox.reported(operation),
+            sandbox: sandbox.name().clone(),
+            started_at,
+            clock,
+        }
+    }
+
+    /// The judge said no, or asked and nobody said yes.
+    pub(crate) fn refused(self, verdict: Verdict) -> OperationReport {
+        let outcome = match verdict.decision {
+            Decision::Deny => Outcome::Denied,
+            Decision::Ask | Decision::Allow => Outcome::ApprovalRequired,
+        };
+        self.report(verdict, outcome)
+    }
+
+    /// The operation was attempted.
+    pub(crate) fn finished(
+        self,
+        verdict: Verdict,
+        execution: &Result<Execution, RunError>,
+        settled: &Result<Settled, RunError>,
+    ) -> OperationReport {
+        let program = self.operation.argv.first().cloned().unwrap_or_default();
+        let mut report = self.report(verdict, Outcome::Error);
+        if let Ok(execution) = execution {
+            report.outcome = Outcome::of_exit(execution.exit);
+            describe_exit(&mut report, execution.exit, &program);
+            report.usage = execution.usage.clone();
+            report.violations.clone_from(&execution.violations);
+            report.enforcement = execution.enforcement.clone();
+            report.stdout = execution.stdout.clone();
+            report.stderr = execution.stderr.clone();
+        }
+        match settled {
+            Ok(settled) => {
+                report.changes = settled.summary.clone();
+                report.usage.disk_written_bytes = settled.summary.bytes;
+                report.violations.extend(settled.violations.iter().cloned());
+                if settled.over_disk_limit {
+                    report.outcome = Outcome::LimitExceeded;
+                    report.limits.exceeded = Some(LimitKind::Disk);
+                }
+            }
+            Err(error) => {
+                report.outcome = Outcome::Error;
+                report.error.extend(causes(error));
+            }
+        }
+        if let Err(error) = execution {
+            report.outcome = Outcome::Error;
+            report.error.extend(causes(error));
+        }
+        report
+    }
+
+    fn report(self, verdict: Verdict, outcome: Outcome) -> OperationReport {
+        OperationReport {
+            schema: REPORT_SCHEMA,
+            operation: self.operation,
+            sandbox: self.sandbox,
+            outcome,
+            exit_code: None,
+            signal: None,
+            started_at: self.started_at,
+            duration_ms: self.clock.elapsed().as_secs_f64() * 1000.0,
+            verdict,
+            usage: Usage::default(),
+            limits: ReportedLimits::default(),
+            changes: ChangeSummary::nothing(),
+            violations: Vec::new(),
+            enforcement: Enforcement::default(),
+            stdout: CapturedOutput::default(),
+            stderr: CapturedOutput::default(),
+            error: Vec::new(),
+        }
+    }
+}
+
+fn describe_exit(report: &mut OperationReport, exit: ExitReason, program: &str) {
+    match exit {
+        ExitReason::Exited(code) => report.exit_code = Some(code),
+        ExitReason::Signaled(signal) => report.signal = Some(signal),
+        ExitReason::LimitExceeded(limit) => report.limits.exceeded = Some(limit),
+        ExitReason::TimedOut => report.limits.exceeded = Some(LimitKind::WallTime),
+        ExitReason::Cancelled => {}
+        // As a shell says it, so that the two can be told apart.
+        ExitReason::NotFound => {
+            report.exit_code = Some(127);
+            report
+                .error
+                .push(format!("command not found inside the sandbox: {program}"));
+        }
+        ExitReason::NotExecutable => {
+            report.exit_code = Some(126);
+            report
+                .error
+                .push(format!("not an executable program: {program}"));
+        }
+    }
+}

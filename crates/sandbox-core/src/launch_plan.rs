@@ -1,0 +1,259 @@
+//! Turns a cleared operation into a plan for the launcher.
+
+use std::{
+    ffi::OsString,
+    os::fd::OwnedFd,
+    path::{Component, Path, PathBuf},
+};
+
+use sandbox_isolation::{LaunchPlan, StdinSource, View, WorkspaceMode};
+use sandbox_rollback::Transaction;
+use sandbox_safety::Clearance;
+use sandbox_types::{Action, Limit, Limits, Operation};
+
+use crate::sandbox::Sandbox;
+
+/// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
+const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
+/// The most bytes of arguments and environment together; the kernel's own bound depends on the
+/// stack limit and is at least as large.
+const ARGUMENTS_BYTES_MAX: usize = 2 * 1024 * 1024 - 64 * 1024;
+
+/// The request cannot be carried out in this sandbox.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// There is no program to run.
+    #[error("the command is empty")]
+    EmptyCommand,
+    /// The kernel does not take it.
+    #[error(
+        "argument {index} of the command has {bytes} bytes, the kernel takes {ARGUMENT_BYTES_MAX} at most; pass long text on standard input or in a file"
+    )]
+    ArgumentTooLong {
+        /// Which argument, counted from 0 (the program).
+        index: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The kernel does not take them all together.
+    #[error(
+        "the command and its environment have {bytes} bytes, the kernel takes {ARGUMENTS_BYTES_MAX} at most; pass long text on standard input or in a file"
+    )]
+    ArgumentsTooLong {
+        /// Their length.
+        bytes: usize,
+    },
+    /// Text with a NUL byte cannot be passed to a program.
+    #[error("{what} contains a NUL byte")]
+    Nul {
+        /// Which text.
+        what: String,
+    },
+    /// The directory lies outside.
+    #[error("the working directory {} is outside of the workspace {}", cwd.display(), workspace.display())]
+    CwdOutside {
+        /// The directory.
+        cwd: PathBuf,
+        /// The workspace.
+        workspace: PathBuf,
+    },
+    /// The directory is not there.
+    #[error("the working directory {} does not exist", cwd.display())]
+    CwdMissing {
+        /// The directory.
+        cwd: PathBuf,
+    },
+    /// A path of `read`, `write` or `hide` is not absolute or not there.
+    #[error("cannot grant {}: {reason}", path.display())]
+    Grant {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The file system has no place for a transaction.
+    #[error(
+        "no transaction is possible here: {reason}; --direct runs without one, and then nothing can be undone"
+    )]
+    NoTransaction {
+        /// Why.
+        reason: String,
+    },
+    /// The workspace is not what it was.
+    #[error("the workspace {} was replaced or removed since the sandbox was made; destroy the sandbox and create it again", workspace.display())]
+    WorkspaceReplaced {
+        /// The workspace.
+        workspace: PathBuf,
+    },
+}
+
+/// Returns the absolute directory that the operation starts in.
+pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
+    match &operation.cwd {
+        None => workspace.to_owned(),
+        Some(cwd) => workspace.join(cwd),
+    }
+}
+
+/// Checks what can be checked before anything is acquired.
+pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
+    sandbox.check_workspace()?;
+    check_arguments(operation)?;
+    let workspace = sandbox.workspace();
+    let cwd = cwd(operation, workspace);
+    let climbs = cwd.components().any(|part| part == Component::ParentDir);
+    if climbs || !cwd.starts_with(workspace) {
+        return Err(PlanError::CwdOutside {
+            cwd,
+            workspace: workspace.to_owned(),
+        });
+    }
+    if !cwd.is_dir() {
+        return Err(PlanError::CwdMissing { cwd });
+    }
+    for path in operation.read.iter().chain(&operation.write) {
+        let reason = match (path.is_absolute(), path.exists()) {
+            (false, _) => "it is not an absolute path",
+            (true, false) => "it does not exist",
+            (true, true) => continue,
+        };
+        return Err(PlanError::Grant {
+            path: path.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
+    match &operation.action {
+        Action::Argv(argv) if argv.first().is_none_or(String::is_empty) => {
+            return Err(PlanError::EmptyCommand);
+        }
+        Action::Shell(text) if text.trim().is_empty() => return Err(PlanError::EmptyCommand),
+        Action::Argv(_) | Action::Shell(_) => {}
+    }
+    let argv = operation.action.argv();
+    if let Some((index, argument)) = argv
+        .iter()
+        .enumerate()
+        .find(|(_, argument)| argument.len() > ARGUMENT_BYTES_MAX)
+    {
+        return Err(PlanError::ArgumentTooLong {
+            index,
+            bytes: argument.len(),
+        });
+    }
+    let environment = operation
+        .env
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 10);
+    let bytes = argv.iter().map(|it| it.len() + 9).chain(environment).sum();
+    if bytes > ARGUMENTS_BYTES_MAX {
+        return Err(PlanError::ArgumentsTooLong { bytes });
+    }
+    if argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(PlanError::Nul {
+            what: "the command".to_owned(),
+        });
+    }
+    let bad = |(key, value): &(&String, &String)| {
+        key.is_empty() || key.contains(['\0', '=']) || value.contains('\0')
+    };
+    match operation.env.iter().find(bad) {
+        Some((key, _)) => Err(PlanError::Nul {
+            what: format!("the environment variable '{key}'"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the plan. Takes a [`Clearance`] rather than an [`Operation`], so that there is no plan
+/// for a command that was not judged.
+pub(crate) fn of(
+    clearance: &Clearance<'_>,
+    sandbox: &Sandbox,
+    transaction: Option<&Transaction>,
+    forwarded: Option<OwnedFd>,
+) -> LaunchPlan {
+    let operation = clearance.operation();
+    let workspace_mode = match transaction {
+        None => WorkspaceMode::Direct,
+        Some(transaction) => WorkspaceMode::Overlay {
+            upper: transaction.upper().to_owned(),
+            work: transaction.work().to_owned(),
+        },
+    };
+    let stdin = match (&operation.stdin, forwarded) {
+        (Some(text), _) => StdinSource::Bytes(text.clone().into_bytes()),
+        (None, Some(fd)) => StdinSource::Forward(fd),
+        (None, None) => StdinSource::Empty,
+    };
+    LaunchPlan {
+        name: operation.id.to_string(),
+        argv: operation
+            .action
+            .argv()
+            .into_iter()
+            .map(OsString::from)
+            .collect(),
+        env: environment(operation, sandbox),
+        workspace: sandbox.workspace().to_owned(),
+        workspace_mode,
+        cwd: cwd(operation, sandbox.workspace()),
+        view: view(operation, sandbox),
+        network: operation
+            .network
+            .clone()
+            .unwrap_or_else(|| sandbox.config.network()),
+        limits: limits(operation, sandbox),
+        host_ids: sandbox.record.host_ids,
+        stdin,
+    }
+}
+
+fn view(operation: &Operation, sandbox: &Sandbox) -> View {
+    let isolation = &sandbox.config.isolation;
+    let together = |configured: &[PathBuf], asked: &[PathBuf]| {
+        configured.iter().chain(asked).cloned().collect::<Vec<_>>()
+    };
+    let mut hide = together(&isolation.hide, &operation.hide);
+    hide.push(sandbox.host.data.clone());
+    View {
+        home: sandbox.host.home.clone(),
+        search_path: sandbox.host.search_path.clone(),
+        read: together(&isolation.read, &operation.read),
+        write: together(&isolation.write, &operation.write),
+        hide,
+    }
+}
+
+fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(OsString, OsString)> {
+    let isolation = &sandbox.config.isolation;
+    let mut environment = sandbox.host.guest_environment(&isolation.env_pass);
+    let set = isolation.env_set.iter().chain(&operation.env);
+    for (key, value) in set {
+        environment.retain(|(name, _)| name != key);
+        environment.push((key.clone(), value.clone()));
+    }
+    environment
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+/// Returns the sandbox's limits with those that the operation asks for.
+fn limits(operation: &Operation, sandbox: &Sandbox) -> Limits {
+    let mut limits = sandbox.limits.clone();
+    let asked = &operation.limits;
+    limits.memory = asked.memory.map(Limit::requested).or(limits.memory);
+    limits.cpu_percent = asked
+        .cpu_percent
+        .map(Limit::requested)
+        .or(limits.cpu_percent);
+    limits.processes = asked.processes.map(Limit::requested).or(limits.processes);
+    limits.disk = asked.disk.map(Limit::requested).or(limits.disk);
+    limits.wall_time = operation.timeout.map(Limit::requested).or(limits.wall_time);
+    limits
+}

@@ -1,0 +1,285 @@
+//! Held changes are committed or discarded by a person; committed ones can be put back.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use sandbox_rollback::{
+    CommitError, DiscardError, OnConflict, ResumeError, RollbackManager, Transaction, UndoError,
+    UpkeepError,
+};
+use sandbox_state::AppendError;
+use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
+use serde::Serialize;
+
+use crate::{
+    history::HistoryError, launch_plan::PlanError, ledger, sandbox::Sandbox, settle::SettleError,
+};
+
+/// Held or committed changes cannot be settled as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReviewError {
+    /// The sandbox has no transactions.
+    #[error(transparent)]
+    NoTransactions(#[from] PlanError),
+    /// The name means no operation.
+    #[error(transparent)]
+    Name(#[from] HistoryError),
+    /// No operation waits.
+    #[error("no operation of this sandbox waits for review")]
+    NothingHeld,
+    /// The named operation does not wait.
+    #[error("the operation {id} does not wait for review")]
+    NotHeld {
+        /// The operation.
+        id: OperationId,
+    },
+    /// No operation can be put back.
+    #[error("there is nothing to undo")]
+    NothingToUndo,
+    /// The named operation cannot be put back.
+    #[error(
+        "the operation {id} has nothing to undo: it changed nothing, was undone already, or its undo set was dropped"
+    )]
+    NotUndoable {
+        /// The operation.
+        id: OperationId,
+    },
+    /// A path was edited meanwhile.
+    #[error("{} path(s) were changed since", paths.len())]
+    Conflict {
+        /// The paths, relative to the workspace.
+        paths: Vec<PathBuf>,
+    },
+    /// The transactions cannot be listed.
+    #[error("cannot list the transactions")]
+    List(#[source] UpkeepError),
+    /// The held transaction cannot be opened.
+    #[error("cannot open the held changes of {id}")]
+    Resume {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: ResumeError,
+    },
+    /// The changes cannot be settled.
+    #[error("cannot settle the held changes of {id}")]
+    Settle {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: SettleError,
+    },
+    /// The changes cannot be put back.
+    #[error("cannot undo {id}")]
+    Undo {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: UndoError,
+    },
+    /// It is done, and there is no record of it.
+    #[error("it is done, and cannot be recorded")]
+    Record(#[source] AppendError),
+}
+
+/// What became of held changes.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReviewOutcome {
+    /// The operation.
+    pub operation: OperationId,
+    /// Its changes and their settlement.
+    pub changes: ChangeSummary,
+}
+
+/// How to undo.
+#[derive(Clone, Debug, Default)]
+pub struct UndoOptions {
+    /// Which operation; `None` is the last one that changed something.
+    pub id: Option<String>,
+    /// Only say what would be put back.
+    pub dry_run: bool,
+    /// Put back also what was edited meanwhile; the edits are moved aside, not lost.
+    pub force: bool,
+}
+
+/// What was put back.
+#[derive(Clone, Debug, Serialize)]
+pub struct UndoOutcome {
+    /// The operation.
+    pub operation: OperationId,
+    /// Whether it was only planned.
+    pub dry_run: bool,
+    /// The paths that were put back (or would be), as the undo changes them.
+    pub paths: Vec<Change>,
+    /// Paths that were edited since the operation.
+    pub conflicts: Vec<PathBuf>,
+}
+
+impl Sandbox {
+    /// Returns the operations whose changes wait for review, oldest first.
+    pub(crate) fn pending(&self) -> Result<Vec<OperationId>, ReviewError> {
+        let Some(rollback) = &self.rollback else {
+            return Ok(Vec::new());
+        };
+        rollback.pending().map_err(ReviewError::List)
+    }
+
+    /// Opens the held transaction that `id` names.
+    pub(crate) fn held(&self, id: Option<&str>) -> Result<Transaction, ReviewError> {
+        let rollback = self.rollback()?;
+        let pending = rollback.pending().map_err(ReviewError::List)?;
+        let id = match id {
+            None => pending.last().cloned().ok_or(ReviewError::NothingHeld)?,
+            Some(text) => {
+                let id = self.resolve(text)?;
+                if !pending.contains(&id) {
+                    return Err(ReviewError::NotHeld { id });
+                }
+                id
+            }
+        };
+        rollback
+            .resume(&id)
+            .map_err(|source| ReviewError::Resume { id, source })
+    }
+
+    pub(crate) fn commit(
+        &self,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<ReviewOutcome, ReviewError> {
+        self.check_workspace()?;
+        let transaction = self.held(id)?;
+        let id = transaction.id().clone();
+        let failed = |source| ReviewError::Settle {
+            id: id.clone(),
+            source,
+        };
+        let survey = transaction
+            .survey()
+            .map_err(|it| failed(SettleError::Changes(it)))?;
+        let changes = survey.changes.clone();
+        match transaction.commit(survey) {
+            Ok(_committed) => {}
+            Err(CommitError::Conflict { paths, .. }) => {
+                return Err(ReviewError::Conflict { paths });
+            }
+            Err(error) => return Err(failed(SettleError::Commit(error))),
+        }
+        self.retain();
+        self.reviewed(
+            id,
+            ledger::COMMITTED,
+            ChangeSummary::of(Settlement::Committed, &changes),
+            now,
+        )
+    }
+
+    pub(crate) fn discard(
+        &self,
+        id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<ReviewOutcome, ReviewError> {
+        let transaction = self.held(id)?;
+        let id = transaction.id().clone();
+        let failed = |source| ReviewError::Settle {
+            id: id.clone(),
+            source,
+        };
+        let changes = transaction
+            .changes()
+            .map_err(|it| failed(SettleError::Changes(it)))?;
+        let discard = |it: DiscardError| failed(SettleError::Discard(it));
+        transaction.discard().map_err(discard)?;
+        self.reviewed(
+            id,
+            ledger::DISCARDED,
+            ChangeSummary::of(Settlement::Discarded, &changes),
+            now,
+        )
+    }
+
+    fn reviewed(
+        &self,
+        operation: OperationId,
+        kind: &str,
+        changes: ChangeSummary,
+        now: Timestamp,
+    ) -> Result<ReviewOutcome, ReviewError> {
+        ledger::about(self.journal(), kind, &operation, None, now).map_err(ReviewError::Record)?;
+        Ok(ReviewOutcome { operation, changes })
+    }
+
+    pub(crate) fn undo(
+        &self,
+        options: &UndoOptions,
+        now: Timestamp,
+    ) -> Result<UndoOutcome, ReviewError> {
+        self.check_workspace()?;
+        let rollback = self.rollback()?;
+        let operation = self.undo_target(rollback, options)?;
+        let failed = |source| ReviewError::Undo {
+            id: operation.clone(),
+            source,
+        };
+        let plan = rollback.undo_plan(&operation).map_err(failed)?;
+        if options.dry_run {
+            return Ok(UndoOutcome {
+                operation,
+                dry_run: true,
+                paths: plan.changes,
+                conflicts: plan.conflicts,
+            });
+        }
+        if !options.force && !plan.conflicts.is_empty() {
+            return Err(ReviewError::Conflict {
+                paths: plan.conflicts,
+            });
+        }
+        let on_conflict = if options.force {
+            OnConflict::Force
+        } else {
+            OnConflict::Refuse
+        };
+        let undone = rollback.undo(&operation, on_conflict).map_err(failed)?;
+        ledger::about(self.journal(), ledger::UNDONE, &operation, None, now)
+            .map_err(ReviewError::Record)?;
+        Ok(UndoOutcome {
+            operation,
+            dry_run: false,
+            paths: undone.changes,
+            conflicts: plan.conflicts,
+        })
+    }
+
+    fn undo_target(
+        &self,
+        rollback: &RollbackManager,
+        options: &UndoOptions,
+    ) -> Result<OperationId, ReviewError> {
+        let undoable = rollback.undoable().map_err(ReviewError::List)?;
+        match &options.id {
+            None => undoable.last().cloned().ok_or(ReviewError::NothingToUndo),
+            Some(text) => {
+                let id = self.resolve(text)?;
+                if undoable.contains(&id) {
+                    Ok(id)
+                } else {
+                    Err(ReviewError::NotUndoable { id })
+                }
+            }
+        }
+    }
+
+    /// Drops the oldest undo sets beyond the configured number. What cannot be dropped now is
+    /// dropped next time.
+    pub(crate) fn retain(&self) {
+        if let Some(rollback) = &self.rollback {
+            let _dropped_later = rollback.retain(self.config.undo_keep());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Watches a running guest: captures its output, meters it, and guards the disk limit.
+
+use sandbox_isolation::{Ended, Observer};
+use sandbox_monitor::OperationMeter;
+use sandbox_rollback::Transaction;
+use sandbox_types::{Bytes, CapturedOutput, CgroupPaths, Execution, LimitKind, Limits, Stream};
+
+use crate::caller::Caller;
+
+/// The observer of one operation.
+pub(crate) struct Watch<'a> {
+    caller: &'a mut dyn Caller,
+    meter: OperationMeter,
+    stdout: CapturedOutput,
+    stderr: CapturedOutput,
+    output_limit: Bytes,
+    disk: Option<(&'a Transaction, u64)>,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(
+        root_pid: u32,
+        caller: &'a mut dyn Caller,
+        limits: &Limits,
+        transaction: Option<&'a Transaction>,
+    ) -> Self {
+        let disk = limits
+            .disk
+            .and_then(|limit| Some((transaction?, limit.value.get())));
+        Self {
+            caller,
+            meter: OperationMeter::new(root_pid, CgroupPaths::default()),
+            stdout: CapturedOutput::default(),
+            stderr: CapturedOutput::default(),
+            output_limit: limits.output,
+            disk,
+        }
+    }
+
+    /// Returns what was seen in all. The cgroups must still be there.
+    pub(crate) fn execution(mut self, ended: Ended, cgroups: CgroupPaths) -> Execution {
+        self.meter.set_sources(cgroups);
+        Execution {
+            exit: ended.exit,
+            usage: self.meter.finish(ended.usage),
+            violations: ended.violations,
+            enforcement: ended.enforcement,
+            stdout: self.stdout,
+            stderr: self.stderr,
+        }
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let captured = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        captured.bytes += bytes.len() as u64;
+        let limit = usize::try_from(self.output_limit.get()).unwrap_or(usize::MAX);
+        let room = limit.saturating_sub(captured.data.len());
+        captured
+            .data
+            .extend_from_slice(&bytes[..room.min(bytes.len())]);
+        self.caller.output(stream, bytes);
+    }
+
+    fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind> {
+        self.meter.set_sources(cgroups.clone());
+        self.meter.sample();
+        let (transaction, limit) = self.disk?;
+        // What cannot be counted now is decided exactly at the commit.
+        let size = transaction.size(limit).ok()?;
+        (size.bytes > limit).then_some(LimitKind::Disk)
+    }
+}
