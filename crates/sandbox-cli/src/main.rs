@@ -1,2 +1,57 @@
-//! The command line `sandbox`.
-fn main() {}
+//! The command line `sandbox`: reads what was typed, calls the library, prints what it says.
+//!
+//! Nothing is decided here that a program using the library could not decide as well. Start reading
+//! with `commands/run.rs`.
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod exit_codes;
+mod failure;
+mod settings;
+mod ui;
+
+use std::process::ExitCode;
+
+use args::{AuditCommand, Command, ConfigCommand};
+use settings::Settings;
+
+fn main() -> ExitCode {
+    let typed = match args::parse() {
+        Ok(typed) => typed,
+        Err(unusable) => return ui::usage(&unusable),
+    };
+    let place = exit_codes::Place::of(&typed.command);
+    let settings = Settings::new(typed.global);
+    let ended = match typed.command {
+        Command::Run(args) => commands::run::run(&settings, *args),
+        Command::Check(args) => commands::check::run(&settings, &args),
+        Command::Log(args) => commands::log::run(&settings, &args),
+        Command::Show(args) => commands::show::run(&settings, &args),
+        Command::Diff(args) => commands::diff::run(&settings, &args),
+        Command::Commit(args) => commands::commit::run(&settings, &args),
+        Command::Discard(args) => commands::discard::run(&settings, &args),
+        Command::Undo(args) => commands::undo::run(&settings, args),
+        Command::Create(args) => commands::create::run(&settings, args),
+        Command::List => commands::list::run(&settings),
+        Command::Status => commands::status::run(&settings),
+        Command::Destroy(args) => commands::destroy::run(&settings, &args),
+        Command::Config(ConfigCommand::Show(args)) => commands::config::show(&settings, args),
+        Command::Config(ConfigCommand::Validate { file }) => {
+            commands::config::validate(&settings, &file)
+        }
+        Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Config(ConfigCommand::Init { file }) => commands::config::init(&settings, &file),
+        Command::Doctor => commands::doctor::run(&settings),
+        Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
+        Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
+        Command::Demo => commands::demo::run(&settings),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            settings.ui.failure(&failure);
+            ExitCode::from(exit_codes::of_failure(failure.kind, place))
+        }
+    }
+}

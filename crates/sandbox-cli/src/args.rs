@@ -1,0 +1,261 @@
+//! What can be typed. The doc comments are the help.
+
+mod run;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use sandbox_types::SandboxName;
+
+use crate::ui::Form;
+pub(crate) use run::RunArgs;
+
+/// Judge, confine, run and undo commands
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version, after_help = EXIT_CODES_HELP)]
+pub(crate) struct Typed {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES_HELP: &str = "\
+A sandbox belongs to one directory, and is found from where you stand, like a git repository.
+Everything it keeps lies under SANDBOX_HOME (default: ~/.local/share/sandbox).
+
+Exit codes: 0 yes, 1 no or failed, 2 wrong usage or configuration.
+`run` passes on the command's own code (`sandbox run --help` lists ours);
+`check` exits with 0 (allow), 10 (ask) or 20 (deny).";
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        help = "Use the sandbox of this name, not the one of the current directory [env: SANDBOX_NAME]"
+    )]
+    pub(crate) sandbox: Option<SandboxName>,
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Judge, confine, run and settle one command in the sandbox of this directory
+    Run(Box<RunArgs>),
+    /// Say what the judge thinks of a command, without running it
+    Check(CheckArgs),
+    /// List the operations that ran, newest first
+    Log(LogArgs),
+    /// Show the report of one operation
+    Show(ShowArgs),
+    /// Show the changes of an operation that waits for review
+    Diff(HeldArgs),
+    /// Accept the changes of an operation that waits for review
+    Commit(HeldArgs),
+    /// Drop the changes of an operation that waits for review
+    Discard(HeldArgs),
+    /// Put back what an operation changed
+    Undo(UndoArgs),
+    /// Make a sandbox for a directory
+    Create(CreateArgs),
+    /// List all sandboxes
+    List,
+    /// Show how the sandbox is
+    Status,
+    /// Release everything that is held for a sandbox
+    Destroy(DestroyArgs),
+    /// Show, check and start configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show what this kernel and user can enforce, what is missing, and how to get it
+    Doctor,
+    /// Show and verify the journal
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Tell the whole story on a temporary workspace, and verify every step of it
+    Demo,
+}
+
+/// Judges the text unconfined, or with --in-sandbox as `run` would
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true),
+    override_usage = "sandbox check [OPTIONS] [--] CMD [ARG]...\n       sandbox check [OPTIONS] --shell TEXT | --operation FILE | --script FILE | --stdin",
+    after_help = "Exit codes: 0 allow, 10 ask, 20 deny; with --stdin the strictest of all; 2 wrong usage."
+)]
+pub(crate) struct CheckArgs {
+    /// Judge this shell text
+    #[arg(long, value_name = "TEXT", group = "what", allow_hyphen_values = true)]
+    pub(crate) shell: Option<String>,
+    /// Judge the operation document in FILE (- is standard input)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) operation: Option<PathBuf>,
+    /// Judge the shell script in FILE
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) script: Option<PathBuf>,
+    /// Read one shell command a line from standard input, and print one verdict a line
+    #[arg(long, group = "what")]
+    pub(crate) stdin: bool,
+    /// Count what confinement and undo take away from the risk, as `run` does
+    #[arg(long)]
+    pub(crate) in_sandbox: bool,
+    /// Read this configuration file too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Judge this command
+    #[arg(value_name = "CMD", group = "what", trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// List at most this many
+    #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 20)]
+    pub(crate) number: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The operation: its id, or a unique beginning or end of it
+    #[arg(value_name = "OP")]
+    pub(crate) operation: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HeldArgs {
+    /// The operation: its id, or a unique beginning or end of it [default: the newest that waits]
+    #[arg(value_name = "OP")]
+    pub(crate) operation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    /// The operation: its id, or a unique beginning or end of it [default: the last that changed something]
+    #[arg(value_name = "OP")]
+    pub(crate) operation: Option<String>,
+    /// Only say what would be put back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Put back also what was edited since
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Its name [default: from the configuration, else from the directory]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<SandboxName>,
+    /// The directory that it may change; made if missing [default: from the configuration, else the current one]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Store this configuration with it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only say what would be made
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that can be typed"
+)]
+pub(crate) struct DestroyArgs {
+    /// The sandbox [default: the one of the current directory]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<SandboxName>,
+    /// Keep the workspace as it is (this is the default)
+    #[arg(long, conflicts_with = "delete_workspace")]
+    pub(crate) keep_workspace: bool,
+    /// Delete the workspace with all that is in it
+    #[arg(long)]
+    pub(crate) delete_workspace: bool,
+    /// Also lose changes that wait for review
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every value that holds, and where it comes from
+    Show(ConfigShowArgs),
+    /// Check one configuration file
+    Validate {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of a configuration file, for editors
+    Schema,
+    /// Write a configuration file in which every key is explained
+    Init {
+        /// The file; must not exist
+        #[arg(value_name = "FILE", default_value = "sandbox.yaml")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShowArgs {
+    /// Read this configuration file too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Recompute the hash chain of the journal
+    Verify,
+    /// Print the newest records of the journal, oldest of them first
+    Show(AuditShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditShowArgs {
+    /// Print at most this many
+    #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 50)]
+    pub(crate) number: usize,
+}
+
+/// What was typed is no command: an error, or a request for help or the version.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) error: clap::Error,
+    pub(crate) form: Form,
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Typed, Unusable> {
+    Typed::try_parse().map_err(|error| {
+        // The parser gave up, so look for the flag among what is surely ours.
+        let mut ours = std::env::args_os().take_while(|it| it != "--");
+        let form = if ours.any(|it| it == "--json") {
+            Form::Json
+        } else {
+            Form::Text
+        };
+        Unusable { error, form }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        super::Typed::command().debug_assert();
+    }
+}

@@ -1,0 +1,133 @@
+//! What can be typed after `sandbox run`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use sandbox_types::{Bytes, NetworkAccess, OnFailure};
+
+use super::values;
+
+const USAGE: &str = "\
+sandbox run [OPTIONS] [--] CMD [ARG]...
+       sandbox run [OPTIONS] --shell TEXT
+       sandbox run [OPTIONS] --operation FILE";
+
+const AFTER_HELP: &str = "\
+A directory without a sandbox gets one. Changes to the workspace go to a transaction, which is
+committed when the command has ended; `sandbox undo` puts back what it changed.
+
+The command's own exit code is passed on. Ours:
+  2    wrong usage or configuration; nothing was run
+  124  the time limit was reached
+  125  the sandbox itself failed, and nothing was committed
+  126  refused: denied, not approved, changes outside of --files, or not executable
+  127  command not found
+  128+n  ended by signal n (137 also when the memory, process or disk limit was reached)
+The report (--json, --report, `sandbox show`) says it without doubt.";
+
+/// What can be typed after `sandbox run`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true), override_usage = USAGE, after_help = AFTER_HELP)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that can be typed"
+)]
+pub(crate) struct RunArgs {
+    /// Use the sandbox of this directory, not of the current one
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Run this shell text by /bin/sh
+    #[arg(long, value_name = "TEXT", group = "what", allow_hyphen_values = true)]
+    pub(crate) shell: Option<String>,
+    /// Run the operation document in FILE (- is standard input)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) operation: Option<PathBuf>,
+    /// Read this configuration file too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Hold the changes for review
+    #[arg(long, conflicts_with = "direct")]
+    pub(crate) review: bool,
+    /// What becomes of the changes of a command that fails [default: keep]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) on_failure: Option<OnFailureMode>,
+    /// Write to the workspace directly: no transaction, no undo
+    #[arg(long)]
+    pub(crate) direct: bool,
+    /// Limit the time from start to end, as in 30s
+    #[arg(long, value_name = "TIME", value_parser = values::wall_time, allow_hyphen_values = true)]
+    pub(crate) timeout: Option<Duration>,
+    /// Limit the memory of all processes together, as in 1G
+    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true)]
+    pub(crate) memory: Option<Bytes>,
+    /// Limit the CPU time, in percent of one core, as in 150%
+    #[arg(long, value_name = "PERCENT", value_parser = values::cpu, allow_hyphen_values = true)]
+    pub(crate) cpu: Option<u32>,
+    /// Limit the processes and threads alive at once
+    #[arg(long, value_name = "N", value_parser = values::processes, allow_hyphen_values = true)]
+    pub(crate) pids: Option<u32>,
+    /// Limit what may be added to the workspace, as in 2G
+    #[arg(long, value_name = "SIZE", value_parser = values::disk, allow_hyphen_values = true)]
+    pub(crate) disk: Option<Bytes>,
+    /// Give it no network, or the host's own [default: from the configuration, else none]
+    #[arg(long, value_name = "none|host", value_parser = values::network)]
+    pub(crate) net: Option<NetworkMode>,
+    /// Let it see this host path, read-only
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read: Vec<PathBuf>,
+    /// Let it see and change this host path, outside of the transaction
+    #[arg(long, value_name = "PATH")]
+    pub(crate) write: Vec<PathBuf>,
+    /// Hide this path from it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hide: Vec<PathBuf>,
+    /// Set an environment variable, or pass on the caller's
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = values::variable)]
+    pub(crate) env: Vec<(String, Option<String>)>,
+    /// Declare what it writes: a change outside of these globs is a violation, and nothing is committed
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) files: Vec<String>,
+    /// Approve what the judge asks about
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Write the JSON report to FILE too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", group = "what", trailing_var_arg = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// What becomes of the changes of a command that fails.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnFailureMode {
+    Keep,
+    Discard,
+    Review,
+}
+
+impl From<OnFailureMode> for OnFailure {
+    fn from(mode: OnFailureMode) -> Self {
+        match mode {
+            OnFailureMode::Keep => Self::Keep,
+            OnFailureMode::Discard => Self::Discard,
+            OnFailureMode::Review => Self::Review,
+        }
+    }
+}
+
+/// What the command may reach over the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NetworkMode {
+    None,
+    Host,
+}
+
+impl From<NetworkMode> for NetworkAccess {
+    fn from(mode: NetworkMode) -> Self {
+        match mode {
+            NetworkMode::None => Self::None,
+            NetworkMode::Host => Self::Host,
+        }
+    }
+}

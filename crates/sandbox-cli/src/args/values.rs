@@ -1,0 +1,112 @@
+//! Values of options: amounts are checked against the same ranges as in the configuration.
+
+use std::time::Duration;
+
+use sandbox_types::{Bytes, config::check_number, parse_duration};
+
+use super::run::NetworkMode;
+
+/// One year: a longer limit is a typing error.
+const WALL_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const MIB: u64 = 1024 * 1024;
+
+pub(super) fn wall_time(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    if span.is_zero() {
+        return Err("must be longer than nothing, as in 30s".to_owned());
+    }
+    if span > WALL_TIME_MAX {
+        return Err("must be at most one year".to_owned());
+    }
+    Ok(span)
+}
+
+pub(super) fn memory(text: &str) -> Result<Bytes, String> {
+    size("resource_limits.memory_mb", text)
+}
+
+pub(super) fn disk(text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text
+        .parse()
+        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
+    // Less than one MiB is a useful bound on changes: only nothing is refused.
+    if bytes.get() > 0 && bytes.get() < MIB {
+        Ok(bytes)
+    } else {
+        size("resource_limits.disk_mb", text)
+    }
+}
+
+pub(super) fn cpu(text: &str) -> Result<u32, String> {
+    let number = text.trim().trim_end_matches('%');
+    count("resource_limits.cpu_percent", number).map_err(|error| {
+        error.unwrap_or_else(|| format!("'{text}' is not a percentage, as in 150%"))
+    })
+}
+
+pub(super) fn processes(text: &str) -> Result<u32, String> {
+    count("resource_limits.processes", text)
+        .map_err(|error| error.unwrap_or_else(|| format!("'{text}' is not a whole number")))
+}
+
+pub(super) fn network(text: &str) -> Result<NetworkMode, String> {
+    match text {
+        "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        "allow" => {
+            Err("a list of allowed hosts is not in this version; use none or host".to_owned())
+        }
+        _ => Err("expected none or host".to_owned()),
+    }
+}
+
+pub(super) fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if key.is_empty() {
+        return Err("the name of the variable is empty; expected KEY or KEY=VALUE".to_owned());
+    }
+    Ok((key.to_owned(), value))
+}
+
+fn size(key: &str, text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text
+        .parse()
+        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
+    let mib = i64::try_from(bytes.get() / MIB).unwrap_or(i64::MAX);
+    check_number(key, mib).map_err(|error| error.reason)?;
+    Ok(bytes)
+}
+
+/// Fails with a reason, or with `None` when the text is no number at all.
+fn count(key: &str, text: &str) -> Result<u32, Option<String>> {
+    let number: i64 = text.trim().parse().map_err(|_not_a_number| None)?;
+    check_number(key, number).map_err(|error| Some(error.reason))?;
+    u32::try_from(number).map_err(|_checked_before| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_ranges() {
+        assert_eq!(memory("1G").unwrap(), Bytes::mib(1024));
+        assert_eq!(cpu("150%").unwrap(), 150);
+        assert_eq!(disk("64K").unwrap(), Bytes(65_536));
+        for bad in ["0", "-5", "1K", "lots"] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-5s", "5 weeks", "9999999h"] {
+            assert!(wall_time(bad).is_err(), "{bad}");
+        }
+        assert!(cpu("0%").is_err() && processes("0").is_err() && disk("0").is_err());
+        assert!(
+            network("allow")
+                .unwrap_err()
+                .contains("not in this version")
+        );
+    }
+}

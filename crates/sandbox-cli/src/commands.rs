@@ -1,0 +1,23 @@
+//! One file a command. Each returns the exit code, or what went wrong.
+
+pub(crate) mod audit;
+pub(crate) mod check;
+pub(crate) mod commit;
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod destroy;
+pub(crate) mod diff;
+pub(crate) mod discard;
+pub(crate) mod doctor;
+pub(crate) mod list;
+pub(crate) mod log;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod undo;
+
+mod describe;
+mod input;
+mod scratch;
+mod waiting;

@@ -1,0 +1,222 @@
+//! Words for people about verdicts, changes and operations.
+
+use sandbox_types::{
+    Change, ChangeKind, ChangeSummary, Decision, OperationId, OperationReport, Outcome, RiskLevel,
+    Settlement, Verdict,
+};
+
+use crate::ui::{Tone, one_line, plain};
+
+/// The length of a generated id: 32 hexadecimal digits and 4 hyphens.
+const GENERATED_ID_LENGTH: usize = 36;
+/// How much of the end of a generated id is shown: it is random, so it is unique in practice.
+const SHORT_ID_LENGTH: usize = 8;
+/// The widest piece of evidence that is shown.
+const EVIDENCE_WIDTH: usize = 100;
+
+/// Returns a name for the operation that can be typed.
+pub(crate) fn short(id: &OperationId) -> &str {
+    let text = id.as_str();
+    let generated = text.len() == GENERATED_ID_LENGTH && text.matches('-').count() == 4;
+    if generated {
+        &text[GENERATED_ID_LENGTH - SHORT_ID_LENGTH..]
+    } else {
+        text
+    }
+}
+
+/// Returns the verdict with its findings, without a line end.
+pub(crate) fn verdict(verdict: &Verdict, tone: impl Fn(Tone, &str) -> String) -> String {
+    let decision = verdict.decision;
+    let mut text = format!(
+        "{}: risk {} ({})",
+        tone(decision_tone(decision), &decision.to_string()),
+        verdict.risk.level,
+        verdict.risk.score
+    );
+    if verdict.residual_risk != verdict.risk {
+        let residual = verdict.residual_risk;
+        let inside = format!(
+            ", inside the sandbox {} ({})",
+            residual.level, residual.score
+        );
+        text.push_str(&inside);
+    }
+    for finding in &verdict.findings {
+        let line = format!(
+            "\n  {} {}: {}",
+            tone(
+                severity_tone(finding.severity),
+                &finding.severity.to_string()
+            ),
+            tone(Tone::Strong, &finding.rule),
+            plain(&finding.message)
+        );
+        text.push_str(&line);
+        if !finding.evidence.is_empty() {
+            text.push_str("\n    in: ");
+            text.push_str(&one_line(&finding.evidence, EVIDENCE_WIDTH));
+        }
+        if let Some(suggestion) = &finding.suggestion {
+            text.push_str("\n    instead: ");
+            text.push_str(&plain(suggestion));
+        }
+    }
+    text
+}
+
+/// Returns `3 created, 1 modified`, or `None` when nothing changed.
+pub(crate) fn counts(changes: &ChangeSummary) -> Option<String> {
+    let counted = [
+        (changes.created, "created"),
+        (changes.modified, "modified"),
+        (changes.deleted, "deleted"),
+    ];
+    let parts: Vec<String> = counted
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Returns one line for each changed path, with its line end.
+pub(crate) fn changed_paths(changes: &[Change]) -> String {
+    let mut text = String::new();
+    for change in changes {
+        let letter = match change.kind {
+            ChangeKind::Created => 'A',
+            ChangeKind::Modified => 'M',
+            ChangeKind::Deleted => 'D',
+            ChangeKind::Metadata => 'm',
+            ChangeKind::Renamed => 'R',
+        };
+        let line = format!(
+            "  {letter} {}\n",
+            one_line(&change.path.to_string_lossy(), usize::MAX)
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Returns how an operation ended, in a few words.
+pub(crate) fn outcome(report: &OperationReport) -> String {
+    match report.outcome {
+        Outcome::Completed => "completed".to_owned(),
+        Outcome::Failed => report.exit_code.map_or_else(
+            || "not started".to_owned(),
+            |code| format!("failed ({code})"),
+        ),
+        Outcome::Denied => "denied".to_owned(),
+        Outcome::ApprovalRequired => "not approved".to_owned(),
+        Outcome::TimedOut => "timed out".to_owned(),
+        Outcome::LimitExceeded => "limit exceeded".to_owned(),
+        Outcome::Killed => report.signal.map_or_else(
+            || "killed".to_owned(),
+            |number| format!("killed ({number})"),
+        ),
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::Error => "error".to_owned(),
+    }
+}
+
+pub(crate) fn settlement(settlement: Settlement) -> &'static str {
+    match settlement {
+        Settlement::Committed => "committed",
+        Settlement::Discarded => "discarded",
+        Settlement::Pending => "held",
+        Settlement::None => "direct",
+    }
+}
+
+/// Returns which signal ended the command.
+pub(crate) fn signal(number: Option<i32>) -> String {
+    let names = [
+        (4, "SIGILL"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (11, "SIGSEGV"),
+        (13, "SIGPIPE"),
+        (15, "SIGTERM"),
+        (25, "SIGXFSZ"),
+        (31, "SIGSYS"),
+    ];
+    let Some(number) = number else {
+        return "a signal ended the command".to_owned();
+    };
+    match names.iter().find(|(known, _)| *known == number) {
+        Some((_, name)) => format!("signal {number} ({name}) ended the command"),
+        None => format!("signal {number} ended the command"),
+    }
+}
+
+pub(crate) fn decision_tone(decision: Decision) -> Tone {
+    match decision {
+        Decision::Allow => Tone::Good,
+        Decision::Ask => Tone::Warning,
+        Decision::Deny => Tone::Bad,
+    }
+}
+
+fn severity_tone(level: RiskLevel) -> Tone {
+    match level {
+        RiskLevel::None | RiskLevel::Low => Tone::Faint,
+        RiskLevel::Medium => Tone::Warning,
+        RiskLevel::High | RiskLevel::Critical => Tone::Bad,
+    }
+}
+
+/// Returns the time without fractions of a second.
+pub(crate) fn time(at: &impl ToString) -> String {
+    let text = at.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
+    }
+}
+
+/// Returns a command as one would type it in a shell.
+pub(crate) fn command(argv: &[String], width: usize) -> String {
+    let typed = match argv {
+        // Shell text is shown as it was given.
+        [shell, flag, text] if shell == "/bin/sh" && flag == "-c" => text.clone(),
+        _ => argv
+            .iter()
+            .map(|word| quoted(word))
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    one_line(&typed, width)
+}
+
+fn quoted(word: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(harmless) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_are_shortened_and_chosen_ones_are_not() {
+        assert_eq!(short(&OperationId::generate()).len(), SHORT_ID_LENGTH);
+        assert_eq!(short(&"demo_op".parse().unwrap()), "demo_op");
+    }
+
+    #[test]
+    fn commands_read_as_typed() {
+        let argv = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert_eq!(command(&argv(&["ls", "a b", ""]), 80), "ls 'a b' ''");
+        assert_eq!(
+            command(&argv(&["/bin/sh", "-c", "echo \x1b[2J"]), 80),
+            r"echo \u{1b}[2J"
+        );
+    }
+}

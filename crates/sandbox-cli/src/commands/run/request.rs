@@ -1,0 +1,98 @@
+//! From what was typed to the operation that is asked for.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sandbox_core::{Host, PlanError, config_layers::operation_from_text};
+use sandbox_types::{Action, Operation};
+
+use crate::{
+    args::RunArgs,
+    commands::input,
+    failure::{Failure, Kind},
+    settings::{absolute, current_directory},
+};
+
+/// Returns the operation. Options replace what its document says.
+pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure> {
+    let mut operation = match (args.shell, args.operation) {
+        (Some(text), _) => Operation::shell(text),
+        (None, Some(path)) => operation_from_text(&input::read_text(&path)?, &input::name(&path))?,
+        (None, None) => Operation::command(args.command),
+    };
+    refuse_empty(&operation)?;
+    operation.review |= args.review;
+    operation.direct |= args.direct;
+    if let Some(mode) = args.on_failure {
+        operation.on_failure = mode.into();
+    }
+    if let Some(mode) = args.net {
+        operation.network = Some(mode.into());
+    }
+    operation.timeout = args.timeout.or(operation.timeout);
+    let limits = &mut operation.limits;
+    limits.memory = args.memory.or(limits.memory);
+    limits.cpu_percent = args.cpu.or(limits.cpu_percent);
+    limits.processes = args.pids.or(limits.processes);
+    limits.disk = args.disk.or(limits.disk);
+    if !args.files.is_empty() {
+        operation.files = Some(args.files);
+    }
+    operation.read.extend(existing(args.read)?);
+    operation.write.extend(existing(args.write)?);
+    for path in args.hide {
+        operation.hide.push(absolute(&path)?);
+    }
+    for (key, value) in args.env {
+        if let Some(value) = value.or_else(|| host.variable(&key).map(str::to_owned)) {
+            operation.env.insert(key, value);
+        }
+    }
+    Ok(operation)
+}
+
+/// Refuses a command without words before a sandbox is made for it.
+fn refuse_empty(operation: &Operation) -> Result<(), Failure> {
+    let empty = match &operation.action {
+        Action::Shell(text) => text.trim().is_empty(),
+        Action::Argv(argv) => argv.first().is_none_or(String::is_empty),
+    };
+    if empty {
+        return Err(PlanError::EmptyCommand.into());
+    }
+    Ok(())
+}
+
+/// Lets the command start where the user stands, if that is inside the workspace; else in the
+/// directory that was named.
+pub(super) fn stand(
+    operation: &mut Operation,
+    workspace: &Path,
+    named: Option<&Path>,
+) -> Result<(), Failure> {
+    if operation.cwd.is_some() {
+        return Ok(());
+    }
+    let named = named.map(absolute).transpose()?;
+    operation.cwd = [current_directory().ok(), named]
+        .into_iter()
+        .flatten()
+        .filter_map(|directory| fs::canonicalize(directory).ok())
+        .find_map(|directory| directory.strip_prefix(workspace).map(Path::to_owned).ok())
+        .filter(|inside| !inside.as_os_str().is_empty());
+    Ok(())
+}
+
+/// Returns typed paths as the absolute ones that they mean, symbolic links followed.
+fn existing(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let follow = |path: PathBuf| {
+        fs::canonicalize(&path).map_err(|error| {
+            Failure::of(Kind::Usage, &error)
+                .while_doing(format!("cannot grant {}", path.display()))
+                .hint("give paths that exist to --read and --write")
+        })
+    };
+    paths.into_iter().map(follow).collect()
+}

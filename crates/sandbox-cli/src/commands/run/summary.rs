@@ -1,0 +1,123 @@
+//! A few words on standard error about how an operation ended: only what the user cannot see.
+
+use sandbox_types::{
+    Enforcement, Level, LimitKind, NetworkAccess, Operation, OperationReport, Outcome, Settlement,
+    format_duration,
+};
+
+use crate::{
+    commands::describe::{self, short},
+    ui::{Tone, Ui, plain},
+};
+
+/// The most violations that are printed.
+const VIOLATIONS_SHOWN_MAX: usize = 5;
+
+pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
+    match report.outcome {
+        Outcome::Denied | Outcome::ApprovalRequired => return ui.insist(&refused(ui, report)),
+        Outcome::Completed | Outcome::Failed => {}
+        Outcome::TimedOut
+        | Outcome::LimitExceeded
+        | Outcome::Killed
+        | Outcome::Cancelled
+        | Outcome::Error => ui.insist(&format!("sandbox: {}", ended(operation, report))),
+    }
+    for line in &report.error {
+        ui.insist(&format!("sandbox: {}", plain(line)));
+    }
+    for violation in report.violations.iter().take(VIOLATIONS_SHOWN_MAX) {
+        ui.insist(&format!("sandbox: violation: {}", plain(&violation.detail)));
+    }
+    if let Some(more) = report
+        .violations
+        .len()
+        .checked_sub(VIOLATIONS_SHOWN_MAX + 1)
+    {
+        ui.insist(&format!("sandbox: and {} more violations", more + 1));
+    }
+    if is_weaker_than_asked(operation, &report.enforcement) {
+        for line in &report.enforcement.missing {
+            ui.note(&format!("sandbox: not enforced: {}", plain(line)));
+        }
+    }
+    if let Some(text) = changes(ui, report) {
+        ui.note(&text);
+    }
+}
+
+fn refused(ui: Ui, report: &OperationReport) -> String {
+    let mut text = describe::verdict(&report.verdict, |tone, text| ui.error_tone(tone, text));
+    let hint = if report.outcome == Outcome::Denied {
+        "the judge denies it, and nothing was run; `sandbox check` explains single commands"
+    } else {
+        "nobody was there to approve it, and nothing was run; if you know what it does, run it with --yes"
+    };
+    text.push_str("\n  hint: ");
+    text.push_str(hint);
+    text
+}
+
+fn ended(operation: &Operation, report: &OperationReport) -> String {
+    match report.outcome {
+        Outcome::TimedOut => operation.timeout.map_or_else(
+            || "the time limit ended the command".to_owned(),
+            |limit| {
+                format!(
+                    "the time limit of {} ended the command",
+                    format_duration(limit)
+                )
+            },
+        ),
+        Outcome::LimitExceeded => match report.limits.exceeded {
+            Some(LimitKind::Memory) => "the memory limit ended the command (--memory sets it)",
+            Some(LimitKind::Processes) => "the process limit ended the command (--pids sets it)",
+            Some(LimitKind::Disk) => "its changes are larger than the disk limit (--disk sets it)",
+            Some(LimitKind::FileSize) => "the file size limit ended the command",
+            Some(LimitKind::WallTime) | None => "a limit ended the command",
+        }
+        .to_owned(),
+        Outcome::Killed => describe::signal(report.signal),
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::Error => "the sandbox failed".to_owned(),
+        Outcome::Completed | Outcome::Failed | Outcome::Denied | Outcome::ApprovalRequired => {
+            String::new()
+        }
+    }
+}
+
+/// What became of the changes, and what can be done with them now.
+fn changes(ui: Ui, report: &OperationReport) -> Option<String> {
+    let changes = &report.changes;
+    let counts = describe::counts(changes)?;
+    let because = match changes.held_because.as_slice() {
+        [] => String::new(),
+        reasons => format!(": {}", plain(&reasons.join("; "))),
+    };
+    let id = short(report.id());
+    Some(match changes.settlement {
+        Settlement::Committed => {
+            let undo = ui.error_tone(Tone::Strong, "sandbox undo");
+            format!("sandbox: committed {counts} (undo with: {undo})")
+        }
+        Settlement::Discarded => format!("sandbox: discarded {counts}{because}"),
+        Settlement::Pending => format!(
+            "sandbox: held {counts}{because}\n  look: sandbox diff {id}   accept: sandbox commit {id}   drop: sandbox discard {id}"
+        ),
+        Settlement::None => return None,
+    })
+}
+
+/// Whether a wall that everybody expects, or that this user asked for, did not stand.
+fn is_weaker_than_asked(operation: &Operation, enforcement: &Enforcement) -> bool {
+    let walls = [
+        enforcement.user_namespace,
+        enforcement.mount,
+        enforcement.pid,
+        enforcement.seccomp,
+    ];
+    let network_is_open =
+        operation.network == Some(NetworkAccess::None) && enforcement.network != Level::Full;
+    let asked = operation.limits != sandbox_types::LimitsRequest::default();
+    asked || network_is_open || walls.iter().any(|level| *level != Level::Full)
+}

@@ -1,0 +1,135 @@
+//! `sandbox show`: the report of one operation.
+
+use sandbox_core::LogEntry;
+use sandbox_types::{Bytes, CapturedOutput, Level, OperationReport, Settlement};
+
+use crate::{
+    args::ShowArgs,
+    commands::describe,
+    exit_codes,
+    failure::Failure,
+    settings::Settings,
+    ui::{self, Ui, for_stdout, plain},
+};
+
+/// The widest command that is shown.
+const COMMAND_WIDTH: usize = 2000;
+
+pub(crate) fn run(settings: &Settings, args: &ShowArgs) -> Result<u8, Failure> {
+    let entry = settings.open()?.show(&args.operation)?;
+    let ui = settings.ui;
+    match (&entry.report, ui.is_json()) {
+        (Some(report), true) => ui::print_json(report)?,
+        (None, true) => ui::print_json(&entry)?,
+        (Some(report), false) => ui::print(&text(ui, &entry, report))?,
+        (None, false) => ui::print(&head(&entry, "interrupted: its process was killed"))?,
+    };
+    Ok(exit_codes::DONE)
+}
+
+fn head(entry: &LogEntry, outcome: &str) -> String {
+    format!(
+        "operation  {}\ncommand    {}\nended      {} at {}\n",
+        entry.id,
+        describe::command(&entry.argv, COMMAND_WIDTH),
+        outcome,
+        describe::time(&entry.at),
+    )
+}
+
+fn text(ui: Ui, entry: &LogEntry, report: &OperationReport) -> String {
+    let mut text = head(entry, &describe::outcome(report));
+    let mut add = |label: &str, value: &str| {
+        let line = format!("{label:<11}{}\n", value.replace('\n', "\n           "));
+        text.push_str(&line);
+    };
+    add("directory", &plain(&report.operation.cwd));
+    add(
+        "verdict",
+        &describe::verdict(&report.verdict, |tone, text| ui.tone(tone, text)),
+    );
+    for error in &report.error {
+        add("error", &plain(error));
+    }
+    let usage = &report.usage;
+    add(
+        "usage",
+        &format!(
+            "{:.1} ms, {:.1} ms CPU, {} memory at most, {} processes at most",
+            report.duration_ms,
+            usage.cpu_ms,
+            Bytes(usage.memory_peak_bytes),
+            usage.processes_peak
+        ),
+    );
+    add("enforced", &enforced(report));
+    for violation in &report.violations {
+        add("violation", &plain(&violation.detail));
+    }
+    let became = entry
+        .since
+        .unwrap_or(describe::settlement(report.changes.settlement));
+    match describe::counts(&report.changes) {
+        None => add("changes", "none"),
+        Some(counts) => add("changes", &format!("{counts}: {became}")),
+    }
+    let not_kept = |settlement| settlement != Settlement::Committed;
+    let reasons = &report.changes.held_because;
+    for reason in reasons
+        .iter()
+        .filter(|_| not_kept(report.changes.settlement))
+    {
+        add("", &plain(reason));
+    }
+    text.push_str(&describe::changed_paths(&report.changes.paths));
+    if report.changes.truncated {
+        text.push_str("  and more\n");
+    }
+    text.push_str(&captured("stdout", &report.stdout));
+    text.push_str(&captured("stderr", &report.stderr));
+    text
+}
+
+fn enforced(report: &OperationReport) -> String {
+    let held = &report.enforcement;
+    let layers = [
+        ("user namespace", held.user_namespace),
+        ("view", held.mount),
+        ("processes", held.pid),
+        ("network", held.network),
+        ("seccomp", held.seccomp),
+        ("Landlock", held.landlock),
+    ];
+    let named = |level| {
+        let names = layers
+            .iter()
+            .filter(|(_, it)| *it == level)
+            .map(|(name, _)| *name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = named(Level::Full);
+    if text.is_empty() {
+        "nothing: it was not run".clone_into(&mut text);
+    }
+    let partial = named(Level::Partial);
+    if !partial.is_empty() {
+        text.push_str("; partly ");
+        text.push_str(&partial);
+    }
+    text
+}
+
+fn captured(name: &str, output: &CapturedOutput) -> String {
+    if output.bytes == 0 {
+        return String::new();
+    }
+    let size = Bytes(output.bytes);
+    let kept = if output.truncated() {
+        ", the beginning of it"
+    } else {
+        ""
+    };
+    let shown = for_stdout(&String::from_utf8_lossy(&output.data));
+    let end = if shown.ends_with('\n') { "" } else { "\n" };
+    format!("--- {name} ({size}{kept})\n{shown}{end}")
+}

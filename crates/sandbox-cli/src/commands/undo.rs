@@ -1,0 +1,66 @@
+//! `sandbox undo`: puts back what an operation changed.
+
+use sandbox_core::{UndoOptions, UndoOutcome};
+use sandbox_types::{ChangeSummary, Settlement};
+use serde_json::{Value, json};
+
+use crate::{
+    args::UndoArgs,
+    commands::{describe, waiting},
+    exit_codes,
+    failure::Failure,
+    settings::Settings,
+    ui::{self, one_line},
+};
+
+pub(crate) fn run(settings: &Settings, args: UndoArgs) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let options = UndoOptions {
+        id: args.operation,
+        dry_run: args.dry_run,
+        force: args.force,
+    };
+    let done = waiting::wait_for(core.undo_with(options))??;
+    let ui = settings.ui;
+    if ui.is_json() {
+        ui::print_json(&document(&done))?;
+        return Ok(exit_codes::DONE);
+    }
+    let id = describe::short(&done.operation);
+    let summary = ChangeSummary::of(Settlement::None, &done.paths);
+    let counts = describe::counts(&summary).unwrap_or_else(|| "nothing".to_owned());
+    if done.dry_run {
+        ui::print(&plan(&done))?;
+        ui.note(&format!(
+            "sandbox: undo of {id} would leave {counts}; nothing was done"
+        ));
+    } else {
+        ui.note(&format!("sandbox: undid {id}: {counts}"));
+    }
+    Ok(exit_codes::DONE)
+}
+
+/// Paths of conflicts need not be UTF-8, so they are written as text that is like them.
+fn document(done: &UndoOutcome) -> Value {
+    let conflicts: Vec<_> = done
+        .conflicts
+        .iter()
+        .map(|it| it.to_string_lossy())
+        .collect();
+    json!({
+        "operation": done.operation,
+        "dry_run": done.dry_run,
+        "paths": done.paths,
+        "conflicts": conflicts,
+    })
+}
+
+fn plan(done: &UndoOutcome) -> String {
+    let mut text = describe::changed_paths(&done.paths);
+    for path in &done.conflicts {
+        let shown = one_line(&path.to_string_lossy(), usize::MAX);
+        let line = format!("  ! {shown} (changed since: undo refuses it without --force)\n");
+        text.push_str(&line);
+    }
+    text
+}

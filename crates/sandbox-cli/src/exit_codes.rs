@@ -1,0 +1,108 @@
+//! Exit codes: the one place that says which number means what.
+
+use sandbox_types::{LimitKind, OperationReport, Outcome, Settlement, ViolationKind};
+
+use crate::{args::Command, failure::Kind};
+
+/// Yes, or done.
+pub(crate) const DONE: u8 = 0;
+/// No, or failed: refused, not found, damaged, or the sandbox failed. Not for `run`.
+pub(crate) const NO: u8 = 1;
+/// What was typed, or the configuration, is wrong. Nothing was done, for `run` too.
+pub(crate) const USAGE: u8 = 2;
+/// `check`: a person decides.
+pub(crate) const ASK: u8 = 10;
+/// `check`: it may not run.
+pub(crate) const DENY: u8 = 20;
+/// `run`: the time limit was reached. As timeout(1).
+pub(crate) const TIMED_OUT: u8 = 124;
+/// `run`: the sandbox itself failed, and nothing was committed.
+pub(crate) const SANDBOX_FAILED: u8 = 125;
+/// `run`: refused (denied, not approved, changes outside of the declared files), or not executable.
+pub(crate) const REFUSED: u8 = 126;
+/// `run`: an ended command gives 128 and the signal's number, as in a shell.
+pub(crate) const SIGNAL_BASE: u8 = 128;
+
+const SIGPIPE: u8 = 13;
+const SIGKILL: u8 = 9;
+const SIGXFSZ: u8 = 25;
+
+/// What `sandbox run … | head` ends with, as `… | head` does.
+pub(crate) const READER_GONE: u8 = SIGNAL_BASE + SIGPIPE;
+
+/// Where a failure happened: `run` keeps the small numbers for the command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    /// In `sandbox run`.
+    Run,
+    /// In any other command.
+    Elsewhere,
+}
+
+impl Place {
+    pub(crate) fn of(command: &Command) -> Self {
+        match command {
+            Command::Run(_) => Self::Run,
+            Command::Check(_)
+            | Command::Log(_)
+            | Command::Show(_)
+            | Command::Diff(_)
+            | Command::Commit(_)
+            | Command::Discard(_)
+            | Command::Undo(_)
+            | Command::Create(_)
+            | Command::List
+            | Command::Status
+            | Command::Destroy(_)
+            | Command::Config(_)
+            | Command::Doctor
+            | Command::Audit(_)
+            | Command::Demo => Self::Elsewhere,
+        }
+    }
+}
+
+/// Returns the code of a failure.
+pub(crate) const fn of_failure(kind: Kind, place: Place) -> u8 {
+    match (kind, place) {
+        (Kind::Usage | Kind::Config, _) | (Kind::NotFound, Place::Run) => USAGE,
+        (Kind::Refused, Place::Run) => REFUSED,
+        (Kind::Sandbox | Kind::Internal, Place::Run) => SANDBOX_FAILED,
+        (Kind::NotFound | Kind::Refused | Kind::Sandbox | Kind::Internal, Place::Elsewhere) => NO,
+    }
+}
+
+/// Returns the code of an operation. `ended_by` is the signal that made us cancel it.
+pub(crate) fn of_report(report: &OperationReport, ended_by: Option<u8>) -> u8 {
+    match report.outcome {
+        Outcome::Completed if changes_refused(report) => REFUSED,
+        Outcome::Completed => DONE,
+        Outcome::Failed => report.exit_code.map_or(REFUSED, low_byte),
+        Outcome::Denied | Outcome::ApprovalRequired => REFUSED,
+        Outcome::TimedOut => TIMED_OUT,
+        Outcome::LimitExceeded => match report.limits.exceeded {
+            Some(LimitKind::WallTime) => TIMED_OUT,
+            Some(LimitKind::FileSize) => SIGNAL_BASE + SIGXFSZ,
+            Some(LimitKind::Memory | LimitKind::Processes | LimitKind::Disk) | None => {
+                SIGNAL_BASE + SIGKILL
+            }
+        },
+        Outcome::Killed => SIGNAL_BASE + report.signal.map_or(SIGKILL, low_byte) % SIGNAL_BASE,
+        Outcome::Cancelled => SIGNAL_BASE + ended_by.unwrap_or(SIGKILL) % SIGNAL_BASE,
+        Outcome::Error => SANDBOX_FAILED,
+    }
+}
+
+/// Whether the command succeeded, and a rule dropped what it changed: that is no success.
+fn changes_refused(report: &OperationReport) -> bool {
+    report.changes.settlement == Settlement::Discarded
+        && report
+            .violations
+            .iter()
+            .any(|it| it.kind == ViolationKind::DeclaredFiles)
+}
+
+/// The kernel keeps eight bits of an exit code.
+fn low_byte(number: i32) -> u8 {
+    number.to_le_bytes()[0]
+}

@@ -1,0 +1,286 @@
+//! What the library's errors mean for a person: whose fault, and what to do next.
+
+use std::{error::Error, io};
+
+use sandbox_core::{
+    CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
+    ReviewError, RunError, StatusError,
+    config_layers::{ConfigLoadError, OperationTextError},
+};
+
+use super::{Failure, Kind};
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            FindError::Unknown {
+                nearest: Some(nearest),
+                ..
+            } => failure(Kind::NotFound)
+                .hint(format!("did you mean '{nearest}'?"))
+                .hint(SEE_LIST),
+            FindError::Unknown { nearest: None, .. } => failure(Kind::NotFound).hint(SEE_LIST),
+            FindError::NoneHere { .. } => failure(Kind::NotFound)
+                .hint("`sandbox run` and `sandbox create` make one for the current directory")
+                .hint("`-s NAME` names one; `sandbox list` shows all"),
+            FindError::Newer { .. } => {
+                failure(Kind::Sandbox).hint("use the newer version of sandbox")
+            }
+            FindError::Damaged { path, .. } => failure(Kind::Sandbox).hint(format!(
+                "restore {} from a backup, or remove its directory to lose this sandbox",
+                path.display()
+            )),
+            FindError::Read { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+const SEE_LIST: &str = "`sandbox list` shows all";
+
+impl From<CreateError> for Failure {
+    fn from(error: CreateError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            CreateError::Missing { .. } => failure(Kind::Usage)
+                .hint("check the path; `sandbox create -w DIR` makes the last directory of it"),
+            CreateError::NotADirectory { .. } => {
+                failure(Kind::Usage).hint("name the directory that the file lies in")
+            }
+            CreateError::Unsuitable { .. } | CreateError::NotUnicode { .. } => {
+                failure(Kind::Usage).hint("`-w DIR` names another directory")
+            }
+            CreateError::NameTaken { .. } => {
+                failure(Kind::Refused).hint("choose another name, or destroy that sandbox")
+            }
+            CreateError::WorkspaceTaken { name, .. } => failure(Kind::Refused).hint(format!(
+                "use it with `-s {name}`, or destroy it with `sandbox destroy {name}`"
+            )),
+            CreateError::TooMany => failure(Kind::Refused)
+                .hint("`sandbox list` shows them; `sandbox destroy NAME` removes one"),
+            CreateError::Registry(_) => failure(Kind::Sandbox).hint(SEE_LIST),
+            CreateError::Step { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+impl From<ConfigLoadError> for Failure {
+    fn from(error: ConfigLoadError) -> Self {
+        let failure = Self::of(Kind::Config, &error);
+        match &error {
+            ConfigLoadError::Read { .. } => failure.hint("check the path and the permissions"),
+            ConfigLoadError::Syntax { .. }
+            | ConfigLoadError::UnknownKey { .. }
+            | ConfigLoadError::WrongType { .. }
+            | ConfigLoadError::Value { .. }
+            | ConfigLoadError::Merge(_)
+            | _ => failure
+                .hint("`sandbox config init FILE` writes a file in which every key is explained"),
+        }
+    }
+}
+
+impl From<OperationTextError> for Failure {
+    fn from(error: OperationTextError) -> Self {
+        Self::of(Kind::Usage, &error).hint(
+            r#"an operation looks like {"type": "command", "command": "make test", "timeout": "5m"}"#,
+        )
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Find(error) => error.into(),
+            OpenError::Create(error) => error.into(),
+            OpenError::Config(error) => error.into(),
+            OpenError::Value(_) | OpenError::NoWorkspace | OpenError::Name(_) => {
+                Self::of(Kind::Config, &error)
+                    .hint("`sandbox config show` shows where values come from")
+            }
+            OpenError::OtherWorkspace { .. } => {
+                Self::of(Kind::Usage, &error).hint("choose another name")
+            }
+            OpenError::Rollback { .. } | OpenError::Recover { .. } | OpenError::Record(_) | _ => {
+                with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            }
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let kind = kind_of_plan(&error);
+        with_plan_hint(Self::of(kind, &error), &error)
+    }
+}
+
+fn kind_of_plan(error: &PlanError) -> Kind {
+    match error {
+        PlanError::NoTransaction { .. } | PlanError::WorkspaceReplaced { .. } => Kind::Sandbox,
+        PlanError::EmptyCommand
+        | PlanError::ArgumentTooLong { .. }
+        | PlanError::ArgumentsTooLong { .. }
+        | PlanError::Nul { .. }
+        | PlanError::CwdOutside { .. }
+        | PlanError::CwdMissing { .. }
+        | PlanError::Grant { .. }
+        | _ => Kind::Usage,
+    }
+}
+
+fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
+    match error {
+        PlanError::EmptyCommand => failure.hint("give a command, as in `sandbox run -- make test`"),
+        PlanError::ArgumentTooLong { .. } | PlanError::ArgumentsTooLong { .. } => {
+            failure.hint("write it to a script in the workspace and run that")
+        }
+        PlanError::Nul { .. } => failure.hint("remove the NUL byte: the kernel ends texts there"),
+        PlanError::CwdOutside { .. } | PlanError::CwdMissing { .. } => {
+            failure.hint("`cwd` is relative to the workspace, and must exist before the run")
+        }
+        PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
+        PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
+        PlanError::WorkspaceReplaced { .. } => {
+            failure.hint("`sandbox destroy --keep-workspace`, then run again")
+        }
+        _ => failure,
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match &error {
+            RunError::Plan(plan) => with_plan_hint(Self::of(kind_of_plan(plan), &error), plan),
+            RunError::Launch(_) => Self::of(Kind::Sandbox, &error)
+                .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
+            RunError::Settle(_) => Self::of(Kind::Sandbox, &error)
+                .hint("the next `sandbox` command here finishes or reverses it"),
+            RunError::Record(_) => with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+                .hint("`sandbox audit verify` checks the journal"),
+            RunError::Begin(_) | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error),
+        }
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            HistoryError::Unknown { .. } => {
+                failure(Kind::NotFound).hint("`sandbox log` lists them")
+            }
+            HistoryError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox log --json` has the full ids"),
+            HistoryError::Read(_) | _ => {
+                failure(Kind::Sandbox).hint("`sandbox audit verify` checks the journal")
+            }
+        }
+    }
+}
+
+impl From<ReviewError> for Failure {
+    fn from(error: ReviewError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ReviewError::NoTransactions(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
+            ReviewError::NothingHeld => failure(Kind::NotFound)
+                .hint("`sandbox run --review` holds the changes of a command"),
+            ReviewError::NotHeld { .. } => {
+                failure(Kind::NotFound).hint("`sandbox status` lists the operations that wait")
+            }
+            ReviewError::NothingToUndo => {
+                failure(Kind::NotFound).hint("`sandbox log` shows what ran")
+            }
+            ReviewError::NotUndoable { id } => {
+                failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
+            }
+            ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
+            ReviewError::Name(_)
+            | ReviewError::List(_)
+            | ReviewError::Resume { .. }
+            | ReviewError::Settle { .. }
+            | ReviewError::Undo { .. }
+            | ReviewError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+/// The most conflicting paths that are printed.
+const CONFLICTS_SHOWN_MAX: usize = 10;
+
+fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+    for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
+        failure
+            .causes
+            .push(format!("changed since: {}", path.display()));
+    }
+    if paths.len() > CONFLICTS_SHOWN_MAX {
+        failure
+            .causes
+            .push(format!("and {} more", paths.len() - CONFLICTS_SHOWN_MAX));
+    }
+    failure
+        .hint(
+            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same",
+        )
+        .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
+}
+
+impl From<DiffError> for Failure {
+    fn from(error: DiffError) -> Self {
+        match error {
+            DiffError::Review(error) => error.into(),
+            DiffError::Changes(_) | DiffError::Read { .. } | _ => {
+                with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            }
+        }
+    }
+}
+
+impl From<StatusError> for Failure {
+    fn from(error: StatusError) -> Self {
+        Self::of(Kind::Sandbox, &error).hint("`sandbox audit verify` checks the journal")
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<DestroyError> for Failure {
+    fn from(error: DestroyError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            DestroyError::Held { .. } => failure(Kind::Refused)
+                .hint("`sandbox commit` or `sandbox discard` settles them; --force drops them"),
+            DestroyError::Lock(_)
+            | DestroyError::Rollback { .. }
+            | DestroyError::Remove { .. }
+            | DestroyError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error)
+                .hint("destroy it again: what is left then is removed"),
+        }
+    }
+}
+
+/// Adds what to do about the system's error at the end of the chain, if there is one.
+fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+    let mut deepest = Some(error);
+    let mut system = None;
+    while let Some(error) = deepest {
+        system = error.downcast_ref::<io::Error>().or(system);
+        deepest = error.source();
+    }
+    match system.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
+            .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
+        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            failure.hint("free some space; SANDBOX_HOME sets where data is kept")
+        }
+        Some(_) | None => failure,
+    }
+}

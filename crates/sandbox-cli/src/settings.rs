@@ -1,0 +1,193 @@
+//! What was typed and the surroundings, with their meaning worked out: which sandbox, which home.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use sandbox_core::{
+    FindError, Home, Host, MissingWorkspace, NewSandbox, Overrides, SandboxCore, SandboxRecord,
+};
+use sandbox_types::{SandboxConfig, SandboxName};
+
+use crate::{
+    args::GlobalArgs,
+    failure::{Failure, Kind},
+    ui::{Colour, Form, Ui, Words},
+};
+
+/// The home directory of a user who has none, as /etc/passwd has it on Debian.
+const NO_HOME: &str = "/nonexistent";
+
+/// The program's surroundings. Making it touches no file.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) ui: Ui,
+    pub(crate) host: Host,
+    name: Option<SandboxName>,
+}
+
+/// A sandbox, and whether it was made just now.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) record: SandboxRecord,
+    pub(crate) made: bool,
+}
+
+impl Settings {
+    pub(crate) fn new(typed: GlobalArgs) -> Self {
+        let host = Host::from_environment();
+        let no_colour = host.variable("NO_COLOR").is_some_and(|it| !it.is_empty());
+        let ui = Ui {
+            form: if typed.json { Form::Json } else { Form::Text },
+            words: if typed.quiet {
+                Words::None
+            } else {
+                Words::Some
+            },
+            colour: if no_colour {
+                Colour::Never
+            } else {
+                Colour::OnTerminals
+            },
+        };
+        Self {
+            ui,
+            host,
+            name: typed.sandbox,
+        }
+    }
+
+    /// Returns the name that was typed, or that `SANDBOX_NAME` has.
+    pub(crate) fn name(&self) -> Result<Option<SandboxName>, Failure> {
+        if let Some(name) = &self.name {
+            return Ok(Some(name.clone()));
+        }
+        let Some(text) = self
+            .host
+            .variable("SANDBOX_NAME")
+            .filter(|text| !text.is_empty())
+        else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|error| {
+            Failure::of(Kind::Usage, &error)
+                .while_doing("cannot use the environment variable SANDBOX_NAME")
+                .hint("unset SANDBOX_NAME, or set it to a name that `sandbox list` shows")
+        })
+    }
+
+    /// Returns the caller's sandboxes.
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        let mut host = self.host.clone();
+        if host.data.starts_with(NO_HOME) {
+            return Err(Failure::new(Kind::Config, "there is no home directory to keep data in")
+                .hint("set SANDBOX_HOME to a directory of your own, as in SANDBOX_HOME=/var/tmp/my-sandboxes"));
+        }
+        if host.data.is_relative() {
+            host.data = current_directory()?.join(&host.data);
+        }
+        Ok(Home::new(host))
+    }
+
+    /// Returns the sandbox that was named, else the one of the current directory.
+    pub(crate) fn find(&self, home: &Home) -> Result<SandboxRecord, Failure> {
+        match self.name()? {
+            Some(name) => Ok(home.find(&name)?),
+            None => Ok(home.find_here(&current_directory()?)?),
+        }
+    }
+
+    /// Returns the sandbox for a run: named, or of `directory` (else the current one), which gets
+    /// one if it has none.
+    pub(crate) fn find_or_create(
+        &self,
+        home: &Home,
+        directory: Option<&Path>,
+        overrides: &Overrides,
+    ) -> Result<Found, Failure> {
+        if let Some(name) = self.name()? {
+            let record = home.find(&name)?;
+            return Ok(Found {
+                record,
+                made: false,
+            });
+        }
+        let directory = match directory {
+            Some(directory) => absolute(directory)?,
+            None => current_directory()?,
+        };
+        // What is no directory has no sandbox; making one says what is wrong with it.
+        if directory.is_dir() {
+            match home.find_here(&directory) {
+                Ok(record) => {
+                    return Ok(Found {
+                        record,
+                        made: false,
+                    });
+                }
+                Err(FindError::NoneHere { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // A wrong configuration must not leave a sandbox behind.
+        home.effective_config(None, overrides)?;
+        let config = SandboxConfig::default();
+        // Planning looks at everything and makes nothing, not even our own directory.
+        let request = NewSandbox {
+            name: None,
+            workspace: &directory,
+            missing: MissingWorkspace::Refuse,
+            config: &config,
+        };
+        home.plan(request.clone())?;
+        let record = home.create(request)?;
+        Ok(Found { record, made: true })
+    }
+
+    /// Opens the sandbox that was named, else the one of the current directory.
+    pub(crate) fn open(&self) -> Result<SandboxCore, Failure> {
+        let home = self.home()?;
+        let record = self.find(&home)?;
+        self.open_record(&home, record, &Overrides::default())
+    }
+
+    /// Opens a sandbox, and says what was settled in it.
+    pub(crate) fn open_record(
+        &self,
+        home: &Home,
+        record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<SandboxCore, Failure> {
+        let (core, recovery) = home.open(record, overrides)?;
+        for id in &recovery.interrupted {
+            self.ui.note(&format!(
+                "sandbox: {id} was killed; its changes were dropped"
+            ));
+        }
+        for id in &recovery.completed {
+            self.ui.note(&format!(
+                "sandbox: {id} was killed while its changes were moved; that is finished now"
+            ));
+        }
+        Ok(core)
+    }
+}
+
+/// Returns the directory where the user stands.
+pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+    env::current_dir().map_err(|error| {
+        Failure::of(Kind::Usage, &error)
+            .while_doing("cannot tell the current directory")
+            .hint("it may have been removed: go to one that exists")
+    })
+}
+
+/// Returns a typed path as an absolute one, without looking at the file system.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    Ok(current_directory()?.join(path))
+}

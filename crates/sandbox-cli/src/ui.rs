@@ -1,0 +1,309 @@
+//! The only place that prints. Results go to standard output, words for people to standard error.
+//!
+//! Text that a guest or a file wrote never reaches a terminal as it is: control characters are
+//! escaped, so that it cannot move the cursor, change the title or hide what stands before it.
+
+use std::{
+    io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::error::ErrorKind as UsageKind;
+use sandbox_core::Host;
+use sandbox_types::Stream;
+use serde::Serialize;
+
+use crate::{
+    args::Unusable,
+    exit_codes,
+    failure::{Failure, Kind},
+};
+
+/// How to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ui {
+    pub(crate) form: Form,
+    pub(crate) words: Words,
+    pub(crate) colour: Colour,
+}
+
+/// What results are printed as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    Text,
+    /// One document, and nothing else is printed.
+    Json,
+}
+
+/// How much is said besides results and errors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Words {
+    Some,
+    None,
+}
+
+/// Whether colour is used on a terminal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Colour {
+    OnTerminals,
+    /// As `NO_COLOR` asks: no-color.org.
+    Never,
+}
+
+/// Whether anybody still reads our standard output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reader {
+    /// As far as we know.
+    There,
+    /// The pipe is closed: there is no point in going on, and that is no failure.
+    Gone,
+}
+
+/// What a piece of text means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Warning,
+    Strong,
+    Faint,
+}
+
+impl Ui {
+    /// Whether results are JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.form == Form::Json
+    }
+
+    /// Tells a person something, unless they asked for quiet.
+    pub(crate) fn note(self, text: &str) {
+        if self.words == Words::Some && !self.is_json() {
+            to_stderr(text);
+        }
+    }
+
+    /// Tells a person something that quiet does not silence.
+    pub(crate) fn insist(self, text: &str) {
+        if !self.is_json() {
+            to_stderr(text);
+        }
+    }
+
+    /// Prints a failure: for people to standard error, as JSON to standard output.
+    pub(crate) fn failure(self, failure: &Failure) {
+        if self.is_json() && print_json(failure).is_ok() {
+            return;
+        }
+        let mut text = String::new();
+        for (at, cause) in failure.causes.iter().enumerate() {
+            let cause = plain(cause);
+            let line = if at == 0 {
+                format!("{} {cause}\n", self.error_tone(Tone::Bad, "error:"))
+            } else {
+                format!("  caused by: {cause}\n")
+            };
+            text.push_str(&line);
+        }
+        for hint in &failure.hints {
+            let label = self.error_tone(Tone::Strong, "hint:");
+            let line = format!("  {label} {}\n", plain(hint));
+            text.push_str(&line);
+        }
+        if failure.kind == Kind::Internal {
+            text.push_str("  this is a bug: please report it with the lines above\n");
+        }
+        to_stderr(text.trim_end());
+    }
+
+    /// Returns `text` in the tone's colour for standard output, if that is a terminal.
+    pub(crate) fn tone(self, tone: Tone, text: &str) -> String {
+        self.coloured(io::stdout().is_terminal(), tone, text)
+    }
+
+    /// Returns `text` in the tone's colour for standard error, if that is a terminal.
+    pub(crate) fn error_tone(self, tone: Tone, text: &str) -> String {
+        self.coloured(io::stderr().is_terminal(), tone, text)
+    }
+
+    fn coloured(self, terminal: bool, tone: Tone, text: &str) -> String {
+        if !terminal || self.colour == Colour::Never {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "1;31",
+            Tone::Warning => "33",
+            Tone::Strong => "1",
+            Tone::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Prints a result, and says whether anybody still reads.
+pub(crate) fn print(text: &str) -> Result<Reader, Failure> {
+    let mut stdout = io::stdout().lock();
+    reader(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
+}
+
+/// Prints a result as one JSON document, indented for people.
+pub(crate) fn print_json(document: &impl Serialize) -> Result<Reader, Failure> {
+    let mut text = serde_json::to_string_pretty(document).map_err(not_json)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Hands output of the guest on, as it comes.
+pub(crate) fn pass_on(stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    match stream {
+        Stream::Stdout => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(bytes)?;
+            stdout.flush()
+        }
+        Stream::Stderr => io::stderr().lock().write_all(bytes),
+    }
+}
+
+/// Asks a person; anything but a yes is a no.
+pub(crate) fn confirm(question: &str) -> bool {
+    let mut stderr = io::stderr().lock();
+    let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+}
+
+/// Prints why the command line cannot be used, or the help that was asked for.
+pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
+    let text = unusable.error.to_string();
+    let ui = Ui {
+        form: unusable.form,
+        words: Words::Some,
+        colour: Colour::Never,
+    };
+    let asked_for_help = matches!(
+        unusable.error.kind(),
+        UsageKind::DisplayHelp | UsageKind::DisplayVersion
+    );
+    if asked_for_help {
+        let printed = print(&text);
+        return ExitCode::from(if printed.is_ok() {
+            exit_codes::DONE
+        } else {
+            exit_codes::NO
+        });
+    }
+    if ui.is_json() {
+        ui.failure(&usage_failure(&text));
+    } else {
+        to_stderr(text.trim_end());
+    }
+    ExitCode::from(exit_codes::USAGE)
+}
+
+fn usage_failure(text: &str) -> Failure {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines
+        .next()
+        .unwrap_or("wrong usage")
+        .trim_start_matches("error: ")
+        .to_owned();
+    lines.fold(Failure::new(Kind::Usage, first), Failure::hint)
+}
+
+/// Returns text of unknown origin with its control characters escaped; lines are kept apart.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Also what only changes the direction or the look of the text around it.
+        let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if (c.is_control() && c != '\n' && c != '\t') || hides {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Returns text of unknown origin on one line of at most `width` characters.
+pub(crate) fn one_line(text: &str, width: usize) -> String {
+    let shown: String = plain(text).replace('\n', "\\n").replace('\t', "\\t");
+    if shown.chars().count() <= width {
+        return shown;
+    }
+    let cut: String = shown.chars().take(width.saturating_sub(1)).collect();
+    format!("{cut}…")
+}
+
+/// Returns text for standard output: as it is for a program, escaped for a terminal.
+pub(crate) fn for_stdout(text: &str) -> String {
+    if io::stdout().is_terminal() {
+        plain(text)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What stands before a line that says yes or no.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) good: &'static str,
+    pub(crate) bad: &'static str,
+}
+
+/// Returns marks that the user's locale can show.
+pub(crate) fn marks(host: &Host) -> Marks {
+    // The first of these that is set decides: locale(7).
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| host.variable(name).filter(|value| !value.is_empty()));
+    let utf8 = locale.is_some_and(|it| {
+        let it = it.to_ascii_lowercase();
+        it.ends_with("utf-8") || it.ends_with("utf8")
+    });
+    if utf8 {
+        Marks {
+            good: "✓",
+            bad: "✗",
+        }
+    } else {
+        Marks {
+            good: "ok",
+            bad: "NO",
+        }
+    }
+}
+
+/// Whether somebody sits at the terminal and can answer.
+pub(crate) fn somebody_is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+fn to_stderr(text: &str) {
+    // One write a message, so that lines of several processes do not mix.
+    let mut message = String::with_capacity(text.len() + 1);
+    message.push_str(text);
+    message.push('\n');
+    // Nobody can be told that nobody listens.
+    let _heard = io::stderr().lock().write_all(message.as_bytes());
+}
+
+fn reader(written: io::Result<()>) -> Result<Reader, Failure> {
+    match written {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => {
+            Err(Failure::of(Kind::Sandbox, &error).while_doing("cannot write to standard output"))
+        }
+    }
+}
+
+fn not_json(error: serde_json::Error) -> Failure {
+    Failure::of(Kind::Internal, &error).while_doing("cannot write the result as JSON")
+}

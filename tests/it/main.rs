@@ -1,0 +1,23 @@
+//! The binary `sandbox` as its users see it: real commands, really confined, on real directories.
+//!
+//! The tests pass as root and as an unprivileged user. Each has a workspace and a `SANDBOX_HOME` of
+//! its own, and leaves nothing behind.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests start the program as its users do"
+)]
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod escapes;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod story;
+#[cfg(test)]
+mod tools;
