@@ -1,2 +1,64 @@
-//! Maintainers tasks.
-fn main() {}
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | ci`.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal: what it prints is its result"
+)]
+
+mod bench;
+mod ci;
+mod generate;
+mod layers;
+mod process;
+mod reference;
+mod test;
+mod tidy;
+
+use std::{env, process::ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  layers              check which crate may depend on which
+  tidy                check the rules of style that no compiler knows
+  generate [--check]  write config/schema and docs/reference (or check that they are current)
+  test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
+  bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
+  ci                  everything that must pass before a commit is merged
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["layers"] => layers::check(),
+        ["tidy"] => tidy::check(),
+        ["generate"] => generate::write(),
+        ["generate", "--check"] => generate::check(),
+        ["test"] => test::all(),
+        ["test", name] => test::named(name),
+        ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
+        ["bench", "exec", runs] => match runs.parse() {
+            Ok(runs) => bench::exec(runs),
+            Err(_not_a_number) => return usage(),
+        },
+        ["ci"] => ci::run(),
+        _ => return usage(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  caused by: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,223 @@
+//! `cargo xtask bench exec`: what one sandboxed `true` costs, against bubblewrap and no sandbox.
+//!
+//! The three are run in turn (A B C A B C …), so that a busy moment of the machine meets all of them.
+//! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::process;
+
+/// Timed runs of each program.
+pub(crate) const RUNS_DEFAULT: usize = 50;
+/// Fewer runs have no stable median.
+const RUNS_MIN: usize = 30;
+const RUNS_WARM_UP: usize = 5;
+/// What the kernel counts CPU time in: `USER_HZ`, 100 on every architecture we run on (proc(5)).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+const BWRAP: &[&str] = &[
+    "bwrap",
+    "--unshare-all",
+    "--ro-bind",
+    "/",
+    "/",
+    "--dev",
+    "/dev",
+    "--proc",
+    "/proc",
+    "--die-with-parent",
+    "true",
+];
+
+/// One program that is timed.
+struct Contestant {
+    name: &'static str,
+    command: Command,
+    wall: Vec<Duration>,
+    cpu: Duration,
+}
+
+/// Times `runs` runs of each program and prints the medians.
+pub(crate) fn exec(runs: usize) -> anyhow::Result<()> {
+    if runs < RUNS_MIN {
+        bail!("{runs} runs have no stable median: take at least {RUNS_MIN}");
+    }
+    if Command::new("bwrap").arg("--version").output().is_err() {
+        bail!(
+            "bubblewrap is missing: install the package `bubblewrap` (apt-get install bubblewrap)"
+        );
+    }
+    process::run(&mut process::cargo(&[
+        "build",
+        "--release",
+        "--locked",
+        "--bin",
+        "sandbox",
+    ]))?;
+    let directory = tempfile::Builder::new()
+        .prefix("sandbox-bench-")
+        .tempdir()
+        .context("cannot make a directory for the benchmark")?;
+    let workspace = directory.path().join("workspace");
+    fs::create_dir(&workspace).context("cannot make the workspace")?;
+
+    let sandbox = release_binary()?;
+    let ours = |args: &[&str]| {
+        let mut command = Command::new(&sandbox);
+        command
+            .args(args)
+            .current_dir(&workspace)
+            .env("SANDBOX_HOME", directory.path().join("home"))
+            .env_remove("SANDBOX_NAME");
+        command
+    };
+    let mut contestants = [
+        Contestant::new("sandbox run -- true", ours(&["run", "--", "true"])),
+        Contestant::new("bwrap --unshare-all … true", words(BWRAP)),
+        Contestant::new("true", words(&["true"])),
+    ];
+    let timed = time_all(&mut contestants, runs);
+    // Also after a failed run: what the sandbox holds outside of our directory goes away.
+    let destroyed = process::read(&mut ours(&["destroy"]));
+    timed?;
+    destroyed.context("cannot destroy the benchmark's sandbox")?;
+    print(&contestants, runs);
+    Ok(())
+}
+
+impl Contestant {
+    fn new(name: &'static str, mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self {
+            name,
+            command,
+            wall: Vec::new(),
+            cpu: Duration::ZERO,
+        }
+    }
+
+    fn run(&mut self) -> anyhow::Result<Duration> {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let start = Instant::now();
+        let status = self.command.status();
+        let took = start.elapsed();
+        let status = status.with_context(|| format!("cannot start {}", self.name))?;
+        if !status.success() {
+            // Once more, to see what it says.
+            self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            process::read(&mut self.command)?;
+            bail!("{}: {status}", self.name);
+        }
+        Ok(took)
+    }
+
+    fn median(&self) -> Duration {
+        let mut sorted = self.wall.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+fn time_all(contestants: &mut [Contestant], runs: usize) -> anyhow::Result<()> {
+    for _ in 0..RUNS_WARM_UP {
+        for contestant in contestants.iter_mut() {
+            contestant.run()?;
+        }
+    }
+    for _ in 0..runs {
+        for contestant in contestants.iter_mut() {
+            let took = contestant.run()?;
+            contestant.wall.push(took);
+        }
+    }
+    // CPU time is counted in ticks longer than a run, so it is taken over a whole batch.
+    for contestant in contestants.iter_mut() {
+        let before = cpu_of_children()?;
+        for _ in 0..runs {
+            contestant.run()?;
+        }
+        contestant.cpu = cpu_of_children()?.saturating_sub(before);
+    }
+    Ok(())
+}
+
+fn print(contestants: &[Contestant], runs: usize) {
+    println!("median of {runs} runs in turn; CPU: mean of {runs} runs, waited-for processes");
+    for contestant in contestants {
+        let cpu = contestant.cpu.as_secs_f64() / f64::from(u32::try_from(runs).unwrap_or(u32::MAX));
+        println!(
+            "{:>9.2} ms wall {:>9.2} ms CPU  {}",
+            milliseconds(contestant.median()),
+            cpu * 1000.0,
+            contestant.name
+        );
+    }
+    if let [ours, bwrap, ..] = contestants {
+        let ratio = ours.median().as_secs_f64() / bwrap.median().as_secs_f64();
+        println!("{ratio:>9.2} × bwrap");
+    }
+}
+
+fn milliseconds(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
+fn words(words: &[&str]) -> Command {
+    let (program, args) = words.split_first().unwrap_or((&"true", &[]));
+    let mut command = Command::new(program);
+    command.args(args);
+    command
+}
+
+fn release_binary() -> anyhow::Result<std::path::PathBuf> {
+    let mut cargo = process::cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: serde_json::Value = serde_json::from_slice(&process::read(&mut cargo)?)
+        .context("cannot read cargo's metadata")?;
+    let target = metadata["target_directory"].as_str();
+    Ok(Path::new(target.context("no target directory")?).join("release/sandbox"))
+}
+
+/// Returns the CPU time of all children that were waited for: fields 16 and 17 of `proc_pid_stat(5)`.
+fn cpu_of_children() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    // The second field, the program's name, may contain anything; it ends at the last bracket.
+    let (_, rest) = stat
+        .rsplit_once(')')
+        .context("no name in /proc/self/stat")?;
+    let ticks: u32 = rest
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .filter_map(|field| field.parse::<u32>().ok())
+        .sum();
+    Ok(Duration::from_secs_f64(f64::from(ticks) / TICKS_PER_SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        let mut contestant = Contestant::new("true", words(&["true"]));
+        contestant.wall = [3, 1, 2].map(Duration::from_millis).to_vec();
+        assert_eq!(contestant.median(), Duration::from_millis(2));
+        contestant.run().unwrap();
+        assert!(Contestant::new("false", words(&["false"])).run().is_err());
+    }
+
+    #[test]
+    fn the_cpu_time_of_children_is_counted() {
+        let before = cpu_of_children().unwrap();
+        let text = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+        process::run(&mut words(&["sh", "-c", text])).unwrap();
+        assert!(cpu_of_children().unwrap() > before);
+    }
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask test`: all tests; as root, the kernel tests also as an unprivileged user.
+//!
+//! Root and an unprivileged user take different ways through the kernel (idmapped mounts or the
+//! caller's own id, cgroups or resource limits), so both are tested where both can be.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::process;
+
+/// The workspace's kernel tests: one binary, declared by this package under this name.
+const KERNEL_TESTS: (&str, &str) = ("sandbox-cli", "it");
+/// Names the `sandbox` that the kernel tests run, instead of the one they were built with.
+const BINARY_VARIABLE: &str = "SANDBOX_TEST_BINARY";
+/// `nobody`: in every system's user table, owner of nothing.
+const UNPRIVILEGED_ID: u32 = 65_534;
+
+/// Runs all tests.
+pub(crate) fn all() -> anyhow::Result<()> {
+    process::run(&mut process::cargo(&["test", "--workspace", "--locked"]))?;
+    unprivileged(None)
+}
+
+/// Runs the tests whose name contains `name`.
+pub(crate) fn named(name: &str) -> anyhow::Result<()> {
+    process::run(&mut process::cargo(&[
+        "test",
+        "--workspace",
+        "--locked",
+        name,
+    ]))?;
+    unprivileged(Some(name))
+}
+
+/// Runs the kernel tests once more as [`UNPRIVILEGED_ID`], if we are root.
+fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
+    let us = fs::metadata("/proc/self").context("cannot see who we are")?;
+    if us.uid() != 0 {
+        println!("not root: the kernel tests have run as this user only");
+        return Ok(());
+    }
+    // The user may not be able to reach the build directory, so the binaries are copied.
+    let directory = tempfile::Builder::new()
+        .prefix("sandbox-test-")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .context("cannot make a directory for the unprivileged tests")?;
+    let tests = copy(&executable("--test", KERNEL_TESTS.1)?, directory.path())?;
+    let sandbox = copy(&executable("--bin", "sandbox")?, directory.path())?;
+    let home = directory.path().join("home");
+    fs::create_dir(&home).context("cannot make a home for the unprivileged tests")?;
+    std::os::unix::fs::chown(&home, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID))
+        .context("cannot give the home away")?;
+
+    println!("the kernel tests once more, as user {UNPRIVILEGED_ID}");
+    let mut command = Command::new(tests);
+    command
+        .args(name)
+        .uid(UNPRIVILEGED_ID)
+        .gid(UNPRIVILEGED_ID)
+        .current_dir(&home)
+        .env(BINARY_VARIABLE, sandbox)
+        .env("HOME", &home)
+        .env("TMPDIR", &home)
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("XDG_RUNTIME_DIR");
+    process::run(&mut command)
+}
+
+/// Returns the path of a target of the kernel tests' package, built.
+fn executable(kind: &str, name: &str) -> anyhow::Result<PathBuf> {
+    let (package, _) = KERNEL_TESTS;
+    let build = match kind {
+        "--test" => ["test", "--no-run"].as_slice(),
+        _ => &["build"],
+    };
+    let mut args = build.to_vec();
+    args.extend([
+        "--locked",
+        "--message-format",
+        "json",
+        "-p",
+        package,
+        kind,
+        name,
+    ]);
+    let messages = process::read(&mut process::cargo(&args))?;
+    messages
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo built no {name}"))
+}
+
+fn copy(file: &Path, directory: &Path) -> anyhow::Result<PathBuf> {
+    let name = file.file_name().context("a program without a name")?;
+    let copy = directory.join(name);
+    fs::copy(file, &copy).with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(copy)
+}
