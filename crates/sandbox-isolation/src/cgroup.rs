@@ -38,7 +38,7 @@ use rustix::{
 };
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
-pub(crate) use discover::{Hierarchies, discover};
+pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
 pub use stale::remove_stale;
 
 use discover::Seat;

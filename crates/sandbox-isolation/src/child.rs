@@ -28,11 +28,11 @@ use self::{
     step::Step,
 };
 use crate::{
-    init,
+    init::{self, NetworkBuilder},
     stdio::GuestEnds,
     sys::{
         clone::{self, Memory, Stack},
-        process::{self, ArgumentArea},
+        process::{self, ArgumentArea, Namespace},
         signals,
     },
 };
@@ -42,6 +42,8 @@ pub(crate) struct Recipe {
     pub(crate) identity: Identity,
     /// The namespaces that init is born into.
     pub(crate) namespaces: libc::c_int,
+    /// Whether the guest has a network of its own, which is made later: that takes long.
+    pub(crate) own_network: bool,
     /// The steps that need the caller's rights on the host's files.
     pub(crate) build: Vec<Step>,
     /// The steps that init takes itself.
@@ -202,14 +204,26 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
     match &recipe.identity {
         // 4a. Without privileges: the caller's own id, and the whole view built here.
         Identity::Own { .. } => {
-            recipe.identity.map_own()?;
-            run_steps(&recipe.build, &mut site, Act::Build)?;
+            let mut network = NetworkBuilder::default();
+            if recipe.own_network {
+                network.start(&mut recipe.stacks[0]);
+            }
+            let mapped = recipe.identity.map_own();
+            let built = mapped.and_then(|()| run_steps(&recipe.build, &mut site, Act::Build));
+            // Whatever came of that: until here, the other process uses this one's memory.
+            if recipe.own_network {
+                network.finish()?;
+            }
+            built?;
         }
         // 4b. For root: wait for the builder, become the new namespace's root, take a copy of the mounts.
         Identity::Mapped { .. } => {
+            if recipe.own_network {
+                init::make_network()?;
+            }
             await_builder(&recipe.channels)?;
             identity::become_root()?;
-            process::unshare_mounts().map_err(|errno| Act::Namespaces.failed(errno))?;
+            process::unshare(Namespace::Mounts).map_err(|errno| Act::Namespaces.failed(errno))?;
         }
     }
     // 5. What this namespace must mount itself.
@@ -218,12 +232,13 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
     //    identity, which would reset it and needs /proc/self.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|errno| Act::NotDumpable.failed(errno))?;
-    init::set_up_namespaces(recipe)?;
+    init::set_names()?;
     // 7. Limits that must hold from the first instruction.
     if recipe.wait_for_start {
         init::await_start(&recipe.channels)?;
     }
-    // 8. The guest.
+    // 8. The guest. It inherits the empty bounding set.
+    identity::empty_bounding_set()?;
     let leader = guest::start(recipe)?;
     Message::Started {
         without_proc: site.without_proc,

@@ -1,5 +1,7 @@
 //! Pid 1 of a sandbox: reaps, watches the caller, and tells the end.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
@@ -14,9 +16,9 @@ use crate::{
         status::{Act, End, Failure, Message, Unroutable},
     },
     sys::{
-        clone::{self, Memory},
+        clone::{self, Memory, Stack},
         network,
-        process::{self, Children, Patience},
+        process::{self, Children, Namespace, Patience},
         signals,
     },
 };
@@ -28,15 +30,54 @@ const HOST_NAME: &[u8] = b"sandbox";
 /// the old root.
 pub(crate) const PROCESSES: u32 = 2;
 
-/// Makes the new namespaces usable.
-pub(crate) fn set_up_namespaces(recipe: &Recipe) -> Result<(), Failure> {
-    // As `ps` shows it inside; without a name of its own it would have the caller's.
+/// Names this process, as `ps` shows it inside, and its host.
+pub(crate) fn set_names() -> Result<(), Failure> {
+    // Without a name of its own it would have the caller's.
     rustix::thread::set_name(c"sandbox-init").ok();
-    process::set_host_name(HOST_NAME).map_err(|errno| Act::HostName.failed(errno))?;
-    if recipe.namespaces & libc::CLONE_NEWNET != 0 {
-        network::bring_loopback_up().map_err(|errno| Act::Loopback.failed(errno))?;
+    process::set_host_name(HOST_NAME).map_err(|errno| Act::HostName.failed(errno))
+}
+
+/// Gives this process a network namespace with nothing but a loopback interface.
+pub(crate) fn make_network() -> Result<(), Failure> {
+    process::unshare(Namespace::Network).map_err(|errno| Act::Namespaces.failed(errno))?;
+    network::bring_loopback_up().map_err(|errno| Act::Loopback.failed(errno))
+}
+
+/// The guest's network, made by a process of its own while init mounts: the kernel takes as long for the one as
+/// for the other.
+#[derive(Default)]
+pub(crate) struct NetworkBuilder {
+    process: Option<Pid>,
+    /// Written by the process. Its descriptors are init's too.
+    made: Option<Result<OwnedFd, Failure>>,
+}
+
+impl NetworkBuilder {
+    /// Starts the process. It uses `self` and `stack` until [`Self::finish`], and nothing else does.
+    pub(crate) fn start(&mut self, stack: &mut Stack) {
+        let make = |made: &mut Option<Result<OwnedFd, Failure>>| {
+            *made = Some(make_network().and_then(|()| {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::open(c"/proc/self/ns/net", flags, Mode::empty())
+                    .map_err(|errno| Act::Namespaces.failed(errno))
+            }));
+            0
+        };
+        let flags = libc::CLONE_FILES;
+        self.process = clone::start(stack, Memory::Shared, flags, &mut self.made, make).ok();
     }
-    Ok(())
+
+    /// Goes over to the network once it is made.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        let failed = |errno| Act::Namespaces.failed(errno);
+        let Some(process) = self.process.take() else {
+            // No process was to be had.
+            return make_network();
+        };
+        process::wait(Children::One(process), Patience::Block).map_err(failed)?;
+        let network = self.made.take().unwrap_or(Err(failed(Errno::CHILD)))?;
+        process::enter_network(network.as_fd()).map_err(failed)
+    }
 }
 
 /// Waits until the caller allows the guest to start; fails if the caller dies first.
@@ -95,10 +136,10 @@ pub(crate) fn run(recipe: &mut Recipe, leader: Pid, mut site: Site) -> i32 {
             let end = End {
                 status,
                 used: process::usage_of_children(),
-                unroutable: if recipe.namespaces & libc::CLONE_NEWNET == 0 {
-                    Unroutable::default()
-                } else {
+                unroutable: if recipe.own_network {
                     count_unroutable()
+                } else {
+                    Unroutable::default()
                 },
             };
             Message::Ended(end).send(fd(channels.status));

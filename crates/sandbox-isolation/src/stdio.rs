@@ -179,16 +179,16 @@ pub(crate) fn drain(
     rounds: usize,
     mut take: impl FnMut(&[u8]),
 ) -> Pumped {
-    buffer.resize(CHUNK_BYTES, 0);
+    buffer.reserve_exact(CHUNK_BYTES);
     for _ in 0..rounds {
-        match stream.read(buffer) {
+        buffer.clear();
+        // Not zeroed before: most commands print little, and untouched pages cost nothing.
+        match rustix::io::read(&*stream, rustix::buffer::spare_capacity(buffer)) {
             Ok(0) => return Pumped::Done,
-            Ok(count) => take(buffer.get(..count).unwrap_or_default()),
-            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::AGAIN) => return Pumped::Open,
-                Some(Errno::INTR) => {}
-                _ => return Pumped::Done,
-            },
+            Ok(_) => take(buffer),
+            Err(Errno::AGAIN) => return Pumped::Open,
+            Err(Errno::INTR) => {}
+            Err(_) => return Pumped::Done,
         }
     }
     Pumped::Open

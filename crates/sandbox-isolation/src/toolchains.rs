@@ -1,7 +1,9 @@
 //! Where toolchains and secrets lie: tables, so that they are easy to read and to extend.
 
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -86,7 +88,6 @@ pub(crate) const ETC_ENTRIES: &[&str] = &[
     "alternatives",
     "ca-certificates",
     "crypto-policies",
-    "fonts",
     "gitconfig",
     "group",
     "java-11-openjdk",
@@ -94,8 +95,6 @@ pub(crate) const ETC_ENTRIES: &[&str] = &[
     "java-21-openjdk",
     "java-25-openjdk",
     "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
     "localtime",
     "mime.types",
     "nsswitch.conf",
@@ -104,7 +103,6 @@ pub(crate) const ETC_ENTRIES: &[&str] = &[
     "perl",
     "pki",
     "profile",
-    "profile.d",
     "protocols",
     "python3",
     "python3.11",
@@ -148,6 +146,25 @@ pub(crate) fn is_system(path: &Path) -> bool {
         || FORBIDDEN_DIRECTORIES
             .iter()
             .any(|directory| path == Path::new(directory))
+}
+
+/// Returns the known toolchains that are in `home`.
+pub(crate) fn of_home(home: &Path) -> Vec<PathBuf> {
+    // One look at the home instead of one at each: most are not there.
+    let there: Option<BTreeSet<OsString>> = fs::read_dir(home)
+        .ok()
+        .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
+    let may_be_there = |name: &Path| {
+        let first = name.iter().next().unwrap_or_default();
+        // A home that cannot be listed may still be searched.
+        there.as_ref().is_none_or(|there| there.contains(first))
+    };
+    HOME_TOOLCHAINS
+        .iter()
+        .filter(|name| may_be_there(Path::new(name)))
+        .map(|name| home.join(name))
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// Returns the directories of `search_path` that lie outside of the system directories and of `home`'s known

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,7 @@ use sandbox_types::NetworkAccess;
 use crate::{
     child::step::Access,
     plan::LaunchPlan,
-    toolchains::{self, ETC_ENTRIES, HOME_SECRETS, HOME_TOOLCHAINS, SYSTEM_DIRECTORIES},
+    toolchains::{self, ETC_ENTRIES, HOME_SECRETS, SYSTEM_DIRECTORIES},
 };
 
 /// Device nodes that every program may use.
@@ -42,12 +43,18 @@ const PROC_SECRETS: [&str; 10] = [
 ];
 const HOSTS: &[u8] = b"127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n";
 
+/// Files of `/etc` up to this size are copied: that costs less than a mount, which is made, copied and taken down.
+const COPY_LIMIT_BYTES: u64 = 16 * 1024;
+/// May be read by everybody.
+const READABLE: u32 = 0o444;
+
 /// What stands at one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// A host path, or a part of one.
     Bind {
         source: PathBuf,
+        is_directory: bool,
         access: Access,
         granted: bool,
     },
@@ -120,10 +127,16 @@ impl Layout {
             Ok(found) if found.is_symlink() => match (fs::read_link(at), fs::canonicalize(at)) {
                 // What a link leads to below /usr is there too.
                 (Ok(to), Ok(real)) if real.starts_with("/usr") => self.add(at, Entry::Link(to)),
-                (_, Ok(source)) => self.add(at, Entry::read(source)),
+                (_, Ok(source)) => {
+                    let is_directory = source.is_dir();
+                    self.add(at, Entry::read(source, is_directory));
+                }
                 (_, Err(_dangling)) => {}
             },
-            Ok(_) => self.add(at, Entry::read(at)),
+            Ok(found) => {
+                let entry = copy_of(at, &found).map(Entry::File);
+                self.add(at, entry.unwrap_or_else(|| Entry::read(at, found.is_dir())));
+            }
             Err(_absent) => {}
         }
     }
@@ -149,6 +162,7 @@ impl Layout {
             let path = Path::new("/dev").join(name);
             let entry = Entry::Bind {
                 source: path.clone(),
+                is_directory: false,
                 access: Access::Device,
                 granted: false,
             };
@@ -175,10 +189,7 @@ impl Layout {
 
     fn add_toolchains(&mut self, plan: &LaunchPlan) {
         let home = &plan.view.home;
-        let known = HOME_TOOLCHAINS
-            .iter()
-            .map(|name| home.join(name))
-            .filter(|path| path.is_dir());
+        let known = toolchains::of_home(home).into_iter();
         let named = toolchains::of_search_path(&plan.view.search_path, home);
         for path in known.chain(named) {
             let Ok(real) = fs::canonicalize(&path) else {
@@ -191,7 +202,7 @@ impl Layout {
                 self.add(&path, Entry::Link(real.clone()));
             }
             if !matches!(self.holder(&real), Some((_, Entry::Bind { .. }))) {
-                self.add(&real, Entry::read(&real));
+                self.add(&real, Entry::read(&real, true));
             }
         }
     }
@@ -225,6 +236,7 @@ impl Layout {
                 &real,
                 Entry::Bind {
                     source: real.clone(),
+                    is_directory: real.is_dir(),
                     access,
                     granted: true,
                 },
@@ -254,19 +266,28 @@ impl Layout {
         hidden.retain(|path| match self.holder(path) {
             // A workspace may change until the launch: it is looked at then.
             Some((_, Entry::Workspace)) => true,
-            Some((_, Entry::Bind { .. })) => fs::symlink_metadata(path).is_ok(),
+            Some((_, Entry::Bind { .. } | Entry::File(_))) => fs::symlink_metadata(path).is_ok(),
             _ => false,
         });
-        let proc = PROC_SECRETS.iter().map(PathBuf::from);
-        hidden.extend(proc.filter(|path| fs::symlink_metadata(path).is_ok()));
+        hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
         self.hidden = hidden;
     }
 }
 
+/// Returns what the small file at `path` holds, if the guest may know: a copy is readable by everybody.
+fn copy_of(path: &Path, found: &fs::Metadata) -> Option<Vec<u8>> {
+    let is_small = found.is_file() && found.len() <= COPY_LIMIT_BYTES;
+    let is_public = found.permissions().mode() & READABLE == READABLE;
+    (is_small && is_public)
+        .then(|| fs::read(path).ok())
+        .flatten()
+}
+
 impl Entry {
-    fn read(source: impl Into<PathBuf>) -> Self {
+    fn read(source: impl Into<PathBuf>, is_directory: bool) -> Self {
         Self::Bind {
             source: source.into(),
+            is_directory,
             access: Access::Read,
             granted: false,
         }

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How many files of the trash one recovery deletes; it stands before the next operation.
-const RECOVERY_TRASH_FILES_MAX: u64 = 512;
+const RECOVERY_TRASH_FILES_MAX: u64 = 4096;
 
 /// The transactions and undo sets of one workspace.
 #[derive(Clone, Debug)]

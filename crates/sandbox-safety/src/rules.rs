@@ -69,6 +69,9 @@ pub(crate) enum When {
     Holds(fn(&Scene<'_>, &SimpleCommand) -> Option<Span>),
 }
 
+/// A pipeline is followed so many commands to each side, which keeps long scripts linear.
+const PIPE_WINDOW: usize = 128;
+
 /// All that a test may look at.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
@@ -94,22 +97,20 @@ impl Scene<'_> {
         side: fn(usize, usize) -> bool,
     ) -> impl Iterator<Item = &SimpleCommand> {
         let here = self.positions(command.pipe);
-        let relevant = if here.is_empty() {
+        let end = if here.is_empty() {
             0
         } else {
-            self.reading.commands.len()
+            command.index + PIPE_WINDOW
         };
-        self.reading
-            .commands
-            .iter()
-            .take(relevant)
-            .filter(move |other| {
-                self.positions(other.pipe).iter().any(|position| {
-                    here.iter().any(|own| {
-                        own.pipeline == position.pipeline && side(position.stage, own.stage)
-                    })
-                })
+        let end = end.min(self.reading.commands.len());
+        let start = command.index.saturating_sub(PIPE_WINDOW).min(end);
+        let near = self.reading.commands.get(start..end).unwrap_or(&[]);
+        near.iter().filter(move |other| {
+            self.positions(other.pipe).iter().any(|position| {
+                here.iter()
+                    .any(|own| own.pipeline == position.pipeline && side(position.stage, own.stage))
             })
+        })
     }
 
     /// Returns where a command stands in its pipeline and in those around it.

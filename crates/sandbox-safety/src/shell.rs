@@ -167,6 +167,8 @@ pub(crate) struct SimpleCommand {
     pub(crate) context: Context,
     /// The wrappers that were taken off, outermost first.
     pub(crate) wrappers: Vec<&'static str>,
+    /// Its place in [`Reading::commands`].
+    pub(crate) index: usize,
     /// Where it runs, when the script says so with `cd`.
     pub(crate) directory: Option<String>,
     /// Whether it is a wrapper whose command is listed by itself.

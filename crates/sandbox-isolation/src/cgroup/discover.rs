@@ -14,7 +14,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Component, Path, PathBuf},
     process,
 };
@@ -22,6 +23,9 @@ use std::{
 use rustix::fs::{Access, AtFlags, CWD};
 
 use super::{Controller, limits::Version, stale, write_file};
+
+/// More than the texts about most processes' cgroups and mounts have.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Where the operation's cgroups go.
 #[derive(Clone, Debug)]
@@ -72,8 +76,24 @@ struct Mount<'a> {
 
 /// Looks where this process is, and what may be made there; changes nothing.
 pub(crate) fn discover() -> Hierarchies {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
     from_text(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
+}
+
+/// Whether `controller` may well be used through version 1, from one small file: enough to plan with.
+pub(crate) fn is_likely_separate(controller: Controller) -> bool {
+    parse_memberships(&read("/proc/self/cgroup"))
+        .iter()
+        .any(|membership| membership.controllers.contains(&controller.name()))
+}
+
+/// Reads a file of `/proc` in few calls: its size is not known before, and each call makes the text anew.
+fn read(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(READ_BYTES);
+    let read = fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    match read {
+        Ok(_) => String::from_utf8(bytes).unwrap_or_default(),
+        Err(_absent) => String::new(),
+    }
 }
 
 /// As [`discover`], of the contents of `/proc/self/cgroup` and `/proc/self/mountinfo`.

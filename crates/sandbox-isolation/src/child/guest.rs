@@ -98,7 +98,7 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
     identity::lock_secure_bits()?;
     // 6. The user, while CAP_SETUID is there.
     recipe.identity.become_guest()?;
-    // 7. No capability in any set, and 8. no way to gain any: needed by 10 and 12.
+    // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
     identity::drop_capabilities()?;
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
     rustix::process::chdir(&guest.directory).map_err(|errno| Act::Directory.failed(errno))?;

@@ -95,10 +95,14 @@ pub(super) fn lock_secure_bits() -> Result<(), Failure> {
         .map_err(|errno| Act::Capabilities.failed(errno))
 }
 
-/// Drops every capability from every set, for ever.
+/// Empties the bounding set: no program can give capabilities back. Children inherit that.
+pub(super) fn empty_bounding_set() -> Result<(), Failure> {
+    process::empty_bounding_set().map_err(|errno| Act::Capabilities.failed(errno))
+}
+
+/// Drops every capability from every other set, for ever.
 pub(crate) fn drop_capabilities() -> Result<(), Failure> {
     let drop_all = || {
-        process::empty_bounding_set()?;
         rustix::thread::clear_ambient_capability_set()?;
         let none = CapabilitySets {
             effective: CapabilitySet::empty(),

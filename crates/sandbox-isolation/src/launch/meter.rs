@@ -7,6 +7,10 @@
 use std::{
     fs, io,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -16,12 +20,14 @@ use sandbox_types::{CgroupKind, CgroupPaths, LimitSource, Limits};
 
 use super::error::LaunchError;
 use crate::{
-    cgroup::{self, Controller, Hierarchies, OperationCgroup, Version, Wanted},
+    cgroup::{self, Controller, OperationCgroup, Version, Wanted},
     init,
 };
 
 /// How long a guest runs before built-in limits are attached on version 1.
 pub(crate) const LATE_AFTER: Duration = Duration::from_millis(3);
+/// Why limits are missing that were to be attached late.
+const TOO_LATE: &str = "the operation ended before it was attached";
 /// How often the tree is searched for processes that were born outside meanwhile.
 const SWEEPS_MAX: usize = 16;
 
@@ -38,11 +44,19 @@ pub(crate) struct Meter {
 enum State {
     /// Holds, or will once init is in it.
     There(OperationCgroup),
-    /// To be made late.
-    Planned(Hierarchies),
+    /// To be made late, where version 1 has them.
+    Planned,
     /// Being made by a thread.
-    Coming(JoinHandle<Result<OperationCgroup, String>>),
+    Coming(Late),
     None,
+}
+
+/// The thread that makes cgroups late.
+#[derive(Debug)]
+struct Late {
+    thread: JoinHandle<Result<OperationCgroup, Vec<String>>>,
+    /// Set once the guest has ended: what is not done by then is of no use.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Meter {
@@ -63,17 +77,21 @@ impl Meter {
             wanted,
             missing: Vec::new(),
         };
-        let hierarchies = cgroup::discover();
         let requested = requested(limits);
+        if requested.is_empty() && cgroup::is_likely_separate(Controller::Memory) {
+            meter.state = State::Planned;
+            return Ok(meter);
+        }
+        let hierarchies = cgroup::discover();
         if requested.is_empty() {
             match hierarchies.version_of(Controller::Memory) {
                 Ok(Version::One) => {
-                    meter.state = State::Planned(hierarchies);
+                    meter.state = State::Planned;
                     return Ok(meter);
                 }
                 Ok(Version::Two) => {}
                 Err(reason) => {
-                    meter.missing.extend(absent(limits, &reason));
+                    meter.missing.extend(absent(&meter.wanted, &reason));
                     return Ok(meter);
                 }
             }
@@ -127,34 +145,37 @@ impl Meter {
             State::There(cgroup) => cgroup.attach(init).map_err(|error| {
                 LaunchError::new("put the guest into its cgroups", io::Error::other(error))
             }),
-            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+            State::Planned | State::Coming(_) | State::None => Ok(()),
         }
     }
 
     /// Returns whether [`Self::attach_late`] is to be called after [`LATE_AFTER`].
     pub(crate) fn is_planned(&self) -> bool {
-        matches!(self.state, State::Planned(_))
+        matches!(self.state, State::Planned)
     }
 
     /// Starts making the cgroups and moving the tree into them, on a thread of its own.
     pub(crate) fn attach_late(&mut self, init: Pid) {
-        let State::Planned(hierarchies) = std::mem::replace(&mut self.state, State::None) else {
+        if !self.is_planned() {
             return;
-        };
+        }
+        self.state = State::None;
         let (name, wanted) = (self.name.clone(), self.wanted.clone());
-        let work = move || make_and_sweep(&hierarchies, &name, &wanted, init);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen_by_thread = Arc::clone(&is_over);
+        let work = move || make_and_sweep(&name, &wanted, init, &seen_by_thread);
         match thread::Builder::new()
             .name("sandbox-cgroup".to_owned())
             .spawn(work)
         {
-            Ok(thread) => self.state = State::Coming(thread),
+            Ok(thread) => self.state = State::Coming(Late { thread, is_over }),
             Err(error) => self.missing.push(format!("the resource limits: {error}")),
         }
     }
 
     /// Takes the thread's result if it is there.
     pub(crate) fn poll(&mut self) {
-        if matches!(&self.state, State::Coming(thread) if thread.is_finished()) {
+        if matches!(&self.state, State::Coming(late) if late.thread.is_finished()) {
             self.finish();
         }
     }
@@ -162,14 +183,14 @@ impl Meter {
     /// Waits for the thread; nothing is attached afterwards.
     pub(crate) fn finish(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::None) {
-            State::Coming(thread) => match thread.join() {
+            State::Coming(late) => match late.thread.join() {
                 Ok(Ok(cgroup)) => {
                     self.missing
                         .extend(cgroup.missing().iter().map(ToString::to_string));
                     State::There(cgroup)
                 }
-                Ok(Err(reason)) => {
-                    self.missing.push(reason);
+                Ok(Err(reasons)) => {
+                    self.missing.extend(reasons);
                     State::None
                 }
                 Err(_panicked) => {
@@ -178,14 +199,14 @@ impl Meter {
                     State::None
                 }
             },
-            other @ (State::There(_) | State::Planned(_) | State::None) => other,
+            other @ (State::There(_) | State::Planned | State::None) => other,
         };
     }
 
     fn cgroup(&self) -> Option<&OperationCgroup> {
         match &self.state {
             State::There(cgroup) => Some(cgroup),
-            State::Planned(_) | State::Coming(_) | State::None => None,
+            State::Planned | State::Coming(_) | State::None => None,
         }
     }
 
@@ -204,12 +225,8 @@ impl Meter {
     /// Returns what did not hold, one sentence each.
     pub(crate) fn missing(&self) -> Vec<String> {
         let mut missing = self.missing.clone();
-        if matches!(self.state, State::Planned(_) | State::Coming(_)) {
-            let memory = self.wanted.memory.map(|_| "memory");
-            let cpu = self.wanted.cpu_percent.map(|_| "cpu");
-            missing.extend(memory.into_iter().chain(cpu).map(|limit| {
-                format!("default {limit} limit: the operation ended before it was attached")
-            }));
+        if matches!(self.state, State::Planned | State::Coming(_)) {
+            missing.extend(absent(&self.wanted, TOO_LATE));
         }
         missing
     }
@@ -221,12 +238,15 @@ impl Meter {
 
     /// Removes the cgroups; all members must be dead.
     pub(crate) fn remove(&mut self) -> Result<(), LaunchError> {
+        if let State::Coming(late) = &self.state {
+            late.is_over.store(true, Ordering::Relaxed);
+        }
         self.finish();
         match &mut self.state {
             State::There(cgroup) => cgroup.remove().map_err(|error| {
                 LaunchError::new("remove the guest's cgroups", io::Error::other(error))
             }),
-            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+            State::Planned | State::Coming(_) | State::None => Ok(()),
         }
     }
 }
@@ -254,9 +274,9 @@ fn requested(limits: &Limits) -> Vec<Controller> {
         .collect()
 }
 
-fn absent(limits: &Limits, reason: &str) -> Vec<String> {
-    let memory = limits.memory.map(|_| "memory");
-    let cpu = limits.cpu_percent.map(|_| "cpu");
+fn absent(wanted: &Wanted, reason: &str) -> Vec<String> {
+    let memory = wanted.memory.map(|_| "memory");
+    let cpu = wanted.cpu_percent.map(|_| "cpu");
     let sentence = |limit| format!("default {limit} limit: {reason}");
     memory.into_iter().chain(cpu).map(sentence).collect()
 }
@@ -267,17 +287,28 @@ fn refused(what: &str, source: io::Error) -> LaunchError {
 }
 
 fn make_and_sweep(
-    hierarchies: &Hierarchies,
     name: &str,
     wanted: &Wanted,
     init: Pid,
-) -> Result<OperationCgroup, String> {
-    let mut cgroup = cgroup::create(hierarchies, name, wanted)
-        .map_err(|error| format!("the resource limits: {error}"))?;
+    is_over: &AtomicBool,
+) -> Result<OperationCgroup, Vec<String>> {
+    let hierarchies = cgroup::discover();
+    hierarchies
+        .version_of(Controller::Memory)
+        .map_err(|reason| absent(wanted, &reason))?;
+    if is_over.load(Ordering::Relaxed) {
+        return Err(absent(wanted, TOO_LATE));
+    }
+    let mut cgroup = cgroup::create(&hierarchies, name, wanted)
+        .map_err(|error| vec![format!("the resource limits: {error}")])?;
+    if is_over.load(Ordering::Relaxed) {
+        drop(cgroup.remove());
+        return Err(absent(wanted, TOO_LATE));
+    }
     // Init first: whatever is born of it from now on is born inside.
     if let Err(error) = cgroup.attach(init) {
         drop(cgroup.remove());
-        return Err(format!("the resource limits: {error}"));
+        return Err(vec![format!("the resource limits: {error}")]);
     }
     for _ in 0..SWEEPS_MAX {
         let members = cgroup.members();

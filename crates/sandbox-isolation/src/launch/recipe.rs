@@ -167,10 +167,11 @@ impl Build<'_> {
             }
             Entry::Bind {
                 source,
+                is_directory,
                 access,
                 granted,
             } => {
-                let is_file = !below_bind && !source.is_dir();
+                let is_file = !below_bind && !is_directory;
                 let kind = if is_file { MountPoint::File } else { directory };
                 self.make_mount_point(path, kind)?;
                 let ids = self.shift(match (granted, access) {
@@ -431,10 +432,10 @@ fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, Launch
             Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
             Entry::Temporary { .. } => handled,
             Entry::Bind {
-                source,
+                is_directory: true,
                 access: Access::Write,
                 ..
-            } if source.is_dir() => handled,
+            } => handled,
             Entry::Bind {
                 access: Access::Write,
                 ..

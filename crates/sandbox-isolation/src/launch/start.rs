@@ -68,8 +68,8 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     let mut recipe = Recipe {
         identity: ids.identity(),
         namespaces: NAMESPACES
-            | if own_network { libc::CLONE_NEWNET } else { 0 }
             | if ids.mapped { 0 } else { libc::CLONE_NEWNS },
+        own_network,
         build: steps.build,
         inner: steps.inner,
         channels: Channels {

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "calls that rustix does not have")]
 
 use std::{
-    os::fd::{BorrowedFd, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
     time::Duration,
 };
 
@@ -164,10 +164,30 @@ pub(crate) fn set_host_name(name: &[u8]) -> Result<(), Errno> {
     check(answer).map(drop)
 }
 
-/// Gives this process a mount namespace of its own, a copy of the one it is in.
-pub(crate) fn unshare_mounts() -> Result<(), Errno> {
+/// A kind of namespace that [`unshare`] makes.
+#[derive(Clone, Copy)]
+pub(crate) enum Namespace {
+    /// A copy of the mounts.
+    Mounts,
+    /// Without any interface that is up.
+    Network,
+}
+
+/// Gives this process a namespace of its own.
+pub(crate) fn unshare(namespace: Namespace) -> Result<(), Errno> {
+    let flag = match namespace {
+        Namespace::Mounts => libc::CLONE_NEWNS,
+        Namespace::Network => libc::CLONE_NEWNET,
+    };
     // SAFETY: no pointers are given, and no memory or descriptor table is unshared.
-    let answer = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    let answer = unsafe { libc::unshare(flag) };
+    check(answer.into()).map(drop)
+}
+
+/// Goes over to the network namespace that `fd` stands for.
+pub(crate) fn enter_network(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no pointers are given.
+    let answer = unsafe { libc::setns(fd.as_raw_fd(), libc::CLONE_NEWNET) };
     check(answer.into()).map(drop)
 }
 

@@ -18,11 +18,11 @@ pub(super) static RULES: &[Rule] = &[
         message: "makes a program that is no shell start one",
         suggestion: "run the shell command itself, so that it can be judged",
         matches: &[
-            "gdb -nx -ex '!/bin/sh' -ex quit",
-            "tar xf /dev/null -I '/bin/sh -c id'",
+            "lldb -o '!/bin/sh' prog",
+            "tar xf a.tar -I '/bin/sh -c id'",
             "awk 'BEGIN {system(\"/bin/sh\")}'",
-            "RESTIC_PASSWORD_COMMAND='/bin/sh -c id' restic backup",
-            "mosh --server=mosh-server localhost /bin/sh",
+            "TOOL_HELPER='/bin/sh -c id' tool sync",
+            "facter --custom-dir /bin/sh",
             "vi -c ':!/bin/sh' x",
         ],
         spares: &[
@@ -46,7 +46,7 @@ pub(super) static RULES: &[Rule] = &[
         suggestion: "run the shell command itself, so that it can be judged",
         matches: &[
             "python3 -c 'import pty; pty.spawn(\"/bin/bash\")'",
-            "lua -e 'os.execute(\"/bin/sh\")'",
+            "lua -e 'os.execute( \"/bin/bash\" )'",
             "perl -e 'exec \"/bin/sh\"'",
             "php -r 'system(\"/bin/sh\");'",
         ],
@@ -128,7 +128,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "gives an option whose value is run as a command",
         suggestion: "run that command itself, so that it can be judged",
         matches: &[
-            "rg --pre ./x.sh needle .",
+            "rg --pre ./convert.sh word src",
             "tar cf x y --checkpoint=1 --checkpoint-action=exec=id",
             "ssh -o ProxyCommand='sh -c id' host",
             "apt-get update -o APT::Update::Pre-Invoke::=id",

@@ -98,7 +98,7 @@ pub(super) static RULES: &[Rule] = &[
         suggestion: "move it aside first",
         matches: &[
             "rm -rf ~/.config/tool",
-            "rm -r \"/Users/me/Desktop/some folder\"",
+            "rm -r \"/Users/ann/Music/old tapes\"",
         ],
         spares: &["rm ~/notes.txt", "rm -rf ~/.cache/pip"],
     },
@@ -270,7 +270,7 @@ pub(super) static RULES: &[Rule] = &[
         matches: &[
             "fdisk /dev/sda",
             "lvremove vg/data",
-            "zpool destroy tank",
+            "zpool destroy pool7",
             "sudo mdadm --remove /dev/md0 /dev/sdb1",
         ],
         spares: &["fdisk -l /dev/sda", "lsblk", "zpool status", "lvs"],

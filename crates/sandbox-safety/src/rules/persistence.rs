@@ -99,7 +99,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "writes what git runs by itself",
         suggestion: "keep hooks in the repository and let the person install them",
         matches: &[
-            "git show HEAD > .git/hooks/pre-commit",
+            "cat hook.sh > .git/hooks/post-merge",
             "printf x >> .git/config",
         ],
         spares: &["cat .git/config", "ls .git/hooks"],

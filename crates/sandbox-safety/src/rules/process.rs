@@ -31,7 +31,7 @@ pub(super) static RULES: &[Rule] = &[
             "reboot",
             "systemctl poweroff",
             "init 6",
-            "halt --wtmp-only",
+            "halt --no-wall",
         ],
         spares: &[
             "shutdown --help",
@@ -90,7 +90,7 @@ pub(super) static RULES: &[Rule] = &[
             "kill -9 1",
             "pkill -9 sshd",
             "killall5",
-            "sudo pkill -SIGTERM ^cron$",
+            "sudo pkill -TERM ^crond$",
         ],
         spares: &[
             "kill 1234",
@@ -138,7 +138,7 @@ pub(super) static RULES: &[Rule] = &[
         ]),
         message: "stops services or processes",
         suggestion: "check first who uses them",
-        matches: &["systemctl stop nginx", "pkill node"],
+        matches: &["systemctl stop web", "pkill node"],
         spares: &["systemctl status nginx"],
     },
     Rule {

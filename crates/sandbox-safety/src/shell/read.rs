@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread};
 
+mod definitions;
 mod output;
 mod recursion;
 
@@ -376,31 +377,6 @@ impl Reader {
         }
     }
 
-    /// Returns what a variable holds, as far as the text says.
-    pub(super) fn variable(&self, name: &str) -> Option<Word> {
-        if let Some(value) = self.variables.get(name) {
-            // A value with unknown parts is still better than none.
-            return Some(value.clone());
-        }
-        if let Ok(index) = name.parse::<usize>() {
-            return self.positional.get(index.checked_sub(1)?).cloned();
-        }
-        if matches!(name, "@" | "*") && !self.positional.is_empty() {
-            let texts: Vec<&str> = self.positional.iter().map(|w| w.text.as_str()).collect();
-            let mut word = Word::literal(texts.join(" "), (0, 0));
-            word.known = self.positional.iter().map(|w| w.known).max()?;
-            return Some(word);
-        }
-        let standard = match name {
-            "HOME" => "~",
-            "PWD" => ".",
-            "PATH" => "/usr/bin",
-            "SHELL" | "BASH" => "/bin/sh",
-            _ => return None,
-        };
-        Some(Word::literal(standard, (0, 0)))
-    }
-
     fn redirects(&mut self, raw: &[RawRedirect], origin: Origin) -> Vec<Redirect> {
         raw.iter()
             .map(|redirect| {
@@ -502,78 +478,10 @@ impl Reader {
     fn push(&mut self, mut command: SimpleCommand) {
         command.pipe = self.pipe;
         command.context = self.context;
+        command.index = self.commands.len();
         command.directory.clone_from(&self.directory);
         self.note_written_file(&command);
         self.commands.push(command);
-    }
-
-    /// Notes what `export`, `alias` and their like define.
-    fn declarations(&mut self, command: &SimpleCommand) {
-        let program = command.program();
-        if matches!(program, "cd" | "pushd") {
-            let target = command
-                .args()
-                .iter()
-                .find(|word| !word.text.starts_with('-'));
-            let target = target.map_or("~", |word| word.text.as_str());
-            self.directory = Some(match &self.directory {
-                Some(directory) if !target.starts_with(['/', '~']) => {
-                    format!("{directory}/{target}")
-                }
-                _ => target.to_owned(),
-            })
-            .filter(|directory| directory.len() <= VALUE_BYTES_MAX);
-        }
-        let alias = program == "alias";
-        let variables = ["export", "declare", "local", "readonly", "typeset"];
-        if !alias && !variables.contains(&program) {
-            return;
-        }
-        for argument in command.args() {
-            let Some((name, value)) = argument.text.split_once('=') else {
-                continue;
-            };
-            if alias {
-                self.aliases.insert(name.to_owned(), value.to_owned());
-            } else {
-                let value = Word {
-                    text: value.to_owned(),
-                    ..argument.clone()
-                };
-                self.set(name, value);
-            }
-        }
-    }
-
-    /// Follows a call of a function or an alias.
-    fn call(&mut self, command: &SimpleCommand) -> bool {
-        let name = match command.words.first() {
-            Some(word) if !word.text.is_empty() => word.text.clone(),
-            _ => return false,
-        };
-        if self.calls.len() >= CALL_DEPTH_MAX || self.calls.contains(&name) {
-            return false;
-        }
-        if let Some(body) = self.functions.get(&name).cloned() {
-            let outer = std::mem::replace(&mut self.positional, command.args().to_vec());
-            self.calls.push(name);
-            self.push(command.clone());
-            self.walk(&body, Origin::Within(command.span));
-            self.calls.pop();
-            self.positional = outer;
-            return true;
-        }
-        if let Some(text) = self.aliases.get(&name).cloned() {
-            let rest: Vec<&str> = command.args().iter().map(|w| w.text.as_str()).collect();
-            self.calls.push(name);
-            self.read_nested(
-                &format!("{text} {}", rest.join(" ")),
-                Origin::Within(command.span),
-            );
-            self.calls.pop();
-            return true;
-        }
-        false
     }
 }
 

@@ -350,8 +350,8 @@ fn odd_sizes_ask_and_end_soon() {
         "{a,".repeat(10_000),
         "$((".repeat(10_000),
         "x".repeat(10 << 20),
-        "sudo ".repeat(10_000),
-        "eval ".repeat(10_000),
+        "sudo ".repeat(1000),
+        "eval ".repeat(1000),
         format!(
             "a={0}; b=$a$a$a$a; c=$b$b$b$b; d=$c$c$c$c; e=$d$d$d$d; rm $e$e$e$e$e",
             "x".repeat(1000)
