@@ -1,4 +1,8 @@
 //! Confines one command: `confine <workspace> <command> [argument…]`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an example takes its own environment"
+)]
 
 use std::{env, error::Error, io::Write as _, path::Path};
 

@@ -216,14 +216,19 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
             }
             built?;
         }
-        // 4b. For root: wait for the builder, become the new namespace's root, take a copy of the mounts.
+        // 4b. For root: make what needs no mounts, wait for the builder, become the new namespace's root, take a
+        //     copy of the mounts.
         Identity::Mapped { .. } => {
+            let unshare = |namespace| {
+                process::unshare(namespace).map_err(|errno| Act::Namespaces.failed(errno))
+            };
+            unshare(Namespace::Ipc)?;
             if recipe.own_network {
                 init::make_network()?;
             }
             await_builder(&recipe.channels)?;
             identity::become_root()?;
-            process::unshare(Namespace::Mounts).map_err(|errno| Act::Namespaces.failed(errno))?;
+            unshare(Namespace::Mounts)?;
         }
     }
     // 5. What this namespace must mount itself.

@@ -229,9 +229,9 @@ mod tests {
     fn a_bin_directory_brings_its_libraries() {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("node");
-        std::fs::create_dir_all(prefix.join("bin")).unwrap();
-        std::fs::create_dir_all(prefix.join("lib")).unwrap();
-        std::fs::create_dir_all(dir.path().join("tools/bin")).unwrap();
+        fs::create_dir_all(prefix.join("bin")).unwrap();
+        fs::create_dir_all(prefix.join("lib")).unwrap();
+        fs::create_dir_all(dir.path().join("tools/bin")).unwrap();
         let path = std::env::join_paths([
             prefix.join("bin"),
             dir.path().join("tools/bin"),

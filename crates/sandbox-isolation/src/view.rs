@@ -253,11 +253,17 @@ impl Layout {
 
     /// A convenience link (`/var/tmp`) gives way to a directory with something in it (`/var/tmp/workspace`).
     fn drop_links_above_others(&mut self) {
-        let paths: Vec<PathBuf> = self.entries.keys().cloned().collect();
-        self.entries.retain(|path, entry| {
-            let is_above = |other: &PathBuf| other != path && other.starts_with(path);
-            !(matches!(entry, Entry::Link(_)) && paths.iter().any(is_above))
-        });
+        // In the order of paths, what lies below a path follows it.
+        let following = self.entries.iter().zip(self.entries.keys().skip(1));
+        let above_others: Vec<PathBuf> = following
+            .filter(|((path, entry), next)| {
+                matches!(entry, Entry::Link(_)) && next.starts_with(path)
+            })
+            .map(|((path, _), _)| path.clone())
+            .collect();
+        for path in above_others {
+            self.entries.remove(&path);
+        }
     }
 
     fn add_hidden(&mut self, plan: &LaunchPlan) {

@@ -430,8 +430,8 @@ fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, Launch
     for (path, entry) in &layout.entries {
         let right = match entry {
             Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
-            Entry::Temporary { .. } => handled,
-            Entry::Bind {
+            Entry::Temporary { .. }
+            | Entry::Bind {
                 is_directory: true,
                 access: Access::Write,
                 ..

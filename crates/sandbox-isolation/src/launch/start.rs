@@ -26,7 +26,7 @@ use super::{
 use crate::{
     child::{
         self, Channels, Recipe,
-        status::{Act, MESSAGE_BYTES, Message},
+        status::{Act, Failure, MESSAGE_BYTES, Message},
     },
     plan::LaunchPlan,
     stdio::Streams,
@@ -35,12 +35,11 @@ use crate::{
     view::Layout,
 };
 
-/// The namespaces of every guest. (`clone3` could not be used where a container forbids it.)
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+/// The namespaces that every init is born into. (`clone3` could not be used where a container forbids it.)
+const NAMESPACES: libc::c_int =
+    libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+/// Those that a caller without privileges gives it too. With a builder, init makes them while that one builds.
+const OWN_NAMESPACES: libc::c_int = libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
 
 /// Starts what `plan` says.
 pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
@@ -67,8 +66,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     let own_network = plan.network == NetworkAccess::None;
     let mut recipe = Recipe {
         identity: ids.identity(),
-        namespaces: NAMESPACES
-            | if ids.mapped { 0 } else { libc::CLONE_NEWNS },
+        namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
         own_network,
         build: steps.build,
         inner: steps.inner,
@@ -91,7 +89,9 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     // Only the children have these ends now: their death is an end of file.
     drop((status.1, built, begin.0));
     streams.close_guest_ends();
+    let mut status = File::from(status.0);
     let init = init.map_err(|failure| {
+        let failure = first_failure(failure, &mut status);
         let error = LaunchError::of(failure, &recipe.build, &recipe.inner);
         Tree::reap_builder(builder);
         error
@@ -99,7 +99,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     let tree = Tree::new(init, builder)?;
     let mut confined = Confined {
         tree,
-        status: File::from(status.0),
+        status,
         streams,
         meter,
         limits: plan.limits,
@@ -109,13 +109,27 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
         outcome: None,
     };
     if confined.meter.is_strict() {
-        confined.meter.attach(init)?;
-        rustix::io::write(&begin.1, &[1])
-            .map_err(|errno| LaunchError::new("start the guest", errno))?;
+        attach_and_begin(&confined, &begin.1)?;
     }
     confined.outcome = await_guest(&mut confined, &recipe)?;
     confined.running_since = Instant::now();
     Ok(confined)
+}
+
+/// Puts init into its cgroups, then lets it start the guest.
+fn attach_and_begin(confined: &Confined, begin: &OwnedFd) -> Result<(), LaunchError> {
+    confined.meter.attach(confined.tree.init)?;
+    rustix::io::write(begin, &[1])
+        .map(drop)
+        .map_err(|errno| LaunchError::new("start the guest", errno))
+}
+
+/// If init has failed, its builder fails too; init's reason is the one to tell. It is dead: there is no waiting.
+fn first_failure(of_builder: Failure, status: &mut File) -> Failure {
+    match read_message(status) {
+        Ok(Some(Message::Failed(first))) if first.act != Act::Builder => first,
+        Ok(_) | Err(_) => of_builder,
+    }
 }
 
 /// Where this process's arguments are; looked up once, for they stay where they are.

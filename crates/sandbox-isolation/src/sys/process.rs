@@ -167,6 +167,8 @@ pub(crate) fn set_host_name(name: &[u8]) -> Result<(), Errno> {
 /// A kind of namespace that [`unshare`] makes.
 #[derive(Clone, Copy)]
 pub(crate) enum Namespace {
+    /// System V objects and POSIX message queues.
+    Ipc,
     /// A copy of the mounts.
     Mounts,
     /// Without any interface that is up.
@@ -176,6 +178,7 @@ pub(crate) enum Namespace {
 /// Gives this process a namespace of its own.
 pub(crate) fn unshare(namespace: Namespace) -> Result<(), Errno> {
     let flag = match namespace {
+        Namespace::Ipc => libc::CLONE_NEWIPC,
         Namespace::Mounts => libc::CLONE_NEWNS,
         Namespace::Network => libc::CLONE_NEWNET,
     };

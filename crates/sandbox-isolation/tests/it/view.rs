@@ -60,6 +60,20 @@ fn a_hidden_path_is_hidden_through_links_too() {
 }
 
 #[test]
+fn a_copied_file_can_be_hidden_too() {
+    let show = "head -c 4 /etc/passwd";
+    assert_eq!(Lab::new().sh(show).output(), "root", "control");
+    let mut lab = Lab::new().with(|plan| plan.view.hide = vec!["/etc/passwd".into()]);
+    assert_eq!(lab.sh(show).output(), "");
+}
+
+#[test]
+fn copies_cannot_be_changed() {
+    let script = "echo x >> /etc/passwd || rm -f /etc/passwd || chmod 666 /etc/passwd || echo kept";
+    assert_eq!(Lab::new().sh(script).output(), "kept");
+}
+
+#[test]
 fn granted_paths_are_visible_as_granted() {
     let mut lab = Lab::new().file("read/a", "readable").file("write/a", "old");
     let base = lab.base();
