@@ -48,6 +48,26 @@ const UNUSABLE: &[(&[&str], &str)] = &[
         "cannot be used with",
     ),
     (
+        &["run", "--direct", "--files", "x", "--", "true"],
+        "cannot be kept by a direct run",
+    ),
+    (
+        &["run", "--direct", "--on-failure", "discard", "--", "true"],
+        "cannot be kept by a direct run",
+    ),
+    (
+        &["run", "--direct", "--disk", "1G", "--", "true"],
+        "cannot be kept by a direct run",
+    ),
+    (
+        &["run", "--files", "a[", "--", "true"],
+        "cannot use the declared writes",
+    ),
+    (
+        &["run", "--report", "/no/such/dir/report.json", "--", "true"],
+        "cannot write the report",
+    ),
+    (
         &["run", "--env", "=x", "--", "true"],
         "name of the variable is empty",
     ),
@@ -209,6 +229,70 @@ fn an_unknown_sandbox_is_not_found_and_the_nearest_is_named() {
             .says("hint:");
     }
     assert!(!elsewhere.data().exists(), "looking must not make anything");
+}
+
+#[test]
+fn a_directory_that_is_named_is_the_one_that_is_used() {
+    let lab = Lab::new();
+    let other = lab.root().join("outside");
+    fs::create_dir(lab.workspace().join("sub")).unwrap();
+    lab.sandbox(&["create", "named"]).code(0);
+    let other = other.to_str().unwrap();
+    lab.sandbox(&["run", "-s", "named", "-w", other, "--", "touch", "x"])
+        .code(2)
+        .says("does not lie in the workspace of 'named'");
+    assert_eq!(lab.read("x"), None);
+    lab.sandbox(&["run", "-s", "named", "-w", "no/such", "--", "true"])
+        .code(2)
+        .says("cannot use the directory");
+    lab.sandbox(&["run", "-s", "named", "-w", "sub", "--", "true"])
+        .code(0);
+
+    // What is typed is stronger than the environment.
+    let lab = lab.env("SANDBOX_NAME", "named");
+    lab.sandbox(&["run", "-w", other, "--", "touch", "x"])
+        .code(0)
+        .says("made 'outside'");
+    assert_eq!(lab.read("x"), None);
+    assert!(lab.root().join("outside/x").exists());
+    lab.sandbox(&["run", "--", "touch", "y"]).code(0);
+    assert!(lab.read("y").is_some());
+}
+
+#[test]
+fn first_runs_at_the_same_time_share_one_sandbox() {
+    for _ in 0..5 {
+        let lab = Lab::new();
+        let runs: Vec<_> = (0..4)
+            .map(|n| {
+                let file = format!("file{n}");
+                let mut command = lab.command(&["run", "--", "touch", &file]);
+                command.spawn().unwrap()
+            })
+            .collect();
+        for run in runs {
+            let ended = run.wait_with_output().unwrap();
+            let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert_eq!(ended.status.code(), Some(0), "{stderr}");
+        }
+        assert!((0..4).all(|n| lab.read(&format!("file{n}")).is_some()));
+        let list = lab.sandbox(&["list", "--json"]).code(0).json();
+        assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_prints_its_report_with_json() {
+    let lab = Lab::new();
+    let document = r#"{"type": "command", "command": "true", "cwd": "not/there"}"#;
+    let args = ["run", "--json", "--report", "../r.json", "--operation", "-"];
+    let report = lab.sandbox_with_input(&args, document).code(2).json();
+    assert_eq!(report["schema"], 1, "{report}");
+    assert_eq!(report["outcome"], "error");
+    assert!(report["error"][0].is_string(), "{report}");
+    let written = fs::read_to_string(lab.root().join("r.json")).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+    assert_eq!(written, report);
 }
 
 #[test]

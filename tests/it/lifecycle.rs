@@ -1,6 +1,12 @@
 //! What outlives an operation: the log, the journal, the sandboxes themselves; and the demo.
 
-use std::{fs, process::Stdio};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -113,4 +119,113 @@ fn doctor_proves_that_a_command_can_be_confined() {
     assert_eq!(found["ok"], true, "{found:#}");
     assert_eq!(found["trial"]["enforcement"]["user_namespace"], "full");
     lab.sandbox(&["doctor"]).code(0).prints("seccomp");
+}
+
+#[test]
+fn destroy_refuses_what_would_lose_something() {
+    let lab = Lab::new();
+    lab.run_with(&["--review"], "touch waiting");
+    let moved = lab.root().join("moved");
+    fs::rename(lab.workspace(), &moved).unwrap();
+    fs::create_dir(lab.workspace()).unwrap();
+    fs::write(lab.workspace().join("precious"), "").unwrap();
+    lab.sandbox(&["destroy", "workspace", "--delete-workspace", "--force"])
+        .code(1)
+        .says("is not the directory");
+    lab.sandbox(&["destroy", "workspace"])
+        .code(1)
+        .says("would be lost");
+    lab.sandbox(&["status"]).code(1).prints("broken");
+    lab.sandbox(&["log"]).code(0).prints("touch waiting");
+    lab.sandbox(&["destroy", "workspace", "--force"]).code(0);
+    assert!(lab.read("precious").is_some());
+}
+
+#[test]
+fn a_sandbox_is_not_destroyed_under_a_direct_run() {
+    let lab = Lab::new();
+    let mut run = lab
+        .command(&[
+            "run",
+            "--direct",
+            "--shell",
+            "touch started; while [ ! -e stop ]; do :; done",
+        ])
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while lab.read("started").is_none() && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::yield_now();
+    }
+    let refused = lab.sandbox(&["destroy", "workspace", "--force"]);
+    fs::write(lab.workspace().join("stop"), "").unwrap();
+    assert!(run.wait().unwrap().success());
+    refused.code(1).says("an operation is running");
+    lab.sandbox(&["destroy", "workspace"]).code(0);
+    assert!(!lab.data().join("sandboxes/workspace").exists());
+}
+
+#[test]
+fn reading_needs_no_workspace() {
+    let lab = Lab::new();
+    lab.run("touch a");
+    fs::remove_dir_all(lab.workspace()).unwrap();
+    fs::create_dir(lab.workspace()).unwrap();
+    fs::rename(lab.workspace(), lab.root().join("elsewhere")).unwrap();
+    let read = |args: &[&str]| {
+        let mut command = lab.command(args);
+        command.current_dir(lab.root()).output().unwrap()
+    };
+    for args in [
+        ["-s", "workspace", "log"].as_slice(),
+        &["-s", "workspace", "audit", "verify"],
+        &["-s", "workspace", "audit", "show"],
+    ] {
+        let ended = read(args);
+        assert!(ended.status.success(), "{args:?}: {ended:?}");
+    }
+    let status = read(&["-s", "workspace", "status"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(
+        text.contains("broken") && text.contains("removed"),
+        "{text}"
+    );
+    fs::create_dir(lab.workspace()).unwrap();
+}
+
+#[test]
+fn a_create_that_was_killed_leaves_the_name_free() {
+    let lab = Lab::new();
+    lab.sandbox(&["create", "one"]).code(0);
+    lab.sandbox(&["destroy", "one"]).code(0);
+    for leftover in ["one", ".new-4000000"] {
+        let directory = lab.data().join("sandboxes").join(leftover);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("config.yaml"), "{}").unwrap();
+    }
+    lab.sandbox(&["create", "one"]).code(0);
+    assert_eq!(
+        fs::read_dir(lab.data().join("sandboxes")).unwrap().count(),
+        1
+    );
+    // Killed before the entry of the index.
+    fs::remove_dir_all(lab.data().join("index")).unwrap();
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(lab.data().join("index"))
+        .unwrap();
+    lab.sandbox(&["status"]).code(0).prints("one");
+    assert_eq!(fs::read_dir(lab.data().join("index")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_new_workspace_without_unicode_name_is_refused() {
+    let lab = Lab::new();
+    let ended = lab
+        .command(&["create", "-w"])
+        .arg(OsStr::from_bytes(b"bad\xff"))
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert!(!lab.data().join("sandboxes/bad").exists());
 }

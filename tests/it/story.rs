@@ -405,6 +405,66 @@ fn the_report_is_written_to_a_file_too() {
 }
 
 #[test]
+fn what_fails_after_the_commit_leaves_the_commands_own_code() {
+    for (text, code) in [("rm -r d", 0), ("rm -r d; exit 3", 3)] {
+        let lab = Lab::new().file("d/x", "x");
+        lab.sandbox(&["run", "--report", "d/report.json", "--shell", text])
+            .code(code)
+            .says("its changes were committed")
+            .says("cannot write the report");
+        assert_eq!(lab.read("d/x"), None);
+    }
+    let lab = Lab::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut run = lab.command(&["run", "--json", "--", "touch", "x"]);
+    let ended = run.stdout(full).spawn().unwrap();
+    let ended = ended.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("its changes were committed"), "{stderr}");
+    assert!(lab.read("x").is_some());
+    lab.sandbox(&["run", "--report", "/dev/full", "--", "true"])
+        .code(125)
+        .says("nothing was committed");
+}
+
+#[test]
+fn a_success_whose_changes_are_held_by_a_conflict_is_refused() {
+    let lab = Lab::new().file("text", "one\n");
+    let mut run = lab.command(&[
+        "run",
+        "--shell",
+        "echo guest > text; echo ready; read -r line",
+    ]);
+    let mut run = run.stdin(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 5];
+    let stdout = run.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut ready).unwrap();
+    fs::write(lab.workspace().join("text"), "theirs\n").unwrap();
+    run.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    let ended = run.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(126), "{stderr}");
+    assert!(stderr.contains("not in the workspace"), "{stderr}");
+    assert!(stderr.contains("changed in the workspace"), "{stderr}");
+    assert_eq!(lab.read("text").unwrap(), "theirs\n");
+    lab.sandbox(&["discard"]).code(0);
+}
+
+#[test]
+fn what_happened_since_is_shown() {
+    let lab = Lab::new();
+    let report = lab.run_with(&["--review"], "touch x");
+    let id = report["operation"]["id"].as_str().unwrap();
+    lab.sandbox(&["commit", id]).code(0);
+    lab.sandbox(&["undo", id]).code(0);
+    let shown = lab.sandbox(&["show", id, "--json"]).code(0).json();
+    assert_eq!(shown["schema"], 1);
+    assert_eq!(shown["changes"]["settlement"], "committed");
+    assert_eq!(shown["since"], "undone");
+}
+
+#[test]
 fn everything_removed_by_mistake_comes_back() {
     let lab = Lab::new()
         .file("a/b/c", "x")

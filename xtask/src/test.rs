@@ -18,8 +18,8 @@ use serde_json::Value;
 
 use crate::process;
 
-/// The workspace's kernel tests: one binary, declared by this package under this name.
-const KERNEL_TESTS: (&str, &str) = ("sandbox-cli", "it");
+/// The packages whose integration tests, each one binary named `it`, run on the kernel.
+const KERNEL_TESTS: [&str; 2] = ["sandbox-isolation", "sandbox-cli"];
 /// Names the `sandbox` that the kernel tests run, instead of the one they were built with.
 const BINARY_VARIABLE: &str = "SANDBOX_TEST_BINARY";
 /// `nobody`: in every system's user table, owner of nothing.
@@ -55,53 +55,68 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir()
         .context("cannot make a directory for the unprivileged tests")?;
-    let tests = copy(&executable("--test", KERNEL_TESTS.1)?, directory.path())?;
-    let sandbox = copy(&executable("--bin", "sandbox")?, directory.path())?;
+    let built = Built::now()?;
+    let sandbox = copy(&built.program("sandbox-cli", "bin")?, directory.path())?;
     let home = directory.path().join("home");
     fs::create_dir(&home).context("cannot make a home for the unprivileged tests")?;
     std::os::unix::fs::chown(&home, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID))
         .context("cannot give the home away")?;
 
-    println!("the kernel tests once more, as user {UNPRIVILEGED_ID}");
-    let mut command = Command::new(tests);
-    command
-        .args(name)
-        .uid(UNPRIVILEGED_ID)
-        .gid(UNPRIVILEGED_ID)
-        .current_dir(&home)
-        .env(BINARY_VARIABLE, sandbox)
-        .env("HOME", &home)
-        .env("TMPDIR", &home)
-        .env_remove("XDG_CONFIG_HOME")
-        .env_remove("XDG_DATA_HOME")
-        .env_remove("XDG_RUNTIME_DIR");
-    process::run(&mut command)
+    for package in KERNEL_TESTS {
+        println!("the kernel tests of {package} once more, as user {UNPRIVILEGED_ID}");
+        let tests = copy(&built.program(package, "test")?, directory.path())?;
+        let mut command = Command::new(tests);
+        command
+            .args(name)
+            .uid(UNPRIVILEGED_ID)
+            .gid(UNPRIVILEGED_ID)
+            .current_dir(&home)
+            .env(BINARY_VARIABLE, &sandbox)
+            .env("HOME", &home)
+            .env("TMPDIR", &home)
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_RUNTIME_DIR");
+        process::run(&mut command)?;
+    }
+    Ok(())
 }
 
-/// Returns the path of a target of the kernel tests' package, built.
-fn executable(kind: &str, name: &str) -> anyhow::Result<PathBuf> {
-    let (package, _) = KERNEL_TESTS;
-    let build = match kind {
-        "--test" => ["test", "--no-run"].as_slice(),
-        _ => &["build"],
-    };
-    let mut args = build.to_vec();
-    args.extend([
-        "--locked",
-        "--message-format",
-        "json",
-        "-p",
-        package,
-        kind,
-        name,
-    ]);
-    let messages = process::read(&mut process::cargo(&args))?;
-    messages
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .with_context(|| format!("cargo built no {name}"))
+/// What cargo built for the tests of the whole workspace: the same programs that the tests have
+/// just run with, so that nothing is built twice.
+struct Built(Vec<Value>);
+
+impl Built {
+    fn now() -> anyhow::Result<Self> {
+        let args = [
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-run",
+            "--message-format",
+            "json",
+        ];
+        let messages = process::read(&mut process::cargo(&args))?;
+        let messages = messages
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok());
+        Ok(Self(messages.collect()))
+    }
+
+    /// Returns the program that `package` has of this kind: `bin`, or `test` for integration tests.
+    fn program(&self, package: &str, kind: &str) -> anyhow::Result<PathBuf> {
+        self.0
+            .iter()
+            .filter(|it| it["target"]["kind"][0] == kind)
+            .filter(|it| it["profile"]["test"] == (kind == "test"))
+            .filter(|it| {
+                it["package_id"]
+                    .as_str()
+                    .is_some_and(|id| id.contains(package))
+            })
+            .find_map(|it| it["executable"].as_str().map(PathBuf::from))
+            .with_context(|| format!("cargo built no {kind} of {package}"))
+    }
 }
 
 fn copy(file: &Path, directory: &Path) -> anyhow::Result<PathBuf> {

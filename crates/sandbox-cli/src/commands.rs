@@ -17,7 +17,7 @@ pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod undo;
 
-mod describe;
+pub(crate) mod describe;
 mod input;
 mod scratch;
 mod waiting;

@@ -1,6 +1,6 @@
 //! Exit codes: the one place that says which number means what.
 
-use sandbox_types::{LimitKind, OperationReport, Outcome, Settlement, ViolationKind};
+use sandbox_types::{LimitKind, Operation, OperationReport, Outcome, Settlement, ViolationKind};
 
 use crate::{args::Command, failure::Kind};
 
@@ -16,9 +16,12 @@ pub(crate) const ASK: u8 = 10;
 pub(crate) const DENY: u8 = 20;
 /// `run`: the time limit was reached. As timeout(1).
 pub(crate) const TIMED_OUT: u8 = 124;
-/// `run`: the sandbox itself failed, and nothing was committed.
+/// `run`: the sandbox itself failed, and nothing was committed. What fails after a commit is said,
+/// and leaves the command's own code.
 pub(crate) const SANDBOX_FAILED: u8 = 125;
-/// `run`: refused (denied, not approved, changes outside of the declared files), or not executable.
+/// `run`: refused (denied, not approved, changes outside of the declared files), not executable, or
+/// the command succeeded and its changes are not in the workspace: they are held because of a
+/// conflict or a rule, or their commit is not complete. Not if `--review` asked for that.
 pub(crate) const REFUSED: u8 = 126;
 /// `run`: an ended command gives 128 and the signal's number, as in a shell.
 pub(crate) const SIGNAL_BASE: u8 = 128;
@@ -73,9 +76,14 @@ pub(crate) const fn of_failure(kind: Kind, place: Place) -> u8 {
 }
 
 /// Returns the code of an operation. `ended_by` is the signal that made us cancel it.
-pub(crate) fn of_report(report: &OperationReport, ended_by: Option<u8>) -> u8 {
+pub(crate) fn of_report(
+    operation: &Operation,
+    report: &OperationReport,
+    ended_by: Option<u8>,
+) -> u8 {
     match report.outcome {
         Outcome::Completed if changes_refused(report) => REFUSED,
+        Outcome::Completed if held_unasked(operation, report) => REFUSED,
         Outcome::Completed => DONE,
         Outcome::Failed => report.exit_code.map_or(REFUSED, low_byte),
         Outcome::Denied | Outcome::ApprovalRequired => REFUSED,
@@ -89,8 +97,34 @@ pub(crate) fn of_report(report: &OperationReport, ended_by: Option<u8>) -> u8 {
         },
         Outcome::Killed => SIGNAL_BASE + report.signal.map_or(SIGKILL, low_byte) % SIGNAL_BASE,
         Outcome::Cancelled => SIGNAL_BASE + ended_by.unwrap_or(SIGKILL) % SIGNAL_BASE,
+        Outcome::Error if reached_workspace(operation, report) => {
+            match (report.exit_code, report.signal) {
+                (Some(0), _) | (None, None) => REFUSED,
+                (Some(code), _) => low_byte(code),
+                (None, Some(signal)) => SIGNAL_BASE + low_byte(signal) % SIGNAL_BASE,
+            }
+        }
         Outcome::Error => SANDBOX_FAILED,
     }
+}
+
+/// Whether the operation changed something in the workspace, or may have.
+pub(crate) fn reached_workspace(operation: &Operation, report: &OperationReport) -> bool {
+    let ran = !matches!(
+        report.outcome,
+        Outcome::Denied | Outcome::ApprovalRequired | Outcome::Error
+    );
+    let changes = &report.changes;
+    let committed = changes.settlement == Settlement::Committed
+        && changes.created + changes.modified + changes.deleted > 0;
+    committed || (operation.direct && ran)
+}
+
+/// Whether the changes wait although nobody asked for a review: a conflict, or a rule.
+pub(crate) fn held_unasked(operation: &Operation, report: &OperationReport) -> bool {
+    report.changes.settlement == Settlement::Pending
+        && !operation.review
+        && report.outcome == Outcome::Completed
 }
 
 /// Whether the command succeeded, and a rule dropped what it changed: that is no success.

@@ -1,12 +1,13 @@
 //! What was typed and the surroundings, with their meaning worked out: which sandbox, which home.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 use sandbox_core::{
-    FindError, Home, Host, MissingWorkspace, NewSandbox, Overrides, SandboxCore, SandboxRecord,
+    CreateError, FindError, Home, Host, MissingWorkspace, NewSandbox, OpenError, Overrides,
+    RecoveryReport, SandboxCore, SandboxRecord,
 };
 use sandbox_types::{SandboxConfig, SandboxName};
 
@@ -106,12 +107,21 @@ impl Settings {
         directory: Option<&Path>,
         overrides: &Overrides,
     ) -> Result<Found, Failure> {
-        if let Some(name) = self.name()? {
+        let found = |record| Found {
+            record,
+            made: false,
+        };
+        let named = match directory {
+            // What was typed is stronger than a variable.
+            Some(_) => self.name.clone(),
+            None => self.name()?,
+        };
+        if let Some(name) = named {
             let record = home.find(&name)?;
-            return Ok(Found {
-                record,
-                made: false,
-            });
+            if let Some(directory) = directory {
+                belongs(directory, &record)?;
+            }
+            return Ok(found(record));
         }
         let directory = match directory {
             Some(directory) => absolute(directory)?,
@@ -120,12 +130,7 @@ impl Settings {
         // What is no directory has no sandbox; making one says what is wrong with it.
         if directory.is_dir() {
             match home.find_here(&directory) {
-                Ok(record) => {
-                    return Ok(Found {
-                        record,
-                        made: false,
-                    });
-                }
+                Ok(record) => return Ok(found(record)),
                 Err(FindError::NoneHere { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -140,9 +145,18 @@ impl Settings {
             missing: MissingWorkspace::Refuse,
             config: &config,
         };
-        home.plan(request.clone())?;
-        let record = home.create(request)?;
-        Ok(Found { record, made: true })
+        let made = match home.plan(request.clone()) {
+            Ok(_) => home.create(request),
+            Err(error) => Err(error.into()),
+        };
+        match made {
+            Ok(record) => Ok(Found { record, made: true }),
+            // Another run made one at the same time.
+            Err(OpenError::Create(CreateError::WorkspaceTaken { .. })) => {
+                Ok(found(home.find_here(&directory)?))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens the sandbox that was named, else the one of the current directory.
@@ -150,6 +164,15 @@ impl Settings {
         let home = self.home()?;
         let record = self.find(&home)?;
         self.open_record(&home, record, &Overrides::default())
+    }
+
+    /// Opens the sandbox that was named, else the one of the current directory, to read about it.
+    pub(crate) fn open_to_read(&self) -> Result<SandboxCore, Failure> {
+        let home = self.home()?;
+        let record = self.find(&home)?;
+        let (core, recovery) = home.open_to_read(record, &Overrides::default())?;
+        self.tell(&recovery);
+        Ok(core)
     }
 
     /// Opens a sandbox, and says what was settled in it.
@@ -160,6 +183,11 @@ impl Settings {
         overrides: &Overrides,
     ) -> Result<SandboxCore, Failure> {
         let (core, recovery) = home.open(record, overrides)?;
+        self.tell(&recovery);
+        Ok(core)
+    }
+
+    fn tell(&self, recovery: &RecoveryReport) {
         for id in &recovery.interrupted {
             self.ui.note(&format!(
                 "sandbox: {id} was killed; its changes were dropped"
@@ -167,11 +195,30 @@ impl Settings {
         }
         for id in &recovery.completed {
             self.ui.note(&format!(
-                "sandbox: {id} was killed while its changes were moved; that is finished now"
+                "sandbox: {id} was killed while it committed; its changes are in the workspace"
             ));
         }
-        Ok(core)
     }
+}
+
+/// Refuses a directory that was named together with a sandbox and is not in its workspace.
+fn belongs(directory: &Path, record: &SandboxRecord) -> Result<(), Failure> {
+    let directory = absolute(directory)?;
+    let (name, workspace) = (&record.name, record.workspace.display());
+    let canonical = fs::canonicalize(&directory).map_err(|error| {
+        Failure::of(Kind::Usage, &error)
+            .while_doing(format!("cannot use the directory {}", directory.display()))
+            .hint(format!("the workspace of '{name}' is {workspace}"))
+    })?;
+    if canonical.starts_with(&record.workspace) {
+        return Ok(());
+    }
+    let directory = canonical.display();
+    Err(Failure::new(
+        Kind::Usage,
+        format!("{directory} does not lie in the workspace of '{name}', which is {workspace}"),
+    )
+    .hint("give either -w DIR or -s NAME"))
 }
 
 /// Returns the directory where the user stands.

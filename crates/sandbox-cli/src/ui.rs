@@ -94,6 +94,11 @@ impl Ui {
         if self.is_json() && print_json(failure).is_ok() {
             return;
         }
+        self.failure_to_person(failure);
+    }
+
+    /// Prints a failure to standard error, also when the result on standard output is JSON.
+    pub(crate) fn failure_to_person(self, failure: &Failure) {
         let mut text = String::new();
         for (at, cause) in failure.causes.iter().enumerate() {
             let cause = plain(cause);

@@ -16,10 +16,11 @@ use crate::{
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
     host::Host,
-    initializer::{MissingWorkspace, NewSandbox},
+    initializer::{MissingWorkspace, NewSandbox, submounts},
+    launch_plan::PlanError,
     registry::{FindError, SandboxRecord},
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
-    run::RunError,
+    run::{RunError, RunFault},
     sandbox::Sandbox,
     status::{Status, StatusError},
 };
@@ -127,7 +128,21 @@ impl SandboxCore {
         cancel: Cancellation,
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || sandbox.run(&operation, &mut caller, &cancel, now())).await
+        in_background(move || {
+            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
+            let _in_use = sandbox.in_use();
+            let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
+            if let Err(error) = &mut ran
+                && matches!(*error.fault, RunFault::Launch(_))
+                && !operation.direct
+                && let Some(reason) = submounts(sandbox.workspace())
+            {
+                // What the kernel says of it, EINVAL, helps nobody.
+                *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
+            }
+            ran
+        })
+        .await
     }
 
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.

@@ -3,10 +3,13 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
+    io::Errno,
+};
 use sandbox_types::{Change, ChangeKind, OperationId};
 use serde::Serialize;
 use similar::TextDiff;
@@ -26,6 +29,9 @@ pub struct FileDiff {
     /// unchanged in content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unified: Option<String>,
+    /// Why the content cannot be shown, as for a file that the guest closed to everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// The difference cannot be shown.
@@ -38,15 +44,6 @@ pub enum DiffError {
     /// What changed cannot be listed.
     #[error("cannot list the changes")]
     Changes(#[source] sandbox_rollback::ChangesError),
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl Sandbox {
@@ -58,15 +55,23 @@ impl Sandbox {
         let files = changes
             .into_iter()
             .map(|change| {
-                let unified = unified(self.workspace(), &upper, &change)?;
-                Ok(FileDiff { change, unified })
+                // One file that cannot be read must not hide the others.
+                let (unified, unreadable) = match unified(self.workspace(), &upper, &change) {
+                    Ok(unified) => (unified, None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                FileDiff {
+                    change,
+                    unified,
+                    unreadable,
+                }
             })
-            .collect::<Result<_, DiffError>>();
-        Ok((id, files?))
+            .collect();
+        Ok((id, files))
     }
 }
 
-fn unified(before: &Path, after: &Path, change: &Change) -> Result<Option<String>, DiffError> {
+fn unified(before: &Path, after: &Path, change: &Change) -> io::Result<Option<String>> {
     let old = match change.kind {
         ChangeKind::Created => Some(String::new()),
         ChangeKind::Modified | ChangeKind::Deleted | ChangeKind::Metadata | ChangeKind::Renamed => {
@@ -85,7 +90,7 @@ fn unified(before: &Path, after: &Path, change: &Change) -> Result<Option<String
     if old == new {
         return Ok(None);
     }
-    let name = change.path.display();
+    let name = header_name(&change.path);
     let (from, to) = match change.kind {
         ChangeKind::Created => ("/dev/null".to_owned(), format!("b/{name}")),
         ChangeKind::Deleted => (format!("a/{name}"), "/dev/null".to_owned()),
@@ -102,20 +107,26 @@ fn unified(before: &Path, after: &Path, change: &Change) -> Result<Option<String
     ))
 }
 
+/// Returns a path as the header of a diff can hold it: a name with control characters or a quote is
+/// quoted, so that a name cannot forge lines.
+fn header_name(path: &Path) -> String {
+    let name = path.to_string_lossy();
+    if name.chars().any(|c| c.is_control() || c == '"') {
+        format!("{name:?}")
+    } else {
+        name.into_owned()
+    }
+}
+
 /// Returns the content of a regular file that is text and not too large. The tree is hostile: no
 /// symbolic link is followed, nothing that could block is opened.
-fn text(root: &Path, path: &Path) -> Result<Option<String>, DiffError> {
-    let failed = |source: rustix::io::Errno| DiffError::Read {
-        path: root.join(path),
-        source: source.into(),
-    };
+fn text(root: &Path, path: &Path) -> io::Result<Option<String>> {
     let directory = openat(
         CWD,
         root,
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
-    )
-    .map_err(failed)?;
+    )?;
     let opened = openat2(
         &directory,
         path,
@@ -125,26 +136,28 @@ fn text(root: &Path, path: &Path) -> Result<Option<String>, DiffError> {
     );
     let mut file = match opened {
         Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOENT | rustix::io::Errno::NXIO) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(failed(error)),
+        Err(Errno::LOOP | Errno::NOENT | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
-    let read = |source| DiffError::Read {
-        path: root.join(path),
-        source,
-    };
-    let metadata = file.metadata().map_err(read)?;
+    let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > TEXT_BYTES_MAX {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    file.by_ref()
-        .take(TEXT_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(read)?;
+    file.by_ref().take(TEXT_BYTES_MAX).read_to_end(&mut bytes)?;
     if bytes.contains(&0) {
         return Ok(None);
     }
     Ok(String::from_utf8(bytes).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_forge_a_header() {
+        assert_eq!(header_name(Path::new("plain name")), "plain name");
+        assert_eq!(header_name(Path::new("a\n+fake")), "\"a\\n+fake\"");
+    }
 }

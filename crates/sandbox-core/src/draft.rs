@@ -5,11 +5,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 use sandbox_types::{
     CapturedOutput, ChangeSummary, Decision, Enforcement, Execution, ExitReason, LimitKind,
-    Operation, OperationReport, Outcome, ReportedLimits, ReportedOperation, SandboxName, Usage,
-    Verdict, causes, report::REPORT_SCHEMA,
+    Operation, OperationReport, Outcome, ReportedLimits, ReportedOperation, SandboxName,
+    Settlement, Usage, Verdict, causes, report::REPORT_SCHEMA,
 };
 
-use crate::{run::RunError, sandbox::Sandbox, settle::Settled};
+use crate::{run::RunFault, sandbox::Sandbox, settle::Settled};
 
 /// What is known of an operation when it starts.
 pub(crate) struct Draft {
@@ -34,6 +34,31 @@ impl Draft {
         }
     }
 
+    /// What is known of an operation whose process was killed.
+    pub(crate) fn of_started(
+        sandbox: &Sandbox,
+        operation: ReportedOperation,
+        started_at: Timestamp,
+    ) -> Self {
+        Self {
+            operation,
+            sandbox: sandbox.name().clone(),
+            started_at,
+            clock: Instant::now(),
+        }
+    }
+
+    /// Its process was killed: what it printed and used is not known.
+    pub(crate) fn interrupted(self, verdict: Verdict, settlement: Settlement) -> OperationReport {
+        let mut report = self.report(verdict, Outcome::Killed);
+        report.duration_ms = 0.0;
+        report.changes.settlement = settlement;
+        report
+            .error
+            .push("the process of the sandbox was killed".to_owned());
+        report
+    }
+
     /// The judge said no, or asked and nobody said yes.
     pub(crate) fn refused(self, verdict: Verdict) -> OperationReport {
         let outcome = match verdict.decision {
@@ -47,8 +72,8 @@ impl Draft {
     pub(crate) fn finished(
         self,
         verdict: Verdict,
-        execution: &Result<Execution, RunError>,
-        settled: &Result<Settled, RunError>,
+        execution: &Result<Execution, RunFault>,
+        settled: &Settled,
     ) -> OperationReport {
         let program = self.operation.argv.first().cloned().unwrap_or_default();
         let mut report = self.report(verdict, Outcome::Error);
@@ -61,20 +86,16 @@ impl Draft {
             report.stdout = execution.stdout.clone();
             report.stderr = execution.stderr.clone();
         }
-        match settled {
-            Ok(settled) => {
-                report.changes = settled.summary.clone();
-                report.usage.disk_written_bytes = settled.summary.bytes;
-                report.violations.extend(settled.violations.iter().cloned());
-                if settled.over_disk_limit {
-                    report.outcome = Outcome::LimitExceeded;
-                    report.limits.exceeded = Some(LimitKind::Disk);
-                }
-            }
-            Err(error) => {
-                report.outcome = Outcome::Error;
-                report.error.extend(causes(error));
-            }
+        report.changes = settled.summary.clone();
+        report.usage.disk_written_bytes = settled.summary.bytes;
+        report.violations.extend(settled.violations.iter().cloned());
+        if settled.over_disk_limit {
+            report.outcome = Outcome::LimitExceeded;
+            report.limits.exceeded = Some(LimitKind::Disk);
+        }
+        if let Some(error) = &settled.failure {
+            report.outcome = Outcome::Error;
+            report.error.extend(causes(error));
         }
         if let Err(error) = execution {
             report.outcome = Outcome::Error;

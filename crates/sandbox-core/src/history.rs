@@ -1,11 +1,14 @@
 //! Operations that ran, as the journal tells them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use sandbox_state::{ReadError, Record};
+use sandbox_rollback::RollbackManager;
+use sandbox_state::{Journal, ReadError, Record};
 use sandbox_types::{OperationId, OperationReport, ReportedOperation, Settlement};
 use serde::Serialize;
 
-use crate::{ledger, sandbox::Sandbox};
+use crate::{draft::Draft, ledger, sandbox::Sandbox};
 
 /// How far back a name is looked for when it is not written in full.
 const SEARCHED_RECORDS_MAX: usize = 100_000;
@@ -15,15 +18,19 @@ const SEARCHED_RECORDS_MAX: usize = 100_000;
 pub struct LogEntry {
     /// Its name.
     pub id: OperationId,
-    /// When it ended, or was found dead.
+    /// When it ended; when it was interrupted, the time of its start.
     pub at: Timestamp,
-    /// Its report; `None` if it was interrupted.
-    pub report: Option<OperationReport>,
-    /// What was executed, also when it was interrupted.
+    /// Its report, with the settlement as it is now.
+    pub report: OperationReport,
+    /// What was executed.
     pub argv: Vec<String>,
-    /// What happened to it afterwards: `undone`, `committed`, `discarded`, `interrupted`.
+    /// What happened to it afterwards: `undone`, `committed`, `discarded`; by recovery: `completed`
+    /// (its commit), `dropped` (its changes); `interrupted` if there is nothing but its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<&'static str>,
+    /// Whether its process was killed before it could write a report. This one then says what the
+    /// journal knows, and nothing of what the operation printed and used.
+    pub interrupted: bool,
 }
 
 /// The operation cannot be shown.
@@ -47,25 +54,40 @@ pub enum HistoryError {
     },
 }
 
-/// What later records say of an operation.
+/// What later records say of each operation. The newest word comes first, and it holds.
 #[derive(Default)]
 struct Afterwards {
-    seen: Vec<(OperationId, &'static str)>,
+    since: BTreeMap<OperationId, &'static str>,
+    settlement: BTreeMap<OperationId, Settlement>,
+    reported: BTreeSet<OperationId>,
 }
 
-impl Afterwards {
-    fn note(&mut self, record: &Record, what: &'static str) -> Option<OperationId> {
-        let about: ledger::About = serde_json::from_value(record.payload.clone()).ok()?;
-        self.seen.push((about.operation.clone(), what));
-        Some(about.operation)
-    }
+/// The kinds of records about what happened to an operation afterwards: what it is called, and what
+/// became of the changes.
+const LATER: &[(&str, &str, Option<Settlement>)] = &[
+    // The changes were committed before; that is what the settlement says.
+    (ledger::UNDONE, "undone", None),
+    (ledger::COMMITTED, "committed", Some(Settlement::Committed)),
+    (ledger::DISCARDED, "discarded", Some(Settlement::Discarded)),
+    (ledger::COMPLETED, "completed", Some(Settlement::Committed)),
+    (ledger::DROPPED, "dropped", Some(Settlement::Discarded)),
+];
 
-    /// The newest word on the operation wins: it was seen first.
-    fn of(&self, id: &OperationId) -> Option<&'static str> {
-        self.seen
-            .iter()
-            .find(|(seen, _)| seen == id)
-            .map(|(_, what)| *what)
+impl Afterwards {
+    /// Remembers what a record says of an operation that ended before.
+    fn note(&mut self, record: &Record) {
+        let Some((_, what, settlement)) = LATER.iter().find(|(kind, ..)| record.kind == *kind)
+        else {
+            return;
+        };
+        let Ok(about) = serde_json::from_value::<ledger::About>(record.payload.clone()) else {
+            return;
+        };
+        if let Some(settlement) = settlement {
+            let known = self.settlement.entry(about.operation.clone());
+            known.or_insert(*settlement);
+        }
+        self.since.entry(about.operation).or_insert(what);
     }
 }
 
@@ -128,70 +150,101 @@ impl Sandbox {
     ) -> Result<Vec<LogEntry>, HistoryError> {
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut afterwards = Afterwards::default();
-        for record in self
+        let mut records = self
             .journal()
             .records_newest_first()
-            .map_err(HistoryError::Read)?
+            .map_err(HistoryError::Read)?;
+        while entries.len() < count
+            && let Some(record) = records.next()
         {
-            if entries.len() == count && entries.iter().all(|entry| !entry.argv.is_empty()) {
-                break;
-            }
             let record = record.map_err(HistoryError::Read)?;
-            match record.kind.as_str() {
-                ledger::UNDONE => drop(afterwards.note(&record, "undone")),
-                ledger::COMMITTED => drop(afterwards.note(&record, "committed")),
-                ledger::DISCARDED => drop(afterwards.note(&record, "discarded")),
-                ledger::INTERRUPTED => {
-                    let id = afterwards.note(&record, "interrupted");
-                    let entry = id.filter(&wanted).map(|id| LogEntry {
-                        id,
-                        at: record.at,
-                        report: None,
-                        argv: Vec::new(),
-                        since: Some("interrupted"),
-                    });
-                    entries.extend(entry.filter(|_| entries.len() < count));
+            let entry = match record.kind.as_str() {
+                ledger::FINISHED => finished(&record, &mut afterwards),
+                ledger::STARTED => self.interrupted(&record, &afterwards),
+                _ => {
+                    afterwards.note(&record);
+                    None
                 }
-                ledger::STARTED => name_interrupted(&mut entries, &record),
-                ledger::FINISHED if entries.len() < count => {
-                    entries.extend(finished(&record, &afterwards).filter(|it| wanted(&it.id)));
-                }
-                _ => {}
-            }
+            };
+            entries.extend(entry.filter(|it| wanted(&it.id)));
         }
         Ok(entries)
     }
+
+    /// Returns what is known of an operation that started, has no end, and is not running.
+    fn interrupted(&self, record: &Record, afterwards: &Afterwards) -> Option<LogEntry> {
+        let started: ledger::Started = serde_json::from_value(record.payload.clone()).ok()?;
+        let id = started.operation.id.clone();
+        if afterwards.reported.contains(&id) || started.process.is_alive() {
+            return None;
+        }
+        let settlement = afterwards.settlement.get(&id).copied();
+        let settlement = settlement.unwrap_or_else(|| {
+            let undoable = self.rollback.as_ref().map(RollbackManager::undoable);
+            match undoable {
+                Some(Ok(undoable)) if undoable.contains(&id) => Settlement::Committed,
+                Some(_) => Settlement::Discarded,
+                None => Settlement::None,
+            }
+        });
+        let since = afterwards.since.get(&id).copied().unwrap_or("interrupted");
+        Some(LogEntry {
+            argv: started.operation.argv.clone(),
+            at: record.at,
+            report: Draft::of_started(self, started.operation, record.at)
+                .interrupted(started.verdict, settlement),
+            since: Some(since),
+            interrupted: true,
+            id,
+        })
+    }
 }
 
-fn finished(record: &Record, afterwards: &Afterwards) -> Option<LogEntry> {
+fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {
     let mut report: OperationReport = serde_json::from_value(record.payload.clone()).ok()?;
-    let since = afterwards.of(report.id());
+    let id = report.id().clone();
+    afterwards.reported.insert(id.clone());
     // The report was written before the review; what became of the changes is known by now.
-    match since {
-        Some("committed") => report.changes.settlement = Settlement::Committed,
-        Some("discarded") => report.changes.settlement = Settlement::Discarded,
-        Some(_) | None => {}
+    if let Some(settlement) = afterwards.settlement.get(&id) {
+        report.changes.settlement = *settlement;
     }
     Some(LogEntry {
-        id: report.id().clone(),
         at: record.at,
         argv: report.operation.argv.clone(),
-        report: Some(report),
-        since,
+        report,
+        since: afterwards.since.get(&id).copied(),
+        interrupted: false,
+        id,
     })
 }
 
-/// An interrupted operation has no report: its words stand in the record of its start.
-fn name_interrupted(entries: &mut [LogEntry], record: &Record) {
-    let Ok(started) = serde_json::from_value::<ledger::Started>(record.payload.clone()) else {
-        return;
-    };
-    let nameless = entries
-        .iter_mut()
-        .find(|entry| entry.argv.is_empty() && entry.id == started.operation.id);
-    if let Some(entry) = nameless {
-        entry.argv = started.operation.argv;
+/// Returns the operations among the newest `count` records that started and have no end, and whose
+/// process is gone. None if the newest record is an end: then every kill before it is settled.
+/// A journal that cannot be read has none: whoever asks for its records is told so.
+pub(crate) fn unended(journal: &Journal, count: usize) -> Vec<OperationId> {
+    let mut ended = BTreeSet::new();
+    let mut unended = Vec::new();
+    let records = journal.records_newest_first().into_iter().flatten();
+    for (at, record) in records.take(count).map_while(Result::ok).enumerate() {
+        match record.kind.as_str() {
+            ledger::STARTED => {
+                let started = serde_json::from_value::<ledger::Started>(record.payload);
+                unended.extend(
+                    started
+                        .ok()
+                        .filter(|it| !ended.contains(&it.operation.id) && !it.process.is_alive())
+                        .map(|it| it.operation.id),
+                );
+            }
+            _ if at == 0 => return Vec::new(),
+            ledger::FINISHED => ended.extend(operation_id(&record)),
+            _ => {
+                let about = serde_json::from_value::<ledger::About>(record.payload);
+                ended.extend(about.ok().map(|it| it.operation));
+            }
+        }
     }
+    unended
 }
 
 fn operation_id(record: &Record) -> Option<OperationId> {

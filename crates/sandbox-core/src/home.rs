@@ -1,17 +1,24 @@
 //! All sandboxes of one user: find, make, open, destroy.
 
+mod destroy;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
 use sandbox_isolation::KernelLauncher;
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::{AppendError, StateManager};
-use sandbox_types::{OperationId, SandboxConfig, SandboxName};
+use sandbox_types::{SandboxConfig, SandboxName};
 use serde_json::json;
+
+pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
 use crate::{
     check,
@@ -22,7 +29,7 @@ use crate::{
     layout::Layout,
     ledger,
     recover::{RecoveryError, RecoveryReport},
-    registry::{self, FindError, SandboxRecord},
+    registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
 };
 
@@ -97,53 +104,6 @@ pub enum OpenError {
     Record(#[source] AppendError),
 }
 
-/// What happens to the workspace of a destroyed sandbox.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WorkspaceFate {
-    /// It stays as it is.
-    Keep,
-    /// It is deleted with all that is in it.
-    Delete,
-}
-
-/// A sandbox cannot be destroyed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DestroyError {
-    /// The lock cannot be taken.
-    #[error(transparent)]
-    Lock(#[from] CreateError),
-    /// Its transactions cannot be removed; an operation may be running.
-    #[error("cannot remove the transactions of '{name}'")]
-    Rollback {
-        /// The sandbox.
-        name: SandboxName,
-        /// Why.
-        #[source]
-        source: sandbox_rollback::UpkeepError,
-    },
-    /// A directory cannot be removed.
-    #[error("cannot remove {}", path.display())]
-    Remove {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Changes wait for review, and would be lost.
-    #[error("{} held operation(s) of '{name}' would be lost", held.len())]
-    Held {
-        /// The sandbox.
-        name: SandboxName,
-        /// The operations.
-        held: Vec<OperationId>,
-    },
-    /// It cannot be written down.
-    #[error("cannot record that the sandbox was destroyed")]
-    Record(#[source] AppendError),
-}
-
 impl Home {
     /// Returns the sandboxes of the caller. Touches nothing on disk.
     pub fn new(host: Host) -> Self {
@@ -204,6 +164,7 @@ impl Home {
     pub fn create(&self, request: NewSandbox<'_>) -> Result<SandboxRecord, OpenError> {
         let lock = initializer::lock(&self.layout)?;
         let initializer = SandboxInitializer::new(&self.layout);
+        initializer.remove_leftovers()?;
         let plan = initializer.plan(request, now())?;
         let record = initializer.apply(plan)?;
         drop(lock);
@@ -242,19 +203,66 @@ impl Home {
         record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
+        let rollback = rollback(&record).map_err(|source| OpenError::Rollback {
+            name: record.name.clone(),
+            source,
+        })?;
+        let sandbox = self.assemble(record, rollback, overrides)?;
+        // In another directory than the sandbox was made for, nothing may be finished or reversed.
+        let recovery = if sandbox.check_workspace().is_ok() {
+            let name = sandbox.name().clone();
+            sandbox
+                .recover(now())
+                .map_err(|source| OpenError::Recover { name, source })?
+        } else {
+            RecoveryReport::default()
+        };
+        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+    }
+
+    /// Opens a sandbox to read about it, also when its workspace is gone and when another process
+    /// settles something: then that is not waited for. Transactions that cannot be opened are as if
+    /// the sandbox had none, and [`crate::Status::no_transactions_because`] says why.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its configuration is wrong.
+    pub fn open_to_read(
+        &self,
+        mut record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
+        let rollback = match record.find_workspace() {
+            Found::Workspace => {
+                rollback(&record).map_err(|error| sandbox_types::causes(&error).join(": "))
+            }
+            Found::Other => Err("the workspace was replaced by something else".to_owned()),
+            Found::Nothing => Err("the workspace was removed".to_owned()),
+        };
+        let rollback = rollback.unwrap_or_else(|reason| {
+            record.no_layers_because.get_or_insert(reason);
+            None
+        });
+        let settles = rollback.is_some() && record.layers.as_deref().is_some_and(is_unlocked);
+        let sandbox = self.assemble(record, rollback, overrides)?;
+        let recovery = if settles {
+            // Who only reads does not fail for it: the next operation settles, or says why not.
+            sandbox.recover(now()).unwrap_or_default()
+        } else {
+            RecoveryReport::default()
+        };
+        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+    }
+
+    fn assemble(
+        &self,
+        record: SandboxRecord,
+        rollback: Option<RollbackManager>,
+        overrides: &Overrides,
+    ) -> Result<Sandbox, OpenError> {
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
-        let name = record.name.clone();
-        let rollback = match &record.layers {
-            None => None,
-            Some(layers) => Some(RollbackManager::open(&record.workspace, layers).map_err(
-                |source| OpenError::Rollback {
-                    name: name.clone(),
-                    source,
-                },
-            )?),
-        };
-        let sandbox = Sandbox {
+        Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
             state: StateManager::open(&self.layout.sandbox(&record.name)),
             launcher: Box::new(KernelLauncher::new()),
@@ -263,87 +271,7 @@ impl Home {
             config,
             limits,
             rollback,
-        };
-        let recovery = sandbox
-            .recover(now())
-            .map_err(|source| OpenError::Recover { name, source })?;
-        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
-    }
-
-    /// Destroys a sandbox: everything that we hold for it is released.
-    ///
-    /// # Errors
-    ///
-    /// Fails when an operation is running, when held changes would be lost (unless `lose_held`), or
-    /// when something cannot be removed; what is left then is removed by destroying it again.
-    pub fn destroy(
-        &self,
-        record: &SandboxRecord,
-        fate: WorkspaceFate,
-        held: HeldChanges,
-    ) -> Result<(), DestroyError> {
-        let _lock = initializer::lock(&self.layout)?;
-        let remove = |path: &Path| match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DestroyError::Remove {
-                path: path.to_owned(),
-                source: error,
-            }),
-            Ok(()) | Err(_) => Ok(()),
-        };
-        if let Some(layers) = &record.layers
-            && layers.exists()
-        {
-            Self::remove_layers(record, layers, held)?;
-        }
-        self.record_lifecycle(ledger::DESTROYED, record)
-            .map_err(DestroyError::Record)?;
-        let entry = self.layout.index_entry(&record.workspace);
-        if let Err(source) = fs::remove_file(&entry)
-            && source.kind() != io::ErrorKind::NotFound
-        {
-            return Err(DestroyError::Remove {
-                path: entry,
-                source,
-            });
-        }
-        remove(&self.layout.sandbox(&record.name))?;
-        sandbox_isolation::remove_stale_cgroups();
-        match fate {
-            WorkspaceFate::Keep => Ok(()),
-            WorkspaceFate::Delete => remove(&record.workspace),
-        }
-    }
-
-    fn remove_layers(
-        record: &SandboxRecord,
-        layers: &Path,
-        held: HeldChanges,
-    ) -> Result<(), DestroyError> {
-        let Ok(rollback) = RollbackManager::open(&record.workspace, layers) else {
-            // The workspace is gone: nothing can be settled any more, only removed.
-            return fs::remove_dir_all(layers).map_err(|source| DestroyError::Remove {
-                path: layers.to_owned(),
-                source,
-            });
-        };
-        let waiting = rollback.pending().unwrap_or_default();
-        if held == HeldChanges::Keep && !waiting.is_empty() {
-            return Err(DestroyError::Held {
-                name: record.name.clone(),
-                held: waiting,
-            });
-        }
-        rollback
-            .remove_all()
-            .map_err(|source| DestroyError::Rollback {
-                name: record.name.clone(),
-                source,
-            })?;
-        // The directory beside the workspace is ours; it goes when its last sandbox goes.
-        if let Some(parent) = layers.parent() {
-            let _still_used = fs::remove_dir(parent);
-        }
-        Ok(())
+        })
     }
 
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {
@@ -355,13 +283,19 @@ impl Home {
     }
 }
 
-/// What to do with changes that wait for review.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HeldChanges {
-    /// Refuse to lose them.
-    Keep,
-    /// Drop them.
-    Lose,
+fn rollback(record: &SandboxRecord) -> Result<Option<RollbackManager>, RollbackOpenError> {
+    let Some(layers) = &record.layers else {
+        return Ok(None);
+    };
+    RollbackManager::open(&record.workspace, layers).map(Some)
+}
+
+/// Returns whether nobody settles anything in the layers at this moment.
+fn is_unlocked(layers: &Path) -> bool {
+    match fs::File::open(layers.join("lock")) {
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(_not_made_yet) => true,
+    }
 }
 
 #[expect(

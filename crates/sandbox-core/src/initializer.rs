@@ -2,19 +2,27 @@
 //! back if a step fails.
 
 mod place;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use place::submounts;
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    io::Errno,
+};
 use sandbox_types::{SandboxConfig, SandboxName};
 
 use crate::{
-    layout::Layout,
+    layout::{CONFIG_FILE, Layout, RECORD_FILE, UNFINISHED},
+    private,
     registry::{self, FindError, RECORD_FORMAT, SandboxRecord},
 };
 
@@ -152,44 +160,91 @@ impl<'a> SandboxInitializer<'a> {
             config,
         } = request;
         let (workspace, metadata) = resolve(workspace, missing)?;
-        place::check_workspace(self.layout, &workspace)?;
-        if let Some(record) =
-            registry::bound_to(self.layout, &workspace).map_err(CreateError::Registry)?
-        {
+        let registry = CreateError::Registry;
+        let existing = registry::all(self.layout).map_err(registry)?;
+        place::check_workspace(self.layout, &workspace, &existing)?;
+        if let Some(record) = registry::bound_to(self.layout, &workspace).map_err(registry)? {
             return Err(CreateError::WorkspaceTaken {
                 workspace,
                 name: record.name,
             });
         }
-        let existing = registry::all(self.layout).map_err(CreateError::Registry)?;
-        let name = match name {
-            Some(name) => free_name(name, &existing)?,
-            None => derived_name(&workspace, &existing),
+        let name = if let Some(name) = name {
+            self.free_name(name)?
+        } else {
+            let taken = registry::names(self.layout).map_err(registry)?;
+            derived_name(&workspace, &taken)
         };
-        let parent = metadata.as_ref().map_or_else(
-            || workspace.parent().unwrap_or(Path::new("/")).to_owned(),
-            |_exists| workspace.clone(),
-        );
-        let place = place::layers(self.layout, &name, &workspace, &parent);
+        let place = place::layers(self.layout, &name, &workspace, &existing);
         let (layers, no_layers_because) = match place {
             Ok(path) => (Some(path), None),
             Err(reason) => (None, Some(reason)),
         };
+        let mut record = SandboxRecord {
+            format: RECORD_FORMAT,
+            name,
+            workspace,
+            workspace_device: 0,
+            workspace_inode: 0,
+            workspace_born: None,
+            created_at: now,
+            host_ids: free_host_ids(&existing)?,
+            layers,
+            no_layers_because,
+        };
+        if let Some(metadata) = &metadata {
+            identify(&mut record, metadata);
+        }
+        let config = serde_json::to_string_pretty(config).map_err(|error| {
+            step(
+                "write the configuration of",
+                &record.workspace,
+                error.into(),
+            )
+        })?;
         Ok(InitializationPlan {
-            record: SandboxRecord {
-                format: RECORD_FORMAT,
-                name,
-                workspace,
-                workspace_device: metadata.as_ref().map_or(0, fs::Metadata::dev),
-                workspace_inode: metadata.as_ref().map_or(0, fs::Metadata::ino),
-                created_at: now,
-                host_ids: free_host_ids(&existing)?,
-                layers,
-                no_layers_because,
-            },
+            record,
             creates_workspace: metadata.is_none(),
-            config: serde_json::to_string_pretty(config).unwrap_or_else(|_never| "{}".to_owned()),
+            config,
         })
+    }
+
+    fn free_name(&self, name: SandboxName) -> Result<SandboxName, CreateError> {
+        match registry::by_name(self.layout, &name) {
+            Err(FindError::Unknown { .. }) => Ok(name),
+            Err(error) => Err(CreateError::Registry(error)),
+            Ok(record) => Err(CreateError::NameTaken {
+                name,
+                workspace: record.workspace,
+            }),
+        }
+    }
+
+    /// Removes what processes left that were killed while they made or destroyed a sandbox. The
+    /// caller holds the lock, so that no such process lives.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), CreateError> {
+        let sandboxes = self.layout.sandboxes();
+        let entries = match fs::read_dir(&sandboxes) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(step("list", &sandboxes, source)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|source| step("list", &sandboxes, source))?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_record_gone = || {
+                let record = fs::symlink_metadata(entry.path().join(RECORD_FILE));
+                record.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            };
+            if name.starts_with(UNFINISHED)
+                || (name.parse::<SandboxName>().is_ok() && is_record_gone())
+            {
+                let path = entry.path();
+                fs::remove_dir_all(&path).map_err(|source| step("remove", &path, source))?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what the plan says.
@@ -198,70 +253,126 @@ impl<'a> SandboxInitializer<'a> {
     ///
     /// Fails when a step fails; what the plan made before is taken away again.
     pub(crate) fn apply(&self, mut plan: InitializationPlan) -> Result<SandboxRecord, CreateError> {
-        let mut made = Vec::new();
+        let mut made = Made::default();
         match self.apply_steps(&mut plan, &mut made) {
             Ok(()) => Ok(plan.record),
             Err(error) => {
-                for path in made.iter().rev() {
-                    // What cannot be taken back is an empty directory of ours; the error says more.
-                    let _removed =
-                        fs::remove_dir_all(path).or_else(|_not_a_directory| fs::remove_file(path));
-                }
+                made.take_back();
                 Err(error)
             }
         }
     }
 
+    /// The sandbox is put together under another name and published by one rename: a process that is
+    /// killed leaves nothing, or a whole sandbox.
     fn apply_steps(
         &self,
         plan: &mut InitializationPlan,
-        made: &mut Vec<PathBuf>,
+        made: &mut Made,
     ) -> Result<(), CreateError> {
-        let workspace = plan.record.workspace.clone();
+        for parent in [&self.layout.sandboxes(), &self.layout.index()] {
+            private::make(parent).map_err(|source| step("use", parent, source))?;
+        }
         if plan.creates_workspace {
-            fs::create_dir(&workspace)
-                .map_err(|source| step("create the workspace", &workspace, source))?;
-            made.push(workspace.clone());
-            let metadata = fs::metadata(&workspace)
-                .map_err(|source| step("look at the workspace", &workspace, source))?;
-            plan.record.workspace_device = metadata.dev();
-            plan.record.workspace_inode = metadata.ino();
+            let workspace = &plan.record.workspace;
+            fs::create_dir(workspace)
+                .map_err(|source| step("create the workspace", workspace, source))?;
+            made.directories.push(workspace.clone());
+            let metadata = fs::metadata(workspace)
+                .map_err(|source| step("look at the workspace", workspace, source))?;
+            identify(&mut plan.record, &metadata);
         }
-        let directory = self.layout.sandbox(&plan.record.name);
-        for parent in [
-            self.layout.home(),
-            &self.layout.sandboxes(),
-            &self.layout.index(),
-        ] {
-            make_private(parent)?;
-        }
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|source| step("create", &directory, source))?;
-        made.push(directory);
         if let Some(layers) = &plan.record.layers {
-            let parent = layers.parent().unwrap_or(layers);
-            make_private(parent)?;
-            make_private(layers)?;
-            made.push(layers.clone());
+            made.layers(layers)?;
         }
-        write(&self.layout.config(&plan.record.name), &plan.config)?;
-        let record = serde_json::to_string_pretty(&plan.record).unwrap_or_default();
-        write(&self.layout.record(&plan.record.name), &record)?;
+
+        let unfinished = self.layout.unfinished();
+        private::make(&unfinished).map_err(|source| step("create", &unfinished, source))?;
+        made.sandbox = Some(unfinished.clone());
+        let path = unfinished.join(RECORD_FILE);
+        let record = serde_json::to_string_pretty(&plan.record)
+            .map_err(|error| step("write", &path, error.into()))?;
+        private::write(&path, &record).map_err(|source| step("write", &path, source))?;
+        let path = unfinished.join(CONFIG_FILE);
+        private::write(&path, &plan.config).map_err(|source| step("write", &path, source))?;
+
+        let sandbox = self.layout.sandbox(&plan.record.name);
+        private::sync(&unfinished)
+            .and_then(|()| publish(&unfinished, &sandbox))
+            .map_err(|source| step("create", &sandbox, source))?;
+        made.sandbox = Some(sandbox);
+        private::sync(&self.layout.sandboxes())
+            .map_err(|source| step("write", &self.layout.sandboxes(), source))?;
         let entry = self.layout.index_entry(&plan.record.workspace);
-        write(&entry, plan.record.name.as_str())
+        private::replace(&entry, plan.record.name.as_str())
+            .map_err(|source| step("write", &entry, source))
     }
+}
+
+/// What was made so far.
+#[derive(Debug, Default)]
+struct Made {
+    /// Directories that are empty.
+    directories: Vec<PathBuf>,
+    /// The directory of the sandbox.
+    sandbox: Option<PathBuf>,
+}
+
+impl Made {
+    /// Makes the directory for transactions.
+    fn layers(&mut self, layers: &Path) -> Result<(), CreateError> {
+        for path in layers.parent().into_iter().chain([layers]) {
+            if private::make(path).map_err(|source| step("use", path, source))? {
+                self.directories.push(path.to_owned());
+            }
+        }
+        let mut entries = fs::read_dir(layers).map_err(|source| step("list", layers, source))?;
+        if entries.next().is_some() {
+            let reason = "it holds transactions of another sandbox of that name, which was not destroyed; remove it to drop them";
+            let source = io::Error::new(io::ErrorKind::DirectoryNotEmpty, reason);
+            return Err(step("use", layers, source));
+        }
+        Ok(())
+    }
+
+    /// Removes it. What cannot be removed is private and empty; the error that led here says more.
+    fn take_back(self) {
+        if let Some(sandbox) = self.sandbox {
+            let _removed = fs::remove_dir_all(sandbox);
+        }
+        for path in self.directories.iter().rev() {
+            let _removed = fs::remove_dir(path);
+        }
+    }
+}
+
+/// Gives a directory its name, which nothing has yet.
+fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // The file system does not know the flag. A plain rename replaces an empty directory at most.
+        Err(Errno::INVAL) => fs::rename(from, to),
+        result => Ok(result?),
+    }
+}
+
+/// Notes which directory the workspace is.
+fn identify(record: &mut SandboxRecord, metadata: &fs::Metadata) {
+    record.workspace_device = metadata.dev();
+    record.workspace_inode = metadata.ino();
+    // Where no layers can lie (overlayfs, network file systems) the time is not steady either.
+    record.workspace_born = registry::born(metadata).filter(|_| record.layers.is_some());
 }
 
 /// Takes the lock under which sandboxes are made and destroyed; it is released when the file drops.
 pub(crate) fn lock(layout: &Layout) -> Result<fs::File, CreateError> {
-    make_private(layout.home())?;
+    let home = layout.home();
+    private::make_home(home).map_err(|source| step("use", home, source))?;
     let path = layout.lock();
     let file = fs::File::options()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .map_err(|source| step("open", &path, source))?;
     flock(&file, FlockOperation::LockExclusive)
@@ -277,24 +388,6 @@ fn step(step: &'static str, path: &Path, source: io::Error) -> CreateError {
     }
 }
 
-fn make_private(path: &Path) -> Result<(), CreateError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| step("create", path, source))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), CreateError> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|source| step("write", path, source))
-}
-
 /// Returns the absolute path without symbolic links, and what is there.
 fn resolve(
     workspace: &Path,
@@ -302,6 +395,10 @@ fn resolve(
 ) -> Result<(PathBuf, Option<fs::Metadata>), CreateError> {
     let gone = || CreateError::Missing {
         workspace: workspace.to_owned(),
+    };
+    let unicode = |path: PathBuf| match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(CreateError::NotUnicode { workspace: path }),
     };
     let canonical = match fs::canonicalize(workspace) {
         Ok(path) => path,
@@ -312,7 +409,7 @@ fn resolve(
                 return Err(gone());
             };
             let parent = fs::canonicalize(parent).map_err(|_no_parent| gone())?;
-            return Ok((parent.join(name), None));
+            return Ok((unicode(parent.join(name))?, None));
         }
         Err(source) => return Err(step("look at the workspace", workspace, source)),
     };
@@ -323,26 +420,11 @@ fn resolve(
             workspace: canonical,
         });
     }
-    if canonical.to_str().is_none() {
-        return Err(CreateError::NotUnicode {
-            workspace: canonical,
-        });
-    }
-    Ok((canonical, Some(metadata)))
-}
-
-fn free_name(name: SandboxName, existing: &[SandboxRecord]) -> Result<SandboxName, CreateError> {
-    match existing.iter().find(|record| record.name == name) {
-        None => Ok(name),
-        Some(record) => Err(CreateError::NameTaken {
-            name,
-            workspace: record.workspace.clone(),
-        }),
-    }
+    Ok((unicode(canonical)?, Some(metadata)))
 }
 
 /// Returns a free name made from the last part of the path.
-fn derived_name(workspace: &Path, existing: &[SandboxRecord]) -> SandboxName {
+fn derived_name(workspace: &Path, taken: &[SandboxName]) -> SandboxName {
     let base: String = workspace
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -372,7 +454,7 @@ fn derived_name(workspace: &Path, existing: &[SandboxRecord]) -> SandboxName {
             }
         })
         .filter_map(|text| text.parse::<SandboxName>().ok())
-        .find(|name| existing.iter().all(|record| record.name != *name))
+        .find(|name| !taken.contains(name))
         .expect("one of more names than sandboxes is free")
 }
 
@@ -381,17 +463,4 @@ fn free_host_ids(existing: &[SandboxRecord]) -> Result<u32, CreateError> {
         .map(|n| HOST_IDS_FIRST + n * HOST_IDS_EACH)
         .find(|first| existing.iter().all(|record| record.host_ids != *first))
         .ok_or(CreateError::TooMany)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_come_from_the_directory() {
-        let name = |path: &str| derived_name(Path::new(path), &[]).to_string();
-        assert_eq!(name("/home/u/my project"), "my-project");
-        assert_eq!(name("/home/u/.hidden"), "hidden");
-        assert_eq!(name("/"), "sandbox");
-    }
 }

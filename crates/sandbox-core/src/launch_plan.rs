@@ -7,9 +7,9 @@ use std::{
 };
 
 use sandbox_isolation::{LaunchPlan, StdinSource, View, WorkspaceMode};
-use sandbox_rollback::Transaction;
+use sandbox_rollback::{Gate, GateError, Transaction};
 use sandbox_safety::Clearance;
-use sandbox_types::{Action, Limit, Limits, Operation};
+use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
 use crate::sandbox::Sandbox;
 
@@ -50,6 +50,15 @@ pub enum PlanError {
         /// Which text.
         what: String,
     },
+    /// What was asked for needs a transaction, and a direct run has none.
+    #[error("{option} cannot be kept by a direct run: it has no transaction")]
+    DirectWith {
+        /// What was asked for.
+        option: &'static str,
+    },
+    /// A declared write is no path pattern.
+    #[error("cannot use the declared writes (files)")]
+    Files(#[source] GateError),
     /// The directory lies outside.
     #[error("the working directory {} is outside of the workspace {}", cwd.display(), workspace.display())]
     CwdOutside {
@@ -99,7 +108,7 @@ pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
     sandbox.check_workspace()?;
-    check_arguments(operation)?;
+    check_request(operation)?;
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
     let climbs = cwd.components().any(|part| part == Component::ParentDir);
@@ -124,6 +133,32 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
         });
     }
     Ok(())
+}
+
+/// Checks what is wrong with a request in any sandbox.
+///
+/// # Errors
+///
+/// Fails when the request cannot be carried out anywhere.
+pub fn check_request(operation: &Operation) -> Result<(), PlanError> {
+    check_arguments(operation)?;
+    Gate::check(operation.files.as_deref().unwrap_or_default()).map_err(PlanError::Files)?;
+    if !operation.direct {
+        return Ok(());
+    }
+    let needs_a_transaction = [
+        (operation.review, "review"),
+        (operation.files.is_some(), "files (the declared writes)"),
+        (
+            operation.on_failure != OnFailure::Keep,
+            "on_failure other than keep",
+        ),
+        (operation.limits.disk.is_some(), "a disk limit"),
+    ];
+    match needs_a_transaction.into_iter().find(|(asked, _)| *asked) {
+        Some((_, option)) => Err(PlanError::DirectWith { option }),
+        None => Ok(()),
+    }
 }
 
 fn check_arguments(operation: &Operation) -> Result<(), PlanError> {

@@ -6,12 +6,22 @@
 //! <home>/index/<digest of path>    name of the sandbox bound to that workspace
 //! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb
 //! <home>/layers/<name>/            transactions and undo sets, where the file system allows
+//! <home>/sandboxes/.new-<pid>/     a sandbox that is being made
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use sandbox_types::SandboxName;
 use sha2::{Digest as _, Sha256};
+
+/// The name of a sandbox's record. Who runs an operation locks it with others, who destroys the
+/// sandbox locks it alone.
+pub(crate) const RECORD_FILE: &str = "sandbox.json";
+/// The name of the configuration that is stored with a sandbox.
+pub(crate) const CONFIG_FILE: &str = "config.yaml";
+
+/// What the names of sandboxes that are being made begin with. No name of a sandbox does.
+pub(crate) const UNFINISHED: &str = ".new-";
 
 /// The directory that holds everything we keep.
 #[derive(Clone, Debug)]
@@ -43,11 +53,11 @@ impl Layout {
     }
 
     pub(crate) fn record(&self, name: &SandboxName) -> PathBuf {
-        self.sandbox(name).join("sandbox.json")
+        self.sandbox(name).join(RECORD_FILE)
     }
 
     pub(crate) fn config(&self, name: &SandboxName) -> PathBuf {
-        self.sandbox(name).join("config.yaml")
+        self.sandbox(name).join(CONFIG_FILE)
     }
 
     pub(crate) fn layers(&self, name: &SandboxName) -> PathBuf {
@@ -58,14 +68,35 @@ impl Layout {
         self.home.join("index")
     }
 
-    pub(crate) fn index_entry(&self, workspace: &Path) -> PathBuf {
-        use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
-        let digest = Sha256::digest(workspace.as_os_str().as_bytes());
-        let mut name = String::with_capacity(32);
-        for byte in &digest[..16] {
-            let written = write!(name, "{byte:02x}");
-            debug_assert!(written.is_ok(), "writing to a string cannot fail");
-        }
-        self.index().join(name)
+    /// Where a sandbox is put together before it gets its name.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.sandboxes()
+            .join(format!("{UNFINISHED}{}", std::process::id()))
     }
+
+    pub(crate) fn index_entry(&self, workspace: &Path) -> PathBuf {
+        self.index().join(digest(workspace, 16))
+    }
+
+    /// The directory for transactions on another file system than the home: inside of `parent`, and
+    /// not shared with other users or other homes.
+    pub(crate) fn layers_beside(&self, parent: &Path, name: &SandboxName) -> PathBuf {
+        let user = rustix::process::geteuid().as_raw();
+        let home = std::fs::canonicalize(&self.home).unwrap_or_else(|_not_yet| self.home.clone());
+        parent
+            .join(format!(".sandbox-layers-{user}-{}", digest(&home, 4)))
+            .join(name.as_str())
+    }
+}
+
+/// Returns the first bytes of a path's digest, in hexadecimal.
+fn digest(path: &Path, bytes: usize) -> String {
+    use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _};
+    let digest = Sha256::digest(path.as_os_str().as_bytes());
+    let mut text = String::with_capacity(2 * bytes);
+    for byte in &digest[..bytes] {
+        let written = write!(text, "{byte:02x}");
+        debug_assert!(written.is_ok(), "writing to a string cannot fail");
+    }
+    text
 }

@@ -19,6 +19,8 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod private;
+mod process_mark;
 mod recover;
 mod registry;
 mod review;
@@ -42,11 +44,11 @@ pub use host::Host;
 pub use initializer::{
     CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
 };
-pub use launch_plan::PlanError;
+pub use launch_plan::{PlanError, check_request};
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
-pub use run::RunError;
+pub use run::{RunError, RunFault};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
 

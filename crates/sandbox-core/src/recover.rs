@@ -1,12 +1,15 @@
 //! Finishes or reverses what a killed process left: crash and error share this one path.
 
 use jiff::Timestamp;
-use sandbox_rollback::{FileError, UpkeepError};
+use sandbox_rollback::{FileError, RollbackManager, UpkeepError};
 use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 use serde::Serialize;
 
-use crate::{ledger, sandbox::Sandbox};
+use crate::{history, ledger, sandbox::Sandbox};
+
+/// How many of the newest records are searched for operations that have no end.
+const SEARCHED_RECORDS_MAX: usize = 64;
 
 /// What was found and settled.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -14,7 +17,8 @@ pub struct RecoveryReport {
     /// Operations whose process was killed before their changes were committed: the workspace is as
     /// before them.
     pub interrupted: Vec<OperationId>,
-    /// Operations whose process was killed while it committed: finished now.
+    /// Operations whose process was killed while it committed, or before it could say so: their
+    /// changes are in the workspace.
     pub completed: Vec<OperationId>,
     /// Operations whose undo was interrupted: finished now.
     pub undone: Vec<OperationId>,
@@ -40,30 +44,18 @@ impl Sandbox {
         let Some(rollback) = &self.rollback else {
             return Ok(RecoveryReport::default());
         };
-        let recovery = rollback.recover().map_err(RecoveryError::Rollback)?;
-        let record = |id: &OperationId, note: &str| {
-            ledger::about(
-                self.journal(),
-                ledger::INTERRUPTED,
-                id,
-                Some(note.to_owned()),
-                now,
-            )
-            .map_err(RecoveryError::Record)
+        let mut recovery = rollback.recover().map_err(RecoveryError::Rollback)?;
+        let record = |kind: &str, ids: &[OperationId]| {
+            ids.iter()
+                .try_for_each(|id| ledger::about(self.journal(), kind, id, None, now))
+                .map_err(RecoveryError::Record)
         };
-        for id in &recovery.interrupted {
-            record(id, "its process was killed; its changes were dropped")?;
-        }
-        for id in &recovery.completed {
-            record(
-                id,
-                "its process was killed while its changes were moved; that was finished",
-            )?;
-        }
-        for id in &recovery.undone {
-            ledger::about(self.journal(), ledger::UNDONE, id, None, now)
-                .map_err(RecoveryError::Record)?;
-        }
+        let mut unrecorded = self.committed_without_record(rollback)?;
+        unrecorded.retain(|id| !recovery.completed.contains(id));
+        recovery.completed.extend(unrecorded);
+        record(ledger::DROPPED, &recovery.interrupted)?;
+        record(ledger::COMPLETED, &recovery.completed)?;
+        record(ledger::UNDONE, &recovery.undone)?;
         let report = RecoveryReport {
             failed: recovery
                 .failed
@@ -78,6 +70,23 @@ impl Sandbox {
             sandbox_isolation::remove_stale_cgroups();
         }
         Ok(report)
+    }
+
+    /// Returns the operations whose process was killed between the commit and the record of it.
+    /// Usually reads one record: the end of the newest operation.
+    fn committed_without_record(
+        &self,
+        rollback: &RollbackManager,
+    ) -> Result<Vec<OperationId>, RecoveryError> {
+        let unended = || history::unended(self.journal(), SEARCHED_RECORDS_MAX);
+        if unended().is_empty() {
+            return Ok(Vec::new());
+        }
+        let undoable = rollback.undoable().map_err(RecoveryError::Rollback)?;
+        // Read again: one of them may have ended, and been recorded, before it was found dead.
+        let mut found = unended();
+        found.retain(|id| undoable.contains(id));
+        Ok(found)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use sandbox_types::SandboxName;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::Layout;
+use crate::{layout::Layout, private};
 
 /// The version of `sandbox.json`.
 pub(crate) const RECORD_FORMAT: u32 = 1;
@@ -27,6 +28,9 @@ pub struct SandboxRecord {
     pub workspace_device: u64,
     /// Inode of the workspace when it was bound.
     pub workspace_inode: u64,
+    /// When the workspace was made, where the file system keeps that: inodes are used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_born: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// The first of 65,536 host ids that guests of a root caller run with.
@@ -37,6 +41,43 @@ pub struct SandboxRecord {
     /// Why there is no place for transactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_layers_because: Option<String>,
+}
+
+/// What stands where the workspace of a sandbox was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Found {
+    /// The workspace.
+    Workspace,
+    /// Something else.
+    Other,
+    /// Nothing.
+    Nothing,
+}
+
+impl SandboxRecord {
+    /// Looks whether the workspace is still the directory that the sandbox was bound to.
+    pub(crate) fn find_workspace(&self) -> Found {
+        match fs::symlink_metadata(&self.workspace) {
+            Ok(metadata) if self.is_workspace(&metadata) => Found::Workspace,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Ok(_) | Err(_) => Found::Other,
+        }
+    }
+
+    fn is_workspace(&self, metadata: &fs::Metadata) -> bool {
+        let inode = (self.workspace_device, self.workspace_inode);
+        metadata.is_dir()
+            && (metadata.dev(), metadata.ino()) == inode
+            && match (self.workspace_born, born(metadata)) {
+                (Some(recorded), Some(found)) => recorded == found,
+                (None, _) | (_, None) => true,
+            }
+    }
+}
+
+/// Returns when a file was made, where the file system keeps that.
+pub(crate) fn born(metadata: &fs::Metadata) -> Option<Timestamp> {
+    Timestamp::try_from(metadata.created().ok()?).ok()
 }
 
 /// A sandbox cannot be found or read.
@@ -100,12 +141,14 @@ pub(crate) fn by_name(layout: &Layout, name: &SandboxName) -> Result<SandboxReco
 /// Returns the sandbox whose workspace is `directory` or the nearest one above it.
 pub(crate) fn by_directory(layout: &Layout, directory: &Path) -> Result<SandboxRecord, FindError> {
     for ancestor in directory.ancestors() {
-        if let Some(record) = bound_to(layout, ancestor)? {
+        if let Some(record) = indexed(layout, ancestor)? {
             return Ok(record);
         }
     }
-    Err(FindError::NoneHere {
-        directory: directory.to_owned(),
+    unindexed(layout, |workspace| directory.starts_with(workspace))?.ok_or_else(|| {
+        FindError::NoneHere {
+            directory: directory.to_owned(),
+        }
     })
 }
 
@@ -114,6 +157,13 @@ pub(crate) fn bound_to(
     layout: &Layout,
     workspace: &Path,
 ) -> Result<Option<SandboxRecord>, FindError> {
+    match indexed(layout, workspace)? {
+        Some(record) => Ok(Some(record)),
+        None => unindexed(layout, |bound| bound == workspace),
+    }
+}
+
+fn indexed(layout: &Layout, workspace: &Path) -> Result<Option<SandboxRecord>, FindError> {
     let path = layout.index_entry(workspace);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -127,13 +177,30 @@ pub(crate) fn bound_to(
     Ok(record.filter(|record| record.workspace == workspace))
 }
 
-/// Returns all sandboxes, sorted by name.
-pub(crate) fn all(layout: &Layout) -> Result<Vec<SandboxRecord>, FindError> {
-    let mut records = Vec::new();
-    for name in names(layout)? {
-        records.extend(read(&layout.record(&name))?);
+/// Looks at every record, and adds the one that is found to the index: a process that was killed
+/// while it made the sandbox did not come to it.
+fn unindexed(
+    layout: &Layout,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Option<SandboxRecord>, FindError> {
+    let nearest = all(layout)?
+        .into_iter()
+        .filter(|record| wanted(&record.workspace))
+        .max_by_key(|record| record.workspace.as_os_str().len());
+    if let Some(record) = &nearest {
+        // Without the entry the next search is as long as this one, and finds the same.
+        let _written =
+            private::replace(&layout.index_entry(&record.workspace), record.name.as_str());
     }
-    Ok(records)
+    Ok(nearest)
+}
+
+/// Returns all sandboxes, sorted by name. One whose record is damaged is left out, so that the
+/// others can be used; [`by_name`] says what is wrong with it.
+pub(crate) fn all(layout: &Layout) -> Result<Vec<SandboxRecord>, FindError> {
+    let names = names(layout)?;
+    let read = |name| read(&layout.record(name)).ok().flatten();
+    Ok(names.iter().filter_map(read).collect())
 }
 
 /// Returns the names of all sandboxes, sorted.

@@ -15,14 +15,14 @@
 //!
 //! A refusal and a failing command are reports. An error means that the sandbox itself failed.
 
-use std::time::Instant;
+use std::{error::Error, fmt, time::Instant};
 
 use jiff::Timestamp;
-use sandbox_isolation::{Cancellation, LaunchError};
+use sandbox_isolation::{Cancellation, LaunchError, Running};
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
-use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict};
+use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, causes};
 
 use crate::{
     caller::{Caller, Event},
@@ -34,10 +34,31 @@ use crate::{
     watch::Watch,
 };
 
-/// The sandbox failed. One variant a stage; the source says what failed there.
+/// The sandbox failed, and the report says how far it came.
+#[derive(Debug)]
+pub struct RunError {
+    /// What failed.
+    pub fault: Box<RunFault>,
+    /// What is known of the operation. It is in the journal, except after [`RunFault::Record`].
+    pub report: Box<OperationReport>,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.fmt(f)
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.fault.source()
+    }
+}
+
+/// What failed. One variant a stage; the source says what failed there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum RunFault {
     /// The request cannot be carried out in this sandbox. Nothing was run.
     #[error("the operation was not started")]
     Plan(#[source] PlanError),
@@ -47,10 +68,10 @@ pub enum RunError {
     /// The command was not run, or was lost while it ran. Nothing was committed.
     #[error("the operation was not finished: no confined process")]
     Launch(#[source] LaunchError),
-    /// The changes were not settled. The next start of the sandbox finishes or reverses them.
-    #[error("the workspace was not settled")]
+    /// The changes were not settled as they should be. The report says what became of them.
+    #[error("the changes were not settled")]
     Settle(#[source] SettleError),
-    /// The workspace is settled, and there is no record of it.
+    /// The report is not in the journal. If the changes were settled before, they stay so.
     #[error("the operation was not recorded")]
     Record(#[source] AppendError),
 }
@@ -79,15 +100,22 @@ impl Sandbox {
         };
 
         // No `?` from here to the record: promises 2 and 3.
-        let (execution, settled) = self.carry_out(&clearance, caller, cancel, now);
-        if let Ok(settled) = &settled {
-            caller.hear(Event::Settled(settled.summary.settlement));
-        }
+        let begun = self.begin(operation, &verdict, now);
+        let mut remains = None;
+        let (execution, settled) =
+            self.carry_out(&clearance, begun, (caller, cancel), &mut remains);
+        caller.hear(Event::Settled(settled.summary.settlement));
 
         let recorded = self.record(draft.finished(verdict, &execution, &settled));
-        settled?;
-        execution?;
-        recorded
+        // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
+        drop(remains);
+        match (settled.failure.map(RunFault::Settle), execution.err()) {
+            (None, None) => recorded,
+            (Some(fault), _) | (None, Some(fault)) => Err(RunError {
+                fault: Box::new(fault),
+                report: recorded.map_or_else(|error| error.report, Box::new),
+            }),
+        }
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.
@@ -96,30 +124,26 @@ impl Sandbox {
             .judge(operation, &self.surroundings(operation))
     }
 
-    /// Begins, launches, observes and settles. Both results are there whatever happened.
+    /// Launches, observes and settles. Both results are there whatever happened.
     fn carry_out(
         &self,
         clearance: &Clearance<'_>,
-        caller: &mut dyn Caller,
-        cancel: &Cancellation,
-        now: Timestamp,
-    ) -> (Result<Execution, RunError>, Result<Settled, RunError>) {
-        let operation = clearance.operation();
-        let transaction = match self.begin(operation, now) {
+        begun: Result<Option<Transaction>, RunFault>,
+        (caller, cancel): (&mut dyn Caller, &Cancellation),
+        remains: &mut Option<Box<dyn Running>>,
+    ) -> (Result<Execution, RunFault>, Settled) {
+        let transaction = match begun {
             Ok(transaction) => transaction,
-            Err(error) => return (Err(error), Ok(Settled::nothing())),
+            Err(fault) => return (Err(fault), Settled::nothing()),
         };
-        let execution = self.execute(clearance, transaction.as_ref(), caller, cancel);
-        let settled = match transaction {
-            Some(transaction) => {
-                let gate = self.gate(operation);
-                let settled =
-                    settle::settle(transaction, operation, &gate, execution.as_ref().ok());
-                self.retain();
-                settled.map_err(RunError::Settle)
-            }
-            None => Ok(Settled::nothing()),
+        let execution = self.execute(clearance, transaction.as_ref(), (caller, cancel), remains);
+        let Some(transaction) = transaction else {
+            return (execution, Settled::nothing());
         };
+        let operation = clearance.operation();
+        let gate = self.gate(operation);
+        let settled = settle::settle(transaction, operation, &gate, execution.as_ref().ok());
+        self.retain();
         (execution, settled)
     }
 
@@ -127,52 +151,64 @@ impl Sandbox {
     fn begin(
         &self,
         operation: &Operation,
+        verdict: &Verdict,
         now: Timestamp,
-    ) -> Result<Option<Transaction>, RunError> {
-        launch_plan::check(operation, self).map_err(RunError::Plan)?;
-        ledger::started(self.journal(), self.reported(operation), now).map_err(RunError::Record)?;
+    ) -> Result<Option<Transaction>, RunFault> {
+        launch_plan::check(operation, self).map_err(RunFault::Plan)?;
+        ledger::started(self.journal(), self.reported(operation), verdict, now)
+            .map_err(RunFault::Record)?;
         if operation.direct {
             return Ok(None);
         }
-        let rollback = self.rollback().map_err(RunError::Plan)?;
+        let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
             .begin(&operation.id)
             .map(Some)
-            .map_err(RunError::Begin)
+            .map_err(RunFault::Begin)
     }
 
-    /// Confines the command, runs it, and measures it until it ends.
+    /// Confines the command, runs it, and measures it until it ends. What the kernel still has to
+    /// take down then goes into `remains`, so that the settlement need not wait for it.
     fn execute(
         &self,
         clearance: &Clearance<'_>,
         transaction: Option<&Transaction>,
-        caller: &mut dyn Caller,
-        cancel: &Cancellation,
-    ) -> Result<Execution, RunError> {
+        (caller, cancel): (&mut dyn Caller, &Cancellation),
+        remains: &mut Option<Box<dyn Running>>,
+    ) -> Result<Execution, RunFault> {
         let plan = launch_plan::of(clearance, self, transaction, caller.stdin());
         let limits = plan.limits.clone();
-        let mut running = self.launcher().launch(plan).map_err(RunError::Launch)?;
+        let mut running = self.launcher().launch(plan).map_err(RunFault::Launch)?;
         caller.hear(Event::Started(&clearance.operation().id));
 
         let mut watch = Watch::new(running.root_pid(), caller, &limits, transaction);
-        let ended = running.wait(&mut watch, cancel).map_err(RunError::Launch)?;
-        // The cgroups' last figures are read before `running` drops and removes them.
-        Ok(watch.execution(ended, running.cgroups()))
+        let ended = running.wait(&mut watch, cancel).map_err(RunFault::Launch)?;
+        let execution = watch.execution(ended, running.cgroups());
+        *remains = Some(running);
+        Ok(execution)
     }
 
     /// Writes the report to the journal. When this returns, the report is in the file.
-    fn record(&self, report: OperationReport) -> Result<OperationReport, RunError> {
+    fn record(&self, mut report: OperationReport) -> Result<OperationReport, RunError> {
         let now =
             report.started_at + jiff::SignedDuration::from_secs_f64(report.duration_ms / 1000.0);
-        ledger::finished(self.journal(), &report, now).map_err(RunError::Record)?;
-        Ok(report)
+        match ledger::finished(self.journal(), &report, now).map_err(RunFault::Record) {
+            Ok(()) => Ok(report),
+            Err(fault) => {
+                report.error.extend(causes(&fault));
+                Err(RunError {
+                    fault: Box::new(fault),
+                    report: Box::new(report),
+                })
+            }
+        }
     }
 }
 
 impl RunError {
     /// Returns whether the request itself was at fault.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Plan(_))
+        matches!(*self.fault, RunFault::Plan(_))
     }
 }
 

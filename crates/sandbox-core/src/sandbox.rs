@@ -1,10 +1,16 @@
 //! One sandbox, opened: the parts that `run.rs` tells its story with.
 
 use std::{
+    fs::File,
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::retry_on_intr,
+};
 use sandbox_isolation::Launcher;
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
@@ -14,7 +20,8 @@ use sandbox_types::{Bytes, Limits, Operation, ReportedOperation, SandboxConfig, 
 use crate::{
     host::Host,
     launch_plan::{self, PlanError},
-    registry::SandboxRecord,
+    layout::RECORD_FILE,
+    registry::{Found, SandboxRecord},
 };
 
 /// One sandbox with everything it needs to run operations.
@@ -55,14 +62,22 @@ impl Sandbox {
             })
     }
 
+    /// Keeps the sandbox from being destroyed until the file is closed. Waits for who destroys it, and
+    /// fails when it was destroyed.
+    ///
+    /// The lock is on the record: the directory itself is locked by the store.
+    pub(crate) fn in_use(&self) -> io::Result<File> {
+        let record = File::open(self.journal().path().with_file_name(RECORD_FILE))?;
+        retry_on_intr(|| flock(&record, FlockOperation::LockShared))?;
+        if record.metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(record)
+    }
+
     /// Refuses when another directory stands where the workspace was.
     pub(crate) fn check_workspace(&self) -> Result<(), PlanError> {
-        let same = std::fs::symlink_metadata(self.workspace()).is_ok_and(|metadata| {
-            metadata.is_dir()
-                && (metadata.dev(), metadata.ino())
-                    == (self.record.workspace_device, self.record.workspace_inode)
-        });
-        if same {
+        if self.record.find_workspace() == Found::Workspace {
             return Ok(());
         }
         Err(PlanError::WorkspaceReplaced {

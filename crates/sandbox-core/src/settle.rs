@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use sandbox_rollback::{
     ChangesError, CommitError, DiscardError, Gate, GateDecision, GateError, GateOutcome, HoldError,
-    Transaction,
+    Survey, Transaction,
 };
 use sandbox_types::{
     Change, ChangeSummary, Execution, ExitReason, LimitKind, OnFailure, Operation, Settlement,
-    Violation,
+    Violation, causes,
 };
 
 use crate::run::NOTHING_CHANGED;
@@ -26,7 +26,7 @@ pub enum SettleError {
     /// The commit gate cannot decide; the transaction is held.
     #[error("cannot examine the changes")]
     Gate(#[source] GateError),
-    /// Commit failed; recovery finishes or reverses it.
+    /// Commit failed; the transaction is held, or recovery completes what had begun.
     #[error("cannot commit the changes")]
     Commit(#[source] CommitError),
     /// The transaction is left for recovery, the workspace is as before.
@@ -38,11 +38,13 @@ pub enum SettleError {
 }
 
 /// What became of the changes, and why.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) summary: ChangeSummary,
     pub(crate) violations: Vec<Violation>,
     pub(crate) over_disk_limit: bool,
+    /// What failed meanwhile. The summary says what became of the changes all the same.
+    pub(crate) failure: Option<SettleError>,
 }
 
 impl Settled {
@@ -52,6 +54,18 @@ impl Settled {
             summary: ChangeSummary::nothing(),
             violations: Vec::new(),
             over_disk_limit: false,
+            failure: None,
+        }
+    }
+
+    /// Settling failed; `settlement` is what became of the changes, as far as they are known.
+    fn failed(settlement: Settlement, changes: &[Change], error: SettleError) -> Self {
+        let mut summary = ChangeSummary::of(settlement, changes);
+        summary.held_because = vec![causes(&error).join(": ")];
+        Self {
+            summary,
+            failure: Some(error),
+            ..Self::nothing()
         }
     }
 }
@@ -69,65 +83,102 @@ pub(crate) fn settle(
     operation: &Operation,
     gate: &Gate,
     execution: Option<&Execution>,
-) -> Result<Settled, SettleError> {
+) -> Settled {
     let Some(execution) = execution else {
-        transaction.discard().map_err(SettleError::Discard)?;
-        return Ok(Settled::nothing());
+        return match transaction.discard() {
+            Ok(()) => Settled::nothing(),
+            Err(error) => left_behind(&[], SettleError::Discard(error)),
+        };
     };
     let survey = match transaction.survey() {
         Ok(survey) => survey,
-        Err(error) => return Err(held_after(transaction, SettleError::Changes(error))),
-    };
-    if survey.changes.is_empty() && survey.strips.is_empty() {
-        transaction.discard().map_err(SettleError::Discard)?;
-        let summary = ChangeSummary::of(NOTHING_CHANGED, &[]);
-        return Ok(Settled {
-            summary,
-            ..Settled::nothing()
-        });
-    }
-
-    let verdict = match gate.examine(&survey, &transaction) {
-        Ok(verdict) => verdict,
-        Err(error) => return Err(held_after(transaction, SettleError::Gate(error))),
+        Err(error) => return held_after(transaction, &[], SettleError::Changes(error)),
     };
     let changes = survey.changes.clone();
+    if changes.is_empty() && survey.strips.is_empty() {
+        return match transaction.discard() {
+            Ok(()) => Settled {
+                summary: ChangeSummary::of(NOTHING_CHANGED, &[]),
+                ..Settled::nothing()
+            },
+            Err(error) => left_behind(&[], SettleError::Discard(error)),
+        };
+    }
+    let verdict = match gate.examine(&survey, &transaction) {
+        Ok(verdict) => verdict,
+        Err(error) => return held_after(transaction, &changes, SettleError::Gate(error)),
+    };
     let over_disk_limit = execution.exit == ExitReason::LimitExceeded(LimitKind::Disk)
         || gate
             .bytes_max
             .is_some_and(|limit| bytes_of(&changes) > limit);
-    let (settlement, reasons) = match ending(operation, execution.exit, &verdict) {
+    let ending = ending(operation, execution.exit, &verdict);
+    let mut settled = end(transaction, survey, ending);
+    settled.summary.notices = verdict.notices;
+    settled.violations = verdict.violations;
+    settled.over_disk_limit = over_disk_limit;
+    settled
+}
+
+fn end(transaction: Transaction, survey: Survey, ending: Ending) -> Settled {
+    let changes = survey.changes.clone();
+    let (settlement, reasons) = match ending {
         Ending::Commit => match transaction.commit(survey) {
             Ok(committed) => (Settlement::Committed, left_alone(&committed.left_alone)),
             // Somebody changed the same paths meanwhile: theirs stay, these changes wait.
             Err(CommitError::Conflict { paths, .. }) => (Settlement::Pending, left_alone(&paths)),
-            Err(error) => return Err(SettleError::Commit(error)),
+            Err(error) => {
+                let settlement = after_failed_commit(&error);
+                return Settled::failed(settlement, &changes, SettleError::Commit(error));
+            }
         },
-        Ending::Discard(reasons) => {
-            transaction.discard().map_err(SettleError::Discard)?;
-            (Settlement::Discarded, reasons)
-        }
-        Ending::Hold(reasons) => {
-            transaction.hold().map_err(SettleError::Hold)?;
-            (Settlement::Pending, reasons)
-        }
+        Ending::Discard(reasons) => match transaction.discard() {
+            Ok(()) => (Settlement::Discarded, reasons),
+            Err(error) => return left_behind(&changes, SettleError::Discard(error)),
+        },
+        Ending::Hold(reasons) => match transaction.hold() {
+            Ok(()) => (Settlement::Pending, reasons),
+            Err(error) => return left_behind(&changes, SettleError::Hold(error)),
+        },
     };
     let mut summary = ChangeSummary::of(settlement, &changes);
     summary.held_because = reasons;
-    summary.notices = verdict.notices;
-    Ok(Settled {
+    Settled {
         summary,
-        violations: verdict.violations,
-        over_disk_limit,
-    })
+        ..Settled::nothing()
+    }
+}
+
+fn after_failed_commit(error: &CommitError) -> Settlement {
+    match error {
+        // Its journal is written: the next recovery completes it.
+        CommitError::Interrupted { .. } => Settlement::Committed,
+        // It is neither committed nor held: the next recovery drops it.
+        CommitError::Hold { .. } => Settlement::Discarded,
+        CommitError::Busy { .. }
+        | CommitError::Lock { .. }
+        | CommitError::Unfinished { .. }
+        | CommitError::WorkspaceReplaced { .. }
+        | CommitError::Conflict { .. }
+        | CommitError::Check { .. }
+        | CommitError::Record { .. }
+        | CommitError::Apply { .. }
+        | _ => Settlement::Pending,
+    }
 }
 
 /// Keeps the changes of an operation that cannot be decided on: nothing is lost, and a person can
 /// look at it. If even that fails, the next recovery discards them.
-fn held_after(transaction: Transaction, error: SettleError) -> SettleError {
+fn held_after(transaction: Transaction, changes: &[Change], error: SettleError) -> Settled {
     match transaction.hold() {
-        Ok(()) | Err(_) => error,
+        Ok(()) => Settled::failed(Settlement::Pending, changes, error),
+        Err(_) => left_behind(changes, error),
     }
+}
+
+/// The workspace is as before; the next recovery discards the transaction.
+fn left_behind(changes: &[Change], error: SettleError) -> Settled {
+    Settled::failed(Settlement::Discarded, changes, error)
 }
 
 fn bytes_of(changes: &[Change]) -> u64 {

@@ -67,7 +67,7 @@ impl Sandbox {
                 "broken"
             },
             created_at: self.record.created_at,
-            journal_records: newest.as_ref().map_or(0, |record| record.sequence + 1),
+            journal_records: newest.as_ref().map_or(0, |record| record.sequence),
             last_activity: newest.map(|record| record.at),
             pending,
             undoable,

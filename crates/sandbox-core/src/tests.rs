@@ -3,6 +3,8 @@
 //! The transaction, the journal and the judge are the real ones. Only the launcher is scripted: it
 //! does to the upper layer what a guest would do through the overlay.
 
+mod afterwards;
+
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
@@ -22,13 +24,18 @@ use sandbox_rollback::RollbackManager;
 use sandbox_safety::{Policy, Profile, SafetyValidator};
 use sandbox_state::StateManager;
 use sandbox_types::{
-    CgroupPaths, Decision, Enforcement, ExitReason, OnFailure, Operation, ProcessUsage, RiskLevel,
-    SandboxConfig, Verdict,
+    CgroupPaths, Decision, Enforcement, ExitReason, OnFailure, Operation, Outcome, ProcessUsage,
+    RiskLevel, SandboxConfig, Settlement, Verdict,
 };
 use tempfile::TempDir;
 
 use crate::{
-    caller::Caller, host::Host, ledger, registry::SandboxRecord, run::RunError, sandbox::Sandbox,
+    caller::Caller,
+    host::Host,
+    ledger,
+    registry::SandboxRecord,
+    run::{RunError, RunFault},
+    sandbox::Sandbox,
 };
 
 type Guest = Box<dyn Fn(&Path) + Send + Sync>;
@@ -124,6 +131,7 @@ impl Bench {
                 name: "bench".parse().unwrap(),
                 workspace_device: metadata.dev(),
                 workspace_inode: metadata.ino(),
+                workspace_born: None,
                 created_at: Timestamp::UNIX_EPOCH,
                 host_ids: 0x7000_0000,
                 layers: Some(directory.path().join("layers")),
@@ -339,7 +347,7 @@ fn a_failed_settlement_is_recorded_first() {
         fs::remove_dir_all(upper.parent().unwrap()).unwrap();
     });
     let error = bench.run(&Operation::shell("true")).unwrap_err();
-    assert!(matches!(error, RunError::Settle(_)), "{error:?}");
+    assert!(matches!(*error.fault, RunFault::Settle(_)), "{error:?}");
     assert_eq!(
         bench.recorded(),
         r#"operation.started, operation.finished "error""#
@@ -359,8 +367,11 @@ fn a_failed_record_is_an_error_after_the_settlement() {
     });
     *slot.lock().unwrap() = Some(bench.state().join("journal.log"));
     let error = bench.run(&Operation::shell("true")).unwrap_err();
-    assert!(matches!(error, RunError::Record(_)), "{error:?}");
+    assert!(matches!(*error.fault, RunFault::Record(_)), "{error:?}");
     assert_eq!(bench.files(), "kept=before made=after");
+    assert_eq!(error.report.outcome, Outcome::Completed);
+    assert_eq!(error.report.changes.settlement, Settlement::Committed);
+    assert!(error.report.error[0].contains("not recorded"), "{error:?}");
 }
 
 #[test]
@@ -368,7 +379,7 @@ fn nothing_runs_that_cannot_be_recorded() {
     let bench = Bench::new(Some(ExitReason::Exited(0)), writes);
     fs::create_dir(bench.state().join("journal.log")).unwrap();
     let error = bench.run(&Operation::shell("true")).unwrap_err();
-    assert!(matches!(error, RunError::Record(_)), "{error:?}");
+    assert!(matches!(*error.fault, RunFault::Record(_)), "{error:?}");
     assert_eq!(bench.launched.load(Ordering::SeqCst), 0);
 }
 

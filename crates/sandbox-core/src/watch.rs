@@ -7,6 +7,10 @@ use sandbox_types::{Bytes, CapturedOutput, CgroupPaths, Execution, LimitKind, Li
 
 use crate::caller::Caller;
 
+/// The most files and directories that one operation may add or change. More would take minutes to
+/// look through, and more inodes than many file systems have to spare.
+pub(crate) const INODES_MAX: u64 = 1_000_000;
+
 /// The observer of one operation.
 pub(crate) struct Watch<'a> {
     caller: &'a mut dyn Caller,
@@ -72,6 +76,6 @@ impl Observer for Watch<'_> {
         let (transaction, limit) = self.disk?;
         // What cannot be counted now is decided exactly at the commit.
         let size = transaction.size(limit).ok()?;
-        (size.bytes > limit).then_some(LimitKind::Disk)
+        (size.bytes > limit || size.inodes > INODES_MAX).then_some(LimitKind::Disk)
     }
 }

@@ -28,7 +28,7 @@ use self::{
     step::Step,
 };
 use crate::{
-    init::{self, NetworkBuilder},
+    init::{self, NetworkBuilder, Watch},
     stdio::GuestEnds,
     sys::{
         clone::{self, Memory, Stack},
@@ -55,6 +55,8 @@ pub(crate) struct Recipe {
     /// Whether the caller says when the guest may start.
     pub(crate) wait_for_start: bool,
     pub(crate) stacks: [Stack; 3],
+    /// Written by init: the old root, for the process that detaches it.
+    pub(crate) old_root: RawFd,
     /// Written by the builder: init's process id.
     pub(crate) init: Option<Pid>,
     /// Written by the builder: what failed.
@@ -180,7 +182,7 @@ fn run_steps(steps: &[Step], site: &mut Site, act: fn(u16) -> Act) -> Result<(),
 fn become_init(recipe: &mut Recipe) -> i32 {
     let status = recipe.channels.status;
     match try_become_init(recipe) {
-        Ok((leader, site)) => init::run(recipe, leader, site),
+        Ok((leader, watch)) => init::run(recipe, leader, &watch),
         Err(failure) => {
             Message::Failed(failure).send(fd(status));
             1
@@ -188,7 +190,7 @@ fn become_init(recipe: &mut Recipe) -> i32 {
     }
 }
 
-fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
+fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     // 1. The caller's handlers and ignored signals mean nothing here, and no child of ours may be reaped
     //    by an ignored SIGCHLD. All signals stay blocked.
     signals::reset_dispositions();
@@ -242,14 +244,17 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Site), Failure> {
     if recipe.wait_for_start {
         init::await_start(&recipe.channels)?;
     }
-    // 8. The guest. It inherits the empty bounding set.
+    // 8. No descriptor of the host's stays here, and what init needs later is open before a guest can interfere.
+    init::let_go_of_host(recipe, &mut site)?;
+    let watch = Watch::open(recipe.own_network)?;
+    // 9. The guest. It inherits the empty bounding set.
     identity::empty_bounding_set()?;
     let leader = guest::start(recipe)?;
     Message::Started {
         without_proc: site.without_proc,
     }
     .send(fd(recipe.channels.status));
-    Ok((leader, site))
+    Ok((leader, watch))
 }
 
 /// The write end is the builder's alone from here on, so its death is an end of file.

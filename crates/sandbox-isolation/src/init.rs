@@ -1,6 +1,9 @@
 //! Pid 1 of a sandbox: reaps, watches the caller, and tells the end.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -12,7 +15,7 @@ use rustix::{
 use crate::{
     child::{
         Channels, Recipe, fd, identity,
-        site::Site,
+        site::{self, Site},
         status::{Act, End, Failure, Message, Unroutable},
     },
     sys::{
@@ -104,20 +107,51 @@ pub(crate) fn await_start(channels: &Channels) -> Result<(), Failure> {
     }
 }
 
+/// Detaches the old root and keeps no descriptor of it.
+pub(crate) fn let_go_of_host(recipe: &mut Recipe, site: &mut Site) -> Result<(), Failure> {
+    let Some(old_root) = site.take_old_root() else {
+        return Ok(());
+    };
+    recipe.old_root = old_root.as_raw_fd();
+    // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
+    // The helper has a copy of our descriptors. Without an exit signal it is no child that `Children::Any` waits
+    // for. It uses the number and the stack until it is dead, and nothing else does.
+    let detach = |old_root: &mut RawFd| i32::from(site::detach(fd(*old_root)).is_err());
+    let stack = &mut recipe.stacks[0];
+    match clone::start(stack, Memory::Shared, 0, &mut recipe.old_root, detach) {
+        Ok(_helper) => Ok(()),
+        // No process was to be had.
+        Err(_) => site::detach(old_root.as_fd()).map_err(|errno| Act::OldRoot.failed(errno)),
+    }
+}
+
+/// What init watches the guest with.
+pub(crate) struct Watch {
+    deaths: OwnedFd,
+    /// The network's counters for IPv4 and IPv6, as far as there are any.
+    counters: [Option<OwnedFd>; 2],
+}
+
+impl Watch {
+    /// Opens all of it.
+    pub(crate) fn open(own_network: bool) -> Result<Self, Failure> {
+        let open = |path: &CStr| {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            own_network
+                .then(|| rustix::fs::open(path, flags, Mode::empty()).ok())
+                .flatten()
+        };
+        Ok(Self {
+            deaths: signals::child_deaths().map_err(|errno| Act::Watch.failed(errno))?,
+            counters: [c"/proc/net/snmp", c"/proc/net/snmp6"].map(open),
+        })
+    }
+}
+
 /// Runs until the guest has ended or the caller has died; the answer is the exit code.
 ///
 /// When it exits, the kernel kills what is left in the pid namespace.
-pub(crate) fn run(recipe: &mut Recipe, leader: Pid, mut site: Site) -> i32 {
-    // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
-    // Without an exit signal the helper is no child that `Children::Any` waits for. It uses `site` and the stack
-    // until it is dead, and nothing else does.
-    let detach = |site: &mut Site| i32::from(site.detach_old_root().is_err());
-    let stack = &mut recipe.stacks[0];
-    if clone::start(stack, Memory::Shared, 0, &mut site, detach).is_err()
-        && site.detach_old_root().is_err()
-    {
-        return 1;
-    }
+pub(crate) fn run(recipe: &Recipe, leader: Pid, watch: &Watch) -> i32 {
     let channels = &recipe.channels;
     // The guest's ends of its pipes are the guest's alone, so the caller sees their end.
     process::close(channels.stdio.output);
@@ -129,18 +163,14 @@ pub(crate) fn run(recipe: &mut Recipe, leader: Pid, mut site: Site) -> i32 {
     if identity::drop_capabilities().is_err() {
         return 1;
     }
-    match reap_until(leader, channels) {
+    match reap_until(leader, &watch.deaths, channels) {
         Ok(status) => {
             process::kill_all_others();
             while process::wait(Children::Any, Patience::Block).is_ok() {}
             let end = End {
                 status,
                 used: process::usage_of_children(),
-                unroutable: if recipe.own_network {
-                    count_unroutable()
-                } else {
-                    Unroutable::default()
-                },
+                unroutable: count_unroutable(&watch.counters),
             };
             Message::Ended(end).send(fd(channels.status));
             0
@@ -150,8 +180,7 @@ pub(crate) fn run(recipe: &mut Recipe, leader: Pid, mut site: Site) -> i32 {
 }
 
 /// Reaps whatever ends until `leader` does; returns its wait status.
-fn reap_until(leader: Pid, channels: &Channels) -> Result<i32, Errno> {
-    let deaths = signals::child_deaths()?;
+fn reap_until(leader: Pid, deaths: &OwnedFd, channels: &Channels) -> Result<i32, Errno> {
     let caller = fd(channels.caller);
     loop {
         while let Some((pid, status, _)) = process::wait(Children::Any, Patience::Poll)? {
@@ -160,7 +189,7 @@ fn reap_until(leader: Pid, channels: &Channels) -> Result<i32, Errno> {
             }
         }
         let mut fds = [
-            PollFd::new(&deaths, PollFlags::IN),
+            PollFd::new(deaths, PollFlags::IN),
             PollFd::new(&caller, PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None::<&Timespec>) {
@@ -172,19 +201,17 @@ fn reap_until(leader: Pid, channels: &Channels) -> Result<i32, Errno> {
         }
         // One record may stand for many deaths; the loop above asks for each.
         let mut record = [0; 128];
-        rustix::io::read(&deaths, &mut record).ok();
+        rustix::io::read(deaths, &mut record).ok();
     }
 }
 
 /// Reads how often something tried to reach an address that this network namespace has no route to.
-fn count_unroutable() -> Unroutable {
+fn count_unroutable([ipv4, ipv6]: &[Option<OwnedFd>; 2]) -> Unroutable {
     let mut buffer = [0; 16 * 1024];
-    let mut read = |path| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut read = |file: &OwnedFd| {
         let mut length = 0;
         while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::read(&file, rest)? {
+            match rustix::io::read(file, rest)? {
                 0 => break,
                 more => length += more,
             }
@@ -192,9 +219,10 @@ fn count_unroutable() -> Unroutable {
         let text = buffer.get(..length).unwrap_or_default();
         Ok::<_, Errno>((table_value(text), list_value(text)))
     };
+    let mut tables = |file: &Option<OwnedFd>| file.as_ref().and_then(|file| read(file).ok());
     Unroutable {
-        ipv4: read(c"/proc/net/snmp").map_or(0, |(table, _)| table),
-        ipv6: read(c"/proc/net/snmp6").map_or(0, |(_, list)| list),
+        ipv4: tables(ipv4).map_or(0, |(table, _)| table),
+        ipv6: tables(ipv6).map_or(0, |(_, list)| list),
     }
 }
 

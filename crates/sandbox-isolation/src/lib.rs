@@ -3,6 +3,13 @@
 //! Needs no helper program, no daemon and no set-user-id bit; works for root and for everybody else. All
 //! `unsafe` code of the project is in `sys`.
 //!
+//! # What is not confined
+//!
+//! A Unix socket in the workspace, or in a directory that was granted (`read` or `write`), can be connected to:
+//! whoever listens there is not confined and does what it is asked. A read-only mount does not prevent that. (An
+//! overlay shows the workspace's sockets as files of its own, to which nobody listens; a direct workspace shows the
+//! sockets themselves.) So grant no directory with a service's socket in it.
+//!
 //! # Terminology
 //!
 //! - **guest**: the command that is confined, and everything that it starts.

@@ -19,6 +19,8 @@ mod tests;
 pub(crate) enum Profile {
     /// Building tools, test suites, servers and version control work; debuggers and containers do not.
     Default,
+    /// The same, and no file with a set-user-id or set-group-id bit: for guests that write to the host directly.
+    WithoutSetIds,
 }
 
 /// One BPF instruction, laid out as the kernel's `struct sock_filter`.
@@ -39,16 +41,13 @@ pub(crate) struct Instruction {
 ///
 /// Install it as the last step before `execve`: it refuses what setting up a guest needs.
 pub(crate) fn compile(profile: Profile) -> Vec<Instruction> {
-    match profile {
-        Profile::Default => assemble::program(&rules::intervals()),
-    }
+    assemble::program(&rules::intervals(profile))
 }
 
 /// Returns the name of the system call `number` if the filter refuses it or looks at its arguments.
 #[cfg_attr(not(test), expect(dead_code, reason = "refusals are not observed yet"))]
 pub(crate) fn name_of(number: i64) -> Option<&'static str> {
-    rules::RULES
-        .iter()
+    rules::of(Profile::WithoutSetIds)
         .find(|rule| rule.number == number)
         .map(rules::Rule::name)
 }

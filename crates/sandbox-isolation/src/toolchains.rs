@@ -148,20 +148,25 @@ pub(crate) fn is_system(path: &Path) -> bool {
             .any(|directory| path == Path::new(directory))
 }
 
+/// Returns what is in `home`: one look instead of one at each known name, most of which are not there.
+pub(crate) fn names_in(home: &Path) -> Option<BTreeSet<OsString>> {
+    let entries = fs::read_dir(home).ok()?;
+    Some(entries.flatten().map(|entry| entry.file_name()).collect())
+}
+
+/// Returns whether the relative path `name` may be in a home with the names `there`.
+pub(crate) fn may_be_in(there: Option<&BTreeSet<OsString>>, name: &Path) -> bool {
+    let first = name.iter().next().unwrap_or_default();
+    // A home that cannot be listed may still be searched.
+    there.is_none_or(|there| there.contains(first))
+}
+
 /// Returns the known toolchains that are in `home`.
 pub(crate) fn of_home(home: &Path) -> Vec<PathBuf> {
-    // One look at the home instead of one at each: most are not there.
-    let there: Option<BTreeSet<OsString>> = fs::read_dir(home)
-        .ok()
-        .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
-    let may_be_there = |name: &Path| {
-        let first = name.iter().next().unwrap_or_default();
-        // A home that cannot be listed may still be searched.
-        there.as_ref().is_none_or(|there| there.contains(first))
-    };
+    let there = names_in(home);
     HOME_TOOLCHAINS
         .iter()
-        .filter(|name| may_be_there(Path::new(name)))
+        .filter(|name| may_be_in(there.as_ref(), Path::new(name)))
         .map(|name| home.join(name))
         .filter(|path| path.is_dir())
         .collect()

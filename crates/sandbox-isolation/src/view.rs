@@ -1,7 +1,7 @@
 //! The allow-list: everything that the guest sees, as data, in the order of its paths.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -266,18 +266,66 @@ impl Layout {
         }
     }
 
+    /// A path may be visible by the name that was given and by the one that links lead to: both are hidden.
     fn add_hidden(&mut self, plan: &LaunchPlan) {
-        let secrets = HOME_SECRETS.iter().map(|name| plan.view.home.join(name));
-        let mut hidden: Vec<PathBuf> = secrets.chain(plan.view.hide.iter().cloned()).collect();
-        hidden.retain(|path| match self.holder(path) {
+        let mut paths = BTreeSet::new();
+        let home = &plan.view.home;
+        let real_home = fs::canonicalize(home).ok();
+        let there = toolchains::names_in(home);
+        for name in HOME_SECRETS {
+            let path = home.join(name);
+            if toolchains::may_be_in(there.as_ref(), Path::new(name)) {
+                paths.extend(real_forms(&path));
+            }
+            paths.extend(real_home.as_ref().map(|home| home.join(name)));
+            paths.insert(path);
+        }
+        for path in &plan.view.hide {
+            paths.extend(real_forms(path));
+            paths.insert(path.clone());
+        }
+        let aliases: Vec<PathBuf> = paths.iter().flat_map(|path| self.aliases(path)).collect();
+        paths.extend(aliases);
+        paths.retain(|path| match self.holder(path) {
             // A workspace may change until the launch: it is looked at then.
             Some((_, Entry::Workspace)) => true,
             Some((_, Entry::Bind { .. } | Entry::File(_))) => fs::symlink_metadata(path).is_ok(),
+            // Links lead to what has another name in the list.
             _ => false,
         });
-        hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
-        self.hidden = hidden;
+        self.hidden.extend(paths);
+        self.hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
     }
+
+    /// Returns where else the host's `path` is visible: below what is mounted at another place than its own.
+    fn aliases(&self, path: &Path) -> Vec<PathBuf> {
+        let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
+            let Entry::Bind { source, .. } = entry else {
+                return None;
+            };
+            let rest = path.strip_prefix(source).ok().filter(|_| source != at)?;
+            Some(at.components().chain(rest.components()).collect())
+        });
+        elsewhere.collect()
+    }
+}
+
+/// Returns `path` without the links above it, and without any: what is not there (yet) keeps its name.
+fn real_forms(path: &Path) -> [PathBuf; 2] {
+    let real = |path: &Path| {
+        path.ancestors().find_map(|above| {
+            let rest = path.strip_prefix(above).ok()?;
+            let real = fs::canonicalize(above).ok()?;
+            Some(real.components().chain(rest.components()).collect())
+        })
+    };
+    let whole = real(path).unwrap_or_else(|| path.to_owned());
+    let above = path.parent().and_then(real).zip(path.file_name());
+    let link = above.map_or_else(
+        || path.to_owned(),
+        |(above, name): (PathBuf, _)| above.join(name),
+    );
+    [link, whole]
 }
 
 /// Returns what the small file at `path` holds, if the guest may know: a copy is readable by everybody.

@@ -55,20 +55,45 @@ impl Attributes {
     /// The order matters: chown clears set-id bits, an access control list changes the mode, and
     /// each of them moves the ctime only, so the mtime comes last.
     pub(crate) fn apply(&self, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        self.give(dir, name, Err)
+    }
+
+    /// As [`Self::apply`], without the owner and the extended attributes that this process may not
+    /// set; returns whether it set all.
+    pub(crate) fn apply_permitted(&self, dir: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+        let mut all = true;
+        self.give(dir, name, |error| {
+            all = false;
+            // An id that this user namespace does not know is invalid: user_namespaces(7).
+            let denied = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput];
+            if denied.contains(&error.kind()) {
+                return Ok(());
+            }
+            Err(error)
+        })?;
+        Ok(all)
+    }
+
+    fn give(
+        &self,
+        dir: &OwnedFd,
+        name: &OsStr,
+        mut denied: impl FnMut(io::Error) -> io::Result<()>,
+    ) -> io::Result<()> {
         let now = Self::read(dir, name)?;
         let path = xattr::proc_path(dir, name);
         if (now.uid, now.gid) != (self.uid, self.gid) {
             step()?;
-            chown(dir, name, self.uid, self.gid)?;
+            chown(dir, name, self.uid, self.gid).or_else(&mut denied)?;
         }
         for gone in now.xattrs.keys().filter(|n| !self.xattrs.contains_key(*n)) {
             step()?;
-            xattr::remove(&path, gone)?;
+            xattr::remove(&path, gone).or_else(&mut denied)?;
         }
         for (attribute, value) in &self.xattrs {
             if now.xattrs.get(attribute) != Some(value) {
                 step()?;
-                xattr::set(&path, attribute, value)?;
+                xattr::set(&path, attribute, value).or_else(&mut denied)?;
             }
         }
         if Stat::at(dir, name)?.permissions() != self.mode {

@@ -1,19 +1,24 @@
 //! The commit gate: looks at the changes before anything reaches the workspace.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::Read as _,
     path::{Component, Path},
 };
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use sandbox_types::{Bytes, ChangeKind, Violation, ViolationKind};
 
 mod protected;
 
 use crate::{
     file_error::FileError,
+    stat::Stat,
     survey::{Strip, Stripped, Survey},
     transaction::Transaction,
     tree::Tree,
@@ -21,6 +26,9 @@ use crate::{
 
 /// The most bytes of a git configuration that are read.
 const GIT_CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// The most violations, notices, strips or reasons of one origin that are listed.
+const LISTED_MAX: usize = 1000;
 
 /// What may pass.
 #[derive(Clone, Debug)]
@@ -63,9 +71,9 @@ pub struct GateDecision {
     pub outcome: GateOutcome,
     /// Why they are not committed; empty if they are.
     pub reasons: Vec<String>,
-    /// What the operation ran into.
+    /// What the operation ran into, each kind cut after a thousand.
     pub violations: Vec<Violation>,
-    /// What the commit leaves out.
+    /// What the commit leaves out, cut after a thousand; the violations tell how many more.
     pub strips: Vec<Strip>,
     /// What is worth knowing although it is committed: protected files, links that lead out.
     pub notices: Vec<String>,
@@ -83,6 +91,12 @@ pub enum GateError {
         /// What is wrong.
         #[source]
         source: globset::Error,
+    },
+    /// A declared path is empty; it would stand for the whole workspace.
+    #[error("cannot use '{glob}' as a path pattern: it names no path")]
+    Empty {
+        /// The pattern.
+        glob: String,
     },
     /// A changed file cannot be read.
     #[error("cannot examine a changed file")]
@@ -104,7 +118,18 @@ impl Gate {
         }
     }
 
-    /// Decides on what `survey` found in `transaction`.
+    /// Makes sure that `declared` can be a declared write set.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first pattern that is empty or not a valid glob.
+    pub fn check(declared: &[String]) -> Result<(), GateError> {
+        compile(declared).map(drop)
+    }
+
+    /// Decides on what `survey` found in `transaction`. Each list of the decision is cut after a
+    /// thousand entries; the text lists then say how many more there are.
+    ///
     ///
     /// # Errors
     ///
@@ -118,12 +143,14 @@ impl Gate {
             outcome: GateOutcome::Commit,
             reasons: Vec::new(),
             violations: Vec::new(),
-            strips: survey.strips.clone(),
+            strips: survey.strips.iter().take(LISTED_MAX).cloned().collect(),
             notices: Vec::new(),
         };
+        let mut stripped = Short::default();
         for strip in &survey.strips {
-            decision.violate(ViolationKind::Filesystem, strip.to_string());
+            stripped.push(|| strip.to_string());
         }
+        decision.violate(ViolationKind::Filesystem, stripped);
         if let Some(globs) = &self.declared {
             undeclared(globs, survey, &mut decision)?;
         }
@@ -161,37 +188,77 @@ impl Gate {
         transaction: &Transaction,
         decision: &mut GateDecision,
     ) -> Result<(), GateError> {
+        let mut notices = Short::default();
+        let links: BTreeSet<&Path> = survey.symlinks.iter().map(|(link, _)| &**link).collect();
         for change in &survey.changes {
             if change.kind == ChangeKind::Deleted {
                 continue;
             }
-            let Some(class) = protected::class(&change.path) else {
+            let class = if links.contains(&*change.path) {
+                protected::class_of_link(&change.path)
+            } else {
+                protected::class(&change.path)
+            };
+            let Some(class) = class else {
                 continue;
             };
-            if class == protected::GIT_CONFIG {
-                let keys = executable_keys(transaction, &change.path)?;
-                if keys.is_empty() {
-                    continue;
-                }
+            let harmless = match class {
+                protected::GIT_CONFIG => !runs_programs(transaction, &change.path)?,
+                protected::GIT_ELSEWHERE => is_directory(transaction, &change.path)?,
+                _ => false,
+            };
+            if harmless {
+                continue;
             }
             let path = change.path.display();
-            decision.notices.push(format!("'{path}' changed: {class}"));
-            if self.protected == ProtectedAction::Hold {
-                decision.refuse(GateOutcome::Hold, format!("'{path}' changed: {class}"));
+            notices.push(|| format!("'{path}' changed: {class}"));
+        }
+        let notices = notices.entries();
+        if self.protected == ProtectedAction::Hold {
+            for notice in &notices {
+                decision.refuse(GateOutcome::Hold, notice.clone());
             }
         }
+        decision.notices.extend(notices);
         Ok(())
     }
 }
 
 impl GateDecision {
-    fn violate(&mut self, kind: ViolationKind, detail: String) {
-        self.violations.push(Violation { kind, detail });
+    fn violate(&mut self, kind: ViolationKind, details: Short) {
+        let violations = details.entries().into_iter();
+        self.violations
+            .extend(violations.map(|detail| Violation { kind, detail }));
     }
 
     fn refuse(&mut self, outcome: GateOutcome, reason: String) {
         self.outcome = self.outcome.max(outcome);
         self.reasons.push(reason);
+    }
+}
+
+/// A list that stays short, whatever a command does.
+#[derive(Default)]
+struct Short {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Short {
+    fn push(&mut self, entry: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < LISTED_MAX {
+            self.first.push(entry());
+        }
+    }
+
+    fn entries(self) -> Vec<String> {
+        let mut entries = self.first;
+        let more = self.count - entries.len();
+        if more > 0 {
+            entries.push(format!("and {more} more"));
+        }
+        entries
     }
 }
 
@@ -214,30 +281,37 @@ fn undeclared(
     decision: &mut GateDecision,
 ) -> Result<(), GateError> {
     let declared = compile(globs)?;
+    let mut outside = Short::default();
     for change in &survey.changes {
-        // Creating a declared file may need directories above it.
-        let covered = change.path.ancestors().any(|path| declared.is_match(path))
-            || change.kind == ChangeKind::Created && leads_to(globs, &change.path);
+        // Creating a declared file may need directories above it, and a file that came and went
+        // moves the time of its directory.
+        let path = &change.path;
+        let covered = covers(&declared, path)
+            || change.kind == ChangeKind::Created && leads_to(globs, path)
+            || survey.touched.contains(path);
         if !covered {
-            let path = change.path.display();
-            decision.violate(
-                ViolationKind::DeclaredFiles,
-                format!("'{path}' is not among the declared files"),
-            );
+            outside.push(|| format!("'{}' is not among the declared files", path.display()));
         }
     }
-    let count = decision
-        .violations
-        .iter()
-        .filter(|violation| violation.kind == ViolationKind::DeclaredFiles)
-        .count();
-    if count > 0 {
+    if outside.count > 0 {
         decision.refuse(
             GateOutcome::Discard,
-            format!("{count} changed paths are not among the declared files"),
+            format!(
+                "{} changed paths are not among the declared files",
+                outside.count
+            ),
         );
     }
+    decision.violate(ViolationKind::DeclaredFiles, outside);
     Ok(())
+}
+
+/// Returns whether a glob matches `path` or a directory above it. The workspace itself, the empty
+/// path above all others, is never meant.
+fn covers(globs: &GlobSet, path: &Path) -> bool {
+    path.ancestors()
+        .filter(|path| !path.as_os_str().is_empty())
+        .any(|path| globs.is_match(path))
 }
 
 fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
@@ -248,6 +322,9 @@ fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
     };
     for glob in globs {
         let plain = trimmed(glob);
+        if plain.is_empty() {
+            return Err(GateError::Empty { glob: glob.clone() });
+        }
         let built = GlobBuilder::new(plain)
             .literal_separator(true)
             .build()
@@ -272,14 +349,14 @@ fn leads_to(globs: &[String], path: &Path) -> bool {
 
 /// Notes new symlinks whose target is not in the workspace.
 fn links_out(survey: &Survey, transaction: &Transaction, decision: &mut GateDecision) {
+    let mut notices = Short::default();
     for (path, target) in &survey.symlinks {
         if leaves(path, target, &transaction.layout.workspace) {
             let (path, target) = (path.display(), target.display());
-            decision.notices.push(format!(
-                "the link '{path}' leads out of the workspace, to '{target}'"
-            ));
+            notices.push(|| format!("the link '{path}' leads out of the workspace, to '{target}'"));
         }
     }
+    decision.notices.extend(notices.entries());
 }
 
 fn leaves(link: &Path, target: &Path, workspace: &Path) -> bool {
@@ -299,27 +376,43 @@ fn leaves(link: &Path, target: &Path, workspace: &Path) -> bool {
     false
 }
 
-/// Returns the keys in a changed git configuration that make git run something.
-fn executable_keys(transaction: &Transaction, path: &Path) -> Result<Vec<&'static str>, GateError> {
-    let read = || -> Result<String, FileError> {
+/// Returns whether a changed git configuration makes git run something. What cannot be read to its
+/// end as a plain file counts as if it did: a link, a pipe, one too long, one closed to us.
+fn runs_programs(transaction: &Transaction, path: &Path) -> Result<bool, GateError> {
+    let read = || -> Result<bool, FileError> {
         let tree = Tree::open(transaction.upper())?;
         let cannot_read = || tree.cannot::<std::io::Error>("read", path);
         let spot = tree.spot(path).map_err(cannot_read())?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&spot.dir, &spot.name, flags, Mode::empty()) {
             Ok(fd) => std::fs::File::from(fd),
-            // A link or a socket in its place is no configuration.
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => return Ok(String::new()),
+            Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS) => return Ok(true),
             Err(error) => return Err(cannot_read()(error.into())),
         };
+        let stat = Stat::of_fd(&file).map_err(cannot_read())?;
+        if !stat.is_file() {
+            return Ok(!stat.is_dir());
+        }
+        if stat.size > GIT_CONFIG_BYTES_MAX {
+            return Ok(true);
+        }
         let mut bytes = Vec::new();
         file.take(GIT_CONFIG_BYTES_MAX)
             .read_to_end(&mut bytes)
             .map_err(cannot_read())?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(!protected::git_executable_keys(&text).is_empty())
     };
-    let text = read().map_err(|source| GateError::Read { source })?;
-    Ok(protected::git_executable_keys(&text))
+    read().map_err(|source| GateError::Read { source })
+}
+
+fn is_directory(transaction: &Transaction, path: &Path) -> Result<bool, GateError> {
+    let tree = Tree::open(transaction.upper()).map_err(|source| GateError::Read { source })?;
+    let stat = tree
+        .find(path)
+        .map_err(tree.cannot("read", path))
+        .map_err(|source| GateError::Read { source })?;
+    Ok(stat.is_some_and(|stat| stat.is_dir()))
 }
 
 #[cfg(test)]

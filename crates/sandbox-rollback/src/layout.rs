@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     file_error::{FileError, cannot},
     lock,
+    root::RootGap,
     stat::{Stat, Time},
 };
 
@@ -51,12 +52,15 @@ pub(crate) struct Layout {
 }
 
 /// What begin records.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Begun {
     /// The inode of the workspace's root.
     pub(crate) workspace: u64,
     /// The file system's time.
     pub(crate) started: Time,
+    /// What the root of the upper layer could not get; usually nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<RootGap>,
 }
 
 impl Layout {

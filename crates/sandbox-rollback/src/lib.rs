@@ -41,6 +41,7 @@ mod file_error;
 mod lock;
 mod overlay;
 mod raw;
+mod root;
 mod size;
 mod stat;
 mod step;

@@ -1,7 +1,6 @@
 //! The front door: opens the layers of one workspace, begins, lists, undoes, recovers, cleans up.
 
 use std::{
-    ffi::OsStr,
     fs,
     io::{self, Write as _},
     os::{
@@ -18,16 +17,14 @@ mod errors;
 pub use errors::{BeginError, OpenError, ResumeError, UpkeepError};
 
 use crate::{
-    attributes::Attributes,
     clock,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
-    lock, overlay, settle,
+    lock, root, settle,
     stat::{Stat, Time},
     transaction::Transaction,
     trash,
     undo::{self, OnConflict, UndoError, UndoPlan, Undone},
-    xattr,
 };
 
 /// How many files of the trash one recovery deletes; it stands before the next operation.
@@ -136,16 +133,11 @@ impl RollbackManager {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
             result => result.map_err(cannot("create", &set)).map_err(prepare)?,
         }
-        let (lock, begun) = record(layout, &set)
-            .map_err(cannot("record", &set))
-            .map_err(prepare)?;
-        for directory in ["upper", "work"] {
-            let path = set.join(directory);
-            make_private(&path)
-                .map_err(cannot("create", path))
-                .map_err(prepare)?;
-        }
-        imitate_root(layout, &set.join("upper")).map_err(prepare)?;
+        let (lock, begun) = fill(layout, &set).map_err(|source| {
+            // If this fails too, recovery discards it.
+            drop(trash::throw(&set, &layout.trash()));
+            prepare(source)
+        })?;
         Ok(transaction(layout, id, lock, begun))
     }
 
@@ -261,11 +253,14 @@ impl RollbackManager {
             if set.join(HELD).exists() || set.join(JOURNAL).exists() || in_use(&set)? {
                 continue;
             }
-            trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
-            recovery.interrupted.push(id);
+            match trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set)) {
+                Ok(()) => recovery.interrupted.push(id),
+                Err(error) => recovery.failed.push((id, error)),
+            }
         }
-        recovery.trash_is_empty = trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX)
-            .map_err(cannot("empty", layout.trash()))?;
+        // What cannot be deleted costs space; it must not stand before every operation.
+        let emptied = trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX);
+        recovery.trash_is_empty = emptied.unwrap_or(false);
         Ok(recovery)
     }
 
@@ -275,8 +270,7 @@ impl RollbackManager {
     ///
     /// Fails with the first file that cannot be deleted, after deleting the others.
     pub fn empty_trash(&self) -> Result<(), UpkeepError> {
-        let trash = self.layout.trash();
-        trash::empty(&trash, u64::MAX).map_err(cannot("empty", trash))?;
+        trash::empty(&self.layout.trash(), u64::MAX)?;
         Ok(())
     }
 
@@ -312,8 +306,8 @@ impl RollbackManager {
     ///
     /// # Errors
     ///
-    /// Fails when an operation is still in use, when a commit or undo is half-way, or when a file
-    /// cannot be deleted.
+    /// Fails when an operation is still in use, when a commit or undo is half-way, or with the first
+    /// file that cannot be deleted, after deleting all others.
     pub fn remove_all(self) -> Result<(), UpkeepError> {
         let layout = &self.layout;
         let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
@@ -327,13 +321,21 @@ impl RollbackManager {
             }
         }
         let trash = layout.trash();
+        let mut stuck = None;
         for part in Layout::PARTS.into_iter().filter(|part| *part != "trash") {
             let path = layout.layers.join(part);
-            trash::throw(&path, &trash).map_err(cannot("discard", &path))?;
+            if let Err(error) = trash::throw(&path, &trash) {
+                stuck.get_or_insert_with(|| cannot("discard", &path)(error));
+            }
         }
-        trash::empty(&trash, u64::MAX).map_err(cannot("empty", &trash))?;
-        fs::remove_dir(&trash).map_err(cannot("remove", &trash))?;
+        if let Err(error) = trash::empty(&trash, u64::MAX) {
+            stuck.get_or_insert(error);
+        }
         remove_file(&layout.ledger())?;
+        if let Some(source) = stuck {
+            return Err(UpkeepError::File { source });
+        }
+        fs::remove_dir(&trash).map_err(cannot("remove", &trash))?;
         remove_file(&layout.layers.join("lock"))?;
         fs::remove_dir(&layout.layers).map_err(cannot("remove", &layout.layers))?;
         Ok(())
@@ -359,19 +361,34 @@ fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -
         set,
         started: begun.started,
         workspace_ino: begun.workspace,
+        root: begun.root,
         lock,
     }
 }
 
-/// Takes the transaction's lock and notes the time. Nothing is synced: after a crash of the machine
-/// an open transaction is discarded anyway.
-fn record(layout: &Layout, set: &Path) -> io::Result<(OwnedFd, Begun)> {
-    let mut file = fs::OpenOptions::new()
+/// Makes all that a new set needs. Nothing is synced: after a crash of the machine an open
+/// transaction is discarded anyway.
+fn fill(layout: &Layout, set: &Path) -> Result<(OwnedFd, Begun), FileError> {
+    let path = set.join("lock");
+    let (mut file, lock, mut begun) = stamp(layout, &path).map_err(cannot("record", &path))?;
+    for directory in ["upper", "work"] {
+        let path = set.join(directory);
+        make_private(&path).map_err(cannot("create", path))?;
+    }
+    begun.root = root::imitate(&layout.workspace, &set.join("upper"))?;
+    let mut write = || file.write_all(&serde_json::to_vec(&begun)?);
+    write().map_err(cannot("write", &path))?;
+    Ok((lock, begun))
+}
+
+/// Takes the transaction's lock and the time, before anything of the workspace is looked at.
+fn stamp(layout: &Layout, path: &Path) -> io::Result<(fs::File, OwnedFd, Begun)> {
+    let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(set.join("lock"))?;
+        .open(path)?;
     let lock = OwnedFd::from(file.try_clone()?);
     if !lock::try_exclusive(&lock)? {
         return Err(io::ErrorKind::ResourceBusy.into());
@@ -379,25 +396,9 @@ fn record(layout: &Layout, set: &Path) -> io::Result<(OwnedFd, Begun)> {
     let begun = Begun {
         workspace: Stat::at(rustix::fs::CWD, &layout.workspace)?.ino,
         started: clock::stamp(&lock)?,
+        root: None,
     };
-    file.write_all(&serde_json::to_vec(&begun)?)?;
-    Ok((lock, begun))
-}
-
-/// Gives the upper layer the attributes of the workspace's root: the overlay shows them.
-fn imitate_root(layout: &Layout, upper: &Path) -> Result<(), FileError> {
-    let open = |path: &Path| -> io::Result<OwnedFd> { Ok(fs::File::open(path)?.into()) };
-    let read = || Attributes::read(&open(&layout.workspace)?, OsStr::new(""));
-    let mut attributes = read().map_err(cannot("read", &layout.workspace))?;
-    let may_set = |name: &[u8]| {
-        let kernel = name.starts_with(b"trusted.") || name.starts_with(b"security.");
-        crate::apply::is_privileged() || !kernel
-    };
-    attributes
-        .xattrs
-        .retain(|name, _| may_set(name) && !overlay::is_private(name) && name != xattr::CAPABILITY);
-    let apply = || attributes.apply(&open(upper)?, OsStr::new(""));
-    apply().map_err(cannot("set attributes of", upper))
+    Ok((file, lock, begun))
 }
 
 fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {

@@ -1,7 +1,7 @@
 //! What a transaction would change: the upper layer compared with the workspace.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use sandbox_types::Change;
 mod compare;
 mod walk;
 
-use crate::{file_error::FileError, plan::Plan, stat::Time};
+use crate::{file_error::FileError, plan::Plan, root::RootGap, stat::Time};
 
 /// The most bytes that the paths of one transaction may have together.
 pub const PATH_BYTES_MAX: usize = 512 << 20;
@@ -28,6 +28,8 @@ pub struct Survey {
     pub strips: Vec<Strip>,
     /// New symlinks and their targets.
     pub symlinks: Vec<(PathBuf, PathBuf)>,
+    /// Directories that are listed only because their modification time moved.
+    pub(crate) touched: BTreeSet<PathBuf>,
     pub(crate) plan: Plan,
     /// How many files the plan sets aside.
     pub(crate) kept: u64,
@@ -89,6 +91,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) set: &'a Path,
     /// The file system's time at begin.
     pub(crate) started: Time,
+    /// What the root of the upper layer could not get at begin.
+    pub(crate) root: Option<&'a RootGap>,
 }
 
 /// Compares the upper layer with the workspace; costs nothing for what is in neither.

@@ -23,6 +23,7 @@ mod crash;
 mod hostile;
 mod properties;
 mod undo;
+mod upkeep;
 
 /// What a copy must preserve of one file. Access and change times and inode numbers are not in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -164,24 +165,28 @@ impl Lab {
     }
 }
 
+/// Gives this thread mounts of its own, which end with it; `None` where that is not permitted.
 #[expect(
     deprecated,
     reason = "the replacement is unsafe for the sake of FILES, not used here"
 )]
-fn mount(target: &Path, options: &str) -> Option<()> {
-    use rustix::{
-        mount::{MountFlags, MountPropagationFlags},
-        thread::UnshareFlags,
-    };
+pub(super) fn private_mounts() -> Option<()> {
+    use rustix::{mount::MountPropagationFlags, thread::UnshareFlags};
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: overlays need root here");
+        println!("skipped: mounts need root here");
         return None;
     }
     rustix::thread::unshare(UnshareFlags::FS | UnshareFlags::NEWNS).unwrap();
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).unwrap();
+    Some(())
+}
+
+fn mount(target: &Path, options: &str) -> Option<()> {
+    private_mounts()?;
     let options = std::ffi::CString::new(options).unwrap();
-    rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), &*options).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("overlay", target, "overlay", flags, &*options).unwrap();
     Some(())
 }
 

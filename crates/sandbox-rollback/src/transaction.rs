@@ -12,6 +12,7 @@ use crate::{
     commit::{self, CommitError, Committed},
     file_error::{FileError, cannot},
     layout::{HELD, Layout},
+    root::RootGap,
     size::{self, UpperSize},
     stat::Time,
     step::step,
@@ -32,6 +33,7 @@ pub struct Transaction {
     pub(crate) work: PathBuf,
     pub(crate) started: Time,
     pub(crate) workspace_ino: u64,
+    pub(crate) root: Option<RootGap>,
     #[expect(dead_code, reason = "holds the flock until the transaction ends")]
     pub(crate) lock: OwnedFd,
 }
@@ -99,6 +101,7 @@ impl Transaction {
             workspace: &self.layout.workspace,
             set: &self.set,
             started: self.started,
+            root: self.root.as_ref(),
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -16,7 +16,13 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{attributes, stat::Stat, step::step, tree::names};
+use crate::{
+    attributes,
+    file_error::{FileError, cannot},
+    stat::Stat,
+    step::step,
+    tree::names,
+};
 
 /// Moves the directory `path` into `trash` under a name that is free.
 pub(crate) fn throw(path: &Path, trash: &Path) -> io::Result<()> {
@@ -40,18 +46,19 @@ pub(crate) fn throw(path: &Path, trash: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Fails with the first error after deleting all that can be deleted.
-pub(crate) fn empty(trash: &Path, budget: u64) -> io::Result<bool> {
-    let root = OwnedFd::from(fs::File::open(trash)?);
+/// Fails with the first path that cannot be deleted, after deleting all others.
+pub(crate) fn empty(trash: &Path, budget: u64) -> Result<bool, FileError> {
+    let root = fs::File::open(trash).map_err(cannot("open", trash))?;
     let mut bin = Bin {
-        root,
+        root: OwnedFd::from(root),
+        path: trash.to_owned(),
         budget,
         number: 0,
         stuck: BTreeSet::new(),
         error: None,
     };
     loop {
-        let mut entries = names(&bin.root)?;
+        let mut entries = names(&bin.root).map_err(cannot("list", trash))?;
         entries.retain(|name| !bin.stuck.contains(name));
         if entries.is_empty() {
             break;
@@ -68,11 +75,13 @@ pub(crate) fn empty(trash: &Path, budget: u64) -> io::Result<bool> {
 
 struct Bin {
     root: OwnedFd,
+    path: PathBuf,
     budget: u64,
     number: u64,
     /// Names that cannot be deleted.
     stuck: BTreeSet<OsString>,
-    error: Option<io::Error>,
+    /// The first path that cannot be deleted, and why.
+    error: Option<FileError>,
 }
 
 impl Bin {
@@ -83,26 +92,42 @@ impl Bin {
         }
     }
 
-    fn try_delete(&mut self, name: &OsStr) -> io::Result<()> {
-        let Some(stat) = Stat::find(&self.root, name)? else {
+    fn try_delete(&mut self, name: &OsStr) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        let Some(dir) = self.open(name).map_err(cannot("delete", &path))? else {
             return Ok(());
         };
+        let mut stuck = None;
+        for inner in names(&dir).map_err(cannot("list", &path))? {
+            if self.budget == 0 {
+                return Ok(());
+            }
+            self.budget -= 1;
+            if let Err(error) = self.delete_inner(&dir, &inner) {
+                stuck.get_or_insert_with(|| cannot("delete", path.join(&inner))(error));
+            }
+        }
+        match stuck {
+            Some(error) => Err(error),
+            None => remove_directory(&self.root, name).map_err(cannot("delete", &path)),
+        }
+    }
+
+    /// Opens `name` if it is a directory, and deletes it if it is anything else.
+    fn open(&self, name: &OsStr) -> io::Result<Option<OwnedFd>> {
+        let Some(stat) = Stat::find(&self.root, name)? else {
+            return Ok(None);
+        };
         if !stat.is_dir() {
-            return unlink(&self.root, name);
+            unlink(&self.root, name)?;
+            return Ok(None);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if stat.permissions() & 0o700 != 0o700 {
             attributes::chmod(&self.root, name, 0o700)?;
         }
         let dir = rustix::fs::openat(&self.root, name, flags, Mode::empty())?;
-        for inner in names(&dir)? {
-            if self.budget == 0 {
-                return Ok(());
-            }
-            self.budget -= 1;
-            self.delete_inner(&dir, &inner)?;
-        }
-        remove_directory(&self.root, name)
+        Ok(Some(dir))
     }
 
     fn delete_inner(&mut self, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {

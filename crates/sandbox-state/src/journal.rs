@@ -40,7 +40,7 @@ const REPAIRED: &str = "journal.repaired";
 
 /// The journal of one sandbox: the file `journal.log` in its state directory.
 ///
-/// It is created, mode 0600, by the first append. Every call opens the file anew; any number of
+/// It is created, mode 0600, by the first append; its directory is not. Every call opens the file anew; any number of
 /// processes and threads may use it at once.
 #[derive(Clone, Debug)]
 pub struct Journal {

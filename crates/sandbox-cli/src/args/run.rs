@@ -20,7 +20,8 @@ The command's own exit code is passed on. Ours:
   2    wrong usage or configuration; nothing was run
   124  the time limit was reached
   125  the sandbox itself failed, and nothing was committed
-  126  refused: denied, not approved, changes outside of --files, or not executable
+  126  refused: denied, not approved, changes outside of --files, or not executable; or the command
+       succeeded and its changes are held, because of a conflict or a rule (not by --review)
   127  command not found
   128+n  ended by signal n (137 also when the memory, process or disk limit was reached)
 The report (--json, --report, `sandbox show`) says it without doubt.";

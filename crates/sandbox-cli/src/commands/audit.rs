@@ -15,7 +15,7 @@ use crate::{
 const PAYLOAD_WIDTH: usize = 120;
 
 pub(crate) fn verify(settings: &Settings) -> Result<u8, Failure> {
-    let found = settings.open()?.audit()?;
+    let found = settings.open_to_read()?.audit()?;
     let ui = settings.ui;
     let whole = found.damage.is_none();
     let code = if whole {
@@ -55,7 +55,7 @@ pub(crate) fn verify(settings: &Settings) -> Result<u8, Failure> {
 }
 
 pub(crate) fn show(settings: &Settings, args: &AuditShowArgs) -> Result<u8, Failure> {
-    let mut records = settings.open()?.records(args.number)?;
+    let mut records = settings.open_to_read()?.records(args.number)?;
     records.reverse();
     let ui = settings.ui;
     let mut text = String::new();

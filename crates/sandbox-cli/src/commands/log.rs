@@ -15,7 +15,7 @@ use crate::{
 const COMMAND_WIDTH: usize = 60;
 
 pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<u8, Failure> {
-    let entries = settings.open()?.log(args.number)?;
+    let entries = settings.open_to_read()?.log(args.number)?;
     if settings.ui.is_json() {
         ui::print_json(&entries)?;
         return Ok(exit_codes::DONE);
@@ -34,12 +34,17 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<u8, Failure> {
 }
 
 fn line(ui: Ui, entry: &LogEntry) -> String {
-    let (outcome, changes) = match &entry.report {
-        None => ("interrupted".to_owned(), String::new()),
-        Some(report) => (
-            describe::outcome(report),
+    let (outcome, changes) = if entry.interrupted {
+        let became = match entry.since {
+            Some("undone") => "undone",
+            _ => describe::settlement(entry.report.changes.settlement),
+        };
+        ("interrupted".to_owned(), format!("({became})"))
+    } else {
+        (
+            describe::outcome(&entry.report),
             changes(entry).unwrap_or_default(),
-        ),
+        )
     };
     format!(
         "{}  {}  {outcome:<14}  {changes:<34}  {}\n",
@@ -50,7 +55,7 @@ fn line(ui: Ui, entry: &LogEntry) -> String {
 }
 
 fn changes(entry: &LogEntry) -> Option<String> {
-    let report = entry.report.as_ref()?;
+    let report = &entry.report;
     let counts = describe::counts(&report.changes)?;
     let became = entry
         .since

@@ -1,11 +1,10 @@
 //! `sandbox run`: finds the sandbox, runs the operation, reports how it ended.
 
+mod report_file;
 mod request;
 mod signals;
 mod summary;
 mod terminal;
-
-use std::{fs, path::Path};
 
 use sandbox_core::{Cancellation, Overrides, SandboxCore};
 use sandbox_types::{Decision, Operation, OperationReport};
@@ -13,11 +12,12 @@ use sandbox_types::{Decision, Operation, OperationReport};
 use crate::{
     args::RunArgs,
     commands::{describe, waiting},
-    exit_codes,
-    failure::{Failure, Kind},
-    settings::{Found, Settings, absolute},
+    exit_codes::{self, Place},
+    failure::Failure,
+    settings::{Found, Settings},
     ui::{self, Ui},
 };
+use report_file::ReportFile;
 use signals::Signals;
 use terminal::{Approval, ReaderGone, Terminal};
 
@@ -30,6 +30,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     };
     let workspace = args.workspace.take();
     let report_file = args.report.take();
+    let report_file = report_file.as_deref().map(ReportFile::open).transpose()?;
     let yes = args.yes;
     let mut operation = request::operation(args, &settings.host)?;
 
@@ -56,24 +57,54 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         cancel: Cancellation::new(),
         reader: ReaderGone::default(),
     };
-    let ended = execute(&core, operation.clone(), caller)?;
-    if let Some(path) = report_file {
-        write_report(&ended.report, &path)?;
-    }
-    if ui.is_json() {
-        ui::print_json(&ended.report)?;
-    } else if approval == Approval::Refused {
-        ui.insist("sandbox: not approved; nothing was run");
-    } else {
-        summary::print(ui, &operation, &ended.report);
-    }
-    Ok(exit_codes::of_report(&ended.report, ended.by))
+    let ended = execute(&core, &operation, caller)?;
+    Ok(tell(ui, &operation, ended, report_file, approval))
 }
 
-/// How an operation ended, and which signal made us end it.
+/// How an operation ended, which signal made us end it, and what failed on our side.
 struct Ended {
     report: OperationReport,
     by: Option<u8>,
+    failure: Option<Failure>,
+}
+
+/// Writes and prints the report. The operation is over: what fails from here on is said, and does
+/// not change what became of it.
+fn tell(
+    ui: Ui,
+    operation: &Operation,
+    ended: Ended,
+    report_file: Option<ReportFile>,
+    approval: Approval,
+) -> u8 {
+    let report = &ended.report;
+    let written = report_file.map_or(Ok(()), |file| file.write(report));
+    let printed = if ui.is_json() {
+        ui::print_json(report).map(drop)
+    } else {
+        if approval == Approval::Refused {
+            ui.insist("sandbox: not approved; nothing was run");
+        } else if ended.failure.is_none() {
+            summary::print(ui, operation, report);
+        }
+        Ok(())
+    };
+    let untold = [written, printed].into_iter().filter_map(Result::err);
+    let mut failed = ended.failure.as_ref().map(|failure| failure.kind);
+    // With --json it is in the report.
+    if let Some(failure) = ended.failure.filter(|_| !ui.is_json()) {
+        ui.failure_to_person(&failure);
+    }
+    for failure in untold {
+        failed = failed.or(Some(failure.kind));
+        ui.failure_to_person(&failure.while_doing(summary::became(operation, report)));
+    }
+    match failed {
+        Some(kind) if !exit_codes::reached_workspace(operation, report) => {
+            exit_codes::of_failure(kind, Place::Run)
+        }
+        Some(_) | None => exit_codes::of_report(operation, report, ended.by),
+    }
 }
 
 /// Asks before anything starts, so that Ctrl-C at the question is simply a no.
@@ -95,12 +126,13 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
     }
 }
 
-fn execute(core: &SandboxCore, operation: Operation, caller: Terminal) -> Result<Ended, Failure> {
+fn execute(core: &SandboxCore, operation: &Operation, caller: Terminal) -> Result<Ended, Failure> {
     let (cancel, reader) = (caller.cancel.clone(), caller.reader.clone());
     let runtime = waiting::runtime()?;
     let (report, by) = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let mut running = std::pin::pin!(core.execute_until(operation, caller, cancel.clone()));
+        let mut running =
+            std::pin::pin!(core.execute_until(operation.clone(), caller, cancel.clone()));
         let mut by = None;
         loop {
             tokio::select! {
@@ -116,24 +148,23 @@ fn execute(core: &SandboxCore, operation: Operation, caller: Terminal) -> Result
     let by = by.or(reader
         .is_gone()
         .then_some(exit_codes::READER_GONE - exit_codes::SIGNAL_BASE));
-    Ok(Ended {
-        report: report?,
-        by,
-    })
-}
-
-fn write_report(report: &OperationReport, path: &Path) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(report).map_err(|error| {
-        Failure::of(Kind::Internal, &error).while_doing("cannot write the report as JSON")
-    })?;
-    text.push('\n');
-    let path = absolute(path)?;
-    fs::write(&path, text).map_err(|error| {
-        Failure::of(Kind::Sandbox, &error)
-            .while_doing(format!(
-                "the operation ended, and its report cannot be written to {}",
-                path.display()
-            ))
-            .hint(format!("`sandbox show {}` prints it", report.id()))
+    Ok(match report {
+        Ok(report) => Ended {
+            report,
+            by,
+            failure: None,
+        },
+        Err(error) => {
+            let report = (*error.report).clone();
+            let mut failure = Failure::from(error);
+            if exit_codes::reached_workspace(operation, &report) {
+                failure = failure.while_doing(summary::became(operation, &report));
+            }
+            Ended {
+                report,
+                by,
+                failure: Some(failure),
+            }
+        }
     })
 }

@@ -2,6 +2,7 @@
 
 use sandbox_core::LogEntry;
 use sandbox_types::{Bytes, CapturedOutput, Level, OperationReport, Settlement};
+use serde::Serialize;
 
 use crate::{
     args::ShowArgs,
@@ -16,15 +17,26 @@ use crate::{
 const COMMAND_WIDTH: usize = 2000;
 
 pub(crate) fn run(settings: &Settings, args: &ShowArgs) -> Result<u8, Failure> {
-    let entry = settings.open()?.show(&args.operation)?;
+    let entry = settings.open_to_read()?.show(&args.operation)?;
     let ui = settings.ui;
-    match (&entry.report, ui.is_json()) {
-        (Some(report), true) => ui::print_json(report)?,
-        (None, true) => ui::print_json(&entry)?,
-        (Some(report), false) => ui::print(&text(ui, &entry, report))?,
-        (None, false) => ui::print(&head(&entry, "interrupted: its process was killed"))?,
-    };
+    if ui.is_json() {
+        ui::print_json(&Shown {
+            report: &entry.report,
+            since: entry.since,
+        })?;
+    } else {
+        ui::print(&text(ui, &entry))?;
+    }
     Ok(exit_codes::DONE)
+}
+
+/// The report, and what happened afterwards.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a OperationReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<&'static str>,
 }
 
 fn head(entry: &LogEntry, outcome: &str) -> String {
@@ -37,7 +49,24 @@ fn head(entry: &LogEntry, outcome: &str) -> String {
     )
 }
 
-fn text(ui: Ui, entry: &LogEntry, report: &OperationReport) -> String {
+fn text(ui: Ui, entry: &LogEntry) -> String {
+    let report = &entry.report;
+    if entry.interrupted {
+        let became = match report.changes.settlement {
+            Settlement::Committed => "its changes are in the workspace",
+            Settlement::Discarded => "its changes were dropped",
+            Settlement::Pending => "its changes wait for review",
+            Settlement::None => "what it changed is not known",
+        };
+        let since = match entry.since {
+            Some("undone") => "its changes were undone",
+            _ => became,
+        };
+        return head(
+            entry,
+            &format!("interrupted: its process was killed; {since}"),
+        );
+    }
     let mut text = head(entry, &describe::outcome(report));
     let mut add = |label: &str, value: &str| {
         let line = format!("{label:<11}{}\n", value.replace('\n', "\n           "));

@@ -12,7 +12,7 @@ use crate::{
 const READY: &str = "ready";
 
 pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
-    let status = settings.open()?.status()?;
+    let status = settings.open_to_read()?.status()?;
     let ui = settings.ui;
     let code = if status.state == READY {
         exit_codes::DONE

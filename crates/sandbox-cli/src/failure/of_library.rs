@@ -4,11 +4,13 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    ReviewError, RunError, StatusError,
+    ReviewError, RunError, RunFault, StatusError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
+use sandbox_types::{OperationReport, Settlement};
 
 use super::{Failure, Kind};
+use crate::commands::describe;
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
@@ -125,6 +127,8 @@ fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::CwdOutside { .. }
         | PlanError::CwdMissing { .. }
         | PlanError::Grant { .. }
+        | PlanError::DirectWith { .. }
+        | PlanError::Files(_)
         | _ => Kind::Usage,
     }
 }
@@ -140,6 +144,12 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             failure.hint("`cwd` is relative to the workspace, and must exist before the run")
         }
         PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
+        PlanError::DirectWith { .. } => {
+            failure.hint("leave it out, or run without --direct (direct: false)")
+        }
+        PlanError::Files(_) => {
+            failure.hint("give paths relative to the workspace, as in --files 'target/**'")
+        }
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -150,15 +160,32 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        match &error {
-            RunError::Plan(plan) => with_plan_hint(Self::of(kind_of_plan(plan), &error), plan),
-            RunError::Launch(_) => Self::of(Kind::Sandbox, &error)
+        let failure = |kind| Self::of(kind, &error);
+        match &*error.fault {
+            RunFault::Plan(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
+            RunFault::Launch(_) => failure(Kind::Sandbox)
                 .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
-            RunError::Settle(_) => Self::of(Kind::Sandbox, &error)
-                .hint("the next `sandbox` command here finishes or reverses it"),
-            RunError::Record(_) => with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
+            RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),
-            RunError::Begin(_) | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error),
+            RunFault::Begin(_) | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+/// What to do when the changes were not settled as they should be.
+fn after_settlement(report: &OperationReport) -> String {
+    let id = describe::short(report.id());
+    match report.changes.settlement {
+        Settlement::Pending => format!(
+            "the changes are held: `sandbox diff {id}` shows them, `sandbox commit {id}` accepts and `sandbox discard {id}` drops them"
+        ),
+        Settlement::Committed => {
+            "the commit has begun; the next `sandbox` command here completes it".to_owned()
+        }
+        Settlement::Discarded | Settlement::None => {
+            "the workspace is as before; the next `sandbox` command here removes what is left"
+                .to_owned()
         }
     }
 }
@@ -232,9 +259,7 @@ impl From<DiffError> for Failure {
     fn from(error: DiffError) -> Self {
         match error {
             DiffError::Review(error) => error.into(),
-            DiffError::Changes(_) | DiffError::Read { .. } | _ => {
-                with_system_hint(Self::of(Kind::Sandbox, &error), &error)
-            }
+            DiffError::Changes(_) | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error),
         }
     }
 }
@@ -257,6 +282,14 @@ impl From<DestroyError> for Failure {
         match &error {
             DestroyError::Held { .. } => failure(Kind::Refused)
                 .hint("`sandbox commit` or `sandbox discard` settles them; --force drops them"),
+            DestroyError::Running { .. } => {
+                failure(Kind::Refused).hint("end it, or wait until it has ended")
+            }
+            DestroyError::OtherWorkspace { .. } => failure(Kind::Refused)
+                .hint("--keep-workspace destroys the sandbox and leaves the directory alone"),
+            DestroyError::Open { .. } => {
+                failure(Kind::Sandbox).hint("--force removes them, with all that waits for review")
+            }
             DestroyError::Lock(_)
             | DestroyError::Rollback { .. }
             | DestroyError::Remove { .. }

@@ -1,15 +1,19 @@
 //! Which directories may be a workspace, and where its transactions can lie.
 
 use std::{
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    ffi::OsString,
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
+use rustix::fs::{Access, AtFlags, CWD, StatxFlags, access, statfs, statx};
 use sandbox_types::SandboxName;
 
 use super::CreateError;
-use crate::layout::Layout;
+use crate::{layout::Layout, registry::SandboxRecord};
 
 /// Directories of the system: as a workspace they would replace what the guest runs from.
 const SYSTEM_DIRECTORIES: &[&str] = &[
@@ -31,7 +35,11 @@ const UNFIT_FOR_LAYERS: &[(i64, &str)] = &[
 ];
 
 /// Refuses directories that are no workspace.
-pub(super) fn check_workspace(layout: &Layout, workspace: &Path) -> Result<(), CreateError> {
+pub(super) fn check_workspace(
+    layout: &Layout,
+    workspace: &Path,
+    existing: &[SandboxRecord],
+) -> Result<(), CreateError> {
     let unsuitable = |reason: String| {
         Err(CreateError::Unsuitable {
             workspace: workspace.to_owned(),
@@ -63,17 +71,30 @@ pub(super) fn check_workspace(layout: &Layout, workspace: &Path) -> Result<(), C
             home.display()
         ));
     }
+    // A guest could change what another sandbox will commit or undo.
+    let holder = existing.iter().find(|record| {
+        record
+            .layers
+            .as_ref()
+            .is_some_and(|layers| layers.starts_with(workspace) || workspace.starts_with(layers))
+    });
+    if let Some(record) = holder {
+        return unsuitable(format!(
+            "the transactions of the sandbox '{}' lie in it; choose a directory below it",
+            record.name
+        ));
+    }
     Ok(())
 }
 
 /// Returns the directory for the transactions of a workspace, or why there can be none.
-/// `probe` is the workspace, or its parent while the workspace does not exist.
 pub(super) fn layers(
     layout: &Layout,
     name: &SandboxName,
     workspace: &Path,
-    probe: &Path,
+    existing: &[SandboxRecord],
 ) -> Result<PathBuf, String> {
+    let probe = nearest_existing(workspace);
     let kind = statfs(probe).map_err(|error| format!("cannot look at its file system: {error}"))?;
     if let Some((_, what)) = UNFIT_FOR_LAYERS
         .iter()
@@ -81,20 +102,78 @@ pub(super) fn layers(
     {
         return Err(format!("the workspace lies on {what}"));
     }
+    if let Some(reason) = submounts(workspace) {
+        return Err(reason);
+    }
     if same_mount(probe, nearest_existing(layout.home())) {
         return Ok(layout.layers(name));
     }
-    // A directory of ours beside the workspace, as git keeps its worktrees: never inside of it.
-    let uid = rustix::process::getuid().as_raw();
-    match workspace.parent() {
-        Some(parent) if same_mount(parent, probe) => Ok(parent
-            .join(format!(".sandbox-layers-{uid}"))
-            .join(name.as_str())),
-        _ => Err(format!(
-            "the workspace is a mount point, so that no directory beside it lies on its file system; put SANDBOX_HOME on it, or use a directory inside {}",
-            workspace.display()
-        )),
+    // A directory of ours near the workspace, as git keeps its worktrees: never inside of one.
+    let near = workspace
+        .ancestors()
+        .skip(1)
+        .take_while(|directory| same_mount(directory, probe));
+    let mut obstacle = None;
+    for directory in near {
+        let inside = existing
+            .iter()
+            .find(|record| directory.starts_with(&record.workspace));
+        let found = match inside {
+            Some(record) => format!("belongs to the sandbox '{}'", record.name),
+            None if !is_writable(directory) => "is not writable".to_owned(),
+            None => return Ok(layout.layers_beside(directory, name)),
+        };
+        obstacle.get_or_insert(format!("{} {found}", directory.display()));
     }
+    let obstacle = obstacle.unwrap_or_else(|| {
+        "the workspace is a mount point, so that no directory beside it lies on its file system"
+            .to_owned()
+    });
+    Err(format!(
+        "{obstacle}; put SANDBOX_HOME on its file system, or use a directory inside {}",
+        workspace.display()
+    ))
+}
+
+/// Asks access(2), which knows of read-only mounts and of capabilities.
+fn is_writable(directory: &Path) -> bool {
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Returns why no transaction is possible in a workspace with other file systems mounted below it;
+/// `None` if there are none. An overlay does not show what is mounted in its lower directory.
+pub(crate) fn submounts(workspace: &Path) -> Option<String> {
+    let table = std::fs::read("/proc/self/mountinfo").ok()?;
+    let mounted: Vec<String> = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(mount_point)
+        .filter(|path| path != workspace && path.starts_with(workspace))
+        .map(|path| path.display().to_string())
+        .collect();
+    if mounted.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "other file systems are mounted in the workspace, on {}",
+        mounted.join(", ")
+    ))
+}
+
+/// Returns the fifth field of a line of `proc_pid_mountinfo(5)`, where blanks and backslashes are
+/// written as three octal digits.
+fn mount_point(line: &[u8]) -> Option<PathBuf> {
+    let field = line.split(|byte| *byte == b' ').nth(4)?;
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        path.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    Some(PathBuf::from(OsString::from_vec(path)))
 }
 
 fn nearest_existing(path: &Path) -> &Path {
@@ -119,5 +198,20 @@ fn same_mount(one: &Path, other: &Path) -> bool {
     match (mount(one), mount(other)) {
         (Some(one), Some(other)) => one == other,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        let line = br"36 35 98:0 /mnt1 /mnt/a\040b\134c rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from(r"/mnt/a b\c")));
+        assert_eq!(mount_point(b""), None);
+        assert!(submounts(Path::new("/")).unwrap().contains("/proc"));
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(submounts(empty.path()), None);
     }
 }

@@ -20,6 +20,13 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
 impl OperationCgroup {
+    /// Returns those of `processes` that are not in every one of the operation's cgroups.
+    pub(crate) fn without_membership(&self, mut processes: Vec<Pid>) -> Vec<Pid> {
+        let members: Vec<Vec<Pid>> = self.all_paths().into_iter().map(members_of).collect();
+        processes.retain(|pid| members.iter().any(|members| !members.contains(pid)));
+        processes
+    }
+
     /// Returns the processes in any of the operation's cgroups.
     pub(crate) fn members(&self) -> Vec<Pid> {
         let mut members: Vec<Pid> = self.all_paths().into_iter().flat_map(members_of).collect();

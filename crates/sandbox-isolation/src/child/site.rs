@@ -235,15 +235,17 @@ impl Site {
         }
     }
 
-    /// Lets go of the host's file systems.
-    pub(crate) fn detach_old_root(&mut self) -> Result<(), Errno> {
-        let Some(old_root) = self.old_root.take() else {
-            return Ok(());
-        };
-        rustix::process::fchdir(&old_root)?;
-        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-        rustix::process::chdir(c"/")
+    /// Gives away the descriptor of the old root, for [`detach`].
+    pub(crate) fn take_old_root(&mut self) -> Option<OwnedFd> {
+        self.old_root.take()
     }
+}
+
+/// Lets go of the host's file systems.
+pub(crate) fn detach(old_root: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(old_root)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
 }
 
 fn tree_flags() -> OpenTreeFlags {

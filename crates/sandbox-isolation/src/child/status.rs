@@ -23,6 +23,8 @@ pub(crate) enum Act {
     HostName,
     Loopback,
     Start,
+    OldRoot,
+    Watch,
     Ruleset,
     GuestClone,
     Session,
@@ -37,7 +39,7 @@ pub(crate) enum Act {
 }
 
 /// The acts without a number, in the order of their codes.
-const PLAIN: [Act; 20] = [
+const PLAIN: [Act; 22] = [
     Act::Builder,
     Act::Descriptors,
     Act::Namespaces,
@@ -47,6 +49,8 @@ const PLAIN: [Act; 20] = [
     Act::HostName,
     Act::Loopback,
     Act::Start,
+    Act::OldRoot,
+    Act::Watch,
     Act::Ruleset,
     Act::GuestClone,
     Act::Session,
@@ -81,6 +85,8 @@ impl Act {
             | Self::HostName
             | Self::Loopback
             | Self::Start
+            | Self::OldRoot
+            | Self::Watch
             | Self::Ruleset
             | Self::GuestClone
             | Self::Session

@@ -74,6 +74,8 @@ fn plain_text(act: Act) -> &'static str {
         Act::HostName => "set the guest's host name",
         Act::Loopback => "bring the loopback interface up",
         Act::Start => "learn that the limits hold",
+        Act::OldRoot => "let go of the host's file systems",
+        Act::Watch => "watch for the guest's end",
         Act::Ruleset => "build the Landlock ruleset",
         Act::GuestClone => "start the guest's process",
         Act::Session => "start a session",

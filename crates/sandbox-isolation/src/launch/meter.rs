@@ -28,8 +28,11 @@ use crate::{
 pub(crate) const LATE_AFTER: Duration = Duration::from_millis(3);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
-/// How often the tree is searched for processes that were born outside meanwhile.
-const SWEEPS_MAX: usize = 16;
+/// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end
+/// faster than that are searched for at every tick, and reported.
+const SWEEPS_MAX: usize = 200;
+/// A process may be born behind a search's back, so one that finds nothing proves little.
+const CLEAN_SWEEPS: usize = 2;
 
 /// The cgroups of one run.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Meter {
     name: String,
     wanted: Wanted,
     missing: Vec<String>,
+    /// Searched for at every tick, since the cgroups came late: how many were found outside by then.
+    escaped: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -54,7 +59,7 @@ enum State {
 /// The thread that makes cgroups late.
 #[derive(Debug)]
 struct Late {
-    thread: JoinHandle<Result<OperationCgroup, Vec<String>>>,
+    thread: JoinHandle<Result<(OperationCgroup, usize), Vec<String>>>,
     /// Set once the guest has ended: what is not done by then is of no use.
     is_over: Arc<AtomicBool>,
 }
@@ -76,6 +81,7 @@ impl Meter {
             name: name.to_owned(),
             wanted,
             missing: Vec::new(),
+            escaped: None,
         };
         let requested = requested(limits);
         if requested.is_empty() && cgroup::is_likely_separate(Controller::Memory) {
@@ -184,7 +190,8 @@ impl Meter {
     pub(crate) fn finish(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::None) {
             State::Coming(late) => match late.thread.join() {
-                Ok(Ok(cgroup)) => {
+                Ok(Ok((cgroup, escaped))) => {
+                    self.escaped = Some(escaped);
                     self.missing
                         .extend(cgroup.missing().iter().map(ToString::to_string));
                     State::There(cgroup)
@@ -201,6 +208,13 @@ impl Meter {
             },
             other @ (State::There(_) | State::Planned | State::None) => other,
         };
+    }
+
+    /// Moves processes into cgroups that came late, if any are outside still.
+    pub(crate) fn sweep(&mut self, init: Pid) {
+        if let (State::There(cgroup), Some(escaped)) = (&self.state, &mut self.escaped) {
+            *escaped += sweep(cgroup, init);
+        }
     }
 
     fn cgroup(&self) -> Option<&OperationCgroup> {
@@ -227,6 +241,12 @@ impl Meter {
         let mut missing = self.missing.clone();
         if matches!(self.state, State::Planned | State::Coming(_)) {
             missing.extend(absent(&self.wanted, TOO_LATE));
+        }
+        if let Some(escaped @ 1..) = self.escaped {
+            let plural = if escaped == 1 { "" } else { "es" };
+            missing.push(format!(
+                "{escaped} process{plural} escaped the built-in limits for a while: they forked and ended too fast"
+            ));
         }
         missing
     }
@@ -291,7 +311,7 @@ fn make_and_sweep(
     wanted: &Wanted,
     init: Pid,
     is_over: &AtomicBool,
-) -> Result<OperationCgroup, Vec<String>> {
+) -> Result<(OperationCgroup, usize), Vec<String>> {
     let hierarchies = cgroup::discover();
     hierarchies
         .version_of(Controller::Memory)
@@ -310,21 +330,31 @@ fn make_and_sweep(
         drop(cgroup.remove());
         return Err(vec![format!("the resource limits: {error}")]);
     }
+    let escaped = sweep_until_clean(&cgroup, init, is_over);
+    Ok((cgroup, escaped))
+}
+
+/// Returns how many processes are outside still.
+fn sweep_until_clean(cgroup: &OperationCgroup, init: Pid, is_over: &AtomicBool) -> usize {
+    let (mut clean, mut outside) = (0, 0);
     for _ in 0..SWEEPS_MAX {
-        let members = cgroup.members();
-        let outside: Vec<Pid> = descendants(init)
-            .into_iter()
-            .filter(|pid| !members.contains(pid))
-            .collect();
-        if outside.is_empty() {
-            break;
-        }
-        for pid in outside {
-            // It may have ended meanwhile; the next sweep tells.
-            drop(cgroup.attach(pid));
+        outside = sweep(cgroup, init);
+        clean = if outside == 0 { clean + 1 } else { 0 };
+        if clean == CLEAN_SWEEPS || is_over.load(Ordering::Relaxed) {
+            return 0;
         }
     }
-    Ok(cgroup)
+    outside
+}
+
+/// Moves all processes of the tree into the cgroups; returns how many were outside.
+fn sweep(cgroup: &OperationCgroup, init: Pid) -> usize {
+    let outside = cgroup.without_membership(descendants(init));
+    for &pid in &outside {
+        // It may have ended meanwhile; the next sweep tells.
+        drop(cgroup.attach(pid));
+    }
+    outside.len()
 }
 
 /// Returns the processes below `root`, parents first.

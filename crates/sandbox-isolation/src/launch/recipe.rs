@@ -324,9 +324,18 @@ pub(crate) fn guest(
         directory: c_string(&plan.cwd, "the working directory")?,
         limits: process_limits(&plan.limits, shares_id_with_init),
         landlock: ruleset(plan, layout)?,
-        filter: seccomp_profile::compile(Profile::Default),
+        filter: seccomp_profile::compile(filter_of(plan)),
         failure: None,
     })
+}
+
+/// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
+fn filter_of(plan: &LaunchPlan) -> Profile {
+    if plan.workspace_mode == WorkspaceMode::Direct || !plan.view.write.is_empty() {
+        Profile::WithoutSetIds
+    } else {
+        Profile::Default
+    }
 }
 
 fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::fd::{AsFd as _, OwnedFd},
     time::{Duration, Instant},
 };
@@ -104,7 +105,7 @@ impl Running for Confined {
         self.take_rest(observer);
         let end = match end {
             Some(end) => end,
-            None => self.end_of_killed()?,
+            None => self.end_of_killed(cause)?,
         };
         // A thread that is still attaching is waited for only if its answer matters, and at the release.
         if libc::WIFEXITED(end.status) {
@@ -140,7 +141,7 @@ impl Confined {
         observer: &mut dyn Observer,
         cancel: &Cancellation,
     ) -> Result<(Option<End>, Option<Cause>), LaunchError> {
-        let error = |source: std::io::Error| LaunchError::new("wait for the guest", source);
+        let error = |source: io::Error| LaunchError::new("wait for the guest", source);
         let deadline = self
             .limits
             .wall_time
@@ -181,7 +182,8 @@ impl Confined {
                 return Ok((Some(end), None));
             }
             if turn.init[1] {
-                return Ok((None, cause));
+                let last = self.last_message().map_err(error)?;
+                return Ok((last.filter(|_| cause.is_none()), cause));
             }
             let now = Instant::now();
             if self.meter.is_planned() && now >= self.running_since + LATE_AFTER {
@@ -216,6 +218,7 @@ impl Confined {
             return None;
         }
         self.meter.poll();
+        self.meter.sweep(self.tree.init);
         observer.tick(&self.meter.paths()).map(|kind| match kind {
             LimitKind::WallTime => ExitReason::TimedOut,
             LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
@@ -307,9 +310,30 @@ impl Confined {
         self.streams.input = None;
     }
 
-    /// The end of a tree whose init was killed: it may have told the end just before.
-    fn end_of_killed(&mut self) -> Result<End, LaunchError> {
+    /// Returns the end that init told just before its own.
+    fn last_message(&mut self) -> io::Result<Option<End>> {
+        let mut fds = [PollFd::new(&self.status, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
+        if !fds[0].revents().contains(PollFlags::IN) {
+            return Ok(None);
+        }
+        Ok(match read_message(&mut self.status)? {
+            Some(Message::Ended(end)) => Some(end),
+            Some(Message::Started { .. } | Message::Failed(_)) | None => None,
+        })
+    }
+
+    /// The end of a tree whose init did not tell it. Unless this side or the memory limit killed init, nothing is
+    /// known about what the guest did.
+    fn end_of_killed(&mut self, cause: Option<Cause>) -> Result<End, LaunchError> {
         let (status, used) = self.tree.reap()?;
+        if cause.is_none() {
+            self.meter.finish();
+            if !self.meter.out_of_memory() {
+                let source = io::Error::other("the guest's pid 1 was killed");
+                return Err(LaunchError::new("learn how the guest ended", source));
+            }
+        }
         Ok(End {
             status,
             used,

@@ -81,6 +81,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
         arguments: argument_area(),
         wait_for_start: meter.is_strict(),
         stacks: [Stack::new(), Stack::new(), Stack::new()],
+        old_root: -1,
         init: None,
         failure: None,
     };

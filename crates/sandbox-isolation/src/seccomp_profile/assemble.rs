@@ -8,7 +8,8 @@
 //!
 //! All arguments that are looked at are `int`, `unsigned int` or cut to 32 bits by the kernel
 //! (`clone` uses the lower half of its flags, `ioctl` that of its request). Comparing all 64 bits
-//! would let `TIOCSTI | 1 << 32` through, so only the lower half is loaded.
+//! would let `TIOCSTI | 1 << 32` through, so only the lower half is loaded. Pointers are looked at whole, and only
+//! whether they are null.
 
 use super::{
     Instruction,
@@ -56,6 +57,12 @@ const TERMINAL_REQUESTS: [u32; 3] = [0x5412, 0x541C, 0x5423];
 /// What `personality` is asked with to change nothing.
 const PERSONALITY_QUERY: u32 = 0xFFFF_FFFF;
 
+/// Set-user-id and set-group-id.
+const SET_IDS: u32 = 0o6000;
+
+/// What makes `open` look at its mode; elsewhere the argument may hold anything. (`O_TMPFILE` holds `O_DIRECTORY`.)
+const CREATES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)).cast_unsigned();
+
 /// The bits of a socket's type that are the type.
 const SOCKET_TYPE_MASK: u32 = 0xF;
 
@@ -90,6 +97,8 @@ pub(super) fn program(intervals: &[Interval]) -> Vec<Instruction> {
     draft.socket_pair();
     draft.ioctl();
     draft.personality();
+    draft.other_processes();
+    draft.modes(intervals);
     draft.answers();
     draft.resolve()
 }
@@ -107,6 +116,10 @@ impl Draft {
 
     fn load_argument(&mut self, index: u32) {
         self.push(LOAD, 16 + 8 * index, Place::Next, Place::Next);
+    }
+
+    fn load_upper_half(&mut self, index: u32) {
+        self.push(LOAD, 20 + 8 * index, Place::Next, Place::Next);
     }
 
     /// Adds a balanced search among `intervals` and returns where it starts.
@@ -174,6 +187,50 @@ impl Draft {
         self.load_argument(0);
         self.push(IF_EQUAL, 0, ALLOWED, Place::Next);
         self.push(IF_EQUAL, PERSONALITY_QUERY, ALLOWED, REFUSED);
+    }
+
+    /// What is done to a process by its id, or to all of a user.
+    fn other_processes(&mut self) {
+        self.part(Answer::CheckLimitsOf);
+        self.load_argument(0);
+        self.push(IF_EQUAL, 0, ALLOWED, Place::Next);
+        // Asking for the limits of another one changes nothing.
+        self.load_argument(2);
+        self.push(IF_EQUAL, 0, Place::Next, REFUSED);
+        self.load_upper_half(2);
+        self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+
+        // `PRIO_PROCESS` is 0 and `PRIO_PGRP` 1, `IOPRIO_WHO_PROCESS` is 1; users are beyond both.
+        self.part(Answer::CheckWho);
+        self.load_argument(0);
+        self.push(IF_GREATER, 1, REFUSED, Place::Next);
+        self.load_argument(1);
+        self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+
+        self.part(Answer::CheckProcess);
+        self.load_argument(0);
+        self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+    }
+
+    /// The modes of new and changed files, as far as `intervals` ask for them.
+    fn modes(&mut self, intervals: &[Interval]) {
+        for (answer, flags, mode) in [
+            (Answer::CheckSecondMode, None, 1),
+            (Answer::CheckThirdMode, None, 2),
+            (Answer::CheckOpenMode, Some(1), 2),
+            (Answer::CheckOpenAtMode, Some(2), 3),
+        ] {
+            if !intervals.iter().any(|interval| interval.answer == answer) {
+                continue;
+            }
+            self.part(answer);
+            if let Some(flags) = flags {
+                self.load_argument(flags);
+                self.push(IF_ANY_BIT, CREATES, Place::Next, ALLOWED);
+            }
+            self.load_argument(mode);
+            self.push(IF_ANY_BIT, SET_IDS, REFUSED, ALLOWED);
+        }
     }
 
     fn answers(&mut self) {

@@ -6,11 +6,15 @@
 //! `EPERM` says "you may not"; `ENOSYS` says "this kernel has no such thing" and is used where
 //! libraries have a fallback for old kernels (`clone3` → `clone`, `io_uring` → `epoll`, `vmsplice` → `write`).
 //!
-//! Deliberately allowed: `chmod`, `mknod` and friends (set-uid bits and devices are stripped when the
-//! changes are committed; `mknod` of a device needs a capability that no guest has), `seccomp` and
+//! Deliberately allowed: `chmod`, `mknod` and friends where changes are committed (set-uid bits and devices
+//! are stripped then; `mknod` of a device needs a capability that no guest has; where changes go to the host
+//! directly, [`SET_ID_RULES`] apply), `sched_setaffinity` (threads name themselves to it, and it ends nothing),
+//! `seccomp` and
 //! `landlock_*` (a guest may confine itself further), `prctl` (what weakens needs capabilities),
 //! `adjtimex` (reading the clock's state is ordinary, setting it needs `CAP_SYS_TIME`),
 //! `mbind` and `set_mempolicy` (own memory only).
+
+use super::Profile;
 
 /// What becomes of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,20 @@ pub(super) enum Answer {
     CheckIoctl,
     /// `personality`: only the plain one, and asking.
     CheckPersonality,
+    /// `prlimit64`: changes of the process's own limits only.
+    CheckLimitsOf,
+    /// The first argument names a process: only 0, the caller itself.
+    CheckProcess,
+    /// `setpriority`, `ioprio_set`: the process itself only, not all of its user, to whom pid 1 may belong.
+    CheckWho,
+    /// The second argument is a mode: no set-user-id, no set-group-id.
+    CheckSecondMode,
+    /// The third argument is a mode.
+    CheckThirdMode,
+    /// `open`: the third argument is a mode if a file is created.
+    CheckOpenMode,
+    /// `openat`: the fourth argument is a mode if a file is created.
+    CheckOpenAtMode,
 }
 
 /// One line of the table.
@@ -92,6 +110,7 @@ mod numbers {
     #[cfg(target_arch = "x86_64")]
     pub(super) const SYS_query_module: c_long = 178;
     pub(super) const SYS_open_tree_attr: c_long = 467;
+    pub(super) const SYS_fchmodat2: c_long = 452;
 }
 
 macro_rules! rules {
@@ -151,14 +170,43 @@ pub(super) const RULES: &[Rule] = rules! {
     // ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC make exploits easier and nothing else; the price is
     // that sanitizers which restart themselves without address randomization do not run.
     CheckPersonality: SYS_personality;
+    // Pid 1 may have the guest's user id: a limit of no CPU time would kill it, one of no descriptors blind it.
+    CheckLimitsOf: SYS_prlimit64;
+    CheckProcess: SYS_sched_setparam SYS_sched_setscheduler SYS_sched_setattr;
+    CheckWho: SYS_setpriority SYS_ioprio_set;
 };
 
+/// What is added where files land on the host as the guest makes them: none of them may lend its owner's rights
+/// to whoever executes it. As systemd's `RestrictSUIDSGID=` (systemd.exec(5)).
+#[rustfmt::skip]
+pub(super) const SET_ID_RULES: &[Rule] = rules! {
+    CheckSecondMode:
+        SYS_fchmod
+        #[cfg(target_arch = "x86_64")] SYS_chmod
+        #[cfg(target_arch = "x86_64")] SYS_creat
+        #[cfg(target_arch = "x86_64")] SYS_mknod;
+    CheckThirdMode: SYS_fchmodat SYS_fchmodat2 SYS_mknodat;
+    CheckOpenMode: #[cfg(target_arch = "x86_64")] SYS_open;
+    CheckOpenAtMode: SYS_openat;
+    // Its mode is behind a pointer.
+    NoSuchCall: SYS_openat2;
+};
+
+/// Returns the rules of `profile`.
+pub(super) fn of(profile: Profile) -> impl Iterator<Item = &'static Rule> {
+    let added = match profile {
+        Profile::Default => &[],
+        Profile::WithoutSetIds => SET_ID_RULES,
+    };
+    RULES.iter().chain(added)
+}
+
 /// Returns all numbers as intervals of equal answer, in order, the first starting at 0.
-pub(super) fn intervals() -> Vec<Interval> {
+pub(super) fn intervals(profile: Profile) -> Vec<Interval> {
     let mut starts = vec![0, OWN_END, COMMON_START, LAST_KNOWN + 1];
     #[cfg(target_arch = "x86_64")]
     starts.extend([X32_BIT, NO_NUMBER]);
-    for rule in RULES {
+    for rule in of(profile) {
         let number = u32::try_from(rule.number).expect("system call numbers are small");
         starts.extend([number, number + 1]);
     }
@@ -167,7 +215,7 @@ pub(super) fn intervals() -> Vec<Interval> {
         .into_iter()
         .map(|start| Interval {
             start,
-            answer: answer_to(start),
+            answer: answer_to(profile, start),
         })
         .collect();
     intervals.dedup_by_key(|interval| interval.answer);
@@ -175,7 +223,7 @@ pub(super) fn intervals() -> Vec<Interval> {
 }
 
 /// Returns what becomes of the call `number`.
-pub(super) fn answer_to(number: u32) -> Answer {
+pub(super) fn answer_to(profile: Profile, number: u32) -> Answer {
     #[cfg(target_arch = "x86_64")]
     if number & X32_BIT != 0 && number != NO_NUMBER {
         return Answer::KillProcess;
@@ -183,8 +231,7 @@ pub(super) fn answer_to(number: u32) -> Answer {
     if number > LAST_KNOWN || (OWN_END..COMMON_START).contains(&number) {
         return Answer::NoSuchCall;
     }
-    RULES
-        .iter()
+    of(profile)
         .find(|rule| rule.number == libc::c_long::from(number))
         .map_or(Answer::Allow, |rule| rule.answer)
 }

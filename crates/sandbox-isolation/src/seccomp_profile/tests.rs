@@ -9,15 +9,16 @@ use super::{
     Instruction, Profile,
     assemble::{AND, IF_ANY_BIT, IF_AT_LEAST, IF_EQUAL, IF_GREATER, LOAD, NATIVE, RETURN, errno},
     compile, name_of,
-    rules::{Answer, RULES, answer_to},
+    rules::{Answer, answer_to, of},
 };
 
 const EPERM: u32 = errno(libc::EPERM);
 const ENOSYS: u32 = errno(libc::ENOSYS);
 const EAFNOSUPPORT: u32 = errno(libc::EAFNOSUPPORT);
 
-/// The program must stay cheap to install.
-const INSTRUCTION_LIMIT: usize = 100;
+/// The programs must stay cheap to install.
+const INSTRUCTION_LIMITS: [(Profile, usize); 2] =
+    [(Profile::Default, 120), (Profile::WithoutSetIds, 160)];
 
 /// What the kernel shows to a filter.
 struct Call {
@@ -71,6 +72,10 @@ fn run(program: &[Instruction], call: &Call) -> u32 {
 }
 
 fn answer(number: c_long, arguments: &[u64]) -> u32 {
+    answer_of(Profile::Default, number, arguments)
+}
+
+fn answer_of(profile: Profile, number: c_long, arguments: &[u64]) -> u32 {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
     let call = Call {
@@ -78,7 +83,7 @@ fn answer(number: c_long, arguments: &[u64]) -> u32 {
         number: u32::try_from(number).unwrap(),
         arguments: all,
     };
-    run(&compile(Profile::Default), &call)
+    run(&compile(profile), &call)
 }
 
 fn number(constant: c_int) -> u64 {
@@ -87,45 +92,52 @@ fn number(constant: c_int) -> u64 {
 
 #[test]
 fn the_program_is_short_and_every_jump_lands_inside() {
-    let program = compile(Profile::Default);
-    assert!(
-        program.len() <= INSTRUCTION_LIMIT,
-        "{} instructions",
-        program.len()
-    );
-    for (index, instruction) in program.iter().enumerate() {
-        if instruction.code == RETURN {
-            continue;
+    for (profile, limit) in INSTRUCTION_LIMITS {
+        let program = compile(profile);
+        assert!(program.len() <= limit, "{} instructions", program.len());
+        for (index, instruction) in program.iter().enumerate() {
+            if instruction.code == RETURN {
+                continue;
+            }
+            let furthest = index + 1 + usize::from(instruction.jt.max(instruction.jf));
+            assert!(furthest < program.len(), "{index}: {instruction:?}");
         }
-        let furthest = index + 1 + usize::from(instruction.jt.max(instruction.jf));
-        assert!(furthest < program.len(), "{index}: {instruction:?}");
+        assert_eq!(program.last().unwrap().code, RETURN);
     }
-    assert_eq!(program.last().unwrap().code, RETURN);
 }
 
 #[test]
 fn the_search_gives_every_number_the_answer_of_the_table() {
-    let program = compile(Profile::Default);
-    let everything = (0..1024).chain([0x3FFF_FFFF, 0x4000_0000, 0x4000_0029, u32::MAX]);
-    for number in everything {
-        let expected = match answer_to(number) {
-            Answer::Allow => ALLOW,
-            Answer::NotPermitted => EPERM,
-            Answer::NoSuchCall => ENOSYS,
-            Answer::NoSuchFamily => EAFNOSUPPORT,
-            Answer::KillProcess => KILL,
-            Answer::CheckCloneFlags
-            | Answer::CheckSocket
-            | Answer::CheckSocketPair
-            | Answer::CheckIoctl
-            | Answer::CheckPersonality => continue,
-        };
-        let call = Call {
-            architecture: NATIVE,
-            number,
-            arguments: [u64::MAX; 6],
-        };
-        assert_eq!(run(&program, &call), expected, "call {number}");
+    for (profile, _) in INSTRUCTION_LIMITS {
+        let program = compile(profile);
+        let everything = (0..1024).chain([0x3FFF_FFFF, 0x4000_0000, 0x4000_0029, u32::MAX]);
+        for number in everything {
+            let expected = match answer_to(profile, number) {
+                Answer::Allow => ALLOW,
+                Answer::NotPermitted => EPERM,
+                Answer::NoSuchCall => ENOSYS,
+                Answer::NoSuchFamily => EAFNOSUPPORT,
+                Answer::KillProcess => KILL,
+                Answer::CheckCloneFlags
+                | Answer::CheckSocket
+                | Answer::CheckSocketPair
+                | Answer::CheckIoctl
+                | Answer::CheckPersonality
+                | Answer::CheckLimitsOf
+                | Answer::CheckProcess
+                | Answer::CheckWho
+                | Answer::CheckSecondMode
+                | Answer::CheckThirdMode
+                | Answer::CheckOpenMode
+                | Answer::CheckOpenAtMode => continue,
+            };
+            let call = Call {
+                architecture: NATIVE,
+                number,
+                arguments: [u64::MAX; 6],
+            };
+            assert_eq!(run(&program, &call), expected, "call {number}");
+        }
     }
 }
 
@@ -311,8 +323,8 @@ fn ordinary_calls_are_allowed() {
         libc::SYS_waitid, libc::SYS_kill, libc::SYS_tgkill, libc::SYS_pidfd_open,
         libc::SYS_pidfd_send_signal, libc::SYS_getpid, libc::SYS_gettid, libc::SYS_getuid,
         libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setgroups, libc::SYS_setresuid, libc::SYS_capget,
-        libc::SYS_setpgid, libc::SYS_setsid, libc::SYS_getpriority, libc::SYS_setpriority,
-        libc::SYS_prlimit64, libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_times,
+        libc::SYS_setpgid, libc::SYS_setsid, libc::SYS_getpriority,
+        libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_uname, libc::SYS_times,
         libc::SYS_futex, libc::SYS_futex_waitv, libc::SYS_set_robust_list, libc::SYS_rseq,
         libc::SYS_set_tid_address, libc::SYS_membarrier, libc::SYS_sched_yield,
         libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity, libc::SYS_getcpu,
@@ -341,10 +353,71 @@ fn ordinary_calls_are_allowed() {
 fn refused_calls_have_names_and_no_number_twice() {
     assert_eq!(name_of(libc::SYS_mount), Some("mount"));
     assert_eq!(name_of(libc::SYS_read), None);
-    for (index, rule) in RULES.iter().enumerate() {
-        let twin = RULES[index + 1..]
+    let rules: Vec<_> = of(Profile::WithoutSetIds).collect();
+    for (index, rule) in rules.iter().enumerate() {
+        let twin = rules[index + 1..]
             .iter()
             .find(|other| other.number == rule.number);
         assert!(twin.is_none(), "{rule:?} {twin:?}");
     }
+}
+
+#[test]
+fn limits_and_priorities_are_changed_of_oneself_only() {
+    let (pointer, high_pointer) = (0x7000_1000, 0x7000_0000_0000);
+    for (call, arguments, expected) in [
+        (libc::SYS_prlimit64, [0, 7, pointer, 0], ALLOW),
+        (libc::SYS_prlimit64, [1, 7, 0, pointer], ALLOW),
+        (libc::SYS_prlimit64, [1, 7, pointer, 0], EPERM),
+        (libc::SYS_prlimit64, [1, 7, high_pointer, 0], EPERM),
+        (libc::SYS_prlimit64, [1 | 1 << 32, 7, pointer, 0], EPERM),
+        (libc::SYS_setpriority, [0, 0, 5, 0], ALLOW),
+        (libc::SYS_setpriority, [0, 1, 5, 0], EPERM),
+        (libc::SYS_setpriority, [2, 0, 5, 0], EPERM),
+        (libc::SYS_ioprio_set, [1, 0, 5, 0], ALLOW),
+        (libc::SYS_ioprio_set, [1, 1, 5, 0], EPERM),
+        (libc::SYS_ioprio_set, [3, 0, 5, 0], EPERM),
+        (libc::SYS_sched_setscheduler, [0, 3, pointer, 0], ALLOW),
+        (libc::SYS_sched_setscheduler, [1, 5, pointer, 0], EPERM),
+        (libc::SYS_sched_setparam, [1, pointer, 0, 0], EPERM),
+        (libc::SYS_sched_setattr, [1, pointer, 0, 0], EPERM),
+    ] {
+        assert_eq!(answer(call, &arguments), expected, "{call} {arguments:?}");
+    }
+}
+
+#[test]
+fn set_id_bits_are_refused_where_nothing_takes_them_later() {
+    let create = number(libc::O_CREAT | libc::O_WRONLY);
+    let temporary = number(libc::O_TMPFILE | libc::O_RDWR);
+    for bits in [0o4000, 0o2000, 0o6000] {
+        let mode = bits | 0o755;
+        for (call, arguments) in [
+            (libc::SYS_fchmod, [3, mode, 0, 0]),
+            (libc::SYS_fchmodat, [3, 0, mode, 0]),
+            (452, [3, 0, mode, 0]), // fchmodat2
+            (libc::SYS_mknodat, [3, 0, mode, 0]),
+            (libc::SYS_openat, [3, 0, create, mode]),
+            (libc::SYS_openat, [3, 0, temporary, mode]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_open, [0, create, mode, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_chmod, [0, mode, 0, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_creat, [0, mode, 0, 0]),
+            #[cfg(target_arch = "x86_64")]
+            (libc::SYS_mknod, [0, mode, 0, 0]),
+        ] {
+            let strict = |arguments: &[u64]| answer_of(Profile::WithoutSetIds, call, arguments);
+            assert_eq!(strict(&arguments), EPERM, "{call} {arguments:?}");
+            assert_eq!(answer(call, &arguments), ALLOW, "{call} {arguments:?}");
+            let harmless = arguments.map(|value| if value == mode { 0o1755 } else { value });
+            assert_eq!(strict(&harmless), ALLOW, "{call} {harmless:?}");
+        }
+    }
+    // Where nothing is created, the mode is whatever the register held.
+    let read = number(libc::O_RDONLY | libc::O_DIRECTORY);
+    let strict = |call, arguments: &[u64]| answer_of(Profile::WithoutSetIds, call, arguments);
+    assert_eq!(strict(libc::SYS_openat, &[3, 0, read, u64::MAX]), ALLOW);
+    assert_eq!(strict(libc::SYS_openat2, &[3, 0, 0, 24]), ENOSYS);
 }

@@ -114,3 +114,18 @@ fn usage_is_of_the_whole_tree() {
     );
     assert!(outcome.ended.usage.memory_largest_bytes > 100_000);
 }
+
+#[test]
+fn a_killed_first_process_is_no_end_of_the_command() {
+    let mut lab = Lab::new();
+    let mut plan = lab.plan.take().unwrap();
+    plan.argv = ["sleep", "1000"].map(Into::into).to_vec();
+    let mut running = KernelLauncher::new().launch(plan).unwrap();
+    let init = i32::try_from(running.root_pid()).unwrap();
+    let init = rustix::process::Pid::from_raw(init).unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    let error = running
+        .wait(&mut Collect::default(), &Cancellation::new())
+        .unwrap_err();
+    assert_eq!(error.source.to_string(), "the guest's pid 1 was killed");
+}

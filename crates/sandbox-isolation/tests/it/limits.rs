@@ -73,6 +73,31 @@ fn a_built_in_memory_limit_arrives_late_or_is_reported() {
 }
 
 #[test]
+fn who_forks_and_ends_does_not_escape_unseen() {
+    if !needs(is_root(), "root") {
+        return;
+    }
+    let small = |plan: &mut sandbox_isolation::LaunchPlan| {
+        plan.limits.memory = Some(Limit::built_in(Bytes::mib(64)));
+    };
+    let script = "import os, time\n\
+                  end = time.monotonic() + 1\n\
+                  while time.monotonic() < end:\n\
+                  \x20 if os.fork(): os._exit(0)\n\
+                  b = bytearray(100 * 1024 * 1024)\n\
+                  open('escaped', 'w').write(str(len(b)))";
+    let mut lab = Lab::new().with(small);
+    let outcome = lab.sh(&format!(
+        "for i in 1 2 3 4 5 6 7 8; do python3 -c \"{script}\" & done; sleep 2.5"
+    ));
+    assert_eq!(outcome.exit(), ExitReason::Exited(0));
+    let missing = &outcome.ended.enforcement.missing;
+    let is_reported = missing.iter().any(|text| text.contains("escaped"));
+    let has_escaped = fs::exists(lab.workspace().join("escaped")).unwrap();
+    assert!(is_reported || !has_escaped, "{outcome:?}");
+}
+
+#[test]
 fn a_fork_bomb_hits_the_process_limit() {
     let limit = |plan: &mut sandbox_isolation::LaunchPlan| {
         plan.limits.processes = Some(Limit::requested(20));

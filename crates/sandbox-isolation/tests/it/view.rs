@@ -1,6 +1,6 @@
 //! What the guest sees, and what it does not.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use sandbox_types::NetworkAccess;
 
@@ -53,7 +53,7 @@ fn a_home_as_workspace_hides_its_secrets() {
 #[test]
 fn a_hidden_path_is_hidden_through_links_too() {
     let mut lab = Lab::new().file("workspace/real", "canary");
-    std::os::unix::fs::symlink("real", lab.workspace().join("link")).unwrap();
+    symlink("real", lab.workspace().join("link")).unwrap();
     let hidden = lab.workspace().join("link");
     lab = lab.with(|plan| plan.view.hide = vec![hidden]);
     assert_eq!(lab.sh("cat real link").output(), "");
@@ -101,6 +101,65 @@ fn toolchains_are_visible_without_their_credentials() {
         "~/.cargo/bin/tool; cat ~/.cargo/credentials.toml; ls ~; touch ~/.cargo/x || echo refused",
     );
     assert_eq!(outcome.output(), "tool\nrefused");
+}
+
+#[test]
+fn secrets_are_hidden_behind_linked_toolchains() {
+    let lab = Lab::new()
+        .file("store/cargo/bin/tool", "tool")
+        .file("store/cargo/credentials.toml", "canary");
+    symlink(lab.base().join("store/cargo"), lab.home().join(".cargo")).unwrap();
+    let mut lab = lab;
+    let real = lab.base().join("store/cargo/credentials.toml");
+    let outcome = lab.sh(&format!(
+        "cat ~/.cargo/bin/tool; cat ~/.cargo/credentials.toml {}",
+        real.display()
+    ));
+    assert_eq!(outcome.output(), "tool");
+}
+
+#[test]
+fn secrets_of_a_linked_home_are_hidden() {
+    for read_real in [false, true] {
+        let lab = Lab::new()
+            .file("home/.cargo/bin/tool", "tool")
+            .file("home/.cargo/credentials.toml", "canary")
+            .file("home/.ssh/id", "canary")
+            .file("home/.config/gh/hosts", "canary")
+            .file("home/plain", "plain");
+        let (link, home) = (lab.base().join("link"), lab.home());
+        symlink(&home, &link).unwrap();
+        let mut lab = lab.with(|plan| {
+            plan.view.home.clone_from(&link);
+            if read_real {
+                plan.view.read.push(home);
+            }
+        });
+        let outcome = lab.sh(
+            "cat ../link/.cargo/bin/tool; cat ../home/plain; for home in ../link ../home; do \
+             cat $home/.cargo/credentials.toml $home/.ssh/id $home/.config/gh/hosts; done; true",
+        );
+        let expected = if read_real { "toolplain" } else { "tool" };
+        assert_eq!(outcome.output(), expected);
+    }
+}
+
+#[test]
+fn a_path_hidden_by_a_links_name_is_hidden_by_its_own_too() {
+    let lab = Lab::new()
+        .file("real/state/secret", "canary")
+        .file("real/other", "other");
+    let base = lab.base();
+    symlink(base.join("real"), base.join("link")).unwrap();
+    let mut lab = lab.with(|plan| {
+        plan.view.hide = vec![base.join("link/state")];
+        plan.view.write = vec![base.join("real")];
+    });
+    let outcome = lab.sh("cat ../real/other ../real/state/secret; ls ../real/state; \
+                          echo x > ../real/state/secret || echo refused");
+    assert_eq!(outcome.output(), "otherrefused");
+    let kept = fs::read_to_string(base.join("real/state/secret")).unwrap();
+    assert_eq!(kept, "canary");
 }
 
 #[test]

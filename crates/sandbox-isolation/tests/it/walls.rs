@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
+use sandbox_isolation::{KernelLauncher, Launcher as _};
 use sandbox_types::{Level, ViolationKind};
 
 use crate::lab::{Lab, is_root, needs, outside};
@@ -95,6 +96,70 @@ fn namespaces_mounts_and_tracing_are_refused() {
 fn other_processes_cannot_be_signalled() {
     let outcome = Lab::new().sh("kill -9 1 2>/dev/null; kill -TERM 1 2>/dev/null; echo alive");
     assert_eq!(outcome.output(), "alive");
+}
+
+#[test]
+fn the_first_process_can_be_neither_limited_nor_slowed() {
+    let script = "python3 - <<'E'\n\
+                  import os, resource as r\n\
+                  def attempt(f, *a):\n\
+                  \x20 try: print('worked', f.__name__, *a[:2], f(*a))\n\
+                  \x20 except PermissionError: pass\n\
+                  attempt(os.setpriority, os.PRIO_PROCESS, 1, 19)\n\
+                  attempt(os.setpriority, os.PRIO_USER, 0, 19)\n\
+                  attempt(os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))\n\
+                  attempt(r.prlimit, 1, r.RLIMIT_NOFILE, (0, 0))\n\
+                  attempt(r.prlimit, 1, r.RLIMIT_CPU, (0, 0))\n\
+                  r.prlimit(0, r.RLIMIT_NOFILE, (64, 64)); os.nice(1)\n\
+                  import socket\n\
+                  try: socket.create_connection(('10.0.0.1', 80), 3)\n\
+                  except OSError: pass\n\
+                  E\n\
+                  i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
+    let outcome = Lab::new().sh(script);
+    assert_eq!(outcome.output(), "");
+    let seen = outcome.ended.violations.first().map(|seen| seen.kind);
+    assert_eq!(seen, Some(ViolationKind::Network), "pid 1 is not blind");
+}
+
+#[test]
+fn the_first_process_holds_nothing_of_the_host() {
+    if !needs(is_root(), "root") {
+        return;
+    }
+    let mut lab = Lab::new();
+    let mut plan = lab.plan.take().unwrap();
+    plan.argv = ["sleep", "1000"].map(Into::into).to_vec();
+    let running = KernelLauncher::new().launch(plan).unwrap();
+    let root = fs::metadata("/").unwrap();
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", running.root_pid())).unwrap();
+    for descriptor in descriptors.flatten() {
+        let held = fs::metadata(descriptor.path()).unwrap();
+        let same = (held.dev(), held.ino()) == (root.dev(), root.ino());
+        assert!(!same, "{descriptor:?} is the host's root");
+    }
+}
+
+#[test]
+fn set_id_files_do_not_reach_the_host() {
+    let script = "cp /bin/true a; chmod u+s a || echo refused; chmod 2755 a || echo refused; chmod 755 a; \
+                  python3 -c \"import os; os.open('b', os.O_CREAT | os.O_WRONLY, 0o4755)\" || echo refused";
+    let mut lab = Lab::new();
+    let outcome = lab.sh(script);
+    assert_eq!(outcome.output(), "refused\nrefused\nrefused");
+    let mode = fs::metadata(lab.workspace().join("a")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o755);
+    assert!(!fs::exists(lab.workspace().join("b")).unwrap());
+    // In a transaction they are taken at its end.
+    let outcome = Lab::new().overlay().sh("cp /bin/true a; chmod u+s a");
+    assert_eq!(outcome.output(), "");
+    // A granted directory is the host's, too.
+    let lab = Lab::new().overlay().file("granted/a", "");
+    let granted = lab.base().join("granted");
+    let outcome = lab
+        .with(|plan| plan.view.write = vec![granted])
+        .sh("chmod u+s ../granted/a || echo refused");
+    assert_eq!(outcome.output(), "refused");
 }
 
 #[test]

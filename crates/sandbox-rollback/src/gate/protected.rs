@@ -5,12 +5,28 @@ use std::{os::unix::ffi::OsStrExt as _, path::Path};
 /// The class of git's own configuration: only some of its keys matter.
 pub(super) const GIT_CONFIG: &str = "git configuration that runs programs";
 
-/// Suffixes of paths, component by component, and what they are. A last `*` is any name; one that
-/// ends in `/**` is anything below.
-const PROTECTED: [(&str, &str); 45] = [
+/// The class of what stands where git keeps a directory: a directory there is only what it holds.
+pub(super) const GIT_ELSEWHERE: &str = "it leads git to a directory elsewhere";
+
+/// The class of links that lead to protected files.
+const LINK: &str = "a link on the way to files that run or configure programs";
+
+/// Suffixes of paths, component by component, and what they are. A `*` ends any name; `**` is one
+/// name or more.
+const PROTECTED: &[(&str, &str)] = &[
+    (".git", GIT_ELSEWHERE),
+    (".git/hooks", GIT_ELSEWHERE),
+    (".git/commondir", GIT_ELSEWHERE),
+    (".git/worktrees/*/commondir", GIT_ELSEWHERE),
+    (".git/worktrees/*/gitdir", GIT_ELSEWHERE),
     (".git/hooks/*", "a git hook"),
+    (".git/modules/**/hooks/*", "a git hook"),
     (".git/config", GIT_CONFIG),
     (".git/config.worktree", GIT_CONFIG),
+    (".git/modules/**/config", GIT_CONFIG),
+    (".git/modules/**/config.worktree", GIT_CONFIG),
+    (".git/worktrees/*/config*", GIT_CONFIG),
+    (".gitattributes", "git attributes, which may name filters"),
     (
         ".git/info/attributes",
         "git attributes, which may name filters",
@@ -32,6 +48,12 @@ const PROTECTED: [(&str, &str); 45] = [
     (".config/fish/**", "a shell start file"),
     (".inputrc", "a shell start file"),
     (".gitconfig", "git configuration of the user"),
+    (".config/git/config", "git configuration of the user"),
+    (".ssh/authorized_keys", "who may log in, and what that runs"),
+    (".config/autostart/*", "a program that a login starts"),
+    (".config/systemd/user/**", "a program that a login starts"),
+    (".local/bin/*", "a program of the user"),
+    (".config/sandbox/**", "configuration of the sandbox"),
     (".vscode/tasks.json", "editor tasks"),
     (".vscode/launch.json", "editor tasks"),
     (".vscode/settings.json", "editor configuration"),
@@ -59,6 +81,9 @@ const PROTECTED: [(&str, &str); 45] = [
         "build configuration that runs programs",
     ),
     (".npmrc", "build configuration that runs programs"),
+    (".yarnrc.yml", "build configuration that runs programs"),
+    ("conftest.py", "a program that tests load by themselves"),
+    ("sitecustomize.py", "a program that Python loads by itself"),
 ];
 
 /// Keys of a git configuration whose value is run as a command, or that lead to one, in lower case:
@@ -93,41 +118,77 @@ const GIT_EXECUTABLE: [(&str, &str); 25] = [
 
 /// Returns what kind of protected file `path` is, if any.
 pub(super) fn class(path: &Path) -> Option<&'static str> {
-    let parts: Vec<&[u8]> = path
-        .components()
-        .map(|component| component.as_os_str().as_bytes())
-        .collect();
+    let parts = parts(path);
     let entry = PROTECTED
         .iter()
-        .find(|(pattern, _)| matches(pattern, &parts))?;
+        .find(|(pattern, _)| matches(&split(pattern), &parts))?;
     Some(entry.1)
 }
 
-fn matches(pattern: &str, parts: &[&[u8]]) -> bool {
-    let wanted: Vec<&str> = pattern.split('/').collect();
-    let equal = |wanted: &str, part: &[u8]| wanted == "*" || wanted.as_bytes() == part;
-    if let [above @ .., "**"] = wanted.as_slice() {
-        let below = parts.len().saturating_sub(1);
-        return parts[..below]
-            .windows(above.len())
-            .any(|window| above.iter().zip(window).all(|(w, p)| equal(w, p)));
+/// As [`class`], for a link: one in the place of a directory brings all that its target holds.
+pub(super) fn class_of_link(path: &Path) -> Option<&'static str> {
+    let parts = parts(path);
+    let leads_to = |pattern: &str| {
+        let wanted = split(pattern);
+        (1..wanted.len()).any(|end| matches(&wanted[..end], &parts))
+    };
+    class(path).or_else(|| {
+        let leads = PROTECTED.iter().any(|(pattern, _)| leads_to(pattern));
+        leads.then_some(LINK)
+    })
+}
+
+fn parts(path: &Path) -> Vec<&[u8]> {
+    path.components()
+        .map(|component| component.as_os_str().as_bytes())
+        .collect()
+}
+
+fn split(pattern: &str) -> Vec<&str> {
+    pattern.split('/').collect()
+}
+
+fn matches(wanted: &[&str], parts: &[&[u8]]) -> bool {
+    if let Some(middle) = wanted.iter().position(|name| *name == "**") {
+        let (above, last) = (&wanted[..middle], &wanted[middle + 1..]);
+        // At least one name is between the two.
+        let Some(end) = parts.len().checked_sub(last.len() + 1) else {
+            return false;
+        };
+        return equal(last, &parts[end + 1..])
+            && parts[..end]
+                .windows(above.len())
+                .any(|window| equal(above, window));
     }
     let Some(start) = parts.len().checked_sub(wanted.len()) else {
         return false;
     };
-    wanted.iter().zip(&parts[start..]).all(|(w, p)| equal(w, p))
+    equal(wanted, &parts[start..])
+}
+
+fn equal(wanted: &[&str], parts: &[&[u8]]) -> bool {
+    let same = |(wanted, part): (&&str, &&[u8])| match wanted.strip_suffix('*') {
+        Some(beginning) => part.starts_with(beginning.as_bytes()),
+        None => wanted.as_bytes() == *part,
+    };
+    wanted.iter().zip(parts).all(same)
 }
 
 /// Returns the keys in the text of a git configuration that make git run something.
 pub(super) fn git_executable_keys(text: &str) -> Vec<&'static str> {
     let mut section = String::new();
     let mut found = Vec::new();
-    for line in text.lines() {
+    // Git skips a byte order mark.
+    for line in text.trim_start_matches('\u{feff}').lines() {
         let mut line = line.trim();
-        if let Some(rest) = line.strip_prefix('[') {
+        // A value that goes on may look like a section: nothing after it is what it seems.
+        if line.ends_with('\\') {
+            found.push("a continued line");
+        }
+        while let Some(rest) = line.strip_prefix('[') {
             let name = rest.split([' ', '.', ']', '\t', '"']).next().unwrap_or("");
             section = name.to_ascii_lowercase();
-            line = rest.rsplit_once(']').map_or("", |(_, after)| after.trim());
+            line = after_header(rest).trim_start();
         }
         let key = line.split(['=', ' ', '\t']).next().unwrap_or("");
         let key = key.to_ascii_lowercase();
@@ -145,9 +206,24 @@ pub(super) fn git_executable_keys(text: &str) -> Vec<&'static str> {
     found
 }
 
+/// Returns what follows the bracket that closes a section's header: the first outside of quotes.
+fn after_header(rest: &str) -> &str {
+    let (mut quoted, mut escaped) = (false, false);
+    for (position, character) in rest.char_indices() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            ']' if !quoted => return &rest[position + 1..],
+            _ => {}
+        }
+    }
+    ""
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{class, git_executable_keys};
+    use super::{class, class_of_link, git_executable_keys};
     use std::path::Path;
 
     #[test]
@@ -157,7 +233,28 @@ mod tests {
         assert!(known("vendor/x/.git/hooks/post-checkout"));
         assert!(known(".config/fish/conf.d/a.fish"));
         assert!(known("sub/.envrc"));
+        for path in [
+            ".git",
+            ".git/hooks",
+            ".git/commondir",
+            ".git/modules/a/b/config",
+            ".git/worktrees/w/config.worktree",
+            ".gitattributes",
+            "tests/conftest.py",
+            "lib/sitecustomize.py",
+            ".ssh/authorized_keys",
+            ".config/autostart/x.desktop",
+            ".config/systemd/user/default.target.wants/x.service",
+            ".config/git/config",
+            ".config/sandbox/config.toml",
+            ".local/bin/ls",
+            ".yarnrc.yml",
+        ] {
+            assert!(known(path), "{path}");
+        }
         for free in [
+            ".git/modules/config",
+            ".config",
             "hooks/pre-commit",
             "src/main.rs",
             ".git/HEAD",
@@ -165,6 +262,37 @@ mod tests {
             "x.envrc",
         ] {
             assert!(!known(free), "{free}");
+        }
+    }
+
+    #[test]
+    fn links_on_the_way_to_protected_files_are_known() {
+        let known = |path: &str| class_of_link(Path::new(path)).is_some();
+        for path in [
+            ".git",
+            ".git/hooks",
+            ".git/modules/a",
+            ".config",
+            ".claude",
+            "x/.husky",
+        ] {
+            assert!(known(path), "{path}");
+        }
+        for free in ["src", ".git/refs", "hooks", "modules/a"] {
+            assert!(!known(free), "{free}");
+        }
+    }
+
+    #[test]
+    fn no_way_of_writing_hides_a_key() {
+        for hostile in [
+            "[core] fsmonitor = a]",
+            "[filter \"]\"] clean = a",
+            "[a][core]fsmonitor=a",
+            "\u{feff}[core]\nfsmonitor=a",
+            "[core]\nx = a\\\n[user]\nfsmonitor = a",
+        ] {
+            assert!(!git_executable_keys(hostile).is_empty(), "{hostile}");
         }
     }
 

@@ -2,13 +2,21 @@
 
 use std::path::Path;
 
-use super::{compile, leads_to, leaves};
+use sandbox_types::{Change, ChangeKind, ViolationKind};
+
+use super::{
+    Gate, GateError, GateOutcome, LISTED_MAX, ProtectedAction, compile, covers, leads_to, leaves,
+};
+use crate::{
+    Strip, Stripped, Survey,
+    tests::{Lab, write},
+};
 
 #[test]
 fn declared_globs_cover_what_is_below_them() {
     let globs = ["out/*.txt".to_owned(), "./build/".to_owned()];
     let set = compile(&globs).unwrap();
-    let covered = |path: &str| Path::new(path).ancestors().any(|path| set.is_match(path));
+    let covered = |path: &str| covers(&set, Path::new(path));
     assert!(covered("out/a.txt"));
     assert!(covered("build/deep/down.o"));
     assert!(!covered("out/deep/a.txt"));
@@ -27,4 +35,108 @@ fn links_are_followed_by_their_text_only() {
     assert!(!leaves("b", "/work/x"));
     assert!(leaves("b", "/work/../etc"));
     assert!(leaves("b", "x/../../y"));
+}
+
+#[test]
+fn no_glob_stands_for_the_whole_workspace_by_accident() {
+    let check = |glob: &str| Gate::check(&["fine/**".to_owned(), glob.to_owned()]);
+    for empty in ["", "/", "./", ".//"] {
+        assert!(
+            matches!(check(empty), Err(GateError::Empty { .. })),
+            "{empty}"
+        );
+    }
+    assert!(matches!(check("a["), Err(GateError::Glob { .. })));
+    check("a/*.txt").unwrap();
+    let set = compile(&["{,a}".to_owned()]).unwrap();
+    assert!(covers(&set, Path::new("a/b")));
+    assert!(
+        !covers(&set, Path::new("b")),
+        "the empty alternative covers nothing"
+    );
+}
+
+#[test]
+fn lists_stay_short_and_tell_how_much_is_missing() {
+    let lab = Lab::new();
+    let tx = lab.begin("op");
+    let many = LISTED_MAX + 234;
+    let path = |number: usize| Path::new("x").join(number.to_string()).join("Jenkinsfile");
+    let survey = Survey {
+        changes: (0..many)
+            .map(|number| Change::new(path(number), ChangeKind::Created, 1))
+            .collect(),
+        strips: (0..many)
+            .map(|number| Strip {
+                path: path(number),
+                what: Stripped::SetId,
+            })
+            .collect(),
+        symlinks: (0..many)
+            .map(|number| (path(number), "/etc/passwd".into()))
+            .collect(),
+        ..Survey::default()
+    };
+    let gate = Gate {
+        declared: Some(vec!["other".to_owned()]),
+        protected: ProtectedAction::Hold,
+        ..Gate::open()
+    };
+    let decision = gate.examine(&survey, &tx).unwrap();
+    for kind in [ViolationKind::Filesystem, ViolationKind::DeclaredFiles] {
+        let of_kind = decision.violations.iter().filter(|v| v.kind == kind);
+        let details: Vec<_> = of_kind.map(|v| v.detail.as_str()).collect();
+        assert_eq!(details.len(), LISTED_MAX + 1);
+        assert_eq!(details.last(), Some(&"and 234 more"));
+    }
+    assert_eq!(decision.strips.len(), LISTED_MAX);
+    let last = decision.notices.last().map(String::as_str);
+    assert_eq!(last, Some("and 234 more"));
+    assert_eq!(decision.notices.len(), 2 * (LISTED_MAX + 1));
+    assert_eq!(decision.reasons.len(), LISTED_MAX + 2);
+    let total = format!("{many} changed paths are not among the declared files");
+    assert!(decision.reasons.contains(&total));
+}
+
+/// What git would take for its configuration, whatever stands there, is held.
+#[test]
+fn a_git_configuration_that_cannot_be_judged_is_held() {
+    let hold = |make: &dyn Fn(&Path)| {
+        let lab = Lab::new();
+        lab.file(".git/HEAD", "ref");
+        let tx = lab.begin("op");
+        std::fs::create_dir_all(tx.upper().join(".git")).unwrap();
+        make(tx.upper());
+        let survey = tx.survey().unwrap();
+        let gate = Gate {
+            protected: ProtectedAction::Hold,
+            ..Gate::open()
+        };
+        gate.examine(&survey, &tx).unwrap().outcome
+    };
+    let link = |to: &str, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
+    let long = "#".repeat(1 << 20) + "\n[core]\nfsmonitor = x\n";
+    let cases: [(&str, &dyn Fn(&Path)); 6] = [
+        ("link", &|up| link("../conf", &up.join(".git/config"))),
+        ("long", &|up| write(&up.join(".git/config"), &long)),
+        ("hooks", &|up| link("../h", &up.join(".git/hooks"))),
+        ("module", &|up| {
+            link("../../c", &up.join(".git/modules"));
+        }),
+        ("file", &|up| write(&up.join("sub/.git"), "gitdir: ../g")),
+        ("gitdir", &|up| link("g", &up.join("other.git"))),
+    ];
+    for (name, make) in cases {
+        let expected = if name == "gitdir" {
+            GateOutcome::Commit
+        } else {
+            GateOutcome::Hold
+        };
+        assert_eq!(hold(make), expected, "{name}");
+    }
+    let plain = hold(&|up| {
+        write(&up.join(".git/config"), "[core]\nbare = false\n");
+        std::fs::create_dir_all(up.join("new/.git/hooks")).unwrap();
+    });
+    assert_eq!(plain, GateOutcome::Commit);
 }

@@ -31,6 +31,7 @@ use crate::{
     file_error::{FileError, cannot},
     overlay,
     plan::{Cleaning, Directory, Identity, Move, Place},
+    root::RootGap,
     stat::{Stat, Time},
     tree::{Tree, names},
     xattr::{self, Xattrs},
@@ -67,6 +68,7 @@ pub(super) struct Walk {
     upper: Tree,
     lower: Tree,
     started: Time,
+    root: Option<RootGap>,
     modes: Modes,
     stack: Vec<Frame>,
     path_bytes: usize,
@@ -79,6 +81,7 @@ impl Walk {
             upper: Tree::open(&subject.set.join("upper"))?,
             lower: Tree::open(subject.workspace)?,
             started: subject.started,
+            root: subject.root.cloned(),
             modes,
             stack: Vec::new(),
             path_bytes: 0,
@@ -308,8 +311,13 @@ impl Walk {
             Ok((Stat::of_fd(upper)?, below, before))
         };
         let (above, below, before) = read().map_err(self.lower.cannot("read", path))?;
-        let mut after = Attributes::of(&above, overlay::merged(&xattrs, &before.xattrs));
+        let mut after = Attributes::of(&above, xattrs);
         after.mode = self.modes.original(path).unwrap_or(after.mode);
+        let is_root = path.as_os_str().is_empty();
+        if let Some(gap) = self.root.as_ref().filter(|_| is_root) {
+            after = gap.bridge(after, &before);
+        }
+        after.xattrs = overlay::merged(&after.xattrs, &before.xattrs);
         let changed_meanwhile = below.ctime >= self.started;
         if changed_meanwhile {
             after.mtime = after.mtime.max(before.mtime);
@@ -317,12 +325,11 @@ impl Walk {
         let same_but_time = after.same_but_time(&before);
         let touched = after.mtime != before.mtime && !changed_meanwhile;
         if !same_but_time || touched && !moved {
-            let shown = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
+            let shown = if is_root { Path::new(".") } else { path };
             self.report(shown, Some(ChangeKind::Metadata), 0)?;
+            if same_but_time {
+                self.survey.touched.insert(shown.to_owned());
+            }
             if changed_meanwhile {
                 self.survey.conflicts.push(shown.to_owned());
             }

@@ -182,9 +182,11 @@ impl End {
     fn open(journal: &Journal) -> Result<Self, AppendError> {
         let path = journal.path();
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
-        let opened = Directory::open_or_make(&journal.directory).and_then(|directory| {
+        let gone = || OpenError::System(io::ErrorKind::NotFound.into());
+        // The directory is never made: its sandbox was destroyed if it is not there.
+        let opened = Directory::open(&journal.directory).and_then(|directory| {
+            let directory = directory.ok_or_else(gone)?;
             let file = directory.file(FILE_NAME, flags)?;
-            let gone = || OpenError::System(io::ErrorKind::NotFound.into());
             Ok((directory, file.ok_or_else(gone)?))
         });
         match opened {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink},
     sync::Barrier,
     thread,
 };
@@ -21,9 +21,12 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let journal = StateManager::open(&home.path().join("box"))
-            .journal()
-            .clone();
+        let directory = home.path().join("box");
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .unwrap();
+        let journal = StateManager::open(&directory).journal().clone();
         Self { home, journal }
     }
 
@@ -354,6 +357,7 @@ fn a_link_or_a_directory_in_its_place_is_refused() {
     assert!(matches!(refused(&lab), OpenError::System(_)));
 
     let lab = Lab::new();
+    fs::remove_dir(lab.home.path().join("box")).unwrap();
     symlink(lab.home.path(), lab.home.path().join("box")).unwrap();
     assert!(matches!(refused(&lab), OpenError::SymbolicLink));
 
@@ -398,4 +402,20 @@ fn any_bytes_are_decoded_without_panic() {
         let found = lab.journal.verify().unwrap();
         proptest::prop_assert!(found.damage.is_none_or(|it| it.what == Fault::MovedAside));
     });
+}
+
+#[test]
+fn a_directory_that_is_gone_is_not_made_again() {
+    let lab = Lab::with_records(1);
+    let directory = lab.home.path().join("box");
+    fs::remove_dir_all(&directory).unwrap();
+    let refused = lab.journal.append("test", at(), &1);
+    assert!(matches!(
+        refused,
+        Err(AppendError::Open {
+            source: OpenError::System(_),
+            ..
+        })
+    ));
+    assert!(!directory.exists());
 }

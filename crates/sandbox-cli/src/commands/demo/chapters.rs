@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
-use sandbox_core::{Judge, RunError, SandboxCore};
+use sandbox_core::{Judge, RunFault, SandboxCore};
 use sandbox_types::{
     Bytes, Decision, LimitKind, Operation, OperationReport, Outcome, SandboxConfig, Settlement,
     ViolationKind, causes,
@@ -129,13 +129,16 @@ impl<'a> Story<'a> {
                 )),
             ),
             Ok(report) => self.narrator.step::<()>(claim, Err(ended(&report))),
-            Err(RunError::Launch(error)) => self.narrator.step(
-                "this host cannot enforce a memory limit, and the run is refused",
-                Ok(causes(&error).join(": ")),
-            ),
-            Err(error) => self
-                .narrator
-                .step::<()>(claim, Err(causes(&error).join(": "))),
+            Err(error) => {
+                if let RunFault::Launch(error) = &*error.fault {
+                    return self.narrator.step(
+                        "this host cannot enforce a memory limit, and the run is refused",
+                        Ok(causes(error).join(": ")),
+                    );
+                }
+                self.narrator
+                    .step::<()>(claim, Err(causes(&error).join(": ")))
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandbox_core::{Host, PlanError, config_layers::operation_from_text};
-use sandbox_types::{Action, Operation};
+use sandbox_core::{Host, check_request, config_layers::operation_from_text};
+use sandbox_types::Operation;
 
 use crate::{
     args::RunArgs,
@@ -22,7 +22,6 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
         (None, Some(path)) => operation_from_text(&input::read_text(&path)?, &input::name(&path))?,
         (None, None) => Operation::command(args.command),
     };
-    refuse_empty(&operation)?;
     operation.review |= args.review;
     operation.direct |= args.direct;
     if let Some(mode) = args.on_failure {
@@ -50,19 +49,9 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
             operation.env.insert(key, value);
         }
     }
+    // Before a sandbox is made for it.
+    check_request(&operation)?;
     Ok(operation)
-}
-
-/// Refuses a command without words before a sandbox is made for it.
-fn refuse_empty(operation: &Operation) -> Result<(), Failure> {
-    let empty = match &operation.action {
-        Action::Shell(text) => text.trim().is_empty(),
-        Action::Argv(argv) => argv.first().is_none_or(String::is_empty),
-    };
-    if empty {
-        return Err(PlanError::EmptyCommand.into());
-    }
-    Ok(())
 }
 
 /// Lets the command start where the user stands, if that is inside the workspace; else in the

@@ -7,6 +7,7 @@ use sandbox_types::{
 
 use crate::{
     commands::describe::{self, short},
+    exit_codes,
     ui::{Tone, Ui, plain},
 };
 
@@ -42,7 +43,25 @@ pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
         }
     }
     if let Some(text) = changes(ui, report) {
-        ui.note(&text);
+        if exit_codes::held_unasked(operation, report) {
+            ui.insist("sandbox: the command succeeded, but its changes are not in the workspace");
+            ui.insist(&text);
+        } else {
+            ui.note(&text);
+        }
+    }
+}
+
+/// Says whether the workspace has the changes, to begin a failure with.
+pub(super) fn became(operation: &Operation, report: &OperationReport) -> &'static str {
+    if !exit_codes::reached_workspace(operation, report) {
+        "the operation ended, and nothing was committed"
+    } else if operation.direct {
+        "the operation ended, and wrote directly to the workspace"
+    } else if report.outcome == Outcome::Error {
+        "the operation ended, and its changes were committed in part"
+    } else {
+        "the operation ended, and its changes were committed"
     }
 }
 
