@@ -183,9 +183,14 @@ impl Home {
         record: Option<&SandboxRecord>,
         overrides: &Overrides,
     ) -> Result<Effective, ConfigLoadError> {
+        // What a guest can write must not grant it anything: a file inside the workspace is no layer.
+        let trusted = |file: &PathBuf| {
+            let real = fs::canonicalize(file).unwrap_or_else(|_missing| file.clone());
+            record.is_none_or(|record| !real.starts_with(&record.workspace))
+        };
         config_layers::load(&Layers {
             system: Some(self.host.system_config.clone()),
-            user: Some(self.host.user_config.clone()),
+            user: Some(self.host.user_config.clone()).filter(trusted),
             sandbox: record.map(|record| self.layout.config(&record.name)),
             explicit: overrides.file.clone(),
             environment: self.host.variables.clone(),

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The permission that a directory's owner needs to change names in it.
-const OPEN_TO_OWNER: u32 = 0o700;
+pub(crate) const OPEN_TO_OWNER: u32 = 0o700;
 
 /// The two sides of a plan.
 #[derive(Debug)]

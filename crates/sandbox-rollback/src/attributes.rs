@@ -112,18 +112,25 @@ impl Attributes {
 pub(crate) fn chmod(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<()> {
     // fchmodat follows links; a descriptor of the file itself does not. It may be unreadable, so
     // it is opened with O_PATH and named through /proc, see open(2).
+    if name.is_empty() {
+        return chmod_open(dir, mode);
+    }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = if name.is_empty() {
-        OsStr::new(".")
-    } else {
-        name
-    };
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     if Stat::of_fd(&file)?.is_symlink() {
         return Err(rustix::io::Errno::LOOP.into());
     }
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(rustix::fs::chmod(path, Mode::from_raw_mode(mode & 0o7777))?)
+    chmod_open(&file, mode)
+}
+
+fn chmod_open(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    Ok(rustix::fs::chmod(fd_path(file), mode)?)
+}
+
+/// Returns a path to an open file itself; unlike `.` it needs no permission on a directory.
+fn fd_path(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 fn chown(dir: &OwnedFd, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
@@ -144,11 +151,10 @@ pub(crate) fn set_mtime(dir: &OwnedFd, name: &OsStr, mtime: Time) -> io::Result<
             tv_nsec: i64::from(mtime.1),
         },
     };
-    let name = if name.is_empty() {
-        OsStr::new(".")
-    } else {
-        name
-    };
+    if name.is_empty() {
+        let (cwd, path) = (rustix::fs::CWD, fd_path(dir));
+        return Ok(rustix::fs::utimensat(cwd, path, &times, AtFlags::empty())?);
+    }
     Ok(rustix::fs::utimensat(
         dir,
         name,

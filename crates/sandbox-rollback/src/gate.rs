@@ -271,6 +271,9 @@ impl fmt::Display for Strip {
                 write!(f, "the file capabilities of '{path}' were left out")
             }
             Stripped::Device => write!(f, "the device '{path}' was left out"),
+            Stripped::OverlayMarks => {
+                write!(f, "the attributes user.overlay.* of '{path}' were left out")
+            }
         }
     }
 }

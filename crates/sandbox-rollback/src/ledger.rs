@@ -101,8 +101,12 @@ impl Ledger {
     ) -> io::Result<Option<PathBuf>> {
         let mut stack = vec![path.to_owned()];
         while let Some(path) = stack.pop() {
-            let Some(stat) = tree.find(&path)? else {
-                continue;
+            let stat = match tree.find(&path) {
+                Ok(Some(stat)) => stat,
+                Ok(None) => continue,
+                // In a directory that may be listed only: as below.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => continue,
+                Err(error) => return Err(error),
             };
             if self.changed_since(&stat, time) {
                 return Ok(Some(path));

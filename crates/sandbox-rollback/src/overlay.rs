@@ -57,32 +57,32 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The attributes to remove from an entry, and those to set, before it enters the workspace.
-pub(crate) fn marks(xattrs: &Xattrs) -> (Xattrs, Xattrs) {
-    let (mut remove, mut set) = (Xattrs::new(), Xattrs::new());
-    for (name, value) in xattrs {
-        if name.starts_with(PRIVATE) {
-            remove.insert(name.clone(), value.clone());
-        }
-        if name.starts_with(ESCAPED) {
-            set.insert(unescaped(name), value.clone());
-        }
-    }
-    (remove, set)
+/// Returns the attributes to remove from an entry before it enters the workspace: the marks, and the
+/// escaped names too, which would be live marks for a later overlay if they came as they were set.
+pub(crate) fn marks(xattrs: &Xattrs) -> Xattrs {
+    let marks = xattrs.iter().filter(|(name, _)| name.starts_with(PRIVATE));
+    pairs(marks)
 }
 
-/// Returns the attributes of a merged directory after the commit: what the guest saw if it changed
-/// them, with the marks that the workspace itself has.
+/// Returns whether the guest set marks that the entry below has not.
+pub(crate) fn has_forged_marks(upper: &Xattrs, lower: &Xattrs) -> bool {
+    let mut escaped = upper.iter().filter(|(name, _)| name.starts_with(ESCAPED));
+    escaped.any(|(name, value)| lower.get(name) != Some(value))
+}
+
+/// Returns the attributes of a merged directory after the commit: what the guest saw, with the marks
+/// that the workspace itself has.
 pub(crate) fn merged(upper: &Xattrs, lower: &Xattrs) -> Xattrs {
-    if visible(upper) == visible(lower) {
-        return lower.clone();
-    }
-    let own = lower.iter().filter(|(name, _)| is_private(name));
-    let mut merged: Xattrs = own
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    merged.extend(visible(upper));
+    let mut merged = marks(lower);
+    let plain = upper.iter().filter(|(name, _)| !name.starts_with(PRIVATE));
+    merged.extend(pairs(plain));
     merged
+}
+
+fn pairs<'a>(xattrs: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>) -> Xattrs {
+    xattrs
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,9 +99,10 @@ mod tests {
         let forged = xattrs(&["user.overlay.overlay.opaque", "user.overlay.origin"]);
         assert!(!is_opaque(&forged));
         assert_eq!(visible(&forged), xattrs(&["user.overlay.opaque"]));
-        let (remove, set) = marks(&forged);
-        assert_eq!(remove, forged);
-        assert_eq!(set, xattrs(&["user.overlay.opaque"]));
+        assert_eq!(marks(&forged), forged, "it never enters the workspace");
+        assert!(has_forged_marks(&forged, &Xattrs::new()));
+        assert!(!has_forged_marks(&forged, &forged));
+        assert!(merged(&forged, &Xattrs::new()).is_empty());
     }
 
     #[test]

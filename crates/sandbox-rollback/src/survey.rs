@@ -53,6 +53,8 @@ pub enum Stripped {
     Capabilities,
     /// A device node.
     Device,
+    /// Extended attributes `user.overlay.*`, which an overlay on the workspace would take for its own.
+    OverlayMarks,
 }
 
 /// The changes cannot be read.

@@ -9,6 +9,10 @@ use std::{
 
 use sandbox_types::{Change, ChangeKind, OperationId};
 
+mod opened;
+
+use opened::Opened;
+
 use crate::{
     attributes::Attributes,
     commit::counted,
@@ -205,6 +209,7 @@ fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
     let ledger = layout.ledger();
     let mut planner = Planner {
         tree: Tree::open(&layout.workspace)?,
+        opened: Opened::new(&layout.workspace)?,
         ledger: Ledger::load(&ledger).map_err(cannot("read", &ledger))?,
         sealed,
         attributes: directories_before(&committed),
@@ -213,6 +218,7 @@ fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
         conflicts: Vec::new(),
     };
     let back = committed.inverse();
+    planner.opened.open_up(&back.directories)?;
     for change in &back.moves {
         planner
             .invert(change)
@@ -247,6 +253,7 @@ fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
 
 struct Planner {
     tree: Tree,
+    opened: Opened,
     ledger: Ledger,
     sealed: Time,
     /// Attributes before the commit, for directories that must be made again.
@@ -365,7 +372,8 @@ impl Planner {
         let Some(stat) = self.tree.find(path)?.filter(same) else {
             return Ok(None);
         };
-        let now = Attributes::read(&*self.tree.directory(path)?, OsStr::new(""))?;
+        let mut now = Attributes::read(&*self.tree.directory(path)?, OsStr::new(""))?;
+        now.mode = self.opened.mode(path).unwrap_or(now.mode);
         let mut back = directory.clone();
         if !now.same_but_time(&directory.before) {
             let shown = if path.as_os_str().is_empty() {

@@ -26,7 +26,7 @@ use super::{
     compare::{self, Comparison, Side},
 };
 use crate::{
-    apply::is_privileged,
+    apply::{OPEN_TO_OWNER, is_privileged},
     attributes::{self, Attributes},
     file_error::{FileError, cannot},
     overlay,
@@ -187,8 +187,11 @@ impl Walk {
         if !entry.stat.is_dir() {
             return self.file(&entry);
         }
-        let current = entry.stat.permissions();
         let mode = self.visible_mode((entry.dir, entry.name), &entry.path, &entry.stat)?;
+        let current = match self.modes.original(&entry.path) {
+            Some(closed) => closed | OPEN_TO_OWNER,
+            None => mode,
+        };
         entry.stat.mode = entry.stat.mode & !0o7777 | mode;
         let lower_dir = entry.lower.filter(|(_, lower)| lower.is_dir());
         let opaque = overlay::is_opaque(&entry.xattrs);
@@ -214,8 +217,8 @@ impl Walk {
         self.place(&entry)?;
         let inner = entry.below != Below::Merged;
         let mode = (inner && mode != current).then_some((current, mode));
-        let (remove, set) = overlay::marks(&entry.xattrs);
-        self.clean(&entry, (remove, set), mode);
+        let remove = self.strip_marks(&entry);
+        self.clean(&entry, remove, mode);
         Ok(())
     }
 
@@ -248,9 +251,9 @@ impl Walk {
             self.symlink(entry)?;
         }
         self.place(entry)?;
-        let (mut remove, set) = overlay::marks(&entry.xattrs);
+        let mut remove = self.strip_marks(entry);
         let mode = self.strip_identity(entry, compared, &mut remove);
-        self.clean(entry, (remove, set), mode);
+        self.clean(entry, remove, mode);
         Ok(())
     }
 
@@ -271,8 +274,10 @@ impl Walk {
         if let Some((_, lower)) = &entry.lower {
             self.check_leaving(&entry.path, lower)?;
         }
+        // A directory that was opened up above gets its mode back after the move, too.
+        let opened = self.modes.original(&entry.path);
         let entering = Identity {
-            reopen: reopen(&entry.stat),
+            reopen: opened.or_else(|| reopen(&entry.stat)),
             ..Identity::of(&entry.stat)
         };
         let path = entry.path.clone();
@@ -316,6 +321,9 @@ impl Walk {
         let is_root = path.as_os_str().is_empty();
         if let Some(gap) = self.root.as_ref().filter(|_| is_root) {
             after = gap.bridge(after, &before);
+        }
+        if overlay::has_forged_marks(&after.xattrs, &before.xattrs) {
+            self.strip(path, Stripped::OverlayMarks);
         }
         after.xattrs = overlay::merged(&after.xattrs, &before.xattrs);
         let changed_meanwhile = below.ctime >= self.started;
@@ -398,12 +406,12 @@ impl Walk {
             return Ok(original);
         }
         let mode = stat.permissions();
-        if is_privileged() || mode & 0o700 == 0o700 {
+        if is_privileged() || mode & OPEN_TO_OWNER == OPEN_TO_OWNER {
             return Ok(mode);
         }
         self.modes
             .remember(path, mode)
-            .and_then(|()| attributes::chmod(dir, name, mode | 0o700))
+            .and_then(|()| attributes::chmod(dir, name, mode | OPEN_TO_OWNER))
             .map_err(self.upper.cannot("open up", path))?;
         Ok(mode)
     }

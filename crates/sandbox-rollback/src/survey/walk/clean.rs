@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Entry, Walk};
 use crate::{
     apply::is_privileged,
+    overlay,
     plan::Cleaning,
     stat::{SETID_BITS, Stat},
     survey::{Strip, Stripped, compare::Comparison},
@@ -36,6 +37,15 @@ impl Walk {
         None
     }
 
+    /// Leaves out all marks of an overlay: the overlay's own, and those that the guest set, which
+    /// would mislead the next overlay on the workspace.
+    pub(super) fn strip_marks(&mut self, entry: &Entry<'_>) -> Xattrs {
+        if overlay::has_forged_marks(&entry.xattrs, &Xattrs::new()) {
+            self.strip(&entry.path, Stripped::OverlayMarks);
+        }
+        overlay::marks(&entry.xattrs)
+    }
+
     pub(super) fn strip(&mut self, path: &Path, what: Stripped) {
         self.survey.strips.push(Strip {
             path: path.to_owned(),
@@ -43,15 +53,8 @@ impl Walk {
         });
     }
 
-    pub(super) fn clean(
-        &mut self,
-        entry: &Entry<'_>,
-        marks: (Xattrs, Xattrs),
-        mode: Option<(u32, u32)>,
-    ) {
-        let (remove, set) = marks;
-        let marked = !remove.is_empty() || !set.is_empty();
-        if !marked && mode.is_none() {
+    pub(super) fn clean(&mut self, entry: &Entry<'_>, remove: Xattrs, mode: Option<(u32, u32)>) {
+        if remove.is_empty() && mode.is_none() {
             return;
         }
         // Attributes of a read-only file can only be removed after making it writable.
@@ -61,7 +64,7 @@ impl Walk {
             path: entry.path.clone(),
             ino: entry.stat.ino,
             remove,
-            set,
+            set: Xattrs::new(),
             mode: mode.or((!writable).then_some((current, current))),
         });
     }
