@@ -12,6 +12,9 @@ use crate::{
     tests::{Lab, write},
 };
 
+/// What the guest does, in words and in deeds.
+type Attack<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn declared_globs_cover_what_is_below_them() {
     let globs = ["out/*.txt".to_owned(), "./build/".to_owned()];
@@ -116,7 +119,7 @@ fn a_git_configuration_that_cannot_be_judged_is_held() {
     };
     let link = |to: &str, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
     let long = "#".repeat(1 << 20) + "\n[core]\nfsmonitor = x\n";
-    let cases: [(&str, &dyn Fn(&Path)); 6] = [
+    let cases: [Attack<'_>; 6] = [
         ("link", &|up| link("../conf", &up.join(".git/config"))),
         ("long", &|up| write(&up.join(".git/config"), &long)),
         ("hooks", &|up| link("../h", &up.join(".git/hooks"))),
