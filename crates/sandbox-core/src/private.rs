@@ -5,7 +5,11 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+/// Numbers the temporary files of this process.
+static REPLACEMENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Makes a directory, mode 0700, whose parent exists. Returns whether it was made: one that is there
 /// is used if it is the caller's alone.
@@ -73,7 +77,9 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 
 /// Writes a file in one step: who reads it sees the old text or the new one, also after a crash.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
+    // Another process or thread may write the same file at the same time.
+    let number = REPLACEMENTS.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("new-{}-{number}", std::process::id()));
     write(&temporary, text)?;
     fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync)

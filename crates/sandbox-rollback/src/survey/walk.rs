@@ -323,7 +323,8 @@ impl Walk {
             after = gap.bridge(after, &before);
         }
         if overlay::has_forged_marks(&after.xattrs, &before.xattrs) {
-            self.strip(path, Stripped::OverlayMarks);
+            let shown = if is_root { Path::new(".") } else { path };
+            self.strip(shown, Stripped::OverlayMarks);
         }
         after.xattrs = overlay::merged(&after.xattrs, &before.xattrs);
         let changed_meanwhile = below.ctime >= self.started;

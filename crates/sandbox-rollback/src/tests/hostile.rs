@@ -1,6 +1,8 @@
 //! Upper layers that were made to harm.
 
 use super::*;
+
+mod closed;
 use crate::{Gate, GateOutcome, ProtectedAction, Stripped};
 
 #[test]
@@ -137,56 +139,41 @@ fn the_gate_decides_on_declared_and_protected_files() {
     assert_eq!(small.outcome, GateOutcome::Discard);
 }
 
-/// An unprivileged owner must be able to commit, undo and delete what a guest closed to its owner.
+/// Marks that the guest set would hide files from the next operation, or make them unreadable.
 #[test]
-fn closed_modes_are_reproduced_and_overcome() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
+fn overlay_marks_of_the_guest_stay_out() {
     let lab = Lab::new();
-    lab.file("narrow/edit", "old")
-        .file("narrow/gone", "old")
-        .file("sealed/inner", "old")
-        .file("doomed/inner", "old");
-    mode(&lab.ws().join("narrow"), 0o555);
-    mode(&lab.ws().join("doomed"), 0o555);
-    mode(&lab.ws().join("sealed"), 0o555);
+    lab.file("dir/a", "1").file("edit", "1");
     let before = lab.manifest();
     let tx = lab.begin("op");
     let up = tx.upper().to_owned();
-    write(&up.join("narrow/edit"), "new");
-    set_xattr(&up.join("narrow/edit"), "user.overlay.origin", "");
-    mode(&up.join("narrow/edit"), 0o444);
-    whiteout(&up.join("narrow/gone"));
-    mode(&up.join("narrow"), 0o555);
-    whiteout(&up.join("doomed"));
-    opaque(&up.join("sealed"));
-    mode(&up.join("sealed"), 0o500);
-    write(&up.join("closed/deep/inner"), "new");
-    mode(&up.join("closed/deep"), 0o000);
-    mode(&up.join("closed"), 0o000);
-    let first = listed(&tx);
-    assert_eq!(first, listed(&tx), "looking changes nothing");
-    assert!(first.contains(&"D doomed/inner".to_owned()), "{first:?}");
-    commit(tx);
-    let now = |path: &str| {
-        fs::metadata(lab.ws().join(path))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
-    };
+    write(&up.join("edit"), "2");
+    write(&up.join("dir/b"), "2");
+    write(&up.join("new/b"), "2");
+    for path in ["", "edit", "dir", "new", "new/b"] {
+        for name in ["metacopy", "whiteout", "opaque", "overlay.opaque"] {
+            let name = format!("user.overlay.overlay.{name}");
+            set_xattr(&up.join(path), &name, "x");
+        }
+        set_xattr(&up.join(path), "user.kept", "y");
+    }
+    let survey = tx.survey().unwrap();
+    let decision = Gate::open().examine(&survey, &tx).unwrap();
+    let marked = |strip: &&crate::Strip| strip.what == Stripped::OverlayMarks;
+    let mut stripped: Vec<_> = survey.strips.iter().filter(marked).collect();
+    stripped.sort();
+    let paths: Vec<_> = stripped.iter().map(|strip| strip.path.clone()).collect();
     assert_eq!(
-        (now("narrow"), now("narrow/edit"), now("sealed")),
-        (0o555, 0o444, 0o500)
+        paths,
+        [".", "dir", "edit", "new", "new/b"].map(PathBuf::from)
     );
-    assert_eq!(now("closed"), 0o000);
+    assert_eq!(decision.violations.len(), 5, "{:?}", decision.violations);
+    tx.commit(survey).unwrap();
+    let after = lab.manifest();
+    for path in ["", "edit", "dir", "new", "new/b"] {
+        let names: Vec<_> = after[Path::new(path)].xattrs.keys().collect();
+        assert_eq!(names, [b"user.kept"], "{path}");
+    }
     lab.undo("op");
     assert_same(&before, &lab.manifest(), "after undo");
-    lab.manager.clone().remove_all().unwrap();
-    assert!(!lab.layers().exists());
-    for dir in ["narrow", "doomed", "sealed"] {
-        mode(&lab.ws().join(dir), 0o755);
-    }
 }

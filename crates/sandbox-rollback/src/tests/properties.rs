@@ -135,7 +135,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Returns the manifest without set-id bits of files: new ones are stripped, old ones stay.
+/// Returns the manifest without what may be stripped: set-id bits of files, marks of an overlay.
 fn plain(manifest: &Manifest) -> Manifest {
     let mut plain = manifest.clone();
     for item in plain.values_mut() {
@@ -144,6 +144,8 @@ fn plain(manifest: &Manifest) -> Manifest {
         } else {
             0
         });
+        item.xattrs
+            .retain(|name, _| !name.starts_with(b"user.overlay."));
     }
     plain
 }
