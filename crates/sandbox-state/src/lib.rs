@@ -9,7 +9,8 @@
 //! # let home = tempfile::tempdir()?;
 //! use sandbox_state::StateManager;
 //!
-//! let state = StateManager::open(&home.path().join("my-sandbox"));
+//! // The directory is the caller's, and nobody else's: mode 0700.
+//! let state = StateManager::open(home.path());
 //! let at = "2026-11-22T20:00:00Z".parse()?;
 //! state.journal().append("operation", at, &"cargo test")?;
 //! for record in state.journal().records_newest_first()? {
