@@ -146,7 +146,7 @@ impl Home {
         }
         // Once more: releasing took time.
         check_workspace(record)?;
-        removed(&record.workspace, fs::remove_dir_all(&record.workspace))
+        removed(&record.workspace, remove_tree(&record.workspace))
     }
 
     /// Makes sure that nobody runs an operation until the file is closed.
@@ -260,14 +260,27 @@ fn look_at(record: &SandboxRecord, layers: &Path) -> Result<Vec<OperationId>, De
 }
 
 fn remove_blindly(layers: &Path) -> Result<(), DestroyError> {
-    for part in ["tx", "undo", "undone", "trash"] {
-        for set in entries(&layers.join(part))? {
-            // overlayfs makes it with mode 0, so that only root could look into it.
-            let work = set.join("work/work");
-            let _absent = fs::set_permissions(&work, fs::Permissions::from_mode(0o700));
+    removed(layers, remove_tree(layers))
+}
+
+/// Deletes a tree, also one with directories that a guest, or the overlay, closed to its owner.
+fn remove_tree(root: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        result => return result,
+    }
+    let mut waiting = vec![root.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            // The type of the entry itself: a symbolic link is not followed.
+            if entry.file_type()?.is_dir() {
+                waiting.push(entry.path());
+            }
         }
     }
-    removed(layers, fs::remove_dir_all(layers))
+    fs::remove_dir_all(root)
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, DestroyError> {
