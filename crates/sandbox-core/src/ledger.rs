@@ -6,9 +6,11 @@ use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, Verdict,
     change::CHANGED_PATHS_LISTED_MAX,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::process_mark::ProcessMark;
+use crate::{
+    event::{AboutOperation, OperationStarted},
+    process_mark::ProcessMark,
+};
 
 /// An operation was cleared and is about to start.
 pub(crate) const STARTED: &str = "operation.started";
@@ -25,6 +27,10 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// Every process of a sandbox was frozen.
+pub(crate) const SUSPENDED: &str = "sandbox.suspended";
+/// A suspended sandbox goes on.
+pub(crate) const RESUMED: &str = "sandbox.resumed";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -33,31 +39,13 @@ pub(crate) const DESTROYED: &str = "sandbox.destroyed";
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 
-/// The payload of every record that only names an operation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct About {
-    pub(crate) operation: OperationId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) note: Option<String>,
-}
-
-/// The payload of [`STARTED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Started {
-    pub(crate) operation: ReportedOperation,
-    /// What the judge said, for the report of an operation whose process is killed.
-    pub(crate) verdict: Verdict,
-    /// Who carries it out: an operation without an end is running as long as that process is there.
-    pub(crate) process: ProcessMark,
-}
-
 pub(crate) fn started(
     journal: &Journal,
     operation: ReportedOperation,
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    let started = Started {
+    let started = OperationStarted {
         operation,
         verdict: verdict.clone(),
         process: ProcessMark::of_this(),
@@ -127,7 +115,7 @@ pub(crate) fn about(
         .append(
             kind,
             now,
-            &About {
+            &AboutOperation {
                 operation: operation.clone(),
                 note,
             },
