@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sandbox_rollback::RollbackManager;
-use sandbox_state::{Journal, ReadError, Record};
+use sandbox_state::{ReadError, Record};
 use sandbox_types::{OperationId, OperationReport, ReportedOperation, Settlement};
 use serde::Serialize;
 
 use crate::{
     draft::Draft,
     event::{AboutOperation, OperationStarted},
-    ledger,
+    ledger::{self, Ledger},
     sandbox::Sandbox,
 };
 
@@ -226,7 +226,7 @@ fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {
 /// Returns the operations among the newest `count` records that started and have no end, and whose
 /// process is gone. None if the newest record is an end: then every kill before it is settled.
 /// A journal that cannot be read has none: whoever asks for its records is told so.
-pub(crate) fn unended(journal: &Journal, count: usize) -> Vec<OperationId> {
+pub(crate) fn unended(journal: &Ledger, count: usize) -> Vec<OperationId> {
     let mut ended = BTreeSet::new();
     let mut unended = Vec::new();
     let records = journal.records_newest_first().into_iter().flatten();

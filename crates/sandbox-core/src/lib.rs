@@ -13,6 +13,7 @@ mod diff;
 mod doctor;
 mod draft;
 mod event;
+mod events;
 mod history;
 mod home;
 mod host;
@@ -43,6 +44,7 @@ pub use event::{
     AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
     SandboxResumed, SandboxSuspended,
 };
+pub use events::{EventStream, EventsError, PastEvents};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -50,6 +52,7 @@ pub use initializer::{
     CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
+pub use ledger::HANDLER_QUEUE_MAX;
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
