@@ -13,7 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::{
     caller::{Caller, Unattended},
     diff::{DiffError, FileDiff},
-    event::EventHandler,
+    event::{EventHandler, SandboxResumed},
     events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
@@ -25,6 +25,7 @@ use crate::{
     run::{RunError, RunFault},
     sandbox::Sandbox,
     status::{Status, StatusError},
+    suspend::{SuspendError, Suspension},
 };
 
 /// One open sandbox.
@@ -131,8 +132,6 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || {
-            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-            let _in_use = sandbox.in_use();
             let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
             if let Err(error) = &mut ran
                 && matches!(*error.fault, RunFault::Launch(_))
@@ -230,6 +229,28 @@ impl SandboxCore {
     pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || sandbox.undo(&options, now())).await
+    }
+
+    /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
+    /// [`SandboxCore::resume`]. It stays so when this program ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is suspended already, or when a process cannot be frozen: on hosts that give it
+    /// no cgroup. Then everything runs on.
+    pub async fn suspend(&self) -> Result<Suspension, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.suspend(now())).await
+    }
+
+    /// Lets every process of a suspended sandbox go on, and says which operations did not survive.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not suspended, or the kernel refuses; then it stays suspended.
+    pub async fn resume(&self) -> Result<SandboxResumed, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.resume(now())).await
     }
 
     /// Returns how the sandbox is.

@@ -21,6 +21,7 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod lifecycle;
 mod private;
 mod process_mark;
 mod recover;
@@ -30,6 +31,7 @@ mod run;
 mod sandbox;
 mod settle;
 mod status;
+mod suspend;
 mod watch;
 
 #[cfg(test)]
@@ -53,6 +55,7 @@ pub use initializer::{
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
+pub use lifecycle::{IllegalTransition, State, Transition};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
@@ -60,6 +63,7 @@ pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
+pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_state::{ReadError, Record, Verification};
