@@ -8,6 +8,7 @@
 mod caller;
 mod check;
 pub mod config_layers;
+mod content;
 mod core;
 mod diff;
 mod doctor;
@@ -26,6 +27,7 @@ mod registry;
 mod review;
 mod run;
 mod sandbox;
+mod scan;
 mod settle;
 mod status;
 mod watch;
@@ -49,6 +51,7 @@ pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
 

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    ReviewError, RunError, RunFault, StatusError,
+    ReviewError, RunError, RunFault, ScanError, StatusError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
 use sandbox_types::{OperationReport, Settlement};
@@ -35,6 +35,13 @@ impl From<FindError> for Failure {
             )),
             FindError::Read { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        Self::of(Kind::Usage, &error)
+            .hint("check the path and the permissions; nothing was scanned")
     }
 }
 

@@ -134,7 +134,8 @@ pub(super) static RULES: &[ContentRule] = &[
                 "Sockets.TCPClient",
             ],
             |window| {
-                let connects = window.has_near(&["socket", "sockopen", "connect", "tcpclient"], 600);
+                let connects =
+                    window.has_near(&["socket", "sockopen", "connect", "tcpclient"], 600);
                 let shell = window.has_near(SHELLS, 600);
                 let tied = window.has_near(
                     &[
