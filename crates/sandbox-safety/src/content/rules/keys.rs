@@ -27,6 +27,10 @@ pub(super) static RULES: &[ContentRule] = &[
                 "key: \"-----BEGIN PRIV",
                 "ATE KEY-----\\nMIIEpAIBAAKCAQEAyXic6YOZq0M7qO60lI5QfecJUyGTelVEnIKXVuuEomFKB8KyVQ3JYmzSgnYNPPtPQvv9\\n"
             ),
+            concat!(
+                "-----BEGIN OPENSSH PRIV",
+                "ATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\nQyNTUxOQAAACCyXic6YOZq0M7qO60lI5QfecJUyGTelVEnIKXVuuEomFKB8KyVQ3JYmzSgnYN\n-----END"
+            ),
         ],
         spares: &[
             "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----",
@@ -239,28 +243,30 @@ fn private_key(window: &Window<'_>) -> Option<Match> {
     if !named || !before[..start].ends_with(b"-----") {
         return None;
     }
-    // Lines may end in the two characters `\n`, as in JSON. Headers stand before an empty line.
+    // Lines may end in the two characters `\n`, as in JSON. Headers have a colon.
     let mut key = Vec::new();
     for line in window.after().split(|it| *it == b'\n').take(60) {
         let line = line.trim_ascii();
-        if line.contains(&b':') {
+        if line.contains(&b':') && key.is_empty() {
             continue;
         }
-        let line = String::from_utf8_lossy(line)
-            .replace("\\r", "")
-            .replace("\\n", "");
-        let digits = line
-            .bytes()
-            .take_while(|it| Of::Base64.has(*it) || *it == b'=');
+        let line = String::from_utf8_lossy(line);
+        let line = line.replace("\\r", "").replace("\\n", "");
         let before = key.len();
-        key.extend(digits);
-        let whole = key.len() - before == line.len();
-        if key.len() >= 64 || !whole && !line.is_empty() {
+        key.extend(
+            line.bytes()
+                .take_while(|it| Of::Base64.has(*it) || *it == b'='),
+        );
+        let ends = key.len() - before < line.len();
+        if ends || key.len() >= KEY_EXAMINED {
             break;
         }
     }
-    (key.len() >= 64 && entropy(&key) > 4.0).then(|| Match::Shown(start - 5..window.word.end))
+    (key.len() >= 64 && entropy(&key) > 3.5).then(|| Match::Shown(start - 5..window.word.end))
 }
+
+/// So many characters of a key are looked at: the first line of some is mostly zeros.
+const KEY_EXAMINED: usize = 200;
 
 /// Three parts in base64 of which the first is a JSON header with an algorithm.
 fn json_web_token(window: &Window<'_>) -> Option<Match> {
