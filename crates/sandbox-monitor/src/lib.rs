@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod cgroup_stats;
+mod health;
 mod meter;
 mod process_stats;
 mod tracker;
 
+pub use health::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use meter::{OperationMeter, Sample};
 pub use tracker::{HostError, HostUsage, StateTracker};
