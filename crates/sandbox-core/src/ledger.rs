@@ -1,9 +1,10 @@
 //! What the journal of a sandbox says: one type for each kind of record.
 
 use jiff::Timestamp;
+use sandbox_monitor::{AlertChange, HealthState};
 use sandbox_state::{AppendError, Journal};
 use sandbox_types::{
-    CapturedOutput, OperationId, OperationReport, ReportedOperation, Verdict,
+    Alert, CapturedOutput, OperationId, OperationReport, ReportedOperation, Verdict,
     change::CHANGED_PATHS_LISTED_MAX,
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,18 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// An operation used more than its threshold; the payload names both.
+pub(crate) const ALERT_RAISED: &str = "alert.raised";
+/// That ended, or the operation did.
+pub(crate) const ALERT_RESOLVED: &str = "alert.resolved";
+/// A health check is repaired now.
+pub(crate) const RECOVERY_BEGUN: &str = "recovery.begun";
+/// A health check was repaired: it was run again, and is healthy.
+pub(crate) const RECOVERY_DONE: &str = "recovery.done";
+/// A health check was not repaired.
+pub(crate) const RECOVERY_FAILED: &str = "recovery.failed";
+/// The state of a health check is another one than at the last look.
+pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -133,6 +146,67 @@ pub(crate) fn about(
             },
         )
         .map(drop)
+}
+
+/// The payload of [`ALERT_RAISED`] and [`ALERT_RESOLVED`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AlertOf {
+    pub(crate) operation: OperationId,
+    pub(crate) alert: Alert,
+}
+
+pub(crate) fn alert(
+    journal: &Journal,
+    operation: &OperationId,
+    change: &AlertChange,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let (kind, alert) = match change {
+        AlertChange::Raised(alert) => (ALERT_RAISED, alert.clone()),
+        AlertChange::Resolved(alert) => (ALERT_RESOLVED, alert.clone()),
+    };
+    let operation = operation.clone();
+    journal
+        .append(kind, now, &AlertOf { operation, alert })
+        .map(drop)
+}
+
+/// The payload of [`RECOVERY_BEGUN`], [`RECOVERY_DONE`] and [`RECOVERY_FAILED`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RecoveryOf {
+    /// The health check.
+    pub(crate) check: String,
+    /// How often it was tried since it last helped, this time included.
+    pub(crate) attempt: u32,
+    /// What is to be done, was done, or failed.
+    pub(crate) detail: String,
+}
+
+pub(crate) fn recovery(
+    journal: &Journal,
+    kind: &str,
+    payload: &RecoveryOf,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    journal.append(kind, now, payload).map(drop)
+}
+
+/// The payload of [`HEALTH_CHANGED`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HealthOf {
+    /// The health check.
+    pub(crate) check: String,
+    pub(crate) from: HealthState,
+    pub(crate) to: HealthState,
+    pub(crate) detail: String,
+}
+
+pub(crate) fn health_changed(
+    journal: &Journal,
+    payload: &HealthOf,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    journal.append(HEALTH_CHANGED, now, payload).map(drop)
 }
 
 /// Returns the largest length up to `limit` that does not cut a UTF-8 character.

@@ -9,6 +9,7 @@ mod caller;
 mod check;
 pub mod config_layers;
 mod core;
+mod course;
 mod diff;
 mod doctor;
 mod draft;

@@ -30,6 +30,10 @@ mod toolchains;
 mod view;
 
 pub use cgroup::remove_stale as remove_stale_cgroups;
+pub use cgroup::{
+    OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
+    orphaned_cgroups,
+};
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Running};
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};

@@ -115,7 +115,7 @@ fn kill_error(path: &Path, source: io::Error) -> CgroupError {
     }
 }
 
-fn members_of(path: &Path) -> Vec<Pid> {
+pub(super) fn members_of(path: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     // Processes outside of our process namespace are listed as 0.
     text.lines()
@@ -155,7 +155,7 @@ fn wait_until_empty(path: &Path) {
 }
 
 /// Waits a little for a process to end.
-fn wait_for_exit(pid: Pid) {
+pub(super) fn wait_for_exit(pid: Pid) {
     if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
         wait(&mut [PollFd::new(&process, PollFlags::IN)]);
     }
