@@ -1,15 +1,36 @@
 //! What the journal of a sandbox says: one type for each kind of record.
 
+mod event_file;
+mod hearing;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use jiff::Timestamp;
-use sandbox_monitor::{AlertChange, HealthState};
-use sandbox_state::{AppendError, Journal};
+use sandbox_monitor::AlertChange;
+use sandbox_state::{
+    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+};
 use sandbox_types::{
-    Alert, CapturedOutput, OperationId, OperationReport, ReportedOperation, Verdict,
+    CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
     change::CHANGED_PATHS_LISTED_MAX,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::process_mark::ProcessMark;
+pub use hearing::HANDLER_QUEUE_MAX;
+
+use crate::{
+    event::{
+        AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+        OperationStarted, RecoveryOf, SandboxEvent,
+    },
+    process_mark::ProcessMark,
+    registry::SandboxRecord,
+};
+use event_file::EventFile;
+use hearing::Hearing;
 
 /// An operation was cleared and is about to start.
 pub(crate) const STARTED: &str = "operation.started";
@@ -38,6 +59,10 @@ pub(crate) const RECOVERY_DONE: &str = "recovery.done";
 pub(crate) const RECOVERY_FAILED: &str = "recovery.failed";
 /// The state of a health check is another one than at the last look.
 pub(crate) const HEALTH_CHANGED: &str = "health.changed";
+/// Every process of a sandbox was frozen.
+pub(crate) const SUSPENDED: &str = "sandbox.suspended";
+/// A suspended sandbox goes on.
+pub(crate) const RESUMED: &str = "sandbox.resumed";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -46,42 +71,93 @@ pub(crate) const DESTROYED: &str = "sandbox.destroyed";
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 
-/// The payload of every record that only names an operation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct About {
-    pub(crate) operation: OperationId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) note: Option<String>,
+/// The journal of one sandbox, and who hears of each record: all records go through
+/// [`Ledger::append`].
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    journal: Journal,
+    sandbox: SandboxName,
+    hearing: Hearing,
 }
 
-/// The payload of [`STARTED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Started {
-    pub(crate) operation: ReportedOperation,
-    /// What the judge said, for the report of an operation whose process is killed.
-    pub(crate) verdict: Verdict,
-    /// Who carries it out: an operation without an end is running as long as that process is there.
-    pub(crate) process: ProcessMark,
+impl Ledger {
+    /// Returns the ledger of a sandbox whose state lies in `directory`; nobody hears yet.
+    pub(crate) fn open(directory: &Path, sandbox: &SandboxName) -> Self {
+        Self {
+            journal: StateManager::open(directory).journal().clone(),
+            sandbox: sandbox.clone(),
+            hearing: Hearing::default(),
+        }
+    }
+
+    /// Writes each event also to a file.
+    pub(crate) fn copy_to(&self, file: &Path) {
+        self.hearing.set_file(EventFile::new(file.to_owned()));
+    }
+
+    /// Calls the handler for what is appended from now on.
+    pub(crate) fn call(&self, handler: Arc<dyn EventHandler>) {
+        self.hearing.add(handler);
+    }
+
+    /// Returns why the file of events is not written, if so.
+    pub(crate) fn copy_failure(&self) -> Option<String> {
+        self.hearing.file_failure()
+    }
+
+    /// Appends a record, and then tells who hears. What they do with it cannot fail.
+    pub(crate) fn append(
+        &self,
+        kind: &str,
+        at: Timestamp,
+        payload: &impl Serialize,
+    ) -> Result<Receipt, AppendError> {
+        let listeners = self.hearing.listeners();
+        let receipt = self.journal.append(kind, at, payload)?;
+        if let Some(mut listeners) = listeners {
+            // The journal has written the same payload as JSON just now.
+            let data = serde_json::to_value(payload).unwrap_or_default();
+            listeners.tell(SandboxEvent {
+                sequence: receipt.sequence,
+                at,
+                sandbox: self.sandbox.clone(),
+                kind: EventKind::new(kind, data),
+            });
+        }
+        Ok(receipt)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.journal.path()
+    }
+
+    pub(crate) fn records_newest_first(&self) -> Result<RecordsNewestFirst, ReadError> {
+        self.journal.records_newest_first()
+    }
+
+    pub(crate) fn verify(&self) -> Result<Verification, ReadError> {
+        self.journal.verify()
+    }
 }
 
 pub(crate) fn started(
-    journal: &Journal,
+    ledger: &Ledger,
     operation: ReportedOperation,
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    let started = Started {
+    let started = OperationStarted {
         operation,
         verdict: verdict.clone(),
         process: ProcessMark::of_this(),
     };
-    journal.append(STARTED, now, &started).map(drop)
+    ledger.append(STARTED, now, &started).map(drop)
 }
 
 /// Records a report; of its output only the beginning. One that is too large for the journal is
 /// recorded without what makes it large: that the operation ended matters more than its details.
 pub(crate) fn finished(
-    journal: &Journal,
+    ledger: &Ledger,
     report: &OperationReport,
     now: Timestamp,
 ) -> Result<(), AppendError> {
@@ -92,12 +168,12 @@ pub(crate) fn finished(
             let whole = whole_characters(&stream.data, OUTPUT_KEPT_BYTES);
             stream.data.truncate(whole);
         }
-        journal.append(FINISHED, now, &kept)
+        ledger.append(FINISHED, now, &kept)
     } else {
-        journal.append(FINISHED, now, report)
+        ledger.append(FINISHED, now, report)
     };
     match appended {
-        Err(AppendError::TooLarge { .. }) => journal.append(FINISHED, now, &reduced(report)),
+        Err(AppendError::TooLarge { .. }) => ledger.append(FINISHED, now, &reduced(report)),
         appended => appended,
     }
     .map(drop)
@@ -130,17 +206,17 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
 }
 
 pub(crate) fn about(
-    journal: &Journal,
+    ledger: &Ledger,
     kind: &str,
     operation: &OperationId,
     note: Option<String>,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    journal
+    ledger
         .append(
             kind,
             now,
-            &About {
+            &AboutOperation {
                 operation: operation.clone(),
                 note,
             },
@@ -148,15 +224,9 @@ pub(crate) fn about(
         .map(drop)
 }
 
-/// The payload of [`ALERT_RAISED`] and [`ALERT_RESOLVED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct AlertOf {
-    pub(crate) operation: OperationId,
-    pub(crate) alert: Alert,
-}
-
+/// Records that an alert began or ended.
 pub(crate) fn alert(
-    journal: &Journal,
+    ledger: &Ledger,
     operation: &OperationId,
     change: &AlertChange,
     now: Timestamp,
@@ -166,47 +236,42 @@ pub(crate) fn alert(
         AlertChange::Resolved(alert) => (ALERT_RESOLVED, alert.clone()),
     };
     let operation = operation.clone();
-    journal
+    ledger
         .append(kind, now, &AlertOf { operation, alert })
         .map(drop)
 }
 
-/// The payload of [`RECOVERY_BEGUN`], [`RECOVERY_DONE`] and [`RECOVERY_FAILED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RecoveryOf {
-    /// The health check.
-    pub(crate) check: String,
-    /// How often it was tried since it last helped, this time included.
-    pub(crate) attempt: u32,
-    /// What is to be done, was done, or failed.
-    pub(crate) detail: String,
-}
-
+/// Records how a repair goes: `kind` is one of those that begin with `RECOVERY_`.
 pub(crate) fn recovery(
-    journal: &Journal,
+    ledger: &Ledger,
     kind: &str,
-    payload: &RecoveryOf,
+    repair: &RecoveryOf,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    journal.append(kind, now, payload).map(drop)
+    ledger.append(kind, now, repair).map(drop)
 }
 
-/// The payload of [`HEALTH_CHANGED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct HealthOf {
-    /// The health check.
-    pub(crate) check: String,
-    pub(crate) from: HealthState,
-    pub(crate) to: HealthState,
-    pub(crate) detail: String,
-}
-
+/// Records that a health check says something else than before.
 pub(crate) fn health_changed(
-    journal: &Journal,
-    payload: &HealthOf,
+    ledger: &Ledger,
+    change: &HealthChanged,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    journal.append(HEALTH_CHANGED, now, payload).map(drop)
+    ledger.append(HEALTH_CHANGED, now, change).map(drop)
+}
+
+/// Records that a sandbox was made or destroyed.
+pub(crate) fn lifecycle(
+    ledger: &Ledger,
+    kind: &str,
+    record: &SandboxRecord,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let about = AboutSandbox {
+        sandbox: record.name.clone(),
+        workspace: record.workspace.clone(),
+    };
+    ledger.append(kind, now, &about).map(drop)
 }
 
 /// Returns the largest length up to `limit` that does not cut a UTF-8 character.
