@@ -116,8 +116,7 @@ impl<'a> Sampler<'a> {
 impl Sandbox {
     /// Returns the usage history.
     pub(crate) fn tracker(&self) -> StateTracker {
-        let journal = self.journal().path();
-        StateTracker::open(journal.parent().unwrap_or(&journal))
+        StateTracker::open(&self.directory())
     }
 
     /// Adds the end of an operation to the usage history; returns what to say if that fails.
@@ -130,6 +129,19 @@ impl Sandbox {
             self.tracker()
                 .append(&UsageRecord::of_end(report, recorded)),
         )
+    }
+
+    /// Adds the ends of operations whose process was killed, unless they are there: it may have been
+    /// killed just after that. What they used since their last sample is not known.
+    pub(crate) fn track_killed(&self, ids: &[OperationId], now: Timestamp) {
+        let tracker = self.tracker();
+        for id in ids {
+            // A history that cannot be read or written is a finding of the health check.
+            let records = tracker.operation(id).unwrap_or_default();
+            if records.iter().all(|record| record.outcomes.total() == 0) {
+                let _kept = tracker.append(&UsageRecord::of_killed(id, now, &records));
+            }
+        }
     }
 
     fn collection_interval(&self) -> Duration {

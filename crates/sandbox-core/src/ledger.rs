@@ -11,7 +11,8 @@ use std::{
 use jiff::Timestamp;
 use sandbox_monitor::AlertChange;
 use sandbox_state::{
-    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+    AppendError, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
+    Verification,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -137,6 +138,10 @@ impl Ledger {
 
     pub(crate) fn verify(&self) -> Result<Verification, ReadError> {
         self.journal.verify()
+    }
+
+    pub(crate) fn verify_since(&self, known: &Checkpoint) -> Result<Verification, ReadError> {
+        self.journal.verify_since(known)
     }
 }
 

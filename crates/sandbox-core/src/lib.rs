@@ -15,6 +15,7 @@ mod doctor;
 mod draft;
 mod event;
 mod events;
+mod health;
 mod history;
 mod home;
 mod host;
@@ -22,6 +23,7 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod metrics;
 mod private;
 mod process_mark;
 mod recover;
@@ -31,6 +33,7 @@ mod run;
 mod sandbox;
 mod settle;
 mod status;
+mod usage;
 mod watch;
 
 #[cfg(test)]
@@ -42,10 +45,11 @@ pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
-    AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
-    SandboxResumed, SandboxSuspended,
+    AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
 };
 pub use events::{EventStream, EventsError, PastEvents};
+pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -63,5 +67,6 @@ pub use settle::SettleError;
 pub use status::{Status, StatusError};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_monitor as monitor;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;

@@ -95,17 +95,20 @@ pub(crate) fn examine(check: &dyn HealthCheck) -> Checked {
     }
 }
 
-/// How often a repair was tried since it last helped.
+/// How often a repair was tried for the same trouble.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Attempts {
     /// How often.
     pub count: u32,
     /// When the last time, in milliseconds since 1970.
     pub last_ms: u64,
+    /// Whether it helped the last time. What comes back soon is the same trouble, and counts on.
+    #[serde(default)]
+    pub helped: bool,
 }
 
-/// How often a repair is tried: after each attempt that did not help twice as long a pause, then never
-/// again by itself until a day has passed.
+/// How often a repair is tried: after each attempt for the same trouble twice as long a pause, then
+/// never again by itself until a day has passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RepairPolicy {
     /// Attempts before it is left to a person.
@@ -114,6 +117,8 @@ pub struct RepairPolicy {
     pub pause_first: Duration,
     /// How long after the last attempt it begins anew.
     pub forget_after: Duration,
+    /// The same after an attempt that helped.
+    pub forget_after_help: Duration,
 }
 
 /// Whether a repair is tried now.
@@ -134,6 +139,7 @@ impl Default for RepairPolicy {
             attempts_max: 5,
             pause_first: Duration::from_secs(30),
             forget_after: Duration::from_secs(24 * 3600),
+            forget_after_help: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -143,7 +149,7 @@ impl RepairPolicy {
     /// passed.
     pub fn decide(&self, attempts: Attempts, now_ms: u64) -> RepairDecision {
         let passed = Duration::from_millis(now_ms.saturating_sub(attempts.last_ms));
-        if attempts.count == 0 || passed >= self.forget_after {
+        if attempts.count == 0 || self.is_forgotten(attempts, passed) {
             return RepairDecision::Try;
         }
         if attempts.count >= self.attempts_max {
@@ -161,9 +167,19 @@ impl RepairPolicy {
     /// Counts an attempt that begins now.
     pub fn count(&self, attempts: &mut Attempts, now_ms: u64) {
         let passed = Duration::from_millis(now_ms.saturating_sub(attempts.last_ms));
-        let forgotten = passed >= self.forget_after;
+        let forgotten = self.is_forgotten(*attempts, passed);
         attempts.count = if forgotten { 1 } else { attempts.count + 1 };
         attempts.last_ms = now_ms;
+        attempts.helped = false;
+    }
+
+    fn is_forgotten(&self, attempts: Attempts, passed: Duration) -> bool {
+        let after = if attempts.helped {
+            self.forget_after_help
+        } else {
+            self.forget_after
+        };
+        passed >= after
     }
 }
 
@@ -228,11 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn a_repair_that_helps_for_a_moment_starts_no_storm() {
+        let policy = RepairPolicy::default();
+        let mut attempts = Attempts::default();
+        let mut tried = 0;
+        // The trouble is back a second after each repair.
+        for second in 0..3600 {
+            if policy.decide(attempts, second * 1000) == RepairDecision::Try {
+                policy.count(&mut attempts, second * 1000);
+                attempts.helped = true;
+                tried += 1;
+            }
+        }
+        assert!(tried <= 30, "{tried}");
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_starts_no_storm() {
         let policy = RepairPolicy::default();
         let attempts = Attempts {
             count: 1,
             last_ms: 1_000_000,
+            helped: false,
         };
         assert_eq!(
             policy.decide(attempts, 5),

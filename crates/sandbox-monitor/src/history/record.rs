@@ -4,7 +4,7 @@
 //! The bytes are specified in `docs/reference/history-format.md`.
 
 use jiff::Timestamp;
-use sandbox_types::{OperationId, OperationReport};
+use sandbox_types::{OperationId, OperationReport, Outcome};
 
 use super::{
     buckets::{BUCKETS, Buckets},
@@ -141,11 +141,40 @@ impl UsageRecord {
             written_bytes: total(usage.disk_written_bytes),
             ..Self::default()
         };
-        let figures = [wall_us, cpu_us, usage.memory_peak_bytes];
-        for ((buckets, value), unit) in record.buckets.iter_mut().zip(figures).zip(UNIT_SHIFT) {
+        record.count([wall_us, cpu_us, usage.memory_peak_bytes]);
+        record
+    }
+
+    /// Returns the record of the end of an operation whose process was killed: what its samples say.
+    pub fn of_killed(id: &OperationId, now: Timestamp, samples: &[Self]) -> Self {
+        let mut sum = Self::default();
+        for sample in samples {
+            sum.add(sample);
+        }
+        let total = |value| Total {
+            sum: value,
+            max: value,
+        };
+        let mut record = Self {
+            operation: operation_mark(id),
+            at_ms: milliseconds(now),
+            samples: 1,
+            memory_peak_bytes: sum.memory_peak_bytes,
+            outcomes: Outcomes::one(Outcome::Killed),
+            wall_us: total(sum.span_us),
+            operation_cpu_us: total(sum.cpu_us),
+            memory_sum_bytes: sum.memory_peak_bytes,
+            ..Self::default()
+        };
+        let figures = [sum.span_us, sum.cpu_us, sum.memory_peak_bytes];
+        record.count(figures);
+        record
+    }
+
+    fn count(&mut self, figures: [u64; 3]) {
+        for ((buckets, value), unit) in self.buckets.iter_mut().zip(figures).zip(UNIT_SHIFT) {
             buckets.count(value >> unit);
         }
-        record
     }
 
     /// Returns when the span ended, or when the minute or hour began.
