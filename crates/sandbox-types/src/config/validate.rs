@@ -250,6 +250,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
         let key = format!("safety_constraints.content.deny_extensions[{at}]");
         check_extension(&key, extension)?;
     }
+    if let Some(path) = &config.events.file {
+        check_path("events.file", path)?;
+    }
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }
