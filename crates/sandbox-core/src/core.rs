@@ -5,14 +5,16 @@
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use sandbox_types::{
+    Operation, OperationId, OperationReport, RiskLevel, SandboxConfig, SandboxName, Verdict,
+};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
     sandbox::Sandbox,
+    scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
     status::{Status, StatusError},
     suspend::{SuspendError, Suspension},
 };
@@ -159,6 +162,22 @@ impl SandboxCore {
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
     pub fn judge(&self, operation: &Operation) -> Verdict {
         self.sandbox.judge(operation)
+    }
+
+    /// Scans files for what they should not hold, by the content policy of this sandbox and with all
+    /// severities from `least` on.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a path cannot be opened; what cannot be read below it is in the report.
+    pub async fn scan(
+        &self,
+        paths: Vec<PathBuf>,
+        least: RiskLevel,
+    ) -> Result<ScanReport, ScanError> {
+        let request = ScanRequest::new(least).with_settings(&self.sandbox.config.content());
+        let inputs = paths.into_iter().map(ScanInput::Path).collect();
+        in_background(move || scan(&request, inputs)).await
     }
 
     /// Returns the newest `count` operations, newest first.

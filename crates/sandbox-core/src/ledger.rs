@@ -176,6 +176,7 @@ pub(crate) fn reduced(report: &OperationReport) -> OperationReport {
         cut(&mut changes.paths),
         cut(&mut changes.held_because),
         cut(&mut changes.notices),
+        cut(&mut changes.findings),
         cut(&mut kept.violations),
         cut(&mut kept.verdict.findings),
         cut(&mut kept.verdict.commands),

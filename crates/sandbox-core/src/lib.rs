@@ -8,6 +8,7 @@
 mod caller;
 mod check;
 pub mod config_layers;
+mod content;
 mod core;
 mod diff;
 mod doctor;
@@ -30,6 +31,7 @@ mod review;
 mod run;
 mod running_operation;
 mod sandbox;
+mod scan;
 mod settle;
 mod status;
 mod suspend;
@@ -52,7 +54,8 @@ pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
 pub use initializer::{
-    CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
+    Act, CreateError, InitializationCheck, InitializationPlan, InitializationStep,
+    MissingWorkspace, NewSandbox, Part, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
@@ -63,6 +66,7 @@ pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use running_operation::{Progress, RunningOperation};
+pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};

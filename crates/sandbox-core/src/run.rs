@@ -149,7 +149,12 @@ impl Sandbox {
         };
         let operation = clearance.operation();
         let gate = self.gate(operation);
-        let settled = settle::settle(transaction, operation, &gate, execution.as_ref().ok());
+        let settled = settle::settle(
+            transaction,
+            operation,
+            (&gate, &self.config.content()),
+            execution.as_ref().ok(),
+        );
         self.retain();
         (execution, settled)
     }

@@ -17,12 +17,14 @@ use crate::{
     Bytes, IdError, Limit, Limits, NetworkAccess, SandboxName, format_duration, parse_duration,
 };
 
+mod content;
 mod draft;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use content::{ContentConstraints, ContentSettings, FindingSeverity};
 pub use draft::ConfigDraft;
 pub use schema::schema;
 pub(crate) use validate::check_wall_time;
@@ -117,6 +119,9 @@ pub struct SafetyConstraints {
     /// What an operation may reach over the network.
     #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkConstraints,
+    /// What operations may write into files.
+    #[serde(skip_serializing_if = "is_default")]
+    pub content: ContentConstraints,
 }
 
 /// What an operation may reach over the network.
@@ -243,6 +248,7 @@ impl SandboxConfig {
                 network: NetworkConstraints {
                     allow_external: Some(false),
                 },
+                content: ContentConstraints::built_in(),
             },
             monitoring_config: MonitoringConfig {
                 collection_interval: Some(30),

@@ -12,6 +12,7 @@
 pub mod bytes;
 pub mod change;
 pub mod config;
+pub mod content;
 pub mod enforcement;
 pub mod errors;
 pub mod execution;
@@ -26,6 +27,7 @@ pub mod verdict;
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
 pub use config::{ConfigError, SafetyProfile, SandboxConfig};
+pub use content::{ContentAction, ContentFinding, ContentScan};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
 pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
