@@ -405,7 +405,7 @@ fn a_plan_shows_every_step_and_what_was_validated() {
     lab.sandbox(&["create", "--dry-run", "-c", &config])
         .code(0)
         .prints("1. prepare")
-        .prints("512 MiB")
+        .prints("512M")
         .prints("Landlock");
     fs::write(&config, "resource_limits: {memory_mb: -1}\n").unwrap();
     lab.sandbox(&["create", "--dry-run", "-c", &config]).code(2);

@@ -74,3 +74,8 @@ pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;
+
+/// The tests compile the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/embedding.md")]
+pub struct EmbeddingGuide;
