@@ -39,8 +39,8 @@ use crate::{
 /// One open sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxCore {
-    sandbox: Arc<Sandbox>,
-    home: Home,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) home: Home,
 }
 
 /// How long [`SandboxCore::cleanup`] waits for operations that are being settled.
@@ -407,7 +407,9 @@ fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, 
 }
 
 /// Runs blocking work on tokio's threads for that. A panic there goes on here.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 

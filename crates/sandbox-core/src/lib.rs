@@ -10,11 +10,13 @@ mod check;
 pub mod config_layers;
 mod content;
 mod core;
+mod course;
 mod diff;
 mod doctor;
 mod draft;
 mod event;
 mod events;
+mod health;
 mod history;
 mod home;
 mod host;
@@ -23,6 +25,7 @@ mod launch_plan;
 mod layout;
 mod ledger;
 mod lifecycle;
+mod metrics;
 mod private;
 mod process_mark;
 mod recover;
@@ -35,6 +38,7 @@ mod scan;
 mod settle;
 mod status;
 mod suspend;
+mod usage;
 mod watch;
 
 #[cfg(test)]
@@ -46,10 +50,11 @@ pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
-    AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
-    SandboxResumed, SandboxSuspended,
+    AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
 };
 pub use events::{EventStream, EventsError, PastEvents};
+pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -72,6 +77,7 @@ pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_monitor as monitor;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;
 

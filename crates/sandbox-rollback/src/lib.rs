@@ -26,6 +26,7 @@ mod commit;
 mod undo;
 
 mod settle;
+mod unsettled;
 
 mod apply;
 mod plan;
@@ -61,3 +62,4 @@ pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
+pub use unsettled::Unsettled;

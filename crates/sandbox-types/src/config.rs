@@ -161,6 +161,9 @@ pub struct MonitoringConfig {
     /// Time between two health checks, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check_interval: Option<i64>,
+    /// Whether the health checks of a program that keeps the sandbox open repair what they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_recover: Option<bool>,
     /// Use above which the sandbox is called unhealthy.
     #[serde(skip_serializing_if = "is_default")]
     pub resource_thresholds: ResourceThresholds,
@@ -253,6 +256,7 @@ impl SandboxConfig {
             monitoring_config: MonitoringConfig {
                 collection_interval: Some(30),
                 health_check_interval: Some(60),
+                auto_recover: Some(true),
                 resource_thresholds: ResourceThresholds {
                     cpu_percent: Some(80),
                     memory_percent: Some(80),

@@ -9,6 +9,7 @@
 //! - **settlement**: what became of the changes.
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod bytes;
 pub mod change;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod report;
 pub mod span_of_time;
 pub mod verdict;
 
+pub use alert::{Alert, AlertMetric, Severity};
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
 pub use config::{ConfigError, SafetyProfile, SandboxConfig};
