@@ -17,9 +17,11 @@
 #![forbid(unsafe_code)]
 
 mod clearance;
+mod extra;
 mod flow;
 mod gate;
 mod inline;
+mod judged;
 mod lint;
 mod paths;
 mod pattern;
@@ -30,5 +32,6 @@ mod shell;
 mod validator;
 
 pub use clearance::Clearance;
+pub use extra::{VALIDATOR_TIME_MAX, Validator};
 pub use policy::{Policy, Profile, ProfileError};
 pub use validator::{Confinement, SafetyValidator, Surroundings};
