@@ -12,6 +12,7 @@ mod core;
 mod diff;
 mod doctor;
 mod draft;
+mod guest_program;
 mod history;
 mod home;
 mod host;

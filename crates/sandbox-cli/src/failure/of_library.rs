@@ -129,6 +129,9 @@ fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Grant { .. }
         | PlanError::DirectWith { .. }
         | PlanError::Files(_)
+        | PlanError::FilePath { .. }
+        | PlanError::FileOutside { .. }
+        | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
 }
@@ -150,6 +153,10 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::Files(_) => {
             failure.hint("give paths relative to the workspace, as in --files 'target/**'")
         }
+        PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
+            failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
+        }
+        PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
