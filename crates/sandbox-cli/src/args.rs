@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the help.
 
+mod approvals;
 mod run;
 mod values;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
+pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use run::RunArgs;
 
 /// Judge, confine, run and undo commands
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Decide on operations that wait for a person
+    Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory
     Create(CreateArgs),
     /// List all sandboxes

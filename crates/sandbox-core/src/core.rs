@@ -7,11 +7,17 @@
 use std::{path::Path, sync::Arc};
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use sandbox_types::{
+    Decision, Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict,
+};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
+    approvals::{
+        ApprovalError, ApprovalRequest, ApprovalRule, ApproveError, Approved, Remember, Who,
+    },
     caller::{Caller, Unattended},
+    config_layers::{OperationTextError, operation_from_text_with},
     diff::{DiffError, FileDiff},
     event::EventHandler,
     events::{EventStream, EventsError, PastEvents},
@@ -20,6 +26,7 @@ use crate::{
     host::Host,
     initializer::{MissingWorkspace, NewSandbox, submounts},
     launch_plan::PlanError,
+    plugins::Plugins,
     registry::{FindError, SandboxRecord},
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
@@ -61,14 +68,32 @@ impl SandboxCore {
         Self::open_on(Host::from_environment(), config).await
     }
 
+    /// Like [`SandboxCore::open`], with plugins.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open`], and when two plugins add the same type of operations.
+    pub async fn open_with(config: SandboxConfig, plugins: Plugins) -> Result<Self, OpenError> {
+        let home = Home::new(Host::from_environment()).with_plugins(plugins);
+        Self::open_in(home, config).await
+    }
+
     /// Like [`SandboxCore::open`], with surroundings that the caller gives.
     ///
     /// # Errors
     ///
     /// As [`SandboxCore::open`].
     pub async fn open_on(host: Host, config: SandboxConfig) -> Result<Self, OpenError> {
+        Self::open_in(Home::new(host), config).await
+    }
+
+    /// Like [`SandboxCore::open`], among the sandboxes and with the plugins of `home`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open_with`].
+    pub async fn open_in(home: Home, config: SandboxConfig) -> Result<Self, OpenError> {
         in_background(move || {
-            let home = Home::new(host);
             let record = find_or_create(&home, &config)?;
             let overrides = Overrides {
                 file: None,
@@ -133,18 +158,124 @@ impl SandboxCore {
         in_background(move || {
             // Without it the sandbox was destroyed: there is no journal any more, and so no start.
             let _in_use = sandbox.in_use();
-            let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
-            if let Err(error) = &mut ran
-                && matches!(*error.fault, RunFault::Launch(_))
-                && !operation.direct
-                && let Some(reason) = submounts(sandbox.workspace())
-            {
-                // What the kernel says of it, EINVAL, helps nobody.
-                *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
-            }
-            ran
+            let ran = sandbox.run(&operation, &mut caller, &cancel, now());
+            explained(&sandbox, &operation, ran)
         })
         .await
+    }
+
+    /// Runs what was approved, once; `cancel` ends it, and the report says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub async fn execute_approved(
+        &self,
+        approved: Approved,
+        mut caller: impl Caller + 'static,
+        cancel: Cancellation,
+    ) -> Result<OperationReport, RunError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || {
+            let _in_use = sandbox.in_use();
+            let ran = sandbox.run_approved(&approved, &mut caller, &cancel, now());
+            explained(&sandbox, approved.operation(), ran)
+        })
+        .await
+    }
+
+    /// Approves a request that waits and runs it, once: exactly what was judged, with the input,
+    /// environment and directory of that time. Dropping the future ends the operation.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such request, somebody has decided already, it has expired, it was
+    /// changed, it is judged more severely now, or the sandbox itself fails.
+    pub async fn approve(
+        &self,
+        id: &str,
+        remember: Remember,
+        caller: impl Caller + 'static,
+    ) -> Result<OperationReport, ApproveError> {
+        let approved = self.grant(id, remember, caller.who())?;
+        let cancel = Cancellation::new();
+        let _guard = CancelOnDrop(cancel.clone());
+        Ok(self.execute_approved(approved, caller, cancel).await?)
+    }
+
+    /// Approves a request that waits, and runs nothing yet: give it to
+    /// [`SandboxCore::execute_approved`]. It waits again if this process ends before that.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::approve`].
+    pub fn grant(&self, id: &str, remember: Remember, who: Who) -> Result<Approved, ApprovalError> {
+        self.sandbox.grant(id, remember, who, now())
+    }
+
+    /// Denies a request that waits.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such request, somebody has decided already, or it has expired.
+    pub fn deny(&self, id: &str, who: Who) -> Result<ApprovalRequest, ApprovalError> {
+        self.sandbox.deny(id, who, now())
+    }
+
+    /// Returns the requests that wait for a person, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn approvals(&self) -> Result<Vec<ApprovalRequest>, ApprovalError> {
+        self.sandbox.approval_requests(false, now())
+    }
+
+    /// Returns all requests of the last 30 days, those that were decided too, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn all_approvals(&self) -> Result<Vec<ApprovalRequest>, ApprovalError> {
+        self.sandbox.approval_requests(true, now())
+    }
+
+    /// Returns the remembered approvals, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn approval_rules(&self) -> Result<Vec<ApprovalRule>, ApprovalError> {
+        self.sandbox.approval_rules()
+    }
+
+    /// Removes a remembered approval.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none of that name, or it cannot be removed.
+    pub fn forget(&self, id: &str, who: Who) -> Result<ApprovalRule, ApprovalError> {
+        self.sandbox.forget(id, who, now())
+    }
+
+    /// Returns whether [`SandboxCore::execute`] would ask somebody about an operation: the judge asks,
+    /// and no remembered approval answers. Then the verdict is returned.
+    pub fn needs_approval(&self, operation: &Operation) -> Option<Verdict> {
+        let verdict = self.sandbox.judge(operation);
+        let asks = verdict.decision == Decision::Ask
+            && self.sandbox.remembered(operation, &verdict).is_none();
+        asks.then_some(verdict)
+    }
+
+    /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;
+    /// `name` is the file's name in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `text` is neither, or does not describe an operation.
+    pub fn read_operation(&self, text: &str, name: &str) -> Result<Operation, OperationTextError> {
+        let plugins = &self.sandbox.plugins;
+        plugins.with_types(|types| operation_from_text_with(text, name, types))
     }
 
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
@@ -304,6 +435,23 @@ impl SandboxCore {
         let (home, record) = (self.home, self.sandbox.record.clone());
         in_background(move || home.destroy(&record, WorkspaceFate::Keep, HeldChanges::Keep)).await
     }
+}
+
+/// Says in plain words why a transaction was not possible.
+fn explained(
+    sandbox: &Sandbox,
+    operation: &Operation,
+    mut ran: Result<OperationReport, RunError>,
+) -> Result<OperationReport, RunError> {
+    if let Err(error) = &mut ran
+        && matches!(*error.fault, RunFault::Launch(_))
+        && !operation.direct
+        && let Some(reason) = submounts(sandbox.workspace())
+    {
+        // What the kernel says of it, EINVAL, helps nobody.
+        *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
+    }
+    ran
 }
 
 fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, OpenError> {

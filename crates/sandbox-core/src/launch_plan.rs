@@ -252,15 +252,15 @@ pub(crate) fn of(
             .into_iter()
             .map(OsString::from)
             .collect(),
-        env: environment(operation, sandbox),
+        env: environment(operation, sandbox)
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
         workspace: sandbox.workspace().to_owned(),
         workspace_mode,
         cwd: cwd(operation, sandbox.workspace()),
         view: view(operation, sandbox),
-        network: operation
-            .network
-            .clone()
-            .unwrap_or_else(|| sandbox.config.network()),
+        network: sandbox.network(operation),
         limits: limits(operation, sandbox),
         host_ids: sandbox.record.host_ids,
         stdin: guest_program::stdin(operation, forwarded),
@@ -283,7 +283,8 @@ fn view(operation: &Operation, sandbox: &Sandbox) -> View {
     }
 }
 
-fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(OsString, OsString)> {
+/// Returns the whole environment of the guest.
+pub(crate) fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(String, String)> {
     let isolation = &sandbox.config.isolation;
     let mut environment = sandbox.host.guest_environment(&isolation.env_pass);
     let set = isolation.env_set.iter().chain(&operation.env);
@@ -292,9 +293,6 @@ fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(OsString, OsStr
         environment.push((key.clone(), value.clone()));
     }
     environment
-        .into_iter()
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect()
 }
 
 /// Returns the sandbox's limits with those that the operation asks for.

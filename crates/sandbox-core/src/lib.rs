@@ -5,6 +5,7 @@
 //! the meter (`sandbox-monitor`). Start reading with `run.rs`: it tells the whole story.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod caller;
 mod check;
 pub mod config_layers;
@@ -22,6 +23,7 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod plugins;
 mod private;
 mod process_mark;
 mod recover;
@@ -36,7 +38,11 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, Event, Unattended};
+pub use approvals::{
+    ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
+    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, Who,
+};
+pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
@@ -54,6 +60,7 @@ pub use initializer::{
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
+pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
@@ -63,5 +70,7 @@ pub use settle::SettleError;
 pub use status::{Status, StatusError};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
+pub use sandbox_safety::Validator;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;

@@ -210,6 +210,11 @@ impl Operation {
     }
 }
 
+/// Returns the names of the built-in types.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    action::TYPES.iter().map(|(name, ..)| *name)
+}
+
 /// A type of operations that a program adds.
 pub struct ForeignType<'a> {
     /// The `type` of its documents.

@@ -3,8 +3,8 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    ReviewError, RunError, RunFault, StatusError,
+    ApprovalError, CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError,
+    PlanError, ReadError, ReviewError, RunError, RunFault, StatusError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
 use sandbox_types::{OperationReport, Settlement};
@@ -277,6 +277,33 @@ impl From<DiffError> for Failure {
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
         Self::of(Kind::Sandbox, &error).hint("`sandbox audit verify` checks the journal")
+    }
+}
+
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ApprovalError::Unknown { .. } => failure(Kind::NotFound)
+                .hint("`sandbox approvals list` shows what waits, `--all` also what was decided"),
+            ApprovalError::UnknownRule { .. } => {
+                failure(Kind::NotFound).hint("`sandbox approvals list --rules` shows them")
+            }
+            ApprovalError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox approvals list --json` has the full ids"),
+            ApprovalError::Decided { .. } => failure(Kind::Refused)
+                .hint("an approval is for one run: run the command again to ask again"),
+            ApprovalError::Expired { .. } => failure(Kind::Refused)
+                .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
+                .hint("deny it, and run the command again to have it judged as it is now"),
+            ApprovalError::Damaged { path, .. } => failure(Kind::Sandbox)
+                .hint(format!("remove {}: what it asked for can be asked for again", path.display())),
+            ApprovalError::File { .. }
+            | ApprovalError::Read(_)
+            | ApprovalError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
     }
 }
 
