@@ -15,8 +15,6 @@ mod ask;
 mod binding;
 mod decide;
 mod shelf;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -86,7 +87,8 @@ impl Shelf {
         private::make(&self.directory).map_err(|error| failed(&self.directory, error))?;
         let path = self.directory.join("lock");
         let mut options = File::options();
-        let opened = options.create(true).truncate(false).write(true).open(&path);
+        let options = options.create(true).truncate(false).write(true).mode(0o600);
+        let opened = options.open(&path);
         let file = opened.map_err(|error| failed(&path, error))?;
         retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))
             .map_err(|errno| failed(&path, errno.into()))?;
