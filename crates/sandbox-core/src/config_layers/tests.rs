@@ -382,9 +382,9 @@ fn operations_are_json_or_yaml() {
     );
     check(
         "type: explode\npath: a\n",
-        expect![[r#"
+        expect![[r"
             cannot accept the operation at op:1:7
-            cannot run an operation of type `explode`; there are `command`, `file_operation`, `shell`, `script`, `file_write`, `file_delete`, `file_move`"#]],
+            cannot run an operation of type `explode`; there are `command`, `file_operation`, `shell`, `script`, `file_write`, `file_delete`, `file_move`"]],
     );
     check(
         "command: ls\n",
