@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use ask::Permission;
 pub(crate) use shelf::Shelf;
 
-use crate::run::RunError;
+use crate::{launch_plan::PlanError, run::RunError, suspend::EnterError};
 
 /// The most requests that wait at the same time in one sandbox.
 pub const PENDING_REQUESTS_MAX: usize = 256;
@@ -243,6 +243,24 @@ pub enum ApprovalError {
         id: ApprovalId,
         /// In what way.
         why: String,
+    },
+    /// It cannot be run in this sandbox now. It goes on waiting.
+    #[error("cannot run {id} now")]
+    Plan {
+        /// The request.
+        id: ApprovalId,
+        /// Why not.
+        #[source]
+        source: PlanError,
+    },
+    /// The sandbox is suspended or gone. It goes on waiting.
+    #[error("cannot run {id} now")]
+    Enter {
+        /// The request.
+        id: ApprovalId,
+        /// Why not.
+        #[source]
+        source: EnterError,
     },
     /// A file of the approvals cannot be read or written.
     #[error("cannot {verb} {}", path.display())]

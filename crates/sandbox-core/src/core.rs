@@ -4,22 +4,19 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
+mod approvals;
+
 use std::{path::Path, sync::Arc};
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{
-    Decision, Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict,
-};
+use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
-    approvals::{
-        ApprovalError, ApprovalRequest, ApprovalRule, ApproveError, Approved, Remember, Who,
-    },
     caller::{Caller, Unattended},
     config_layers::{OperationTextError, operation_from_text_with},
     diff::{DiffError, FileDiff},
-    event::EventHandler,
+    event::{EventHandler, SandboxResumed},
     events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
@@ -32,6 +29,7 @@ use crate::{
     run::{RunError, RunFault},
     sandbox::Sandbox,
     status::{Status, StatusError},
+    suspend::{SuspendError, Suspension},
 };
 
 /// One open sandbox.
@@ -156,115 +154,10 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || {
-            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-            let _in_use = sandbox.in_use();
             let ran = sandbox.run(&operation, &mut caller, &cancel, now());
             explained(&sandbox, &operation, ran)
         })
         .await
-    }
-
-    /// Runs what was approved, once; `cancel` ends it, and the report says so.
-    ///
-    /// # Errors
-    ///
-    /// As [`SandboxCore::execute`].
-    pub async fn execute_approved(
-        &self,
-        approved: Approved,
-        mut caller: impl Caller + 'static,
-        cancel: Cancellation,
-    ) -> Result<OperationReport, RunError> {
-        let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || {
-            let _in_use = sandbox.in_use();
-            let ran = sandbox.run_approved(&approved, &mut caller, &cancel, now());
-            explained(&sandbox, approved.operation(), ran)
-        })
-        .await
-    }
-
-    /// Approves a request that waits and runs it, once: exactly what was judged, with the input,
-    /// environment and directory of that time. Dropping the future ends the operation.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is no such request, somebody has decided already, it has expired, it was
-    /// changed, it is judged more severely now, or the sandbox itself fails.
-    pub async fn approve(
-        &self,
-        id: &str,
-        remember: Remember,
-        caller: impl Caller + 'static,
-    ) -> Result<OperationReport, ApproveError> {
-        let approved = self.grant(id, remember, caller.who())?;
-        let cancel = Cancellation::new();
-        let _guard = CancelOnDrop(cancel.clone());
-        Ok(self.execute_approved(approved, caller, cancel).await?)
-    }
-
-    /// Approves a request that waits, and runs nothing yet: give it to
-    /// [`SandboxCore::execute_approved`]. It waits again if this process ends before that.
-    ///
-    /// # Errors
-    ///
-    /// As [`SandboxCore::approve`].
-    pub fn grant(&self, id: &str, remember: Remember, who: Who) -> Result<Approved, ApprovalError> {
-        self.sandbox.grant(id, remember, who, now())
-    }
-
-    /// Denies a request that waits.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is no such request, somebody has decided already, or it has expired.
-    pub fn deny(&self, id: &str, who: Who) -> Result<ApprovalRequest, ApprovalError> {
-        self.sandbox.deny(id, who, now())
-    }
-
-    /// Returns the requests that wait for a person, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// Fails when they cannot be read.
-    pub fn approvals(&self) -> Result<Vec<ApprovalRequest>, ApprovalError> {
-        self.sandbox.approval_requests(false, now())
-    }
-
-    /// Returns all requests of the last 30 days, those that were decided too, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// Fails when they cannot be read.
-    pub fn all_approvals(&self) -> Result<Vec<ApprovalRequest>, ApprovalError> {
-        self.sandbox.approval_requests(true, now())
-    }
-
-    /// Returns the remembered approvals, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// Fails when they cannot be read.
-    pub fn approval_rules(&self) -> Result<Vec<ApprovalRule>, ApprovalError> {
-        self.sandbox.approval_rules()
-    }
-
-    /// Removes a remembered approval.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is none of that name, or it cannot be removed.
-    pub fn forget(&self, id: &str, who: Who) -> Result<ApprovalRule, ApprovalError> {
-        self.sandbox.forget(id, who, now())
-    }
-
-    /// Returns whether [`SandboxCore::execute`] would ask somebody about an operation: the judge asks,
-    /// and no remembered approval answers. Then the verdict is returned.
-    pub fn needs_approval(&self, operation: &Operation) -> Option<Verdict> {
-        let verdict = self.sandbox.judge(operation);
-        let asks = verdict.decision == Decision::Ask
-            && self.sandbox.remembered(operation, &verdict).is_none();
-        asks.then_some(verdict)
     }
 
     /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;
@@ -361,6 +254,28 @@ impl SandboxCore {
     pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || sandbox.undo(&options, now())).await
+    }
+
+    /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
+    /// [`SandboxCore::resume`]. It stays so when this program ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is suspended already, or when a process cannot be frozen: on hosts that give it
+    /// no cgroup. Then everything runs on.
+    pub async fn suspend(&self) -> Result<Suspension, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.suspend(now())).await
+    }
+
+    /// Lets every process of a suspended sandbox go on, and says which operations did not survive.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not suspended, or the kernel refuses; then it stays suspended.
+    pub async fn resume(&self) -> Result<SandboxResumed, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.resume(now())).await
     }
 
     /// Returns how the sandbox is.

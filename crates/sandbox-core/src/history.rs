@@ -252,7 +252,7 @@ pub(crate) fn unended(journal: &Ledger, count: usize) -> Vec<OperationId> {
     unended
 }
 
-fn operation_id(record: &Record) -> Option<OperationId> {
+pub(crate) fn operation_id(record: &Record) -> Option<OperationId> {
     let operation: ReportedOperation =
         serde_json::from_value(record.payload.get("operation")?.clone()).ok()?;
     Some(operation.id)

@@ -318,6 +318,18 @@ impl Home {
         })
     }
 
+    /// Returns the ledger of a sandbox that is not open.
+    fn own_ledger(&self, record: &SandboxRecord) -> Ledger {
+        let ledger = Ledger::open(&self.layout.sandbox(&record.name), &record.name);
+        let config = self.effective_config(Some(record), &Overrides::default());
+        if let Some(file) = config.ok().and_then(|it| it.config.events.file)
+            && !file.starts_with(&record.workspace)
+        {
+            ledger.copy_to(&file);
+        }
+        ledger
+    }
+
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {
         let all = Ledger::open(self.layout.home(), &record.name);
         ledger::lifecycle(&all, kind, record, now())

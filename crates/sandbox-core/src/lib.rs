@@ -23,6 +23,7 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod lifecycle;
 mod plugins;
 mod private;
 mod process_mark;
@@ -33,6 +34,7 @@ mod run;
 mod sandbox;
 mod settle;
 mod status;
+mod suspend;
 mod watch;
 
 #[cfg(test)]
@@ -60,6 +62,7 @@ pub use initializer::{
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
+pub use lifecycle::{IllegalTransition, State, Transition};
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
@@ -68,6 +71,7 @@ pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
+pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};

@@ -52,6 +52,9 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         ask(ui, &core, &operation)
     };
     let ended = execute(&core, Task::Asked(&operation), Terminal::new(ui, approval))?;
+    if let Some(failure) = core.event_file_failure() {
+        ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
+    }
     Ok(tell(ui, &operation, ended, report_file, approval))
 }
 

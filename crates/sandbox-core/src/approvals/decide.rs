@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    ledger,
+    launch_plan, ledger,
     process_mark::ProcessMark,
     run::{Ordered, RunError},
     sandbox::Sandbox,
@@ -72,6 +72,12 @@ impl Sandbox {
             return Err(changed(&stored, "what is to run is not stored any more"));
         };
         let operation = task.frozen();
+        let id = || stored.request.id.clone();
+        // An approval is for one run, so it is not spent on one that cannot begin.
+        self.enter()
+            .map_err(|source| ApprovalError::Enter { id: id(), source })?;
+        launch_plan::check(&operation, self)
+            .map_err(|source| ApprovalError::Plan { id: id(), source })?;
         if remember == Remember::Always {
             // As it was asked for, not as it is frozen: that is what will be asked for again.
             let asked = (&task.operation, &verdict);
