@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    io::{Read as _, Write as _},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -59,11 +60,24 @@ impl Lab {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = terminal.spawn().expect("these tests need script(1)");
+        // What is typed before the question may get lost: Ctrl-C ends whoever is there.
+        let mut shown = Vec::new();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut byte = [0];
+        while !shown.ends_with(b"[N]o: ") && stdout.read(&mut byte).unwrap() == 1 {
+            shown.extend(byte);
+        }
         let mut stdin = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut stdin, typed.as_bytes()).unwrap();
+        stdin.write_all(typed.as_bytes()).unwrap();
         // Open until the end: script(1) ends the terminal with it.
-        let output = child.wait_with_output().unwrap();
+        stdout.read_to_end(&mut shown).unwrap();
+        let status = child.wait().unwrap();
         drop(stdin);
+        let output = Output {
+            status,
+            stdout: shown,
+            stderr: Vec::new(),
+        };
         Ended::of(output, args)
     }
 }
@@ -90,7 +104,7 @@ fn what_was_judged_runs_once_with_its_surroundings() {
     approve.env("WHO", "another").stdin(Stdio::piped());
     let mut child = approve.spawn().unwrap();
     // It may have closed it already.
-    let _written = std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes());
+    let _written = child.stdin.take().unwrap().write_all(input.as_bytes());
     Ended::of(child.wait_with_output().unwrap(), &["approve"])
         .code(0)
         .says("committed");

@@ -80,7 +80,7 @@ fn names_and_content_are_any_that_a_document_can_have() {
     for name in [
         "-rf",
         "a b\n'\"$(touch x)`y`*",
-        "é\u{202e}",
+        "é",
         "!",
         "-e",
         "./d/e",
@@ -186,6 +186,7 @@ fn nothing_outside_of_the_workspace_is_touched() {
 #[test]
 fn paths_are_relative_to_the_workspace_wherever_one_stands() {
     let lab = Lab::new().file("sub/dir/file", "");
+    lab.sandbox(&["create"]).code(0);
     let document = json!({"type": "file_write", "path": "here", "content": "x"});
     let file = lab.root().join("operation.json");
     fs::write(&file, document.to_string()).unwrap();

@@ -43,6 +43,8 @@ impl Task {
         let mut operation = self.operation.clone();
         operation.env.clone_from(&self.environment);
         operation.network = Some(self.network.clone());
+        // Not what whoever approves it has on standard input.
+        operation.stdin.get_or_insert_default();
         operation
     }
 
