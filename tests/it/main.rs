@@ -26,6 +26,8 @@ mod lifecycle_states;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod tools;

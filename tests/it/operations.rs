@@ -77,14 +77,7 @@ fn names_and_content_are_any_that_a_document_can_have() {
         });
         groups.collect::<String>()
     };
-    for name in [
-        "-rf",
-        "a b\n'\"$(touch x)`y`*",
-        "é",
-        "!",
-        "-e",
-        "./d/e",
-    ] {
+    for name in ["-rf", "a b\n'\"$(touch x)`y`*", "é", "!", "-e", "./d/e"] {
         let document = json!({"type": "file_write", "path": name, "content_base64": encoded});
         lab.operation(&[], &document).code(0);
         assert_eq!(

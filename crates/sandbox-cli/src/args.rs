@@ -2,6 +2,7 @@
 
 mod approvals;
 mod run;
+mod scan;
 mod values;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use sandbox_types::SandboxName;
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use run::RunArgs;
+pub(crate) use scan::ScanArgs;
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Say what the judge thinks of a command, without running it
     Check(CheckArgs),
+    /// Look for secrets, malicious scripts and disguised files
+    Scan(ScanArgs),
     /// List the operations that ran, newest first
     Log(LogArgs),
     /// Show the report of one operation

@@ -49,6 +49,7 @@ impl Place {
             // A request that is not approved is a no; what runs then has the codes of `run`.
             Command::Approvals(_)
             | Command::Check(_)
+            | Command::Scan(_)
             | Command::Log(_)
             | Command::Show(_)
             | Command::Diff(_)
@@ -135,10 +136,12 @@ pub(crate) fn held_unasked(operation: &Operation, report: &OperationReport) -> b
 /// Whether the command succeeded, and a rule dropped what it changed: that is no success.
 fn changes_refused(report: &OperationReport) -> bool {
     report.changes.settlement == Settlement::Discarded
-        && report
-            .violations
-            .iter()
-            .any(|it| it.kind == ViolationKind::DeclaredFiles)
+        && report.violations.iter().any(|it| {
+            matches!(
+                it.kind,
+                ViolationKind::DeclaredFiles | ViolationKind::Content
+            )
+        })
 }
 
 /// The kernel keeps eight bits of an exit code.

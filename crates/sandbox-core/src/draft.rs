@@ -121,6 +121,7 @@ impl Draft {
             approval: None,
             usage: Usage::default(),
             limits: ReportedLimits::default(),
+            alerts: Vec::new(),
             changes: ChangeSummary::nothing(),
             violations: Vec::new(),
             enforcement: Enforcement::default(),

@@ -10,9 +10,11 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod alert;
 pub mod bytes;
 pub mod change;
 pub mod config;
+pub mod content;
 pub mod enforcement;
 pub mod errors;
 pub mod execution;
@@ -25,9 +27,11 @@ pub mod span_of_time;
 pub mod verdict;
 
 pub use action::{Action, FileWork, Script};
+pub use alert::{Alert, AlertMetric, Severity};
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
 pub use config::{ConfigError, SafetyProfile, SandboxConfig};
+pub use content::{ContentAction, ContentFinding, ContentScan};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
 pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
