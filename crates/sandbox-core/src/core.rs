@@ -4,6 +4,8 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
+mod state;
+
 use std::{path::Path, sync::Arc};
 
 use sandbox_isolation::Cancellation;
@@ -49,6 +51,11 @@ impl SandboxCore {
             sandbox: Arc::new(sandbox),
             home,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// Opens the sandbox that `config` names, or makes it.

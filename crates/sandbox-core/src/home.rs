@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use sandbox_isolation::KernelLauncher;
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
-use sandbox_state::{AppendError, StateManager};
+use sandbox_state::AppendError;
 use sandbox_types::{SandboxConfig, SandboxName};
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
@@ -30,6 +30,7 @@ use crate::{
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
+    state,
 };
 
 /// The sandboxes below one `SANDBOX_HOME`.
@@ -282,7 +283,7 @@ impl Home {
         }
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
-            state: StateManager::open(&state),
+            state: state::of(&self.host, &self.layout, &record.name),
             ledger,
             launcher: Box::new(KernelLauncher::new()),
             host: self.host.clone(),

@@ -10,7 +10,8 @@ use std::{
 
 use jiff::Timestamp;
 use sandbox_state::{
-    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+    AppendError, Change, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
+    Verification, Version,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -23,6 +24,7 @@ pub use hearing::HANDLER_QUEUE_MAX;
 use crate::{
     event::{
         AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+        StateChanged,
     },
     process_mark::ProcessMark,
     registry::SandboxRecord,
@@ -53,6 +55,13 @@ pub(crate) const RESUMED: &str = "sandbox.resumed";
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
 pub(crate) const DESTROYED: &str = "sandbox.destroyed";
+
+/// A value was stored in the state.
+pub(crate) const STATE_SET: &str = "state.set";
+/// A key of the state was deleted.
+pub(crate) const STATE_DELETED: &str = "state.deleted";
+/// A key of the state is again what it was.
+pub(crate) const STATE_ROLLED_BACK: &str = "state.rolled_back";
 
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
@@ -222,6 +231,32 @@ pub(crate) fn lifecycle(
         workspace: record.workspace.clone(),
     };
     ledger.append(kind, now, &about).map(drop)
+}
+
+/// Records that a version of a key was made: that, never the value.
+pub(crate) fn state_changed(
+    ledger: &Ledger,
+    change: Change,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let version = change.version;
+    let kind = match version {
+        Version {
+            restores: Some(_), ..
+        } => STATE_ROLLED_BACK,
+        Version { deleted: true, .. } => STATE_DELETED,
+        _ => STATE_SET,
+    };
+    let changed = StateChanged {
+        namespace: change.namespace,
+        key: change.key,
+        version: version.version,
+        sequence: version.sequence,
+        secret: version.secret,
+        deleted: version.deleted,
+        restores: version.restores,
+    };
+    ledger.append(kind, now, &changed).map(drop)
 }
 
 /// Returns the largest length up to `limit` that does not cut a UTF-8 character.

@@ -29,6 +29,7 @@ mod review;
 mod run;
 mod sandbox;
 mod settle;
+mod state;
 mod status;
 mod watch;
 
@@ -42,7 +43,7 @@ pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
-    SandboxResumed, SandboxSuspended,
+    SandboxResumed, SandboxSuspended, StateChanged,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use history::{HistoryError, LogEntry};
@@ -59,8 +60,13 @@ pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use settle::SettleError;
+pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 
 pub use sandbox_isolation::Cancellation;
-pub use sandbox_state::{ReadError, Record, Verification};
+pub use sandbox_state::{
+    Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,
+    StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version,
+    When,
+};
 pub use sandbox_types as types;

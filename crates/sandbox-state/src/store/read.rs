@@ -54,6 +54,18 @@ pub struct Listed {
     pub newest: Version,
 }
 
+/// One version that a commit made.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// The namespace of the key.
+    pub namespace: String,
+    /// The key.
+    pub key: String,
+    /// The version.
+    #[serde(flatten)]
+    pub version: Version,
+}
+
 /// Which value of a key is meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum When {
@@ -219,6 +231,31 @@ impl<A: Access> Tables<A> {
             .filter(|row| row.facts.kind != Kind::Gap)
             .map(|row| Version::of(self.place(id, row.sequence), row))
             .collect()
+    }
+
+    /// Returns the versions that were made after `sequence` and are kept, in the order of their commits.
+    pub(super) fn changes(&self, sequence: u64) -> Result<Vec<Change>, Trouble> {
+        let mut changes = Vec::new();
+        let Some(next) = sequence.checked_add(1) else {
+            return Ok(changes);
+        };
+        for entry in self.log.range((next, 0)..)? {
+            let (found, change) = entry?;
+            let (namespace, key, ..) = change.value();
+            let place = self.place((namespace, key), found.value().0);
+            let row = match self.at((namespace, key), place.sequence) {
+                Ok(Some(row)) if row.sequence == place.sequence => row,
+                Ok(_) => return Err(place.missing()),
+                Err(Trouble::Lookup(LookupError::NotKept { .. })) => continue,
+                Err(trouble) => return Err(trouble),
+            };
+            changes.push(Change {
+                namespace: namespace.to_owned(),
+                key: key.to_owned(),
+                version: Version::of(place, &row)?,
+            });
+        }
+        Ok(changes)
     }
 
     /// Returns the pin of this name.

@@ -108,6 +108,12 @@ fn a_number_names_the_state_at_one_time() {
     assert_eq!(history, [first, second, gone]);
     assert_eq!((history[1].at, history[1].bytes), (at(7), 3));
     assert!(history[2].deleted);
+    let changes = store.changes(1).unwrap();
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|it| (it.namespace.as_str(), it.version.sequence))
+        .collect();
+    assert_eq!(changes, [("b", 2), ("a", 3), ("a", 4)]);
     let found = store.verify().unwrap();
     assert_eq!((found.sequence, found.keys, found.versions), (4, 2, 4));
 }
