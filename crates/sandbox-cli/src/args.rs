@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
 mod run;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use run::RunArgs;
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -82,6 +84,9 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep values and secrets, with every version of them
+    #[command(subcommand)]
+    State(StateCommand),
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod undo;
 
