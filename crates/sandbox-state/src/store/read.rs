@@ -8,7 +8,7 @@ use super::{
     envelope::{self, Kind, Place, Row},
     error::{Corruption, LookupError, Trouble},
     payload::{self, Value},
-    tables::{Access, Reading, Tables},
+    tables::{Access, PART_BYTES, Reading, Tables},
 };
 use crate::{
     Hash, KeySource,
@@ -285,19 +285,21 @@ impl Tables<Reading> {
         let (sequence, head) = self.head()?;
         let (last, chain) = self.verify_log()?;
         let mut keys = 0;
-        let (mut rows, mut gaps, mut values) = (0, 0, 0);
+        let (mut rows, mut gaps, mut parts) = (0, 0, 0);
         for entry in self.newest.iter()? {
             let (found, _) = entry?;
             let id = found.value();
             for row in self.rows(id)? {
-                self.payload(id, &row)?;
+                let payload = self.payload(id, &row)?;
                 rows += 1;
                 gaps += u64::from(row.facts.kind == Kind::Gap);
-                values += u64::from(row.facts.form.apart);
+                if row.facts.form.apart {
+                    parts += payload.len().div_ceil(PART_BYTES) as u64;
+                }
             }
             keys += 1;
         }
-        let counted = self.versions.len()? == rows && self.values.len()? == values;
+        let counted = self.versions.len()? == rows && self.values.len()? == parts;
         if last != sequence || chain != head || !counted {
             return Err(Trouble::Damaged(Corruption::Log { sequence: last }));
         }
