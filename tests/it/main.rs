@@ -14,9 +14,15 @@ mod crash;
 #[cfg(test)]
 mod escapes;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod lifecycle_states;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod state;
 #[cfg(test)]

@@ -6,16 +6,21 @@
 
 mod state;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use sandbox_types::{
+    Operation, OperationId, OperationReport, RiskLevel, SandboxConfig, SandboxName, Verdict,
+};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     caller::{Caller, Unattended},
     diff::{DiffError, FileDiff},
-    event::EventHandler,
+    event::{EventHandler, SandboxResumed},
     events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
@@ -26,14 +31,16 @@ use crate::{
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
     sandbox::Sandbox,
+    scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
     status::{Status, StatusError},
+    suspend::{SuspendError, Suspension},
 };
 
 /// One open sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxCore {
-    sandbox: Arc<Sandbox>,
-    home: Home,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) home: Home,
 }
 
 /// Ends the operation when the future that waits for it is dropped.
@@ -138,8 +145,6 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || {
-            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-            let _in_use = sandbox.in_use();
             let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
             if let Err(error) = &mut ran
                 && matches!(*error.fault, RunFault::Launch(_))
@@ -157,6 +162,22 @@ impl SandboxCore {
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
     pub fn judge(&self, operation: &Operation) -> Verdict {
         self.sandbox.judge(operation)
+    }
+
+    /// Scans files for what they should not hold, by the content policy of this sandbox and with all
+    /// severities from `least` on.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a path cannot be opened; what cannot be read below it is in the report.
+    pub async fn scan(
+        &self,
+        paths: Vec<PathBuf>,
+        least: RiskLevel,
+    ) -> Result<ScanReport, ScanError> {
+        let request = ScanRequest::new(least).with_settings(&self.sandbox.config.content());
+        let inputs = paths.into_iter().map(ScanInput::Path).collect();
+        in_background(move || scan(&request, inputs)).await
     }
 
     /// Returns the newest `count` operations, newest first.
@@ -237,6 +258,28 @@ impl SandboxCore {
     pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || sandbox.undo(&options, now())).await
+    }
+
+    /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
+    /// [`SandboxCore::resume`]. It stays so when this program ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is suspended already, or when a process cannot be frozen: on hosts that give it
+    /// no cgroup. Then everything runs on.
+    pub async fn suspend(&self) -> Result<Suspension, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.suspend(now())).await
+    }
+
+    /// Lets every process of a suspended sandbox go on, and says which operations did not survive.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not suspended, or the kernel refuses; then it stays suspended.
+    pub async fn resume(&self) -> Result<SandboxResumed, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.resume(now())).await
     }
 
     /// Returns how the sandbox is.
@@ -348,7 +391,9 @@ fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, 
 }
 
 /// Runs blocking work on tokio's threads for that. A panic there goes on here.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 

@@ -53,6 +53,12 @@ impl Sandbox {
         &self.ledger
     }
 
+    /// Returns the directory of its record, its journal and its history.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let journal = self.journal().path();
+        journal.parent().unwrap_or(&journal).to_owned()
+    }
+
     pub(crate) fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()
     }
@@ -65,12 +71,17 @@ impl Sandbox {
             })
     }
 
+    /// Returns where its record is: who uses the sandbox locks it.
+    pub(crate) fn record_file(&self) -> PathBuf {
+        self.journal().path().with_file_name(RECORD_FILE)
+    }
+
     /// Keeps the sandbox from being destroyed until the file is closed. Waits for who destroys it, and
     /// fails when it was destroyed.
     ///
     /// The lock is on the record: the directory itself is locked by the store.
     pub(crate) fn in_use(&self) -> io::Result<File> {
-        let record = File::open(self.journal().path().with_file_name(RECORD_FILE))?;
+        let record = File::open(self.record_file())?;
         retry_on_intr(|| flock(&record, FlockOperation::LockShared))?;
         if record.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());

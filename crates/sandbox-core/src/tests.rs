@@ -123,6 +123,8 @@ impl Bench {
         fs::create_dir(&workspace).unwrap();
         fs::create_dir(&state).unwrap();
         fs::write(workspace.join("kept"), "before").unwrap();
+        // Whoever runs something locks it.
+        fs::write(state.join("sandbox.json"), "").unwrap();
         let launched = Arc::new(AtomicUsize::new(0));
         let metadata = fs::metadata(&workspace).unwrap();
         let sandbox = Sandbox {
