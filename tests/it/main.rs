@@ -28,6 +28,8 @@ mod operations;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod state;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod tools;

@@ -3,6 +3,7 @@
 mod approvals;
 mod run;
 mod scan;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep values and secrets, with every version of them
+    #[command(subcommand)]
+    State(StateCommand),
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

@@ -393,7 +393,7 @@ impl From<DestroyError> for Failure {
 }
 
 /// Adds what to do about the system's error at the end of the chain, if there is one.
-fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
     let mut system = None;
     while let Some(error) = deepest {
