@@ -18,6 +18,8 @@ mod lab;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod tools;

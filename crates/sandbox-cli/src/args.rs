@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the help.
 
+mod monitor;
 mod run;
 mod values;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
+pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::RunArgs;
 
 /// Judge, confine, run and undo commands
@@ -82,6 +84,12 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Show what operations did and used
+    Stats(StatsArgs),
+    /// Show how the sandbox is, and repair it
+    Health(HealthArgs),
+    /// Print figures of all sandboxes, or of the named one, for Prometheus
+    Metrics,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

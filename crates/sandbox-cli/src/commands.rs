@@ -10,13 +10,17 @@ pub(crate) mod destroy;
 pub(crate) mod diff;
 pub(crate) mod discard;
 pub(crate) mod doctor;
+pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod undo;
 
+mod amounts;
 pub(crate) mod describe;
 mod input;
 mod scratch;

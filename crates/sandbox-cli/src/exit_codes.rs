@@ -60,6 +60,9 @@ impl Place {
             | Command::Config(_)
             | Command::Doctor
             | Command::Audit(_)
+            | Command::Stats(_)
+            | Command::Health(_)
+            | Command::Metrics
             | Command::Demo => Self::Elsewhere,
         }
     }

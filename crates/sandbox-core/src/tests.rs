@@ -4,6 +4,7 @@
 //! does to the upper layer what a guest would do through the overlay.
 
 mod afterwards;
+mod health;
 
 use std::{
     fs,

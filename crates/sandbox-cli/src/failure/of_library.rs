@@ -4,8 +4,9 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    ReviewError, RunError, RunFault, StatusError,
+    RepairError, ReviewError, RunError, RunFault, StatusError,
     config_layers::{ConfigLoadError, OperationTextError},
+    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
@@ -276,6 +277,22 @@ impl From<StatusError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
     }
 }
 
