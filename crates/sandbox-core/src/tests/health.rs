@@ -128,6 +128,7 @@ fn a_guest_whose_caller_was_killed_stays_until_it_is_ended() {
     let mut outer = command
         .args(["--user", "--pid", "--fork", "sh", "-c"])
         .arg("echo ready; exec sleep 1000")
+        .stderr(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
