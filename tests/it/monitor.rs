@@ -97,7 +97,7 @@ fn a_busy_operation_raises_one_alert_that_ends_with_it() {
     assert_eq!(alerts[0]["metric"], "cpu");
     assert_eq!(alerts[0]["threshold_percent"], 1.0);
     assert!(alerts[0]["resolved_at"].is_string());
-    let audit = lab.sandbox(&["audit", "show"]).code(0).stdout;
+    let audit = lab.sandbox(&["audit", "show"]).code(0).stdout.clone();
     assert_eq!(audit.matches("alert.raised").count(), 1, "{audit}");
     assert_eq!(audit.matches("alert.resolved").count(), 1, "{audit}");
     let stats = lab.sandbox(&["stats", "--json"]).code(0).json();
