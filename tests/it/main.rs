@@ -24,6 +24,8 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod scan;

@@ -67,6 +67,9 @@ impl Place {
             | Command::Doctor
             | Command::Audit(_)
             | Command::State(_)
+            | Command::Stats(_)
+            | Command::Health(_)
+            | Command::Metrics
             | Command::Demo => Self::Elsewhere,
         }
     }

@@ -4,9 +4,10 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
-    HistoryError, OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError,
-    StatusError, SuspendError,
+    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
+    ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
+    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
@@ -365,6 +366,22 @@ impl From<ApprovalError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
     }
 }
 
