@@ -13,6 +13,8 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::{
     caller::{Caller, Unattended},
     diff::{DiffError, FileDiff},
+    event::EventHandler,
+    events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
     host::Host,
@@ -253,6 +255,35 @@ impl SandboxCore {
             .records_newest_first()?
             .take(count)
             .collect()
+    }
+
+    /// Follows what happens, whoever does it: first what happened after number `since`, then what
+    /// comes. `Some(0)` begins with the first event, `None` with the next one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read, or the system gives no thread or descriptor for it.
+    pub fn events(&self, since: Option<u64>) -> Result<EventStream, EventsError> {
+        EventStream::start(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Returns what happened after number `since` until now, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn past_events(&self, since: u64) -> Result<PastEvents, sandbox_state::ReadError> {
+        PastEvents::new(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Calls the handler for each event that this process causes in this open sandbox from now on.
+    pub fn add_event_handler(&self, handler: Arc<dyn EventHandler>) {
+        self.sandbox.journal().call(handler);
+    }
+
+    /// Returns why the configured file of events (`events.file`) is not written, if so.
+    pub fn event_file_failure(&self) -> Option<String> {
+        self.sandbox.journal().copy_failure()
     }
 
     /// Recomputes the hash chain of the journal.

@@ -12,6 +12,8 @@ mod core;
 mod diff;
 mod doctor;
 mod draft;
+mod event;
+mod events;
 mod history;
 mod home;
 mod host;
@@ -38,6 +40,11 @@ pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
+pub use event::{
+    AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+    SandboxResumed, SandboxSuspended,
+};
+pub use events::{EventStream, EventsError, PastEvents};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -45,6 +52,8 @@ pub use initializer::{
     CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
+pub use ledger::HANDLER_QUEUE_MAX;
+pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};

@@ -14,13 +14,14 @@ use rustix::{
 use sandbox_isolation::Launcher;
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
-use sandbox_state::{Journal, StateManager};
+use sandbox_state::StateManager;
 use sandbox_types::{Bytes, Limits, Operation, ReportedOperation, SandboxConfig, SandboxName};
 
 use crate::{
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
+    ledger::Ledger,
     registry::{Found, SandboxRecord},
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Sandbox {
     pub(crate) limits: Limits,
     pub(crate) validator: SafetyValidator,
     pub(crate) state: StateManager,
+    pub(crate) ledger: Ledger,
     pub(crate) rollback: Option<RollbackManager>,
     pub(crate) launcher: Box<dyn Launcher>,
 }
@@ -46,8 +48,9 @@ impl Sandbox {
         &self.record.workspace
     }
 
-    pub(crate) fn journal(&self) -> &Journal {
-        self.state.journal()
+    /// The journal: what is appended here is also an event.
+    pub(crate) fn journal(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub(crate) fn launcher(&self) -> &dyn Launcher {

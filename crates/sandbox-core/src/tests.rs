@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use crate::{
     caller::Caller,
     host::Host,
-    ledger,
+    ledger::{self, Ledger},
     registry::SandboxRecord,
     run::{RunError, RunFault},
     sandbox::Sandbox,
@@ -143,6 +143,7 @@ impl Bench {
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),
+            ledger: Ledger::open(&state, &"bench".parse().unwrap()),
             rollback: Some(
                 RollbackManager::open(&workspace, &directory.path().join("layers")).unwrap(),
             ),
@@ -199,7 +200,7 @@ impl Bench {
     }
 
     fn recorded(&self) -> String {
-        let Ok(records) = self.sandbox.journal().records() else {
+        let Ok(records) = self.sandbox.state.journal().records() else {
             return "unreadable".to_owned();
         };
         let kinds: Vec<_> = records

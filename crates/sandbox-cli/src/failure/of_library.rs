@@ -100,6 +100,9 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::EventFile { .. } => {
+                Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
+            }
             OpenError::OtherWorkspace { .. } => {
                 Self::of(Kind::Usage, &error).hint("choose another name")
             }

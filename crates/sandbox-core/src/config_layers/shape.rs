@@ -29,6 +29,7 @@ pub(super) const CONFIG: Shape = Section(&[
     ("safety_constraints", SAFETY_CONSTRAINTS),
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
+    ("events", Section(&[("file", Text)])),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[
