@@ -30,7 +30,7 @@ use crate::{
 /// One open sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxCore {
-    sandbox: Arc<Sandbox>,
+    pub(crate) sandbox: Arc<Sandbox>,
     home: Home,
 }
 
@@ -341,7 +341,9 @@ fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, 
 }
 
 /// Runs blocking work on tokio's threads for that. A panic there goes on here.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 

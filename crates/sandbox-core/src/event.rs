@@ -11,7 +11,11 @@ use sandbox_types::{OperationId, OperationReport, ReportedOperation, SandboxName
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{ledger, process_mark::ProcessMark};
+use crate::{
+    ledger,
+    process_mark::ProcessMark,
+    snapshots::{RolledBack, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
+};
 
 /// One thing that happened in a sandbox.
 ///
@@ -108,6 +112,14 @@ kinds! {
     ReviewCommitted(AboutOperation) = ledger::COMMITTED;
     /// Held changes were discarded.
     ReviewDiscarded(AboutOperation) = ledger::DISCARDED;
+    /// A snapshot was taken.
+    SnapshotCreated(SnapshotCreated) = ledger::SNAPSHOT_CREATED;
+    /// The workspace, or another directory, was brought back to a snapshot.
+    SnapshotRestored(SnapshotRestored) = ledger::SNAPSHOT_RESTORED;
+    /// A snapshot was deleted.
+    SnapshotDeleted(SnapshotDeleted) = ledger::SNAPSHOT_DELETED;
+    /// The workspace was rolled back.
+    RolledBack(RolledBack) = ledger::ROLLED_BACK;
     /// The sandbox was made.
     SandboxCreated(AboutSandbox) = ledger::CREATED;
     /// The sandbox was destroyed: its last event.

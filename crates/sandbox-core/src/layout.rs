@@ -4,7 +4,8 @@
 //! <home>/lock                      taken to create and destroy
 //! <home>/journal.log               lifecycle of all sandboxes, survives them
 //! <home>/index/<digest of path>    name of the sandbox bound to that workspace
-//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb
+//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb,
+//!                              repository/ (snapshots)
 //! <home>/layers/<name>/            transactions and undo sets, where the file system allows
 //! <home>/sandboxes/.new-<pid>/     a sandbox that is being made
 //! ```

@@ -49,6 +49,14 @@ pub(crate) const UNDONE: &str = "operation.undone";
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
 pub(crate) const RESUMED: &str = "sandbox.resumed";
+/// A snapshot was taken.
+pub(crate) const SNAPSHOT_CREATED: &str = "snapshot.created";
+/// The workspace, or another directory, was brought back to a snapshot.
+pub(crate) const SNAPSHOT_RESTORED: &str = "snapshot.restored";
+/// A snapshot was deleted, by hand or by retention.
+pub(crate) const SNAPSHOT_DELETED: &str = "snapshot.deleted";
+/// The workspace was rolled back to a snapshot, or to just before an operation.
+pub(crate) const ROLLED_BACK: &str = "rollback.done";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.

@@ -29,6 +29,7 @@ mod review;
 mod run;
 mod sandbox;
 mod settle;
+mod snapshots;
 mod status;
 mod watch;
 
@@ -59,8 +60,16 @@ pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use settle::SettleError;
+pub use snapshots::{
+    RestoreOutcome, RestoreRequest, RollbackOptions, RollbackOutcome, RolledBack, SnapshotCreated,
+    SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest, SnapshotRestored,
+};
 pub use status::{Status, StatusError};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_rollback::{
+    Omission, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
+    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+};
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;
