@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
 mod run;
+mod snapshot;
 mod values;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use run::RunArgs;
+pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -66,6 +68,11 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take, look at, restore and check snapshots of the workspace
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Bring the workspace back to a snapshot, or to just before an operation
+    Rollback(RollbackArgs),
     /// Make a sandbox for a directory
     Create(CreateArgs),
     /// List all sandboxes

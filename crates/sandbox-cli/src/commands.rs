@@ -12,8 +12,10 @@ pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod undo;
 

@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         Command::Commit(args) => commands::commit::run(&settings, &args),
         Command::Discard(args) => commands::discard::run(&settings, &args),
         Command::Undo(args) => commands::undo::run(&settings, args),
+        Command::Snapshot(command) => commands::snapshot::run(&settings, command),
+        Command::Rollback(args) => commands::rollback::run(&settings, args),
         Command::Create(args) => commands::create::run(&settings, args),
         Command::List => commands::list::run(&settings),
         Command::Status => commands::status::run(&settings),

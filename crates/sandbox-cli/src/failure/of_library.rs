@@ -120,7 +120,7 @@ impl From<PlanError> for Failure {
     }
 }
 
-fn kind_of_plan(error: &PlanError) -> Kind {
+pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
     match error {
         PlanError::NoTransaction { .. } | PlanError::WorkspaceReplaced { .. } => Kind::Sandbox,
         PlanError::EmptyCommand
@@ -136,7 +136,7 @@ fn kind_of_plan(error: &PlanError) -> Kind {
     }
 }
 
-fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
+pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
     match error {
         PlanError::EmptyCommand => failure.hint("give a command, as in `sandbox run -- make test`"),
         PlanError::ArgumentTooLong { .. } | PlanError::ArgumentsTooLong { .. } => {
@@ -240,7 +240,7 @@ impl From<ReviewError> for Failure {
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
 
-fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+pub(super) fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
     for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
         failure
             .causes
@@ -304,7 +304,7 @@ impl From<DestroyError> for Failure {
 }
 
 /// Adds what to do about the system's error at the end of the chain, if there is one.
-fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
     let mut system = None;
     while let Some(error) = deepest {
