@@ -18,6 +18,8 @@ mod lab;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod tools;
