@@ -81,6 +81,11 @@ fn the_whole_story() {
     lab.sandbox(&["undo"]).code(0);
     assert_eq!(lab.tree(), edited);
 
+    upkeep(&lab, &first, &same);
+}
+
+/// The second half of the story: list, verify, delete, prune, and the journal of all of it.
+fn upkeep(lab: &Lab, first: &Value, same: &Value) {
     let list = lab.sandbox(&["snapshot", "list"]);
     list.code(0).prints("the start");
     let checked = lab.sandbox(&["snapshot", "verify", "--read-data", "--json"]);
@@ -93,13 +98,13 @@ fn the_whole_story() {
     for field in ["packs", "chunks", "bytes_read", "problems"] {
         assert!(checked.get(field).is_some(), "no {field} in {checked:#}");
     }
-    lab.sandbox(&["snapshot", "delete", id(&same)]).code(0);
+    lab.sandbox(&["snapshot", "delete", id(same)]).code(0);
     lab.sandbox(&["snapshot", "prune", "--dry-run"]).code(0);
     lab.sandbox(&["snapshot", "prune"]).code(0);
-    lab.sandbox(&["snapshot", "show", id(&first)])
+    lab.sandbox(&["snapshot", "show", id(first)])
         .code(0)
         .prints("the start");
-    lab.sandbox(&["snapshot", "show", id(&same)])
+    lab.sandbox(&["snapshot", "show", id(same)])
         .code(1)
         .says("no snapshot");
     lab.sandbox(&["audit", "verify"]).code(0);

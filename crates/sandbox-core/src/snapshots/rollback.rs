@@ -176,7 +176,7 @@ impl Sandbox {
                 .map_err(|source| SnapshotError::Undo {
                     id: operation.clone(),
                     safety,
-                    source,
+                    source: Box::new(source),
                 })?;
             ledger::about(self.journal(), ledger::UNDONE, operation, None, now)
                 .map_err(SnapshotError::Record)?;

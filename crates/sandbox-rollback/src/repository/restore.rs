@@ -13,6 +13,7 @@ use sandbox_types::{Change, OperationId};
 
 mod planned;
 mod stage;
+mod wanted;
 
 use planned::Planner;
 use stage::Stage;

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
 
     /// Deletes packs that are not in the index: what a killed process wrote, or what a prune had
     /// replaced.
-    fn remove_strays(&self) -> Result<(), RepositoryError> {
+    pub(super) fn remove_strays(&self) -> Result<(), RepositoryError> {
         let known = self.packs()?;
         let packs = self.repository.packs();
         for number in pack_files(&packs)? {

@@ -1,6 +1,6 @@
 //! Takes a snapshot: walk, store, make durable, then one change of the index.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use jiff::Timestamp;
 use redb::WriteTransaction;
@@ -10,7 +10,7 @@ use super::{
     error::{RepositoryError, Trouble},
     frame::{Block, Compression, Kind},
     index::{BLOCKS, CHUNKS, CURRENT, META, PACKS, SEEN, SEEN_BY, SNAPSHOTS, sync_directory},
-    node::{Hash, Node, Omission},
+    node::{Hash, LinkGroup, Node, Omission},
     prune::{self, Pruned, Retention},
     record::{MESSAGE_BYTES_MAX, Snapshot, SnapshotId, TAG_BYTES_MAX},
     scan::{Found, Seen, Sink, Walk},
@@ -75,14 +75,27 @@ pub(super) fn take(repository: &Repository, new: &NewSnapshot) -> Result<Taken, 
         check_length("tag", Some(tag), TAG_BYTES_MAX)?;
     }
     let session = Session::write_or_create(repository)?;
+    let taken = store(&session, new);
+    if taken.is_err() {
+        // On a full disk the space is needed now. If this fails, the next change does it.
+        drop(session.remove_strays());
+    }
+    let closed = session.close();
+    let taken = taken?;
+    closed?;
+    Ok(taken)
+}
+
+fn store(session: &Session<'_>, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
+    let repository = session.repository;
     let next = session.next()?;
     let packer = Packer::new(&repository.packs(), next.pack, new.compression);
     let Walked {
         root,
         found,
-        seen,
+        mut seen,
         mut stored,
-    } = walk(&session, next, packer)?;
+    } = walk(session, next, packer)?;
     let mut snapshot = Snapshot {
         id: SnapshotId(Hash([0; 32])),
         number: next.snapshot,
@@ -104,6 +117,8 @@ pub(super) fn take(repository: &Repository, new: &NewSnapshot) -> Result<Taken, 
     snapshot.id = SnapshotId(record);
     stored.packer.finish()?;
     sync_directory(&repository.packs())?;
+    // No reading may be open while the index changes and is closed.
+    let known = seen.table.take().is_some();
     session.index.write(|transaction| {
         add_chunks(transaction, &stored)?;
         transaction
@@ -112,19 +127,18 @@ pub(super) fn take(repository: &Repository, new: &NewSnapshot) -> Result<Taken, 
         transaction
             .open_table(META)?
             .insert(META_NUMBER, next.snapshot)?;
-        remember(transaction, &found, &seen)?;
+        remember(transaction, &found, (&seen.fresh, known))?;
         transaction
             .open_table(SEEN_BY)?
             .insert(CURRENT, &record.0)?;
         Ok(())
     })?;
-    let dropped = prune::retain(&session, new.retention, &snapshot.id)?;
+    let dropped = prune::retain(session, new.retention, &snapshot.id)?;
     let pruned = if dropped.is_empty() {
         Pruned::default()
     } else {
-        prune::run(&session)?
+        prune::run(session)?
     };
-    session.close()?;
     Ok(Taken {
         stored_bytes: stored.packer.stored_bytes,
         snapshot,
@@ -225,7 +239,7 @@ pub(super) fn seen(session: &Session<'_>) -> Result<Seen, RepositoryError> {
     })?;
     Ok(Seen {
         table,
-        fresh: std::collections::BTreeMap::new(),
+        fresh: BTreeMap::new(),
     })
 }
 
@@ -270,20 +284,19 @@ pub(super) fn add_chunks(transaction: &WriteTransaction, stored: &Stored) -> Res
     Ok(())
 }
 
-/// Remembers what the directories look like, and forgets those that are gone.
-fn remember(transaction: &WriteTransaction, found: &Found, seen: &Seen) -> Result<(), Trouble> {
+/// Remembers what the directories look like, and forgets those that are gone; all that was `known`
+/// before, if it does not hold any more.
+fn remember(
+    transaction: &WriteTransaction,
+    found: &Found,
+    (fresh, known): (&BTreeMap<LinkGroup, Vec<u8>>, bool),
+) -> Result<(), Trouble> {
     let mut table = transaction.open_table(SEEN)?;
-    if seen.table.is_none() {
-        table.retain(|_, _| false)?;
-    } else {
-        table.retain(|row, _| found.rows.contains(row))?;
-    }
-    for (row, bytes) in seen
-        .fresh
-        .iter()
-        .filter(|(row, _)| found.rows.contains(*row))
-    {
-        table.insert(row, bytes.as_slice())?;
+    table.retain(|row, _| known && found.rows.contains(row))?;
+    for (row, bytes) in fresh {
+        if found.rows.contains(row) {
+            table.insert(row, bytes.as_slice())?;
+        }
     }
     Ok(())
 }
