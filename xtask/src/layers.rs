@@ -25,7 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox-cli", &["sandbox-types", "sandbox-core"]),
-    ("xtask", &["sandbox-types", "sandbox-core"]),
+    (
+        "xtask",
+        &["sandbox-types", "sandbox-safety", "sandbox-core"],
+    ),
 ];
 
 /// Third-party crates that belong to some crates only.
@@ -36,6 +39,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["sandbox-cli"]),
     ("fastcdc", &["sandbox-rollback"]),
     ("figment", &["sandbox-core"]),
+    ("infer", &["sandbox-safety"]),
     ("landlock", &["sandbox-isolation"]),
     ("libc", &["sandbox-isolation"]),
     ("procfs", &["sandbox-monitor"]),

@@ -7,6 +7,7 @@ mod tests;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -20,13 +21,17 @@ use sandbox_types::{SandboxConfig, SandboxName};
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
 use crate::{
+    approvals::Shelf,
     check,
     config_layers::{self, ConfigLoadError, Effective, Layers},
     core::SandboxCore,
     host::Host,
-    initializer::{self, CreateError, InitializationPlan, NewSandbox, SandboxInitializer},
+    initializer::{
+        self, CreateError, InitializationCheck, InitializationPlan, NewSandbox, SandboxInitializer,
+    },
     layout::Layout,
     ledger::{self, Ledger},
+    plugins::{PluginError, Plugins},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
@@ -37,6 +42,7 @@ use crate::{
 pub struct Home {
     host: Host,
     layout: Layout,
+    plugins: Plugins,
 }
 
 /// What a caller adds to the configuration of a sandbox that it opens.
@@ -98,6 +104,9 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// A plugin cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The guest could replace the file of events.
     #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
     EventFile {
@@ -113,7 +122,18 @@ impl Home {
     /// Returns the sandboxes of the caller. Touches nothing on disk.
     pub fn new(host: Host) -> Self {
         let layout = Layout::new(&host.data);
-        Self { host, layout }
+        Self {
+            host,
+            layout,
+            plugins: Plugins::default(),
+        }
+    }
+
+    /// Gives these plugins to each sandbox that is opened from now on.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
     }
 
     /// Returns the caller's surroundings.
@@ -159,6 +179,27 @@ impl Home {
     /// Fails when the workspace or the name cannot be used.
     pub fn plan(&self, request: NewSandbox<'_>) -> Result<InitializationPlan, CreateError> {
         SandboxInitializer::new(&self.layout).plan(request, now())
+    }
+
+    /// Looks at what a planned sandbox will have: its workspace, its resources, its security
+    /// configuration, and whether this host holds each of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the configuration that will hold for it cannot be read or has a wrong value.
+    pub fn check_plan(
+        &self,
+        plan: &InitializationPlan,
+        config: &SandboxConfig,
+    ) -> Result<Vec<InitializationCheck>, OpenError> {
+        let overrides = Overrides {
+            file: None,
+            flags: config.clone(),
+        };
+        let config = self.effective_config(None, &overrides)?.config;
+        let limits = config.limits()?;
+        let kernel = sandbox_isolation::probe_kernel();
+        Ok(initializer::checks::all(plan, &config, &limits, &kernel))
     }
 
     /// Makes a sandbox.
@@ -239,9 +280,40 @@ impl Home {
     /// Fails when its configuration is wrong.
     pub fn open_to_read(
         &self,
-        mut record: SandboxRecord,
+        record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        let layers = sandbox.record.layers.as_deref();
+        let settles = sandbox.rollback.is_some() && layers.is_some_and(is_unlocked);
+        let recovery = if settles {
+            // Who only reads does not fail for it: the next operation settles, or says why not.
+            sandbox.recover(now()).unwrap_or_default()
+        } else {
+            RecoveryReport::default()
+        };
+        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+    }
+
+    /// Like [`Home::open_to_read`], and settles nothing: what killed processes left is there to be seen.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its configuration is wrong.
+    pub fn open_to_examine(
+        &self,
+        record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<SandboxCore, OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        Ok(SandboxCore::new(sandbox, self.clone()))
+    }
+
+    fn assemble_to_read(
+        &self,
+        mut record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<Sandbox, OpenError> {
         let rollback = match record.find_workspace() {
             Found::Workspace => {
                 rollback(&record).map_err(|error| sandbox_types::causes(&error).join(": "))
@@ -253,15 +325,7 @@ impl Home {
             record.no_layers_because.get_or_insert(reason);
             None
         });
-        let settles = rollback.is_some() && record.layers.as_deref().is_some_and(is_unlocked);
-        let sandbox = self.assemble(record, rollback, overrides)?;
-        let recovery = if settles {
-            // Who only reads does not fail for it: the next operation settles, or says why not.
-            sandbox.recover(now()).unwrap_or_default()
-        } else {
-            RecoveryReport::default()
-        };
-        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+        self.assemble(record, rollback, overrides)
     }
 
     fn assemble(
@@ -270,6 +334,7 @@ impl Home {
         rollback: Option<RollbackManager>,
         overrides: &Overrides,
     ) -> Result<Sandbox, OpenError> {
+        self.plugins.check()?;
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
         let state = self.layout.sandbox(&record.name);
@@ -280,8 +345,14 @@ impl Home {
             }
             ledger.copy_to(file);
         }
+        for handler in self.plugins.event_handlers() {
+            ledger.call(Arc::clone(handler));
+        }
         Ok(Sandbox {
-            validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
+            validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
+                .with_validators(self.plugins.validators()),
+            approvals: Shelf::of(&state),
+            plugins: self.plugins.clone(),
             state: StateManager::open(&state),
             ledger,
             launcher: Box::new(KernelLauncher::new()),
@@ -291,6 +362,18 @@ impl Home {
             limits,
             rollback,
         })
+    }
+
+    /// Returns the ledger of a sandbox that is not open.
+    fn own_ledger(&self, record: &SandboxRecord) -> Ledger {
+        let ledger = Ledger::open(&self.layout.sandbox(&record.name), &record.name);
+        let config = self.effective_config(Some(record), &Overrides::default());
+        if let Some(file) = config.ok().and_then(|it| it.config.events.file)
+            && !file.starts_with(&record.workspace)
+        {
+            ledger.copy_to(&file);
+        }
+        ledger
     }
 
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {

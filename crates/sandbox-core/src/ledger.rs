@@ -9,8 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use sandbox_monitor::AlertChange;
 use sandbox_state::{
-    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+    AppendError, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
+    Verification,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -21,8 +23,10 @@ use serde::Serialize;
 pub use hearing::HANDLER_QUEUE_MAX;
 
 use crate::{
+    approvals::ApprovalEvent,
     event::{
-        AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+        AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+        OperationStarted, RecoveryOf, SandboxEvent,
     },
     process_mark::ProcessMark,
     registry::SandboxRecord,
@@ -45,6 +49,18 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// An operation used more than its threshold; the payload names both.
+pub(crate) const ALERT_RAISED: &str = "alert.raised";
+/// That ended, or the operation did.
+pub(crate) const ALERT_RESOLVED: &str = "alert.resolved";
+/// A health check is repaired now.
+pub(crate) const RECOVERY_BEGUN: &str = "recovery.begun";
+/// A health check was repaired: it was run again, and is healthy.
+pub(crate) const RECOVERY_DONE: &str = "recovery.done";
+/// A health check was not repaired.
+pub(crate) const RECOVERY_FAILED: &str = "recovery.failed";
+/// The state of a health check is another one than at the last look.
+pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 /// Every process of a sandbox was frozen.
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
@@ -57,6 +73,18 @@ pub(crate) const SNAPSHOT_RESTORED: &str = "snapshot.restored";
 pub(crate) const SNAPSHOT_DELETED: &str = "snapshot.deleted";
 /// The workspace was rolled back to a snapshot, or to just before an operation.
 pub(crate) const ROLLED_BACK: &str = "rollback.done";
+/// An operation waits for a person.
+pub(crate) const REQUESTED: &str = "approval.requested";
+/// An operation on which the judge asks was approved: by a person, an approver or a rule.
+pub(crate) const GRANTED: &str = "approval.granted";
+/// An operation on which the judge asks was denied.
+pub(crate) const DENIED: &str = "approval.denied";
+/// Nobody decided on a request in time.
+pub(crate) const EXPIRED: &str = "approval.expired";
+/// A rule that approves was stored.
+pub(crate) const REMEMBERED: &str = "approval.remembered";
+/// A rule that approves was removed.
+pub(crate) const FORGOTTEN: &str = "approval.forgotten";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -132,6 +160,10 @@ impl Ledger {
     pub(crate) fn verify(&self) -> Result<Verification, ReadError> {
         self.journal.verify()
     }
+
+    pub(crate) fn verify_since(&self, known: &Checkpoint) -> Result<Verification, ReadError> {
+        self.journal.verify_since(known)
+    }
 }
 
 pub(crate) fn started(
@@ -184,6 +216,7 @@ pub(crate) fn reduced(report: &OperationReport) -> OperationReport {
         cut(&mut changes.paths),
         cut(&mut changes.held_because),
         cut(&mut changes.notices),
+        cut(&mut changes.findings),
         cut(&mut kept.violations),
         cut(&mut kept.verdict.findings),
         cut(&mut kept.verdict.commands),
@@ -216,6 +249,52 @@ pub(crate) fn about(
             },
         )
         .map(drop)
+}
+
+/// Records what became of a request or a rule.
+pub(crate) fn approval(
+    ledger: &Ledger,
+    kind: &str,
+    event: &ApprovalEvent,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(kind, now, event).map(drop)
+}
+
+/// Records that an alert began or ended.
+pub(crate) fn alert(
+    ledger: &Ledger,
+    operation: &OperationId,
+    change: &AlertChange,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let (kind, alert) = match change {
+        AlertChange::Raised(alert) => (ALERT_RAISED, alert.clone()),
+        AlertChange::Resolved(alert) => (ALERT_RESOLVED, alert.clone()),
+    };
+    let operation = operation.clone();
+    ledger
+        .append(kind, now, &AlertOf { operation, alert })
+        .map(drop)
+}
+
+/// Records how a repair goes: `kind` is one of those that begin with `RECOVERY_`.
+pub(crate) fn recovery(
+    ledger: &Ledger,
+    kind: &str,
+    repair: &RecoveryOf,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(kind, now, repair).map(drop)
+}
+
+/// Records that a health check says something else than before.
+pub(crate) fn health_changed(
+    ledger: &Ledger,
+    change: &HealthChanged,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(HEALTH_CHANGED, now, change).map(drop)
 }
 
 /// Records that a sandbox was made or destroyed.

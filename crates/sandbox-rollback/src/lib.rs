@@ -28,6 +28,7 @@ mod commit;
 mod undo;
 
 mod settle;
+mod unsettled;
 
 mod apply;
 mod plan;
@@ -40,6 +41,7 @@ mod trash;
 mod attributes;
 mod clock;
 mod file_error;
+mod file_tree;
 mod lock;
 mod overlay;
 mod raw;
@@ -55,6 +57,7 @@ mod tests;
 
 pub use commit::{CommitError, Committed};
 pub use file_error::FileError;
+pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use repository::{
@@ -66,3 +69,4 @@ pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
+pub use unsettled::Unsettled;
