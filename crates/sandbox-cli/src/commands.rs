@@ -18,6 +18,7 @@ pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod show;
 pub(crate) mod snapshot;
+pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod suspend;
 pub(crate) mod undo;

@@ -68,6 +68,7 @@ impl Place {
             | Command::Config(_)
             | Command::Doctor
             | Command::Audit(_)
+            | Command::State(_)
             | Command::Demo => Self::Elsewhere,
         }
     }

@@ -2,6 +2,7 @@
 
 mod of_library;
 mod of_snapshots;
+mod of_state;
 
 use std::{error::Error, fmt};
 

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Doctor => commands::doctor::run(&settings),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
+        Command::State(command) => commands::state::run(&settings, command),
         Command::Demo => commands::demo::run(&settings),
     };
     match ended {

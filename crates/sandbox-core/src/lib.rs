@@ -40,6 +40,7 @@ mod sandbox;
 mod scan;
 mod settle;
 mod snapshots;
+mod state;
 mod status;
 mod suspend;
 mod usage;
@@ -59,7 +60,7 @@ pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
-    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
@@ -83,9 +84,11 @@ pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use snapshots::{
-    RestoreOutcome, RestoreRequest, RollbackOptions, RollbackOutcome, RolledBack, SnapshotCreated,
-    SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest, SnapshotRestored,
+    RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
+    SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
+    SnapshotRestored,
 };
+pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
@@ -97,7 +100,11 @@ pub use sandbox_rollback::{
     SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
-pub use sandbox_state::{ReadError, Record, Verification};
+pub use sandbox_state::{
+    Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,
+    StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version,
+    When,
+};
 pub use sandbox_types as types;
 
 /// The tests compile the programs of this page.

@@ -21,7 +21,7 @@ use sandbox_types::{
 use serde::{Serialize, Serializer};
 
 pub use error::SnapshotError;
-pub use records::{RolledBack, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
+pub use records::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
 pub use rollback::{RollbackOptions, RollbackOutcome};
 
 use crate::{
@@ -280,20 +280,15 @@ impl Sandbox {
         Ok(self.rollback()?.repository(&directory))
     }
 
-    /// Keeps the sandbox from being destroyed, and refuses another directory than its workspace.
-    fn ready(&self) -> Result<std::fs::File, SnapshotError> {
-        let in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
-        self.check_workspace()?;
-        Ok(in_use)
-    }
-
     pub(crate) fn take_snapshot(
         &self,
         request: &SnapshotRequest,
         now: Timestamp,
     ) -> Result<SnapshotReport, SnapshotError> {
         let clock = Instant::now();
-        let _in_use = self.ready()?;
+        // A suspended sandbox stands still: that is a good time for it.
+        let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
+        self.check_workspace()?;
         let taken = self.repository()?.snapshot(&NewSnapshot {
             created_at: now,
             tags: request.tags.clone(),
@@ -330,7 +325,8 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<RestoreOutcome, SnapshotError> {
         let clock = Instant::now();
-        let _in_use = self.ready()?;
+        let _in_use = self.enter()?;
+        self.check_workspace()?;
         let options = RestoreOptions {
             operation: OperationId::generate(),
             paths: request.paths.clone(),

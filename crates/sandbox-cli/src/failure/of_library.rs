@@ -284,14 +284,14 @@ impl From<DiffError> for Failure {
     }
 }
 
-fn kind_of_enter(error: &EnterError) -> Kind {
+pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
     match error {
         EnterError::Illegal(_) => Kind::Refused,
         EnterError::Hold { .. } | _ => Kind::Sandbox,
     }
 }
 
-fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
     match error {
         EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
         EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),

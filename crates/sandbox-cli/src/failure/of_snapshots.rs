@@ -4,7 +4,9 @@ use sandbox_core::{RepositoryError, RestoreError, SnapshotError};
 
 use super::{
     Failure, Kind,
-    of_library::{conflict, kind_of_plan, with_plan_hint, with_system_hint},
+    of_library::{
+        conflict, kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint,
+    },
 };
 
 const SEE_LIST: &str = "`sandbox snapshot list` lists them";
@@ -18,6 +20,7 @@ impl From<SnapshotError> for Failure {
             SnapshotError::NoTransactions(plan) => {
                 with_plan_hint(failure(kind_of_plan(plan)), plan)
             }
+            SnapshotError::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             SnapshotError::Repository(source) => of_repository(failure, source),
             SnapshotError::Restore { source, .. } => of_restore(failure, source),
             SnapshotError::UnknownTarget { .. } => failure(Kind::NotFound)

@@ -6,7 +6,7 @@ use sandbox_rollback::{RepositoryError, RestoreError, SnapshotId, UndoError, Upk
 use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 
-use crate::{history::HistoryError, launch_plan::PlanError};
+use crate::{history::HistoryError, launch_plan::PlanError, suspend::EnterError};
 
 /// Snapshots cannot be taken, found or restored.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum SnapshotError {
     /// The sandbox has no transactions, or its workspace is gone.
     #[error(transparent)]
     NoTransactions(#[from] PlanError),
+    /// The sandbox is suspended, or was destroyed.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
     /// The sandbox was destroyed.
     #[error("the sandbox was destroyed")]
     Destroyed(#[source] std::io::Error),

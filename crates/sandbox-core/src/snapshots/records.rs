@@ -60,7 +60,7 @@ pub struct SnapshotDeleted {
 
 /// A rollback that was done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RolledBack {
+pub struct RollbackDone {
     /// The snapshot or the operation, in full.
     pub target: String,
     /// The operation that restored a snapshot.
@@ -132,7 +132,7 @@ pub(super) fn restored(
 
 pub(super) fn rolled_back(
     ledger: &Ledger,
-    done: &RolledBack,
+    done: &RollbackDone,
     now: Timestamp,
 ) -> Result<(), AppendError> {
     ledger.append(ledger::ROLLED_BACK, now, done).map(drop)

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Note, RestoreRequest, SnapshotError, SnapshotRequest, as_text,
-    records::{self, RolledBack},
+    records::{self, RollbackDone},
 };
 use crate::{history::HistoryError, ledger, sandbox::Sandbox};
 
@@ -68,7 +68,7 @@ impl Sandbox {
             Target::Operation(id) => self.to_before(&id, options, now)?,
         };
         if !options.dry_run {
-            let done = RolledBack {
+            let done = RollbackDone {
                 target: outcome.target.clone(),
                 operation: outcome.operation.clone(),
                 undone: outcome.undone.clone(),
@@ -138,7 +138,8 @@ impl Sandbox {
         options: &RollbackOptions,
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
-        let _in_use = self.ready()?;
+        let _in_use = self.enter()?;
+        self.check_workspace()?;
         let rollback = self.rollback()?;
         let undoable = rollback.undoable().map_err(SnapshotError::List)?;
         let Some(at) = undoable.iter().position(|it| it == id) else {
