@@ -30,6 +30,8 @@ mod operations;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod state;
 #[cfg(test)]
 mod story;

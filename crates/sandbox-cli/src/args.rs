@@ -4,6 +4,7 @@ mod approvals;
 mod monitor;
 mod run;
 mod scan;
+mod snapshot;
 mod state;
 mod values;
 
@@ -17,6 +18,7 @@ pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
+pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
@@ -76,6 +78,11 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take, look at, restore and check snapshots of the workspace
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Bring the workspace back to a snapshot, or to just before an operation
+    Rollback(RollbackArgs),
     /// Decide on operations that wait for a person
     Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory

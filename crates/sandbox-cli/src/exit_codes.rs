@@ -56,6 +56,8 @@ impl Place {
             | Command::Commit(_)
             | Command::Discard(_)
             | Command::Undo(_)
+            | Command::Snapshot(_)
+            | Command::Rollback(_)
             | Command::Create(_)
             | Command::List
             | Command::Status
