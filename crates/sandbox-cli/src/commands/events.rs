@@ -135,6 +135,10 @@ fn text(kind: &EventKind) -> String {
             it.ended.len(),
             it.lost.len()
         ),
+        EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
+            let secret = if it.secret { "  secret" } else { "" };
+            format!("{}  version {}{secret}", it.key, it.version)
+        }
         other => other.data().unwrap_or_default().to_string(),
     }
 }
