@@ -141,6 +141,10 @@ fn text(kind: &EventKind) -> String {
         | EventKind::ApprovalExpired(it)
         | EventKind::ApprovalRemembered(it)
         | EventKind::ApprovalForgotten(it) => approval(it),
+        EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
+            let secret = if it.secret { "  secret" } else { "" };
+            format!("{}  version {}{secret}", it.key, it.version)
+        }
         EventKind::Other { .. } | _ => kind.data().unwrap_or_default().to_string(),
     }
 }
