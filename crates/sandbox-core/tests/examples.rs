@@ -32,8 +32,8 @@ mod tests {
             .env_remove("XDG_CONFIG_HOME")
             .output()
             .unwrap();
-        // The sandbox is gone by then; its workspace is left, and empty.
-        let _already_gone = std::fs::remove_dir(workspace);
+        // The sandbox is gone by then; its workspace is left.
+        let _already_gone = std::fs::remove_dir_all(workspace);
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{example}: {errors}");
         expected.assert_eq(&String::from_utf8_lossy(&ended.stdout));
@@ -80,9 +80,8 @@ mod tests {
         check(
             "health_check",
             &expect![[r"
-                acme.cache: Failed
-                make the cache directory: made /tmp/sandbox-example-health-check
-                acme.cache: Healthy
+                acme.cache: Failed: /tmp/sandbox-example-health-check/cache is not there
+                acme.cache: Healthy: /tmp/sandbox-example-health-check/cache
             "]],
         );
     }
