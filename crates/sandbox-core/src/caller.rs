@@ -44,6 +44,12 @@ pub trait Caller: Send {
         Who::api()
     }
 
+    /// Returns whether [`Caller::output`] would take more without waiting. As long as not, the guest's
+    /// pipes are not read; its limits hold, and it can be ended.
+    fn takes_output(&mut self) -> bool {
+        true
+    }
+
     /// Receives output of the guest as it comes; a slow receiver slows the guest.
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         let (_, _) = (stream, bytes);

@@ -9,6 +9,8 @@ mod approvals;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use sandbox_isolation::Cancellation;
@@ -45,8 +47,13 @@ pub struct SandboxCore {
     pub(crate) home: Home,
 }
 
+/// How long [`SandboxCore::cleanup`] waits for operations that are being settled.
+const SETTLING_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Ends the operation when the future that waits for it is dropped.
-struct CancelOnDrop(Cancellation);
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop(pub(crate) Cancellation);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -363,14 +370,30 @@ impl SandboxCore {
         self.sandbox.journal().verify()
     }
 
-    /// Destroys the sandbox and keeps the workspace: releases everything that is held for it.
+    /// Destroys the sandbox and keeps the workspace: releases everything that is held for it. Waits up
+    /// to five seconds for operations of this program that were cancelled to be settled.
     ///
     /// # Errors
     ///
     /// Fails when an operation is running, changes wait for review, or something cannot be removed.
     pub async fn cleanup(self) -> Result<(), DestroyError> {
-        let (home, record) = (self.home, self.sandbox.record.clone());
-        in_background(move || home.destroy(&record, WorkspaceFate::Keep, HeldChanges::Keep)).await
+        let Self { sandbox, home } = self;
+        in_background(move || {
+            let patience = Instant::now() + SETTLING_MAX;
+            loop {
+                let destroyed =
+                    home.destroy(&sandbox.record, WorkspaceFate::Keep, HeldChanges::Keep);
+                // Whoever settles an operation in this process has the sandbox open, as we have.
+                let others = Arc::strong_count(&sandbox) > 1;
+                match destroyed {
+                    Err(DestroyError::Running { .. }) if others && Instant::now() < patience => {
+                        thread::park_timeout(LOOK_AGAIN);
+                    }
+                    destroyed => return destroyed,
+                }
+            }
+        })
+        .await
     }
 }
 
@@ -432,9 +455,9 @@ pub(crate) async fn in_background<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 
-fn resume<T>(error: JoinError) -> T {
+pub(crate) fn resume<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => unreachable!("blocking work is never aborted: {error}"),
+        Err(error) => unreachable!("work is never aborted: {error}"),
     }
 }

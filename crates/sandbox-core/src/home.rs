@@ -26,7 +26,9 @@ use crate::{
     config_layers::{self, ConfigLoadError, Effective, Layers},
     core::SandboxCore,
     host::Host,
-    initializer::{self, CreateError, InitializationPlan, NewSandbox, SandboxInitializer},
+    initializer::{
+        self, CreateError, InitializationCheck, InitializationPlan, NewSandbox, SandboxInitializer,
+    },
     layout::Layout,
     ledger::{self, Ledger},
     plugins::{PluginError, Plugins},
@@ -177,6 +179,27 @@ impl Home {
     /// Fails when the workspace or the name cannot be used.
     pub fn plan(&self, request: NewSandbox<'_>) -> Result<InitializationPlan, CreateError> {
         SandboxInitializer::new(&self.layout).plan(request, now())
+    }
+
+    /// Looks at what a planned sandbox will have: its workspace, its resources, its security
+    /// configuration, and whether this host holds each of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the configuration that will hold for it cannot be read or has a wrong value.
+    pub fn check_plan(
+        &self,
+        plan: &InitializationPlan,
+        config: &SandboxConfig,
+    ) -> Result<Vec<InitializationCheck>, OpenError> {
+        let overrides = Overrides {
+            file: None,
+            flags: config.clone(),
+        };
+        let config = self.effective_config(None, &overrides)?.config;
+        let limits = config.limits()?;
+        let kernel = sandbox_isolation::probe_kernel();
+        Ok(initializer::checks::all(plan, &config, &limits, &kernel))
     }
 
     /// Makes a sandbox.

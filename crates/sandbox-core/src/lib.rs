@@ -35,6 +35,7 @@ mod recover;
 mod registry;
 mod review;
 mod run;
+mod running_operation;
 mod sandbox;
 mod scan;
 mod settle;
@@ -65,7 +66,8 @@ pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
 pub use initializer::{
-    CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
+    Act, CreateError, InitializationCheck, InitializationPlan, InitializationStep,
+    MissingWorkspace, NewSandbox, Part, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
@@ -76,6 +78,7 @@ pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
@@ -87,3 +90,8 @@ pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFa
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;
+
+/// The tests compile the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/embedding.md")]
+pub struct EmbeddingGuide;
