@@ -55,9 +55,9 @@ mod tests {
         check(
             "operation",
             &expect![[r"
-                note: notes/today.md
+                note: file_write notes/today.md: Completed
                 cannot accept the operation at document:1:1: cannot read the operation of type `note`: a note has a `text`, which is text
-                cannot accept the operation at document:1:18: cannot accept the unknown field `titel`; did you mean `title`?
+                cannot accept the operation at document:1:27: cannot accept the unknown field `titel`; did you mean `title`?
             "]],
         );
     }
@@ -91,9 +91,9 @@ mod tests {
         check(
             "event_handler",
             &expect![[r"
-                1 operation.started
-                2 operation.finished
-                3 operation.undone
+                2 operation.started
+                3 operation.finished
+                4 operation.undone
             "]],
         );
     }
