@@ -8,17 +8,27 @@
 )]
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod escapes;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod lifecycle_states;
+#[cfg(test)]
 mod monitor;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -46,7 +46,10 @@ impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Run(_) => Self::Run,
-            Command::Check(_)
+            // A request that is not approved is a no; what runs then has the codes of `run`.
+            Command::Approvals(_)
+            | Command::Check(_)
+            | Command::Scan(_)
             | Command::Log(_)
             | Command::Show(_)
             | Command::Diff(_)
@@ -56,6 +59,9 @@ impl Place {
             | Command::Create(_)
             | Command::List
             | Command::Status
+            | Command::Suspend
+            | Command::Resume
+            | Command::Events(_)
             | Command::Destroy(_)
             | Command::Config(_)
             | Command::Doctor
@@ -133,10 +139,12 @@ pub(crate) fn held_unasked(operation: &Operation, report: &OperationReport) -> b
 /// Whether the command succeeded, and a rule dropped what it changed: that is no success.
 fn changes_refused(report: &OperationReport) -> bool {
     report.changes.settlement == Settlement::Discarded
-        && report
-            .violations
-            .iter()
-            .any(|it| it.kind == ViolationKind::DeclaredFiles)
+        && report.violations.iter().any(|it| {
+            matches!(
+                it.kind,
+                ViolationKind::DeclaredFiles | ViolationKind::Content
+            )
+        })
 }
 
 /// The kernel keeps eight bits of an exit code.

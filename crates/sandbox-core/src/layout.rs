@@ -20,6 +20,9 @@ pub(crate) const RECORD_FILE: &str = "sandbox.json";
 /// The name of the configuration that is stored with a sandbox.
 pub(crate) const CONFIG_FILE: &str = "config.yaml";
 
+/// The name of a sandbox's journal.
+pub(crate) const JOURNAL_FILE: &str = "journal.log";
+
 /// What the names of sandboxes that are being made begin with. No name of a sandbox does.
 pub(crate) const UNFINISHED: &str = ".new-";
 

@@ -23,9 +23,12 @@ use sandbox_monitor::UsageRecord;
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
-use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, causes};
+use sandbox_types::{
+    ApprovalId, Decision, Execution, Operation, OperationReport, Settlement, Verdict, causes,
+};
 
 use crate::{
+    approvals::Permission,
     caller::{Caller, Event},
     course::{Course, Sampler},
     draft::Draft,
@@ -33,6 +36,7 @@ use crate::{
     ledger,
     sandbox::Sandbox,
     settle::{self, SettleError, Settled},
+    suspend::EnterError,
     watch::Watch,
 };
 
@@ -64,6 +68,9 @@ pub enum RunFault {
     /// The request cannot be carried out in this sandbox. Nothing was run.
     #[error("the operation was not started")]
     Plan(#[source] PlanError),
+    /// The sandbox is suspended, or was destroyed meanwhile. Nothing was run.
+    #[error("the operation was not started")]
+    Enter(#[source] EnterError),
     /// Nothing was run.
     #[error("the operation was not started: no transaction")]
     Begin(#[source] BeginError),
@@ -76,6 +83,13 @@ pub enum RunFault {
     /// The report is not in the journal. If the changes were settled before, they stay so.
     #[error("the operation was not recorded")]
     Record(#[source] AppendError),
+}
+
+/// An operation that is to run, and the request that was approved for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) request: Option<&'a ApprovalId>,
 }
 
 impl Sandbox {
@@ -92,25 +106,53 @@ impl Sandbox {
         cancel: &Cancellation,
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {
+        let ordered = Ordered {
+            operation,
+            request: None,
+        };
+        self.run_ordered(ordered, caller, cancel, now)
+    }
+
+    /// Like [`Sandbox::run`], for a request that was approved too.
+    pub(crate) fn run_ordered(
+        &self,
+        Ordered { operation, request }: Ordered<'_>,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+        now: Timestamp,
+    ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
 
-        let Some(clearance) = Clearance::grant(operation, &verdict, |it| caller.approve(it)) else {
-            return self.record(draft.refused(verdict), &UsageRecord::default());
+        let permission = match (verdict.decision, request) {
+            (Decision::Allow | Decision::Deny, _) => Permission::default(),
+            (Decision::Ask, Some(request)) => Permission::of_request(request),
+            (Decision::Ask, None) => match launch_plan::check(operation, self) {
+                Ok(()) => self.ask(operation, &verdict, caller, now),
+                // Nobody is asked about what cannot be done.
+                Err(error) => return self.failed(draft, verdict, RunFault::Plan(error)),
+            },
+        };
+        let Some(clearance) = Clearance::grant(operation, &verdict, |_| permission.given) else {
+            return self.record(draft.refused(verdict, &permission), &UsageRecord::default());
         };
 
         // No `?` from here to the record: promises 2 and 3.
-        let begun = self.begin(operation, &verdict, now);
+        let (in_use, begun) = match self.enter() {
+            Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, now)),
+            Err(error) => (None, Err(RunFault::Enter(error))),
+        };
         let mut course = Course::new(now, clock);
         let (execution, settled) = self.carry_out(&clearance, begun, (caller, cancel), &mut course);
         caller.hear(Event::Settled(settled.summary.settlement));
 
-        let report = course.complete(draft.finished(verdict, &execution, &settled));
+        let mut report = course.complete(draft.finished(verdict, &execution, &settled));
+        report.approval = permission.told();
         let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
-        drop(course);
+        drop((course, in_use));
         match (settled.failure.map(RunFault::Settle), execution.err()) {
             (None, None) => recorded,
             (Some(fault), _) | (None, Some(fault)) => Err(RunError {
@@ -144,7 +186,12 @@ impl Sandbox {
         };
         let operation = clearance.operation();
         let gate = self.gate(operation);
-        let settled = settle::settle(transaction, operation, &gate, execution.as_ref().ok());
+        let settled = settle::settle(
+            transaction,
+            operation,
+            (&gate, &self.config.content()),
+            execution.as_ref().ok(),
+        );
         self.retain();
         (execution, settled)
     }
@@ -159,6 +206,9 @@ impl Sandbox {
         launch_plan::check(operation, self).map_err(RunFault::Plan)?;
         ledger::started(self.journal(), self.reported(operation), verdict, now)
             .map_err(RunFault::Record)?;
+        // Once more: who suspends has looked for operations before this one was written down.
+        self.check_not_suspended()
+            .map_err(|it| RunFault::Enter(it.into()))?;
         if operation.direct {
             return Ok(None);
         }
@@ -190,6 +240,25 @@ impl Sandbox {
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);
         Ok(execution)
+    }
+
+    /// Records an operation that failed before anything began.
+    fn failed(
+        &self,
+        draft: Draft,
+        verdict: Verdict,
+        fault: RunFault,
+    ) -> Result<OperationReport, RunError> {
+        let execution = Err(fault);
+        let report = draft.finished(verdict, &execution, &Settled::nothing());
+        let recorded = self.record(report, &UsageRecord::default());
+        match execution {
+            Ok(_never) => recorded,
+            Err(fault) => Err(RunError {
+                fault: Box::new(fault),
+                report: recorded.map_or_else(|error| error.report, Box::new),
+            }),
+        }
     }
 
     /// Writes the report to the journal, and what was used to the usage history, of which samples have

@@ -39,6 +39,7 @@ mod trash;
 mod attributes;
 mod clock;
 mod file_error;
+mod file_tree;
 mod lock;
 mod overlay;
 mod raw;
@@ -54,6 +55,7 @@ mod tests;
 
 pub use commit::{CommitError, Committed};
 pub use file_error::FileError;
+pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use size::UpperSize;

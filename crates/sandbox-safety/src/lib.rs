@@ -14,12 +14,18 @@
 //! assert_eq!(verdict.decision, Decision::Deny);
 //! assert_eq!(verdict.findings[0].rule, "fs.delete-root");
 //! ```
+//!
+//! [`ContentScanner`] does the same for what files hold: secrets, malicious scripts, hidden text, and
+//! files that are not what their names say. It is pure, too: it gets names and bytes.
 #![forbid(unsafe_code)]
 
 mod clearance;
+mod content;
+mod extra;
 mod flow;
 mod gate;
 mod inline;
+mod judged;
 mod lint;
 mod paths;
 mod pattern;
@@ -30,5 +36,10 @@ mod shell;
 mod validator;
 
 pub use clearance::Clearance;
+pub use content::{
+    ContentPolicy, ContentRule, ContentScanner, FileScan, LooksIn, Scanned, content_rules,
+    content_words,
+};
+pub use extra::{VALIDATOR_TIME_MAX, Validator};
 pub use policy::{Policy, Profile, ProfileError};
 pub use validator::{Confinement, SafetyValidator, Surroundings};

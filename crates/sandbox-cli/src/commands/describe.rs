@@ -1,8 +1,8 @@
 //! Words for people about verdicts, changes and operations.
 
 use sandbox_types::{
-    Change, ChangeKind, ChangeSummary, Decision, OperationId, OperationReport, Outcome, RiskLevel,
-    Settlement, Verdict,
+    ApprovalId, Change, ChangeKind, ChangeSummary, ContentFinding, Decision, OperationId,
+    OperationReport, Outcome, RiskLevel, Settlement, Verdict,
 };
 
 use crate::ui::{Tone, one_line, plain};
@@ -16,7 +16,15 @@ const EVIDENCE_WIDTH: usize = 100;
 
 /// Returns a name for the operation that can be typed.
 pub(crate) fn short(id: &OperationId) -> &str {
-    let text = id.as_str();
+    shortened(id.as_str())
+}
+
+/// Returns a name for the request or rule that can be typed.
+pub(crate) fn short_approval(id: &ApprovalId) -> &str {
+    shortened(id.as_str())
+}
+
+fn shortened(text: &str) -> &str {
     let generated = text.len() == GENERATED_ID_LENGTH && text.matches('-').count() == 4;
     if generated {
         &text[GENERATED_ID_LENGTH - SHORT_ID_LENGTH..]
@@ -63,6 +71,25 @@ pub(crate) fn verdict(verdict: &Verdict, tone: impl Fn(Tone, &str) -> String) ->
         }
     }
     text
+}
+
+/// Returns `path:line:column: severity [rule] message`, as compilers write it.
+pub(crate) fn content_finding(
+    finding: &ContentFinding,
+    tone: impl Fn(Tone, &str) -> String,
+) -> String {
+    format!(
+        "{}:{}:{}: {} [{}] {}",
+        one_line(&finding.path.to_string_lossy(), usize::MAX),
+        finding.line,
+        finding.column,
+        tone(
+            severity_tone(finding.severity),
+            &finding.severity.to_string()
+        ),
+        finding.rule,
+        plain(&finding.message)
+    )
 }
 
 /// Returns `3 created, 1 modified`, or `None` when nothing changed.

@@ -3,8 +3,9 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    RepairError, ReviewError, RunError, RunFault, StatusError,
+    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
+    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
+    ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
     monitor::HistoryReadError,
 };
@@ -36,6 +37,13 @@ impl From<FindError> for Failure {
             )),
             FindError::Read { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        Self::of(Kind::Usage, &error)
+            .hint("check the path and the permissions; nothing was scanned")
     }
 }
 
@@ -133,6 +141,9 @@ fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Grant { .. }
         | PlanError::DirectWith { .. }
         | PlanError::Files(_)
+        | PlanError::FilePath { .. }
+        | PlanError::FileOutside { .. }
+        | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
 }
@@ -154,6 +165,10 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::Files(_) => {
             failure.hint("give paths relative to the workspace, as in --files 'target/**'")
         }
+        PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
+            failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
+        }
+        PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -172,6 +187,7 @@ impl From<RunError> for Failure {
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),
+            RunFault::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             RunFault::Begin(_) | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
@@ -215,6 +231,7 @@ impl From<ReviewError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &error {
             ReviewError::NoTransactions(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
+            ReviewError::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             ReviewError::NothingHeld => failure(Kind::NotFound)
                 .hint("`sandbox run --review` holds the changes of a command"),
             ReviewError::NotHeld { .. } => {
@@ -268,9 +285,81 @@ impl From<DiffError> for Failure {
     }
 }
 
+fn kind_of_enter(error: &EnterError) -> Kind {
+    match error {
+        EnterError::Illegal(_) => Kind::Refused,
+        EnterError::Hold { .. } | _ => Kind::Sandbox,
+    }
+}
+
+fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+    match error {
+        EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
+        EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
+    }
+}
+
+impl From<SuspendError> for Failure {
+    fn from(error: SuspendError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            SuspendError::Illegal(_) => {
+                failure(Kind::Refused).hint("`sandbox status` shows the state")
+            }
+            SuspendError::Freeze { .. } => failure(Kind::Refused)
+                .hint("everything runs on; end the operation, or wait until it has ended")
+                .hint("`sandbox doctor` shows what cgroups this user may use"),
+            SuspendError::Thaw { .. }
+            | SuspendError::List(_)
+            | SuspendError::File { .. }
+            | SuspendError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
         Self::of(Kind::Sandbox, &error).hint("`sandbox audit verify` checks the journal")
+    }
+}
+
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ApprovalError::Unknown { .. } => failure(Kind::NotFound)
+                .hint("`sandbox approvals list` shows what waits, `--all` also what was decided"),
+            ApprovalError::UnknownRule { .. } => {
+                failure(Kind::NotFound).hint("`sandbox approvals list --rules` shows them")
+            }
+            ApprovalError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox approvals list --json` has the full ids"),
+            ApprovalError::Decided { .. } => failure(Kind::Refused)
+                .hint("an approval is for one run: run the command again to ask again"),
+            ApprovalError::Expired { .. } => failure(Kind::Refused)
+                .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
+                .hint("deny it, and run the command again to have it judged as it is now"),
+            ApprovalError::Plan { source, .. } => {
+                with_plan_hint(failure(kind_of_plan(source)), source)
+            }
+            ApprovalError::Enter { source, .. } => {
+                with_enter_hint(failure(kind_of_enter(source)), source)
+            }
+            ApprovalError::Damaged { path, .. } => failure(Kind::Sandbox)
+                .hint(format!("remove {}: what it asked for can be asked for again", path.display())),
+            ApprovalError::File { .. }
+            | ApprovalError::Read(_)
+            | ApprovalError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
     }
 }
 

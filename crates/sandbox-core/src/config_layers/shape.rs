@@ -53,7 +53,18 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
+    ("approval_expiry", Text),
     ("network", Section(&[("allow_external", Boolean)])),
+    ("content", CONTENT),
+]);
+
+const CONTENT: Shape = Section(&[
+    ("action", Choice(&["off", "report", "review", "discard"])),
+    ("severity", Choice(&["low", "medium", "high", "critical"])),
+    ("max_file_mb", Integer),
+    ("deny_extensions", Texts),
+    ("scan_file_mb", Integer),
+    ("scan_total_mb", Integer),
 ]);
 
 const MONITORING_CONFIG: Shape = Section(&[

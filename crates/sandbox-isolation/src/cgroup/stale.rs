@@ -6,7 +6,7 @@ use std::{
     process,
 };
 
-use super::{CgroupError, discover::discover};
+use super::{CgroupError, discover::discover, write_file};
 
 /// What all our cgroups' names start with.
 const PREFIX: &str = "sandbox-";
@@ -39,7 +39,11 @@ pub fn remove_stale() -> Vec<PathBuf> {
 fn remove_stale_in(base: &Path, this: Owner) -> Vec<PathBuf> {
     let orphans = orphans_of(base, this).into_iter().map(|(_, path)| path);
     orphans
-        .filter(|path| fs::remove_dir(path).is_ok())
+        .filter(|path| {
+            // Killed members of a frozen cgroup of version 1 are there until they are thawed.
+            let _only_there = write_file(&path.join("freezer.state"), "THAWED");
+            fs::remove_dir(path).is_ok()
+        })
         .collect()
 }
 
