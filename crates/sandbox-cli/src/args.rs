@@ -1,5 +1,6 @@
 //! What can be typed. The doc comments are the help.
 
+mod approvals;
 mod run;
 mod scan;
 mod values;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
+pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
 
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Decide on operations that wait for a person
+    Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory
     Create(CreateArgs),
     /// List all sandboxes

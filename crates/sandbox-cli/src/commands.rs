@@ -1,5 +1,6 @@
 //! One file a command. Each returns the exit code, or what went wrong.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod config;

@@ -174,13 +174,26 @@ pub(crate) fn pass_on(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Asks a person; anything but a yes is a no.
-pub(crate) fn confirm(question: &str) -> bool {
+/// What a person says to a question.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Said {
+    Yes,
+    Always,
+    No,
+}
+
+/// Asks a person; anything but a yes is a no, the end of the input too.
+pub(crate) fn ask(question: &str) -> Said {
     let mut stderr = io::stderr().lock();
-    let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let asked =
+        write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
     let mut answer = String::new();
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Said::Yes,
+        (Ok(_), "a" | "always") => Said::Always,
+        _ => Said::No,
+    }
 }
 
 /// Prints why the command line cannot be used, or the help that was asked for.

@@ -4,6 +4,8 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
+mod approvals;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,6 +21,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     caller::{Caller, Unattended},
+    config_layers::{OperationTextError, operation_from_text_with},
     diff::{DiffError, FileDiff},
     event::{EventHandler, SandboxResumed},
     events::{EventStream, EventsError, PastEvents},
@@ -27,6 +30,7 @@ use crate::{
     host::Host,
     initializer::{MissingWorkspace, NewSandbox, submounts},
     launch_plan::PlanError,
+    plugins::Plugins,
     registry::{FindError, SandboxRecord},
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
@@ -75,14 +79,32 @@ impl SandboxCore {
         Self::open_on(Host::from_environment(), config).await
     }
 
+    /// Like [`SandboxCore::open`], with plugins.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open`], and when two plugins add the same type of operations.
+    pub async fn open_with(config: SandboxConfig, plugins: Plugins) -> Result<Self, OpenError> {
+        let home = Home::new(Host::from_environment()).with_plugins(plugins);
+        Self::open_in(home, config).await
+    }
+
     /// Like [`SandboxCore::open`], with surroundings that the caller gives.
     ///
     /// # Errors
     ///
     /// As [`SandboxCore::open`].
     pub async fn open_on(host: Host, config: SandboxConfig) -> Result<Self, OpenError> {
+        Self::open_in(Home::new(host), config).await
+    }
+
+    /// Like [`SandboxCore::open`], among the sandboxes and with the plugins of `home`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open_with`].
+    pub async fn open_in(home: Home, config: SandboxConfig) -> Result<Self, OpenError> {
         in_background(move || {
-            let home = Home::new(host);
             let record = find_or_create(&home, &config)?;
             let overrides = Overrides {
                 file: None,
@@ -145,18 +167,21 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || {
-            let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
-            if let Err(error) = &mut ran
-                && matches!(*error.fault, RunFault::Launch(_))
-                && !operation.direct
-                && let Some(reason) = submounts(sandbox.workspace())
-            {
-                // What the kernel says of it, EINVAL, helps nobody.
-                *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
-            }
-            ran
+            let ran = sandbox.run(&operation, &mut caller, &cancel, now());
+            explained(&sandbox, &operation, ran)
         })
         .await
+    }
+
+    /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;
+    /// `name` is the file's name in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `text` is neither, or does not describe an operation.
+    pub fn read_operation(&self, text: &str, name: &str) -> Result<Operation, OperationTextError> {
+        let plugins = &self.sandbox.plugins;
+        plugins.with_types(|types| operation_from_text_with(text, name, types))
     }
 
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
@@ -370,6 +395,23 @@ impl SandboxCore {
         })
         .await
     }
+}
+
+/// Says in plain words why a transaction was not possible.
+fn explained(
+    sandbox: &Sandbox,
+    operation: &Operation,
+    mut ran: Result<OperationReport, RunError>,
+) -> Result<OperationReport, RunError> {
+    if let Err(error) = &mut ran
+        && matches!(*error.fault, RunFault::Launch(_))
+        && !operation.direct
+        && let Some(reason) = submounts(sandbox.workspace())
+    {
+        // What the kernel says of it, EINVAL, helps nobody.
+        *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
+    }
+    ran
 }
 
 fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, OpenError> {

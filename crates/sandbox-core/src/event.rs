@@ -12,7 +12,7 @@ use sandbox_types::{Alert, OperationId, OperationReport, ReportedOperation, Sand
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{ledger, process_mark::ProcessMark};
+use crate::{approvals::ApprovalEvent, ledger, process_mark::ProcessMark};
 
 /// One thing that happened in a sandbox.
 ///
@@ -109,6 +109,18 @@ kinds! {
     ReviewCommitted(AboutOperation) = ledger::COMMITTED;
     /// Held changes were discarded.
     ReviewDiscarded(AboutOperation) = ledger::DISCARDED;
+    /// An operation waits for a person.
+    ApprovalRequested(ApprovalEvent) = ledger::REQUESTED;
+    /// An operation on which the judge asks was approved.
+    ApprovalGranted(ApprovalEvent) = ledger::GRANTED;
+    /// An operation on which the judge asks was denied.
+    ApprovalDenied(ApprovalEvent) = ledger::DENIED;
+    /// Nobody decided on a request in time.
+    ApprovalExpired(ApprovalEvent) = ledger::EXPIRED;
+    /// A rule that approves was stored.
+    ApprovalRemembered(ApprovalEvent) = ledger::REMEMBERED;
+    /// A rule that approves was removed.
+    ApprovalForgotten(ApprovalEvent) = ledger::FORGOTTEN;
     /// The sandbox was made.
     SandboxCreated(AboutSandbox) = ledger::CREATED;
     /// The sandbox was destroyed: its last event.

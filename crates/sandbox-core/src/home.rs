@@ -7,6 +7,7 @@ mod tests;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use sandbox_types::{SandboxConfig, SandboxName};
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
 use crate::{
+    approvals::Shelf,
     check,
     config_layers::{self, ConfigLoadError, Effective, Layers},
     core::SandboxCore,
@@ -29,6 +31,7 @@ use crate::{
     },
     layout::Layout,
     ledger::{self, Ledger},
+    plugins::{PluginError, Plugins},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
@@ -39,6 +42,7 @@ use crate::{
 pub struct Home {
     host: Host,
     layout: Layout,
+    plugins: Plugins,
 }
 
 /// What a caller adds to the configuration of a sandbox that it opens.
@@ -100,6 +104,9 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// A plugin cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The guest could replace the file of events.
     #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
     EventFile {
@@ -115,7 +122,18 @@ impl Home {
     /// Returns the sandboxes of the caller. Touches nothing on disk.
     pub fn new(host: Host) -> Self {
         let layout = Layout::new(&host.data);
-        Self { host, layout }
+        Self {
+            host,
+            layout,
+            plugins: Plugins::default(),
+        }
+    }
+
+    /// Gives these plugins to each sandbox that is opened from now on.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
     }
 
     /// Returns the caller's surroundings.
@@ -316,6 +334,7 @@ impl Home {
         rollback: Option<RollbackManager>,
         overrides: &Overrides,
     ) -> Result<Sandbox, OpenError> {
+        self.plugins.check()?;
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
         let state = self.layout.sandbox(&record.name);
@@ -326,8 +345,14 @@ impl Home {
             }
             ledger.copy_to(file);
         }
+        for handler in self.plugins.event_handlers() {
+            ledger.call(Arc::clone(handler));
+        }
         Ok(Sandbox {
-            validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
+            validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
+                .with_validators(self.plugins.validators()),
+            approvals: Shelf::of(&state),
+            plugins: self.plugins.clone(),
             state: StateManager::open(&state),
             ledger,
             launcher: Box::new(KernelLauncher::new()),

@@ -23,6 +23,7 @@ use serde::Serialize;
 pub use hearing::HANDLER_QUEUE_MAX;
 
 use crate::{
+    approvals::ApprovalEvent,
     event::{
         AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
         OperationStarted, RecoveryOf, SandboxEvent,
@@ -64,6 +65,18 @@ pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
 pub(crate) const RESUMED: &str = "sandbox.resumed";
+/// An operation waits for a person.
+pub(crate) const REQUESTED: &str = "approval.requested";
+/// An operation on which the judge asks was approved: by a person, an approver or a rule.
+pub(crate) const GRANTED: &str = "approval.granted";
+/// An operation on which the judge asks was denied.
+pub(crate) const DENIED: &str = "approval.denied";
+/// Nobody decided on a request in time.
+pub(crate) const EXPIRED: &str = "approval.expired";
+/// A rule that approves was stored.
+pub(crate) const REMEMBERED: &str = "approval.remembered";
+/// A rule that approves was removed.
+pub(crate) const FORGOTTEN: &str = "approval.forgotten";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -228,6 +241,16 @@ pub(crate) fn about(
             },
         )
         .map(drop)
+}
+
+/// Records what became of a request or a rule.
+pub(crate) fn approval(
+    ledger: &Ledger,
+    kind: &str,
+    event: &ApprovalEvent,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(kind, now, event).map(drop)
 }
 
 /// Records that an alert began or ended.

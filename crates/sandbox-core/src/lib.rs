@@ -5,6 +5,7 @@
 //! the meter (`sandbox-monitor`). Start reading with `run.rs`: it tells the whole story.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod caller;
 mod check;
 pub mod config_layers;
@@ -16,6 +17,7 @@ mod doctor;
 mod draft;
 mod event;
 mod events;
+mod guest_program;
 mod health;
 mod history;
 mod home;
@@ -26,6 +28,7 @@ mod layout;
 mod ledger;
 mod lifecycle;
 mod metrics;
+mod plugins;
 mod private;
 mod process_mark;
 mod recover;
@@ -44,7 +47,11 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, Event, Unattended};
+pub use approvals::{
+    ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
+    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, Who,
+};
+pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
@@ -65,6 +72,7 @@ pub use initializer::{
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
 pub use lifecycle::{IllegalTransition, State, Transition};
+pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
@@ -78,6 +86,8 @@ pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_monitor as monitor;
+pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
+pub use sandbox_safety::Validator;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;
 

@@ -23,9 +23,12 @@ use sandbox_monitor::UsageRecord;
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
-use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, causes};
+use sandbox_types::{
+    ApprovalId, Decision, Execution, Operation, OperationReport, Settlement, Verdict, causes,
+};
 
 use crate::{
+    approvals::Permission,
     caller::{Caller, Event},
     course::{Course, Sampler},
     draft::Draft,
@@ -82,6 +85,13 @@ pub enum RunFault {
     Record(#[source] AppendError),
 }
 
+/// An operation that is to run, and the request that was approved for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) request: Option<&'a ApprovalId>,
+}
+
 impl Sandbox {
     /// Runs `operation` and reports what happened.
     ///
@@ -96,13 +106,37 @@ impl Sandbox {
         cancel: &Cancellation,
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {
+        let ordered = Ordered {
+            operation,
+            request: None,
+        };
+        self.run_ordered(ordered, caller, cancel, now)
+    }
+
+    /// Like [`Sandbox::run`], for a request that was approved too.
+    pub(crate) fn run_ordered(
+        &self,
+        Ordered { operation, request }: Ordered<'_>,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+        now: Timestamp,
+    ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
 
-        let Some(clearance) = Clearance::grant(operation, &verdict, |it| caller.approve(it)) else {
-            return self.record(draft.refused(verdict), &UsageRecord::default());
+        let permission = match (verdict.decision, request) {
+            (Decision::Allow | Decision::Deny, _) => Permission::default(),
+            (Decision::Ask, Some(request)) => Permission::of_request(request),
+            (Decision::Ask, None) => match launch_plan::check(operation, self) {
+                Ok(()) => self.ask(operation, &verdict, caller, now),
+                // Nobody is asked about what cannot be done.
+                Err(error) => return self.failed(draft, verdict, RunFault::Plan(error)),
+            },
+        };
+        let Some(clearance) = Clearance::grant(operation, &verdict, |_| permission.given) else {
+            return self.record(draft.refused(verdict, &permission), &UsageRecord::default());
         };
 
         // No `?` from here to the record: promises 2 and 3.
@@ -114,7 +148,8 @@ impl Sandbox {
         let (execution, settled) = self.carry_out(&clearance, begun, (caller, cancel), &mut course);
         caller.hear(Event::Settled(settled.summary.settlement));
 
-        let report = course.complete(draft.finished(verdict, &execution, &settled));
+        let mut report = course.complete(draft.finished(verdict, &execution, &settled));
+        report.approval = permission.told();
         let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
         drop((course, in_use));
@@ -205,6 +240,25 @@ impl Sandbox {
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);
         Ok(execution)
+    }
+
+    /// Records an operation that failed before anything began.
+    fn failed(
+        &self,
+        draft: Draft,
+        verdict: Verdict,
+        fault: RunFault,
+    ) -> Result<OperationReport, RunError> {
+        let execution = Err(fault);
+        let report = draft.finished(verdict, &execution, &Settled::nothing());
+        let recorded = self.record(report, &UsageRecord::default());
+        match execution {
+            Ok(_never) => recorded,
+            Err(fault) => Err(RunError {
+                fault: Box::new(fault),
+                report: recorded.map_or_else(|error| error.report, Box::new),
+            }),
+        }
     }
 
     /// Writes the report to the journal, and what was used to the usage history, of which samples have
