@@ -1,8 +1,10 @@
 //! What can be typed. The doc comments are the help.
 
 mod approvals;
+mod monitor;
 mod run;
 mod scan;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -12,8 +14,10 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
+pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -96,6 +100,15 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep values and secrets, with every version of them
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Show what operations did and used
+    Stats(StatsArgs),
+    /// Show how the sandbox is, and repair it
+    Health(HealthArgs),
+    /// Print figures of all sandboxes, or of the named one, for Prometheus
+    Metrics,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

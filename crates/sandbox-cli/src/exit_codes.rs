@@ -66,6 +66,10 @@ impl Place {
             | Command::Config(_)
             | Command::Doctor
             | Command::Audit(_)
+            | Command::State(_)
+            | Command::Stats(_)
+            | Command::Health(_)
+            | Command::Metrics
             | Command::Demo => Self::Elsewhere,
         }
     }

@@ -50,6 +50,10 @@ fn main() -> ExitCode {
         Command::Doctor => commands::doctor::run(&settings),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
+        Command::State(command) => commands::state::run(&settings, command),
+        Command::Stats(args) => commands::stats::run(&settings, &args),
+        Command::Health(args) => commands::health::run(&settings, &args),
+        Command::Metrics => commands::metrics::run(&settings),
         Command::Demo => commands::demo::run(&settings),
     };
     match ended {

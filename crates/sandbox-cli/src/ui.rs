@@ -155,6 +155,19 @@ pub(crate) fn print(text: &str) -> Result<Reader, Failure> {
     )
 }
 
+/// Prints bytes as they are; on a terminal as text, with what would act on it escaped.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<Reader, Failure> {
+    let mut stdout = io::stdout().lock();
+    if !stdout.is_terminal() {
+        return reader(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+    }
+    let mut text = plain(&String::from_utf8_lossy(bytes));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    reader(stdout.write_all(text.as_bytes()))
+}
+
 /// Prints a result as one JSON document, indented for people.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<Reader, Failure> {
     let mut text = serde_json::to_string_pretty(document).map_err(not_json)?;

@@ -5,6 +5,7 @@
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
 mod approvals;
+mod state;
 
 use std::{
     path::{Path, PathBuf},
@@ -67,6 +68,11 @@ impl SandboxCore {
             sandbox: Arc::new(sandbox),
             home,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// Opens the sandbox that `config` names, or makes it.

@@ -129,6 +129,12 @@ kinds! {
     SandboxSuspended(SandboxSuspended) = ledger::SUSPENDED;
     /// The sandbox goes on.
     SandboxResumed(SandboxResumed) = ledger::RESUMED;
+    /// A value was stored in the state.
+    StateSet(StateChanged) = ledger::STATE_SET;
+    /// A key of the state was deleted.
+    StateDeleted(StateChanged) = ledger::STATE_DELETED;
+    /// A key of the state is again what it was.
+    StateRolledBack(StateChanged) = ledger::STATE_ROLLED_BACK;
     /// An operation uses more than its threshold for some time.
     AlertRaised(AlertOf) = ledger::ALERT_RAISED;
     /// It no longer does, or it ended.
@@ -192,6 +198,26 @@ pub struct SandboxResumed {
     /// Operations that were lost while they were frozen: their process was killed, or the machine
     /// was started anew.
     pub lost: Vec<OperationId>,
+}
+
+/// A key of the state got a new version. The value is not said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateChanged {
+    /// The namespace of the key.
+    pub namespace: String,
+    /// The key.
+    pub key: String,
+    /// The number of the version among those of its key.
+    pub version: u64,
+    /// The number of the commit that made it.
+    pub sequence: u64,
+    /// Whether its value is sealed.
+    pub secret: bool,
+    /// Whether it deleted the key.
+    pub deleted: bool,
+    /// The number of the version that it brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
 }
 
 /// An alert of an operation.

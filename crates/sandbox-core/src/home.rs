@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use sandbox_isolation::KernelLauncher;
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
-use sandbox_state::{AppendError, StateManager};
+use sandbox_state::AppendError;
 use sandbox_types::{SandboxConfig, SandboxName};
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
@@ -35,6 +35,7 @@ use crate::{
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
+    state,
 };
 
 /// The sandboxes below one `SANDBOX_HOME`.
@@ -353,7 +354,7 @@ impl Home {
                 .with_validators(self.plugins.validators()),
             approvals: Shelf::of(&state),
             plugins: self.plugins.clone(),
-            state: StateManager::open(&state),
+            state: state::of(&self.host, &self.layout, &record.name),
             ledger,
             launcher: Box::new(KernelLauncher::new()),
             host: self.host.clone(),

@@ -3,6 +3,7 @@
 //! ```text
 //! <home>/lock                      taken to create and destroy
 //! <home>/journal.log               lifecycle of all sandboxes, survives them
+//! <home>/keys/state.key            seals the secrets of all sandboxes, lies apart from them
 //! <home>/index/<digest of path>    name of the sandbox bound to that workspace
 //! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb
 //! <home>/layers/<name>/            transactions and undo sets, where the file system allows
@@ -45,6 +46,10 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.home.join("lock")
+    }
+
+    pub(crate) fn state_key(&self) -> PathBuf {
+        self.home.join("keys").join("state.key")
     }
 
     pub(crate) fn sandboxes(&self) -> PathBuf {

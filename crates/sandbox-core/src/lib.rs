@@ -39,6 +39,7 @@ mod running_operation;
 mod sandbox;
 mod scan;
 mod settle;
+mod state;
 mod status;
 mod suspend;
 mod usage;
@@ -58,7 +59,7 @@ pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
-    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
@@ -81,6 +82,7 @@ pub use run::{RunError, RunFault};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
+pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
@@ -88,7 +90,11 @@ pub use sandbox_isolation::Cancellation;
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_safety::Validator;
-pub use sandbox_state::{ReadError, Record, Verification};
+pub use sandbox_state::{
+    Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,
+    StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version,
+    When,
+};
 pub use sandbox_types as types;
 
 /// The tests compile the programs of this page.

@@ -4,9 +4,10 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
-    HistoryError, OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError,
-    StatusError, SuspendError,
+    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
+    ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
+    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
@@ -368,6 +369,22 @@ impl From<ReadError> for Failure {
     }
 }
 
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
+    }
+}
+
 impl From<DestroyError> for Failure {
     fn from(error: DestroyError) -> Self {
         let failure = |kind| Self::of(kind, &error);
@@ -393,7 +410,7 @@ impl From<DestroyError> for Failure {
 }
 
 /// Adds what to do about the system's error at the end of the chain, if there is one.
-fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
     let mut system = None;
     while let Some(error) = deepest {

@@ -277,6 +277,7 @@ fn variables_are_keys() {
         &[
             ("SANDBOX_HOME", "/x"),
             ("SANDBOX_NAME", "x"),
+            ("SANDBOX_STATE_KEY", "x"),
             ("SANDBOX_TEST_REQUIRE", "all"),
             ("SANDBOX_ON", "1"),
             ("PATH", "/bin"),

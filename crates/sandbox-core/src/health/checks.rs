@@ -138,9 +138,9 @@ impl HealthCheck for Usage {
 /// Returns names, the first of them if there are many.
 pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(NAMES_MAX);
-    let mut shown = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        shown.push_str(&format!(" and {more} more"));
+    let shown = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    match more {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    shown
 }
