@@ -92,9 +92,9 @@ mod tests {
         check(
             "event_handler",
             &expect![[r"
-                1 operation.started
-                2 operation.finished
-                3 operation.undone
+                2 operation.started
+                3 operation.finished
+                4 operation.undone
             "]],
         );
     }
