@@ -117,7 +117,7 @@ pub(crate) fn let_go_of_host(recipe: &mut Recipe, site: &mut Site) -> Result<(),
     // The helper has a copy of our descriptors. Without an exit signal it is no child that `Children::Any` waits
     // for. It uses the number and the stack until it is dead, and nothing else does.
     let detach = |old_root: &mut RawFd| i32::from(site::detach(fd(*old_root)).is_err());
-    let stack = &mut recipe.stacks[0];
+    let stack = &mut recipe.stacks.helpers[1];
     match clone::start(stack, Memory::Shared, 0, &mut recipe.old_root, detach) {
         Ok(_helper) => Ok(()),
         // No process was to be had.

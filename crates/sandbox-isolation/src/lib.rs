@@ -31,7 +31,9 @@ mod view;
 
 pub use cgroup::remove_stale as remove_stale_cgroups;
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
-pub use launch::{Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Running};
+pub use launch::{
+    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Prepared, Running,
+};
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
