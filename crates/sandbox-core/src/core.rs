@@ -127,22 +127,35 @@ impl SandboxCore {
         mut caller: impl Caller + 'static,
         cancel: Cancellation,
     ) -> Result<OperationReport, RunError> {
-        let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || {
-            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-            let _in_use = sandbox.in_use();
-            let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
-            if let Err(error) = &mut ran
-                && matches!(*error.fault, RunFault::Launch(_))
-                && !operation.direct
-                && let Some(reason) = submounts(sandbox.workspace())
-            {
-                // What the kernel says of it, EINVAL, helps nobody.
-                *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
-            }
-            ran
-        })
-        .await
+        let core = self.clone();
+        in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await
+    }
+
+    /// Like [`SandboxCore::execute_until`] on this thread, which waits: for programs that run one operation and
+    /// need no runtime for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub fn execute_here(
+        &self,
+        operation: &Operation,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+    ) -> Result<OperationReport, RunError> {
+        let sandbox = &self.sandbox;
+        // Without it the sandbox was destroyed: there is no journal any more, and so no start.
+        let _in_use = sandbox.in_use();
+        let mut ran = sandbox.run(operation, caller, cancel, now());
+        if let Err(error) = &mut ran
+            && matches!(*error.fault, RunFault::Launch(_))
+            && !operation.direct
+            && let Some(reason) = submounts(sandbox.workspace())
+        {
+            // What the kernel says of it, EINVAL, helps nobody.
+            *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
+        }
+        ran
     }
 
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.

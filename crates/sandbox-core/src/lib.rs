@@ -21,6 +21,7 @@ mod layout;
 mod ledger;
 mod private;
 mod process_mark;
+mod readied;
 mod recover;
 mod registry;
 mod review;

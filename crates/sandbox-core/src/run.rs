@@ -29,6 +29,7 @@ use crate::{
     draft::Draft,
     launch_plan::{self, PlanError},
     ledger,
+    readied::Readied,
     sandbox::Sandbox,
     settle::{self, SettleError, Settled},
     watch::Watch,
@@ -76,6 +77,9 @@ pub enum RunFault {
     Record(#[source] AppendError),
 }
 
+/// What an operation runs in, and where its changes go unless it writes directly.
+type Begun<'a> = (Readied<'a>, Option<Transaction>);
+
 impl Sandbox {
     /// Runs `operation` and reports what happened.
     ///
@@ -91,6 +95,9 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
+        // The confinement is built beside what follows. Nothing runs in it before the clearance.
+        let checked = launch_plan::check(operation, self);
+        let readied = checked.map(|()| Readied::of(operation, self, caller.stdin()));
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
@@ -100,7 +107,7 @@ impl Sandbox {
         };
 
         // No `?` from here to the record: promises 2 and 3.
-        let begun = self.begin(operation, &verdict, now);
+        let begun = self.begin(operation, &verdict, readied, now);
         let mut remains = None;
         let (execution, settled) =
             self.carry_out(&clearance, begun, (caller, cancel), &mut remains);
@@ -128,15 +135,16 @@ impl Sandbox {
     fn carry_out(
         &self,
         clearance: &Clearance<'_>,
-        begun: Result<Option<Transaction>, RunFault>,
+        begun: Result<Begun<'_>, RunFault>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
         remains: &mut Option<Box<dyn Running>>,
     ) -> (Result<Execution, RunFault>, Settled) {
-        let transaction = match begun {
-            Ok(transaction) => transaction,
+        let (readied, transaction) = match begun {
+            Ok(begun) => begun,
             Err(fault) => return (Err(fault), Settled::nothing()),
         };
-        let execution = self.execute(clearance, transaction.as_ref(), (caller, cancel), remains);
+        let parts = (readied, transaction.as_ref());
+        let execution = self.execute(parts, clearance, (caller, cancel), remains);
         let Some(transaction) = transaction else {
             return (execution, Settled::nothing());
         };
@@ -148,22 +156,23 @@ impl Sandbox {
     }
 
     /// Writes down that the operation starts, and opens its transaction unless it writes directly.
-    fn begin(
+    fn begin<'a>(
         &self,
         operation: &Operation,
         verdict: &Verdict,
+        readied: Result<Readied<'a>, PlanError>,
         now: Timestamp,
-    ) -> Result<Option<Transaction>, RunFault> {
-        launch_plan::check(operation, self).map_err(RunFault::Plan)?;
+    ) -> Result<Begun<'a>, RunFault> {
+        let readied = readied.map_err(RunFault::Plan)?;
         ledger::started(self.journal(), self.reported(operation), verdict, now)
             .map_err(RunFault::Record)?;
         if operation.direct {
-            return Ok(None);
+            return Ok((readied, None));
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
             .begin(&operation.id)
-            .map(Some)
+            .map(|transaction| (readied, Some(transaction)))
             .map_err(RunFault::Begin)
     }
 
@@ -171,14 +180,18 @@ impl Sandbox {
     /// take down then goes into `remains`, so that the settlement need not wait for it.
     fn execute(
         &self,
+        (readied, transaction): (Readied<'_>, Option<&Transaction>),
         clearance: &Clearance<'_>,
-        transaction: Option<&Transaction>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
         remains: &mut Option<Box<dyn Running>>,
     ) -> Result<Execution, RunFault> {
-        let plan = launch_plan::of(clearance, self, transaction, caller.stdin());
-        let limits = plan.limits.clone();
-        let mut running = self.launcher().launch(plan).map_err(RunFault::Launch)?;
+        let limits = readied.limits().clone();
+        let mut running = readied.launch(clearance)?;
+        if let Some(rollback) = &self.rollback {
+            // The last steps of the confinement take longer.
+            rollback.sweep();
+        }
+        running.started().map_err(RunFault::Launch)?;
         caller.hear(Event::Started(&clearance.operation().id));
 
         let mut watch = Watch::new(running.root_pid(), caller, &limits, transaction);

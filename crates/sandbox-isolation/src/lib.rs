@@ -23,6 +23,7 @@ mod init;
 mod kernel;
 mod launch;
 mod plan;
+mod real_paths;
 mod seccomp_profile;
 mod stdio;
 mod sys;

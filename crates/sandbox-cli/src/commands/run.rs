@@ -2,7 +2,6 @@
 
 mod report_file;
 mod request;
-mod signals;
 mod summary;
 mod terminal;
 
@@ -11,14 +10,13 @@ use sandbox_types::{Decision, Operation, OperationReport};
 
 use crate::{
     args::RunArgs,
-    commands::{describe, waiting},
+    commands::describe,
     exit_codes::{self, Place},
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::{Found, Settings},
     ui::{self, Ui},
 };
 use report_file::ReportFile;
-use signals::Signals;
 use terminal::{Approval, ReaderGone, Terminal};
 
 pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure> {
@@ -54,7 +52,9 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     let caller = Terminal {
         ui,
         approval,
-        cancel: Cancellation::new(),
+        cancel: Cancellation::on_signals().map_err(|error| {
+            Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+        })?,
         reader: ReaderGone::default(),
     };
     let ended = execute(&core, &operation, caller)?;
@@ -126,25 +126,15 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
     }
 }
 
-fn execute(core: &SandboxCore, operation: &Operation, caller: Terminal) -> Result<Ended, Failure> {
+fn execute(
+    core: &SandboxCore,
+    operation: &Operation,
+    mut caller: Terminal,
+) -> Result<Ended, Failure> {
     let (cancel, reader) = (caller.cancel.clone(), caller.reader.clone());
-    let runtime = waiting::runtime()?;
-    let (report, by) = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        let mut running =
-            std::pin::pin!(core.execute_until(operation.clone(), caller, cancel.clone()));
-        let mut by = None;
-        loop {
-            tokio::select! {
-                biased;
-                report = &mut running => return Ok::<_, Failure>((report, by)),
-                number = signals.next() => {
-                    by = by.or(Some(number));
-                    cancel.cancel();
-                }
-            }
-        }
-    })?;
+    // On this thread, without a runtime: a run that takes milliseconds would wait for it as long.
+    let report = core.execute_here(operation, &mut caller, &cancel);
+    let by = cancel.signal().and_then(|number| u8::try_from(number).ok());
     let by = by.or(reader
         .is_gone()
         .then_some(exit_codes::READER_GONE - exit_codes::SIGNAL_BASE));

@@ -260,7 +260,7 @@ impl Confined {
             PollFd::new(&self.status, PollFlags::IN),
             PollFd::from_borrowed_fd(self.tree.handle()?, PollFlags::IN),
         ];
-        let mut places = [None; 4];
+        let mut places = [None; 5];
         let mut add = |place: usize, fd, flags| {
             places[place] = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(fd, flags));
@@ -283,8 +283,8 @@ impl Confined {
                 },
             );
         }
-        if let (true, Some(fd)) = (can_end, cancel.descriptor()) {
-            add(3, fd, PollFlags::IN);
+        for (place, fd) in (3..).zip(cancel.descriptors()).filter(|_| can_end) {
+            add(place, fd, PollFlags::IN);
         }
         let timeout = timespec(wake.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
