@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
 mod run;
+mod scan;
 mod values;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use run::RunArgs;
+pub(crate) use scan::ScanArgs;
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Say what the judge thinks of a command, without running it
     Check(CheckArgs),
+    /// Look for secrets, malicious scripts and disguised files
+    Scan(ScanArgs),
     /// List the operations that ran, newest first
     Log(LogArgs),
     /// Show the report of one operation
@@ -72,6 +76,12 @@ pub(crate) enum Command {
     List,
     /// Show how the sandbox is
     Status,
+    /// Freeze every process of the sandbox, and start no operation until `resume`
+    Suspend,
+    /// Let every process of a suspended sandbox go on
+    Resume,
+    /// Show what happened in the sandbox, oldest first
+    Events(EventsArgs),
     /// Release everything that is held for a sandbox
     Destroy(DestroyArgs),
     /// Show, check and start configurations
@@ -136,6 +146,19 @@ pub(crate) struct HeldArgs {
     /// The operation: its id, or a unique beginning or end of it [default: the newest that waits]
     #[arg(value_name = "OP")]
     pub(crate) operation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on with what happens, until Ctrl-C or until the reader is gone; without --since, show only that
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Show what happened after the event of this number
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) since: Option<u64>,
+    /// Show only kinds like this, as in `operation.*` (can be repeated)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) kind: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,15 +4,22 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use sandbox_types::{
+    Operation, OperationId, OperationReport, RiskLevel, SandboxConfig, SandboxName, Verdict,
+};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     caller::{Caller, Unattended},
     diff::{DiffError, FileDiff},
+    event::{EventHandler, SandboxResumed},
+    events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
     host::Host,
@@ -22,14 +29,16 @@ use crate::{
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
     sandbox::Sandbox,
+    scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
     status::{Status, StatusError},
+    suspend::{SuspendError, Suspension},
 };
 
 /// One open sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxCore {
-    sandbox: Arc<Sandbox>,
-    home: Home,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) home: Home,
 }
 
 /// Ends the operation when the future that waits for it is dropped.
@@ -144,8 +153,6 @@ impl SandboxCore {
         cancel: &Cancellation,
     ) -> Result<OperationReport, RunError> {
         let sandbox = &self.sandbox;
-        // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-        let _in_use = sandbox.in_use();
         let mut ran = sandbox.run(operation, caller, cancel, now());
         if let Err(error) = &mut ran
             && matches!(*error.fault, RunFault::Launch(_))
@@ -161,6 +168,22 @@ impl SandboxCore {
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
     pub fn judge(&self, operation: &Operation) -> Verdict {
         self.sandbox.judge(operation)
+    }
+
+    /// Scans files for what they should not hold, by the content policy of this sandbox and with all
+    /// severities from `least` on.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a path cannot be opened; what cannot be read below it is in the report.
+    pub async fn scan(
+        &self,
+        paths: Vec<PathBuf>,
+        least: RiskLevel,
+    ) -> Result<ScanReport, ScanError> {
+        let request = ScanRequest::new(least).with_settings(&self.sandbox.config.content());
+        let inputs = paths.into_iter().map(ScanInput::Path).collect();
+        in_background(move || scan(&request, inputs)).await
     }
 
     /// Returns the newest `count` operations, newest first.
@@ -243,6 +266,28 @@ impl SandboxCore {
         in_background(move || sandbox.undo(&options, now())).await
     }
 
+    /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
+    /// [`SandboxCore::resume`]. It stays so when this program ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is suspended already, or when a process cannot be frozen: on hosts that give it
+    /// no cgroup. Then everything runs on.
+    pub async fn suspend(&self) -> Result<Suspension, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.suspend(now())).await
+    }
+
+    /// Lets every process of a suspended sandbox go on, and says which operations did not survive.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not suspended, or the kernel refuses; then it stays suspended.
+    pub async fn resume(&self) -> Result<SandboxResumed, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.resume(now())).await
+    }
+
     /// Returns how the sandbox is.
     ///
     /// # Errors
@@ -266,6 +311,35 @@ impl SandboxCore {
             .records_newest_first()?
             .take(count)
             .collect()
+    }
+
+    /// Follows what happens, whoever does it: first what happened after number `since`, then what
+    /// comes. `Some(0)` begins with the first event, `None` with the next one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read, or the system gives no thread or descriptor for it.
+    pub fn events(&self, since: Option<u64>) -> Result<EventStream, EventsError> {
+        EventStream::start(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Returns what happened after number `since` until now, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn past_events(&self, since: u64) -> Result<PastEvents, sandbox_state::ReadError> {
+        PastEvents::new(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Calls the handler for each event that this process causes in this open sandbox from now on.
+    pub fn add_event_handler(&self, handler: Arc<dyn EventHandler>) {
+        self.sandbox.journal().call(handler);
+    }
+
+    /// Returns why the configured file of events (`events.file`) is not written, if so.
+    pub fn event_file_failure(&self) -> Option<String> {
+        self.sandbox.journal().copy_failure()
     }
 
     /// Recomputes the hash chain of the journal.
@@ -323,7 +397,9 @@ fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, 
 }
 
 /// Runs blocking work on tokio's threads for that. A panic there goes on here.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 

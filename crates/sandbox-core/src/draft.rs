@@ -117,6 +117,7 @@ impl Draft {
             verdict,
             usage: Usage::default(),
             limits: ReportedLimits::default(),
+            alerts: Vec::new(),
             changes: ChangeSummary::nothing(),
             violations: Vec::new(),
             enforcement: Enforcement::default(),

@@ -16,7 +16,6 @@ use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::{AppendError, StateManager};
 use sandbox_types::{SandboxConfig, SandboxName};
-use serde_json::json;
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
@@ -27,7 +26,7 @@ use crate::{
     host::Host,
     initializer::{self, CreateError, InitializationPlan, NewSandbox, SandboxInitializer},
     layout::Layout,
-    ledger,
+    ledger::{self, Ledger},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
@@ -99,6 +98,12 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// The guest could replace the file of events.
+    #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
+    EventFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The creation cannot be written down.
     #[error("cannot record that the sandbox was made")]
     Record(#[source] AppendError),
@@ -234,9 +239,40 @@ impl Home {
     /// Fails when its configuration is wrong.
     pub fn open_to_read(
         &self,
-        mut record: SandboxRecord,
+        record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        let layers = sandbox.record.layers.as_deref();
+        let settles = sandbox.rollback.is_some() && layers.is_some_and(is_unlocked);
+        let recovery = if settles {
+            // Who only reads does not fail for it: the next operation settles, or says why not.
+            sandbox.recover(now()).unwrap_or_default()
+        } else {
+            RecoveryReport::default()
+        };
+        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+    }
+
+    /// Like [`Home::open_to_read`], and settles nothing: what killed processes left is there to be seen.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its configuration is wrong.
+    pub fn open_to_examine(
+        &self,
+        record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<SandboxCore, OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        Ok(SandboxCore::new(sandbox, self.clone()))
+    }
+
+    fn assemble_to_read(
+        &self,
+        mut record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<Sandbox, OpenError> {
         let rollback = match record.find_workspace() {
             Found::Workspace => {
                 rollback(&record).map_err(|error| sandbox_types::causes(&error).join(": "))
@@ -248,15 +284,7 @@ impl Home {
             record.no_layers_because.get_or_insert(reason);
             None
         });
-        let settles = rollback.is_some() && record.layers.as_deref().is_some_and(is_unlocked);
-        let sandbox = self.assemble(record, rollback, overrides)?;
-        let recovery = if settles {
-            // Who only reads does not fail for it: the next operation settles, or says why not.
-            sandbox.recover(now()).unwrap_or_default()
-        } else {
-            RecoveryReport::default()
-        };
-        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+        self.assemble(record, rollback, overrides)
     }
 
     fn assemble(
@@ -267,9 +295,18 @@ impl Home {
     ) -> Result<Sandbox, OpenError> {
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
+        let state = self.layout.sandbox(&record.name);
+        let ledger = Ledger::open(&state, &record.name);
+        if let Some(file) = &config.events.file {
+            if file.starts_with(&record.workspace) {
+                return Err(OpenError::EventFile { path: file.clone() });
+            }
+            ledger.copy_to(file);
+        }
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
-            state: StateManager::open(&self.layout.sandbox(&record.name)),
+            state: StateManager::open(&state),
+            ledger,
             launcher: Box::new(KernelLauncher::new()),
             host: self.host.clone(),
             record,
@@ -279,12 +316,21 @@ impl Home {
         })
     }
 
+    /// Returns the ledger of a sandbox that is not open.
+    fn own_ledger(&self, record: &SandboxRecord) -> Ledger {
+        let ledger = Ledger::open(&self.layout.sandbox(&record.name), &record.name);
+        let config = self.effective_config(Some(record), &Overrides::default());
+        if let Some(file) = config.ok().and_then(|it| it.config.events.file)
+            && !file.starts_with(&record.workspace)
+        {
+            ledger.copy_to(&file);
+        }
+        ledger
+    }
+
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {
-        let payload = json!({"sandbox": record.name, "workspace": record.workspace});
-        StateManager::open(self.layout.home())
-            .journal()
-            .append(kind, now(), &payload)
-            .map(drop)
+        let all = Ledger::open(self.layout.home(), &record.name);
+        ledger::lifecycle(&all, kind, record, now())
     }
 }
 

@@ -8,10 +8,15 @@
 mod caller;
 mod check;
 pub mod config_layers;
+mod content;
 mod core;
+mod course;
 mod diff;
 mod doctor;
 mod draft;
+mod event;
+mod events;
+mod health;
 mod history;
 mod home;
 mod host;
@@ -19,6 +24,8 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod lifecycle;
+mod metrics;
 mod private;
 mod process_mark;
 mod readied;
@@ -27,8 +34,11 @@ mod registry;
 mod review;
 mod run;
 mod sandbox;
+mod scan;
 mod settle;
 mod status;
+mod suspend;
+mod usage;
 mod watch;
 
 #[cfg(test)]
@@ -39,6 +49,12 @@ pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
+pub use event::{
+    AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
+};
+pub use events::{EventStream, EventsError, PastEvents};
+pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -46,13 +62,19 @@ pub use initializer::{
     CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
+pub use ledger::HANDLER_QUEUE_MAX;
+pub use lifecycle::{IllegalTransition, State, Transition};
+pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
+pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_monitor as monitor;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;

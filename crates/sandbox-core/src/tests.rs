@@ -33,7 +33,7 @@ use tempfile::TempDir;
 use crate::{
     caller::Caller,
     host::Host,
-    ledger,
+    ledger::{self, Ledger},
     registry::SandboxRecord,
     run::{RunError, RunFault},
     sandbox::Sandbox,
@@ -150,6 +150,8 @@ impl Bench {
         fs::create_dir(&workspace).unwrap();
         fs::create_dir(&state).unwrap();
         fs::write(workspace.join("kept"), "before").unwrap();
+        // Whoever runs something locks it.
+        fs::write(state.join("sandbox.json"), "").unwrap();
         let launched = Arc::new(AtomicUsize::new(0));
         let metadata = fs::metadata(&workspace).unwrap();
         let sandbox = Sandbox {
@@ -170,6 +172,7 @@ impl Bench {
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),
+            ledger: Ledger::open(&state, &"bench".parse().unwrap()),
             rollback: Some(
                 RollbackManager::open(&workspace, &directory.path().join("layers")).unwrap(),
             ),
@@ -226,7 +229,7 @@ impl Bench {
     }
 
     fn recorded(&self) -> String {
-        let Ok(records) = self.sandbox.journal().records() else {
+        let Ok(records) = self.sandbox.state.journal().records() else {
             return "unreadable".to_owned();
         };
         let kinds: Vec<_> = records

@@ -18,8 +18,10 @@
 //! See cgroups(7) and `Documentation/admin-guide/cgroup-v2.rst`.
 
 mod discover;
+mod freeze;
 mod leave;
 mod limits;
+mod orphans;
 mod stale;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,11 @@ use rustix::{
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
+pub use freeze::{FreezeError, freeze, thaw};
+pub use orphans::{
+    OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
+    orphaned_cgroups,
+};
 pub use stale::remove_stale;
 
 use discover::Seat;

@@ -30,7 +30,11 @@ mod sys;
 mod toolchains;
 mod view;
 
-pub use cgroup::remove_stale as remove_stale_cgroups;
+pub use cgroup::{
+    FreezeError, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
+    freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
+    remove_stale as remove_stale_cgroups, thaw as thaw_operation,
+};
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Prepared, Running,

@@ -17,12 +17,14 @@ use crate::{
     Bytes, IdError, Limit, Limits, NetworkAccess, SandboxName, format_duration, parse_duration,
 };
 
+mod content;
 mod draft;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use content::{ContentConstraints, ContentSettings, FindingSeverity};
 pub use draft::ConfigDraft;
 pub use schema::schema;
 pub(crate) use validate::check_wall_time;
@@ -53,6 +55,9 @@ pub struct SandboxConfig {
     /// layers add up.
     #[serde(skip_serializing_if = "is_default")]
     pub isolation: IsolationConfig,
+    /// Where events go besides the journal.
+    #[serde(skip_serializing_if = "is_default")]
+    pub events: EventsConfig,
 }
 
 /// Amounts that each operation may use; see [`Limits`] for what they mean.
@@ -114,6 +119,9 @@ pub struct SafetyConstraints {
     /// What an operation may reach over the network.
     #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkConstraints,
+    /// What operations may write into files.
+    #[serde(skip_serializing_if = "is_default")]
+    pub content: ContentConstraints,
 }
 
 /// What an operation may reach over the network.
@@ -153,6 +161,9 @@ pub struct MonitoringConfig {
     /// Time between two health checks, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check_interval: Option<i64>,
+    /// Whether the health checks of a program that keeps the sandbox open repair what they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_recover: Option<bool>,
     /// Use above which the sandbox is called unhealthy.
     #[serde(skip_serializing_if = "is_default")]
     pub resource_thresholds: ResourceThresholds,
@@ -193,6 +204,17 @@ pub struct IsolationConfig {
     pub env_set: BTreeMap<String, String>,
 }
 
+/// Where events go besides the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct EventsConfig {
+    /// A file to which each event is appended as one line of JSON, as an absolute path. It is made
+    /// with mode 0600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -229,10 +251,12 @@ impl SandboxConfig {
                 network: NetworkConstraints {
                     allow_external: Some(false),
                 },
+                content: ContentConstraints::built_in(),
             },
             monitoring_config: MonitoringConfig {
                 collection_interval: Some(30),
                 health_check_interval: Some(60),
+                auto_recover: Some(true),
                 resource_thresholds: ResourceThresholds {
                     cpu_percent: Some(80),
                     memory_percent: Some(80),

@@ -29,6 +29,7 @@ pub(super) const CONFIG: Shape = Section(&[
     ("safety_constraints", SAFETY_CONSTRAINTS),
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
+    ("events", Section(&[("file", Text)])),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[
@@ -53,6 +54,16 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
     ("network", Section(&[("allow_external", Boolean)])),
+    ("content", CONTENT),
+]);
+
+const CONTENT: Shape = Section(&[
+    ("action", Choice(&["off", "report", "review", "discard"])),
+    ("severity", Choice(&["low", "medium", "high", "critical"])),
+    ("max_file_mb", Integer),
+    ("deny_extensions", Texts),
+    ("scan_file_mb", Integer),
+    ("scan_total_mb", Integer),
 ]);
 
 const MONITORING_CONFIG: Shape = Section(&[
