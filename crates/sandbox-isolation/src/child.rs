@@ -235,6 +235,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
                 network.finish()?;
             }
             built?;
+            identity::empty_bounding_set()?;
         }
         // 4b. For root: make what needs no mounts, wait for the builder, become the new namespace's root, take a
         //     copy of the mounts.
@@ -246,6 +247,8 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
             if recipe.own_network {
                 init::make_network()?;
             }
+            // The guest inherits it; here init would only wait.
+            identity::empty_bounding_set()?;
             await_builder(&recipe.channels)?;
             identity::become_root()?;
             unshare(Namespace::Mounts)?;
@@ -266,8 +269,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     // 7. No descriptor of the host's stays here, and what init needs later is open before a guest can interfere.
     init::let_go_of_host(recipe, &mut site)?;
     let watch = Watch::open(recipe.own_network)?;
-    // 8. The guest. It inherits the empty bounding set.
-    identity::empty_bounding_set()?;
+    // 8. The guest.
     let leader = guest::start(recipe)?;
     Message::Started {
         without_proc: site.without_proc,
