@@ -8,6 +8,8 @@
 )]
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
@@ -21,7 +23,12 @@ mod lab;
 mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod state;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("aho-corasick", &["sandbox-safety"]),
     ("anyhow", &["sandbox-cli", "xtask"]),
     ("brush-parser", &["sandbox-safety"]),
+    ("chacha20poly1305", &["sandbox-state"]),
     ("clap", &["sandbox-cli"]),
     ("figment", &["sandbox-core"]),
     ("infer", &["sandbox-safety"]),
@@ -47,6 +48,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde-saphyr", &["sandbox-core"]),
     ("strsim", &["sandbox-types"]),
     ("tokio", &["sandbox-core", "sandbox-cli"]),
+    ("zeroize", &["sandbox-state"]),
     ("zstd", &["sandbox-state", "sandbox-rollback"]),
 ];
 

@@ -1,7 +1,9 @@
 //! What can be typed. The doc comments are the help.
 
+mod approvals;
 mod run;
 mod scan;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -10,8 +12,10 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
+pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -85,6 +89,8 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Decide on operations that wait for a person
+    Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory
     Create(CreateArgs),
     /// List all sandboxes
@@ -107,6 +113,9 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep values and secrets, with every version of them
+    #[command(subcommand)]
+    State(StateCommand),
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

@@ -1,5 +1,6 @@
 //! One file a command. Each returns the exit code, or what went wrong.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod config;
@@ -15,6 +16,7 @@ pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod show;
+pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod suspend;
 pub(crate) mod undo;

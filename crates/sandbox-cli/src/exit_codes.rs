@@ -46,7 +46,9 @@ impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Run(_) => Self::Run,
-            Command::Check(_)
+            // A request that is not approved is a no; what runs then has the codes of `run`.
+            Command::Approvals(_)
+            | Command::Check(_)
             | Command::Scan(_)
             | Command::Log(_)
             | Command::Show(_)
@@ -64,6 +66,7 @@ impl Place {
             | Command::Config(_)
             | Command::Doctor
             | Command::Audit(_)
+            | Command::State(_)
             | Command::Demo => Self::Elsewhere,
         }
     }

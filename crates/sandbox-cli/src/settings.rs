@@ -161,9 +161,14 @@ impl Settings {
 
     /// Opens the sandbox that was named, else the one of the current directory.
     pub(crate) fn open(&self) -> Result<SandboxCore, Failure> {
+        self.open_with(&Overrides::default())
+    }
+
+    /// Like [`Settings::open`], with a configuration that the caller adds.
+    pub(crate) fn open_with(&self, overrides: &Overrides) -> Result<SandboxCore, Failure> {
         let home = self.home()?;
         let record = self.find(&home)?;
-        self.open_record(&home, record, &Overrides::default())
+        self.open_record(&home, record, overrides)
     }
 
     /// Opens the sandbox that was named, else the one of the current directory, to read about it.

@@ -23,9 +23,12 @@ use sandbox_monitor::UsageRecord;
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
-use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, causes};
+use sandbox_types::{
+    ApprovalId, Decision, Execution, Operation, OperationReport, Settlement, Verdict, causes,
+};
 
 use crate::{
+    approvals::Permission,
     caller::{Caller, Event},
     course::{Course, Sampler},
     draft::Draft,
@@ -86,6 +89,13 @@ pub enum RunFault {
 /// What an operation runs in, and where its changes go unless it writes directly.
 type Begun<'a> = (Readied<'a>, Option<Transaction>);
 
+/// An operation that is to run, and the request that was approved for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) request: Option<&'a ApprovalId>,
+}
+
 impl Sandbox {
     /// Runs `operation` and reports what happened.
     ///
@@ -100,16 +110,45 @@ impl Sandbox {
         cancel: &Cancellation,
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {
+        let ordered = Ordered {
+            operation,
+            request: None,
+        };
+        self.run_ordered(ordered, caller, cancel, now)
+    }
+
+    /// Like [`Sandbox::run`], for a request that was approved too.
+    pub(crate) fn run_ordered(
+        &self,
+        Ordered { operation, request }: Ordered<'_>,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+        now: Timestamp,
+    ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
         // The confinement is built beside what follows. Nothing runs in it before the clearance.
-        let checked = launch_plan::check(operation, self);
-        let readied = checked.map(|()| Readied::of(operation, self, caller.stdin()));
+        let mut readied = self.ready(operation, caller);
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
 
-        let Some(clearance) = Clearance::grant(operation, &verdict, |it| caller.approve(it)) else {
-            return self.record(draft.refused(verdict), &UsageRecord::default());
+        let permission = match (verdict.decision, request) {
+            (Decision::Allow | Decision::Deny, _) => Permission::default(),
+            (Decision::Ask, Some(request)) => Permission::of_request(request),
+            (Decision::Ask, None) => {
+                if let Err(error) = readied {
+                    // Nobody is asked about what cannot be done.
+                    return self.failed(draft, verdict, RunFault::Plan(error));
+                }
+                // Answers take their time, and what is built is not to stand about.
+                drop(readied);
+                let permission = self.ask(operation, &verdict, caller, now);
+                readied = self.ready(operation, caller);
+                permission
+            }
+        };
+        let Some(clearance) = Clearance::grant(operation, &verdict, |_| permission.given) else {
+            return self.record(draft.refused(verdict, &permission), &UsageRecord::default());
         };
 
         // No `?` from here to the record: promises 2 and 3.
@@ -121,7 +160,8 @@ impl Sandbox {
         let (execution, settled) = self.carry_out(&clearance, begun, (caller, cancel), &mut course);
         caller.hear(Event::Settled(settled.summary.settlement));
 
-        let report = course.complete(draft.finished(verdict, &execution, &settled));
+        let mut report = course.complete(draft.finished(verdict, &execution, &settled));
+        report.approval = permission.told();
         let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
         drop((course, in_use));
@@ -132,6 +172,16 @@ impl Sandbox {
                 report: recorded.map_or_else(|error| error.report, Box::new),
             }),
         }
+    }
+
+    /// Checks the request, and starts to build what it would run in.
+    fn ready<'a>(
+        &self,
+        operation: &'a Operation,
+        caller: &mut dyn Caller,
+    ) -> Result<Readied<'a>, PlanError> {
+        launch_plan::check(operation, self)?;
+        Ok(Readied::of(operation, self, caller.stdin()))
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.
@@ -218,6 +268,25 @@ impl Sandbox {
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);
         Ok(execution)
+    }
+
+    /// Records an operation that failed before anything began.
+    fn failed(
+        &self,
+        draft: Draft,
+        verdict: Verdict,
+        fault: RunFault,
+    ) -> Result<OperationReport, RunError> {
+        let execution = Err(fault);
+        let report = draft.finished(verdict, &execution, &Settled::nothing());
+        let recorded = self.record(report, &UsageRecord::default());
+        match execution {
+            Ok(_never) => recorded,
+            Err(fault) => Err(RunError {
+                fault: Box::new(fault),
+                report: recorded.map_or_else(|error| error.report, Box::new),
+            }),
+        }
     }
 
     /// Writes the report to the journal, and what was used to the usage history, of which samples have

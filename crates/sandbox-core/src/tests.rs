@@ -4,6 +4,7 @@
 //! does to the upper layer what a guest would do through the overlay.
 
 mod afterwards;
+mod approvals;
 
 use std::{
     fs,
@@ -31,9 +32,11 @@ use sandbox_types::{
 use tempfile::TempDir;
 
 use crate::{
-    caller::Caller,
+    approvals::Shelf,
+    caller::{Answer, Caller},
     host::Host,
     ledger::{self, Ledger},
+    plugins::Plugins,
     registry::SandboxRecord,
     run::{RunError, RunFault},
     sandbox::Sandbox,
@@ -128,10 +131,10 @@ struct Answering {
 }
 
 impl Caller for Answering {
-    fn approve(&mut self, verdict: &Verdict) -> bool {
+    fn approve(&mut self, verdict: &Verdict) -> Answer {
         self.asked.fetch_add(1, Ordering::SeqCst);
         *self.verdict.lock().unwrap() = Some(verdict.clone());
-        self.yes
+        if self.yes { Answer::Yes } else { Answer::Later }
     }
 }
 
@@ -172,6 +175,8 @@ impl Bench {
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),
+            approvals: Shelf::of(&state),
+            plugins: Plugins::new(),
             ledger: Ledger::open(&state, &"bench".parse().unwrap()),
             rollback: Some(
                 RollbackManager::open(&workspace, &directory.path().join("layers")).unwrap(),

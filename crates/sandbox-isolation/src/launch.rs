@@ -100,6 +100,12 @@ pub trait Observer {
     /// Takes what was printed, in order for each stream.
     fn output(&mut self, stream: Stream, bytes: &[u8]);
 
+    /// Returns whether [`Self::output`] would take more without waiting. As long as not, the guest's pipes are
+    /// not read, and the guest waits when they are full.
+    fn takes_output(&mut self) -> bool {
+        true
+    }
+
     /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind>;
 }

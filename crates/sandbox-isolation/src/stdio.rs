@@ -46,18 +46,18 @@ pub(crate) struct Input {
 impl Streams {
     /// Returns the pipes. `owner` is who the guest is on the host: it may then open `/dev/stdout` too.
     pub(crate) fn open(stdin: StdinSource, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
-        let (input, guest_input) = match stdin {
-            StdinSource::Empty => (None, None),
-            StdinSource::Bytes(bytes) => {
+        let given = match stdin {
+            StdinSource::Empty => None,
+            StdinSource::Bytes(bytes) => Some((bytes, None)),
+            StdinSource::Forward(source) => Some((Vec::new(), Some(source))),
+            StdinSource::Preceded(bytes, source) => Some((bytes, Some(source))),
+        };
+        let (input, guest_input) = match given {
+            None => (None, None),
+            Some((bytes, source)) => {
                 let (read, write) = pipe(owner)?;
-                (Some(Input::new(write, bytes, None)?), Some(read))
-            }
-            StdinSource::Forward(source) => {
-                let (read, write) = pipe(owner)?;
-                (
-                    Some(Input::new(write, Vec::new(), Some(source.into()))?),
-                    Some(read),
-                )
+                let input = Input::new(write, bytes, source.map(File::from))?;
+                (Some(input), Some(read))
             }
         };
         let (output, guest_output) = pipe(owner)?;

@@ -270,7 +270,7 @@ impl RollbackManager {
             }
         }
         // What cannot be deleted costs space; it must not stand before every operation.
-        let emptied = if trash::is_small(&layout.trash()) {
+        let emptied = if recovery.interrupted.is_empty() && trash::is_small(&layout.trash()) {
             Ok(false)
         } else {
             trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX)

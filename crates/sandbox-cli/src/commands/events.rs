@@ -6,7 +6,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
-use sandbox_core::{EventKind, SandboxCore, SandboxEvent};
+use sandbox_core::{ApprovalEvent, EventKind, SandboxCore, SandboxEvent};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -135,8 +135,38 @@ fn text(kind: &EventKind) -> String {
             it.ended.len(),
             it.lost.len()
         ),
-        other => other.data().unwrap_or_default().to_string(),
+        EventKind::ApprovalRequested(it)
+        | EventKind::ApprovalGranted(it)
+        | EventKind::ApprovalDenied(it)
+        | EventKind::ApprovalExpired(it)
+        | EventKind::ApprovalRemembered(it)
+        | EventKind::ApprovalForgotten(it) => approval(it),
+        EventKind::Other { .. } | _ => kind.data().unwrap_or_default().to_string(),
     }
+}
+
+/// Says what an approval is about, and whose it is.
+fn approval(event: &ApprovalEvent) -> String {
+    let request = event.request.as_ref().map(describe::short_approval);
+    let rule = event.rule.as_ref().map(describe::short_approval);
+    let operation = event.operation_id.as_ref().map(describe::short);
+    let parts = [
+        ("request", request),
+        ("rule", rule),
+        ("operation", operation),
+    ];
+    let mut words: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(what, id)| Some(format!("{what} {}", id?)))
+        .collect();
+    if let Some(by) = &event.by {
+        let tty = by
+            .tty
+            .as_deref()
+            .map_or_else(String::new, |it| format!(" {it}"));
+        words.push(format!("by {} ({}{tty})", by.uid, by.via));
+    }
+    words.join("  ")
 }
 
 /// Whether a name is like `glob`, in which `*` stands for any text and `?` for one character.

@@ -3,9 +3,9 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    CreateError, DestroyError, DiffError, EnterError, EventsError, FindError, HistoryError,
-    OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError, StatusError,
-    SuspendError,
+    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
+    HistoryError, OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError,
+    StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
 use sandbox_types::{OperationReport, Settlement};
@@ -140,6 +140,9 @@ fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Grant { .. }
         | PlanError::DirectWith { .. }
         | PlanError::Files(_)
+        | PlanError::FilePath { .. }
+        | PlanError::FileOutside { .. }
+        | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
 }
@@ -161,6 +164,10 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::Files(_) => {
             failure.hint("give paths relative to the workspace, as in --files 'target/**'")
         }
+        PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
+            failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
+        }
+        PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -322,6 +329,39 @@ impl From<StatusError> for Failure {
     }
 }
 
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ApprovalError::Unknown { .. } => failure(Kind::NotFound)
+                .hint("`sandbox approvals list` shows what waits, `--all` also what was decided"),
+            ApprovalError::UnknownRule { .. } => {
+                failure(Kind::NotFound).hint("`sandbox approvals list --rules` shows them")
+            }
+            ApprovalError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox approvals list --json` has the full ids"),
+            ApprovalError::Decided { .. } => failure(Kind::Refused)
+                .hint("an approval is for one run: run the command again to ask again"),
+            ApprovalError::Expired { .. } => failure(Kind::Refused)
+                .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
+                .hint("deny it, and run the command again to have it judged as it is now"),
+            ApprovalError::Plan { source, .. } => {
+                with_plan_hint(failure(kind_of_plan(source)), source)
+            }
+            ApprovalError::Enter { source, .. } => {
+                with_enter_hint(failure(kind_of_enter(source)), source)
+            }
+            ApprovalError::Damaged { path, .. } => failure(Kind::Sandbox)
+                .hint(format!("remove {}: what it asked for can be asked for again", path.display())),
+            ApprovalError::File { .. }
+            | ApprovalError::Read(_)
+            | ApprovalError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
@@ -353,7 +393,7 @@ impl From<DestroyError> for Failure {
 }
 
 /// Adds what to do about the system's error at the end of the chain, if there is one.
-fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
     let mut system = None;
     while let Some(error) = deepest {

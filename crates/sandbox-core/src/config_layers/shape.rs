@@ -53,6 +53,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
+    ("approval_expiry", Text),
     ("network", Section(&[("allow_external", Boolean)])),
     ("content", CONTENT),
 ]);

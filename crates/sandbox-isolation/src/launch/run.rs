@@ -32,6 +32,8 @@ use crate::{
 /// The time between two ticks: short at first, when most commands end, then longer.
 const TICK_FIRST: Duration = Duration::from_millis(25);
 const TICK_LONGEST: Duration = Duration::from_millis(250);
+/// How long a receiver that takes no output is left alone.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// Pieces of output that are taken before the other streams and limits are looked at again.
 const PIECES_PER_ROUND: usize = 16;
 
@@ -162,9 +164,13 @@ impl Confined {
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
-            let wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
+            let mut wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
+            let takes = observer.takes_output();
+            if !takes {
+                wake = wake.min(Instant::now() + ASK_AGAIN);
+            }
             let turn = self
-                .poll(cancel, wake, cause.is_none(), open)
+                .poll(cancel, wake, cause.is_none(), open.map(|it| it && takes))
                 .map_err(|errno| error(errno.into()))?;
             let streams = [
                 (Stream::Stdout, &mut self.streams.output),
