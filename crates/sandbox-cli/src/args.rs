@@ -31,6 +31,21 @@ pub(crate) struct Typed {
     pub(crate) command: Command,
 }
 
+/// What is typed most: the parser of everything takes longer to build than some commands take to run.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox")]
+struct TypedRun {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: RunAlone,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunAlone {
+    Run(Box<RunArgs>),
+}
+
 const EXIT_CODES_HELP: &str = "\
 A sandbox belongs to one directory, and is found from where you stand, like a git repository.
 Everything it keeps lies under SANDBOX_HOME (default: ~/.local/share/sandbox).
@@ -285,6 +300,16 @@ pub(crate) struct Unusable {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<Typed, Unusable> {
+    let is_run = std::env::args_os().nth(1).is_some_and(|it| it == "run");
+    // What is wrong with it, and the help, is told by the parser of everything.
+    if let (true, Ok(typed)) = (is_run, TypedRun::try_parse()) {
+        let TypedRun {
+            global,
+            command: RunAlone::Run(args),
+        } = typed;
+        let command = Command::Run(args);
+        return Ok(Typed { global, command });
+    }
     Typed::try_parse().map_err(|error| {
         // The parser gave up, so look for the flag among what is surely ours.
         let mut ours = std::env::args_os().take_while(|it| it != "--");

@@ -171,12 +171,25 @@ impl SandboxCore {
         mut caller: impl Caller + 'static,
         cancel: Cancellation,
     ) -> Result<OperationReport, RunError> {
-        let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || {
-            let ran = sandbox.run(&operation, &mut caller, &cancel, now());
-            explained(&sandbox, &operation, ran)
-        })
-        .await
+        let core = self.clone();
+        in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await
+    }
+
+    /// Like [`SandboxCore::execute_until`] on this thread, which waits: for programs that run one operation and
+    /// need no runtime for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub fn execute_here(
+        &self,
+        operation: &Operation,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+    ) -> Result<OperationReport, RunError> {
+        let sandbox = &self.sandbox;
+        let ran = sandbox.run(operation, caller, cancel, now());
+        explained(sandbox, operation, ran)
     }
 
     /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;

@@ -7,8 +7,7 @@ use std::{
 };
 
 use sandbox_isolation::{LaunchPlan, View, WorkspaceMode};
-use sandbox_rollback::{Gate, GateError, Transaction};
-use sandbox_safety::Clearance;
+use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
 use crate::{guest_program, sandbox::Sandbox};
@@ -131,6 +130,9 @@ pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
     sandbox.check_workspace()?;
+    if !operation.direct {
+        sandbox.rollback()?;
+    }
     check_request(operation)?;
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
@@ -230,21 +232,18 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
     }
 }
 
-/// Returns the plan. Takes a [`Clearance`] rather than an [`Operation`], so that there is no plan
-/// for a command that was not judged.
+/// Returns the plan of an operation that passed [`check`].
 pub(crate) fn of(
-    clearance: &Clearance<'_>,
+    operation: &Operation,
     sandbox: &Sandbox,
-    transaction: Option<&Transaction>,
     forwarded: Option<OwnedFd>,
 ) -> LaunchPlan {
-    let operation = clearance.operation();
-    let workspace_mode = match transaction {
-        None => WorkspaceMode::Direct,
-        Some(transaction) => WorkspaceMode::Overlay {
-            upper: transaction.upper().to_owned(),
-            work: transaction.work().to_owned(),
-        },
+    let workspace_mode = match &sandbox.rollback {
+        Some(rollback) if !operation.direct => {
+            let [upper, work] = rollback.directories(&operation.id);
+            WorkspaceMode::Overlay { upper, work }
+        }
+        Some(_) | None => WorkspaceMode::Direct,
     };
     LaunchPlan {
         name: operation.id.to_string(),

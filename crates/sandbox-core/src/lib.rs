@@ -31,6 +31,7 @@ mod metrics;
 mod plugins;
 mod private;
 mod process_mark;
+mod readied;
 mod recover;
 mod registry;
 mod review;

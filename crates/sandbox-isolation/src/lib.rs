@@ -23,6 +23,7 @@ mod init;
 mod kernel;
 mod launch;
 mod plan;
+mod real_paths;
 mod seccomp_profile;
 mod stdio;
 mod sys;
@@ -35,7 +36,9 @@ pub use cgroup::{
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
-pub use launch::{Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Running};
+pub use launch::{
+    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Prepared, Running,
+};
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.

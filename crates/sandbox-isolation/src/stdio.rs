@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
 };
 
@@ -133,19 +133,15 @@ impl Input {
             let Some(source) = &mut self.source else {
                 return Pumped::Done;
             };
-            self.pending.resize(CHUNK_BYTES, 0);
+            self.pending.clear();
+            self.pending.reserve_exact(CHUNK_BYTES);
             self.written = 0;
-            match source.read(&mut self.pending) {
+            // Not zeroed before, as in `drain`.
+            match rustix::io::read(&*source, rustix::buffer::spare_capacity(&mut self.pending)) {
                 Ok(0) => return Pumped::Done,
-                Ok(count) => self.pending.truncate(count),
-                Err(error) => {
-                    self.pending.clear();
-                    return if is_passing(&error) {
-                        Pumped::Open
-                    } else {
-                        Pumped::Done
-                    };
-                }
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::INTR) => return Pumped::Open,
+                Err(_) => return Pumped::Done,
             }
         }
         match self

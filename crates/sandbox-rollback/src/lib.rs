@@ -47,6 +47,7 @@ mod overlay;
 mod raw;
 mod root;
 mod size;
+mod spare;
 mod stat;
 mod step;
 mod tree;
@@ -67,6 +68,6 @@ pub use repository::{
 };
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
-pub use transaction::{DiscardError, HoldError, Transaction};
+pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
 pub use unsettled::Unsettled;

@@ -2,23 +2,21 @@
 
 mod report_file;
 mod request;
-mod signals;
 mod summary;
 pub(crate) mod terminal;
 
-use sandbox_core::{Approved, Overrides, SandboxCore};
+use sandbox_core::{Approved, Cancellation, Overrides, SandboxCore};
 use sandbox_types::{Operation, OperationReport};
 
 use crate::{
     args::RunArgs,
     commands::{describe, waiting},
     exit_codes::{self, Place},
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::{Found, Settings},
     ui::{self, Said, Tone, Ui},
 };
 use report_file::ReportFile;
-use signals::Signals;
 use terminal::{Approval, Terminal};
 
 pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure> {
@@ -143,39 +141,24 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
 /// The widest command that is shown with a question.
 const COMMAND_WIDTH: usize = 1000;
 
-fn execute(core: &SandboxCore, task: Task<'_>, caller: Terminal) -> Result<Ended, Failure> {
-    let (cancel, reader) = (caller.cancel.clone(), caller.reader.clone());
+fn execute(core: &SandboxCore, task: Task<'_>, mut caller: Terminal) -> Result<Ended, Failure> {
+    let cancel = Cancellation::on_signals().map_err(|error| {
+        Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+    })?;
+    caller.cancel = cancel.clone();
+    let reader = caller.reader.clone();
     let operation = match &task {
         Task::Asked(operation) => (*operation).clone(),
         Task::Approved(approved) => approved.operation().clone(),
     };
-    let runtime = waiting::runtime()?;
-    let (report, by) = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        let cancelled = cancel.clone();
-        let mut running = std::pin::pin!(async {
-            match task {
-                Task::Asked(operation) => {
-                    core.execute_until(operation.clone(), caller, cancelled)
-                        .await
-                }
-                Task::Approved(approved) => {
-                    core.execute_approved(*approved, caller, cancelled).await
-                }
-            }
-        });
-        let mut by = None;
-        loop {
-            tokio::select! {
-                biased;
-                report = &mut running => return Ok::<_, Failure>((report, by)),
-                number = signals.next() => {
-                    by = by.or(Some(number));
-                    cancel.cancel();
-                }
-            }
+    let report = match task {
+        // On this thread, without a runtime: a run that takes milliseconds would wait for it as long.
+        Task::Asked(operation) => core.execute_here(operation, &mut caller, &cancel),
+        Task::Approved(approved) => {
+            waiting::wait_for(core.execute_approved(*approved, caller, cancel.clone()))?
         }
-    })?;
+    };
+    let by = cancel.signal().and_then(|number| u8::try_from(number).ok());
     let by = by.or(reader
         .is_gone()
         .then_some(exit_codes::READER_GONE - exit_codes::SIGNAL_BASE));
