@@ -24,9 +24,13 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod state;
 #[cfg(test)]

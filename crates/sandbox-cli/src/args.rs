@@ -1,8 +1,10 @@
 //! What can be typed. The doc comments are the help.
 
 mod approvals;
+mod monitor;
 mod run;
 mod scan;
+mod snapshot;
 mod state;
 mod values;
 
@@ -13,8 +15,10 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
+pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use scan::ScanArgs;
+pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
@@ -89,6 +93,11 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take, look at, restore and check snapshots of the workspace
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Bring the workspace back to a snapshot, or to just before an operation
+    Rollback(RollbackArgs),
     /// Decide on operations that wait for a person
     Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory
@@ -116,6 +125,12 @@ pub(crate) enum Command {
     /// Keep values and secrets, with every version of them
     #[command(subcommand)]
     State(StateCommand),
+    /// Show what operations did and used
+    Stats(StatsArgs),
+    /// Show how the sandbox is, and repair it
+    Health(HealthArgs),
+    /// Print figures of all sandboxes, or of the named one, for Prometheus
+    Metrics,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

@@ -56,6 +56,8 @@ impl Place {
             | Command::Commit(_)
             | Command::Discard(_)
             | Command::Undo(_)
+            | Command::Snapshot(_)
+            | Command::Rollback(_)
             | Command::Create(_)
             | Command::List
             | Command::Status
@@ -67,6 +69,9 @@ impl Place {
             | Command::Doctor
             | Command::Audit(_)
             | Command::State(_)
+            | Command::Stats(_)
+            | Command::Health(_)
+            | Command::Metrics
             | Command::Demo => Self::Elsewhere,
         }
     }

@@ -180,6 +180,13 @@ impl Settings {
         Ok(core)
     }
 
+    /// Opens the sandbox that was named, else the one of the current directory, and settles nothing.
+    pub(crate) fn open_to_examine(&self) -> Result<SandboxCore, Failure> {
+        let home = self.home()?;
+        let record = self.find(&home)?;
+        Ok(home.open_to_examine(record, &Overrides::default())?)
+    }
+
     /// Opens a sandbox, and says what was settled in it.
     pub(crate) fn open_record(
         &self,

@@ -3,7 +3,7 @@
 
 use sandbox_core::{
     Answer, Approver, Plugins, Remember, SandboxCore, Unattended,
-    types::{NetworkAccess, Operation, RiskLevel, SandboxConfig, Verdict},
+    types::{NetworkAccess, Operation, RiskLevel, SafetyProfile, SandboxConfig, Verdict},
 };
 
 /// Says yes to what remains below high, no to what reaches the network, and later to the rest.
@@ -32,15 +32,16 @@ impl Approver for OnCall {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = SandboxConfig::builder("approver")
         .workspace("/tmp/sandbox-example-approver")
+        .profile(SafetyProfile::Strict)
         .build()?;
     let plugins = Plugins::new().approver(OnCall);
     let sandbox = SandboxCore::open_with(config, plugins).await?;
 
     let mut push = Operation::shell("git push --force");
     push.network = Some(NetworkAccess::Host);
-    let unreadable = Operation::shell("select x in 1; do echo $x; done < /dev/null");
+    let delete = Operation::shell("rm -rf build");
     let hidden = Operation::shell("echo \u{200b}hidden > out");
-    for operation in [push, unreadable, hidden] {
+    for operation in [push, delete, hidden] {
         let report = sandbox.execute(operation).await?;
         println!("{:?}", report.outcome);
     }

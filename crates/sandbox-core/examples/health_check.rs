@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
-use sandbox_core::{Health, HealthCheck, Plugins, Recovery, RecoveryFailure};
+use sandbox_core::{
+    Health, HealthCheck, Plugins, Recovery, RecoveryFailure, RepairBy, SandboxCore,
+    monitor::HealthReport, types::SandboxConfig,
+};
 
 /// The cache that the program's operations use must be there.
 #[derive(Debug)]
@@ -40,17 +43,24 @@ impl Recovery for Cache {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let cache = PathBuf::from("/tmp/sandbox-example-health-check");
-    let plugins = Plugins::new().health_check(Cache(cache.clone()));
-    // As whoever watches over the sandbox does.
-    for check in plugins.health_checks() {
-        println!("{}: {:?}", check.name(), check.check().state);
-        if let Some(recovery) = check.recovery() {
-            println!("{}: {}", recovery.describe(), recovery.recover()?);
-        }
-        println!("{}: {:?}", check.name(), check.check().state);
-    }
-    fs::remove_dir(cache)?;
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = SandboxConfig::builder("health-check")
+        .workspace("/tmp/sandbox-example-health-check")
+        .build()?;
+    let cache = PathBuf::from("/tmp/sandbox-example-health-check/cache");
+    let plugins = Plugins::new().health_check(Cache(cache));
+    let sandbox = SandboxCore::open_with(config, plugins).await?;
+    tell(&sandbox.health().await);
+    tell(&sandbox.repair_health(RepairBy::Person).await?.health);
+    sandbox.cleanup().await?;
     Ok(())
+}
+
+/// Prints what our own check says; the built-in ones say how this host is.
+fn tell(report: &HealthReport) {
+    for checked in report.checks.iter().filter(|it| it.name == "acme.cache") {
+        let Health { state, detail } = &checked.health;
+        println!("{}: {state:?}: {detail}", checked.name);
+    }
 }

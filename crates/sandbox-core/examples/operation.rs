@@ -44,8 +44,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match sandbox.read_operation(document, "document") {
             Ok(operation) => {
                 let report = sandbox.execute(operation).await?;
-                let path = &report.changes.paths[0].path;
-                println!("{}: {}", report.operation.type_name, path.display());
+                let what = report.operation.argv.join(" ");
+                println!(
+                    "{}: {what}: {:?}",
+                    report.operation.type_name, report.outcome
+                );
                 sandbox.undo(report.id()).await?;
             }
             Err(error) => println!("{}", sandbox_core::types::causes(&error).join(": ")),

@@ -59,6 +59,23 @@ impl Draft {
         report
     }
 
+    /// It was done by the sandbox itself, without a command.
+    pub(crate) fn restored(
+        self,
+        verdict: Verdict,
+        ended: &Result<ChangeSummary, Vec<String>>,
+    ) -> OperationReport {
+        let mut report = self.report(verdict, Outcome::Completed);
+        match ended {
+            Ok(changes) => report.changes = changes.clone(),
+            Err(causes) => {
+                report.outcome = Outcome::Error;
+                report.error.clone_from(causes);
+            }
+        }
+        report
+    }
+
     /// The judge said no, or asked and nobody said yes.
     pub(crate) fn refused(self, verdict: Verdict, permission: &Permission) -> OperationReport {
         let outcome = match verdict.decision {

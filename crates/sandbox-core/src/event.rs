@@ -12,7 +12,12 @@ use sandbox_types::{Alert, OperationId, OperationReport, ReportedOperation, Sand
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{approvals::ApprovalEvent, ledger, process_mark::ProcessMark};
+use crate::{
+    approvals::ApprovalEvent,
+    ledger,
+    process_mark::ProcessMark,
+    snapshots::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
+};
 
 /// One thing that happened in a sandbox.
 ///
@@ -109,6 +114,14 @@ kinds! {
     ReviewCommitted(AboutOperation) = ledger::COMMITTED;
     /// Held changes were discarded.
     ReviewDiscarded(AboutOperation) = ledger::DISCARDED;
+    /// A snapshot was taken.
+    SnapshotCreated(SnapshotCreated) = ledger::SNAPSHOT_CREATED;
+    /// The workspace, or another directory, was brought back to a snapshot.
+    SnapshotRestored(SnapshotRestored) = ledger::SNAPSHOT_RESTORED;
+    /// A snapshot was deleted.
+    SnapshotDeleted(SnapshotDeleted) = ledger::SNAPSHOT_DELETED;
+    /// The workspace was rolled back.
+    RollbackDone(RollbackDone) = ledger::ROLLED_BACK;
     /// An operation waits for a person.
     ApprovalRequested(ApprovalEvent) = ledger::REQUESTED;
     /// An operation on which the judge asks was approved.

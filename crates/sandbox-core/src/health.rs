@@ -7,8 +7,6 @@ mod checks;
 mod journal;
 mod orphans;
 mod repair;
-#[cfg(test)]
-mod tests;
 mod transactions;
 mod watch;
 

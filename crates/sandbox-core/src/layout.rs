@@ -5,7 +5,8 @@
 //! <home>/journal.log               lifecycle of all sandboxes, survives them
 //! <home>/keys/state.key            seals the secrets of all sandboxes, lies apart from them
 //! <home>/index/<digest of path>    name of the sandbox bound to that workspace
-//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb
+//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb,
+//!                              repository/ (snapshots)
 //! <home>/layers/<name>/            transactions and undo sets, where the file system allows
 //! <home>/sandboxes/.new-<pid>/     a sandbox that is being made
 //! ```

@@ -65,6 +65,14 @@ pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
 pub(crate) const RESUMED: &str = "sandbox.resumed";
+/// A snapshot was taken.
+pub(crate) const SNAPSHOT_CREATED: &str = "snapshot.created";
+/// The workspace, or another directory, was brought back to a snapshot.
+pub(crate) const SNAPSHOT_RESTORED: &str = "snapshot.restored";
+/// A snapshot was deleted, by hand or by retention.
+pub(crate) const SNAPSHOT_DELETED: &str = "snapshot.deleted";
+/// The workspace was rolled back to a snapshot, or to just before an operation.
+pub(crate) const ROLLED_BACK: &str = "rollback.done";
 /// An operation waits for a person.
 pub(crate) const REQUESTED: &str = "approval.requested";
 /// An operation on which the judge asks was approved: by a person, an approver or a rule.

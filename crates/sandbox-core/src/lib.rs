@@ -40,6 +40,7 @@ mod running_operation;
 mod sandbox;
 mod scan;
 mod settle;
+mod snapshots;
 mod state;
 mod status;
 mod suspend;
@@ -83,6 +84,11 @@ pub use run::{RunError, RunFault};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
+pub use snapshots::{
+    RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
+    SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
+    SnapshotRestored,
+};
 pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
@@ -90,6 +96,10 @@ pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
+pub use sandbox_rollback::{
+    Omission, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
+    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+};
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{
     Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,

@@ -5,6 +5,7 @@
 
 mod afterwards;
 mod approvals;
+mod health;
 
 use std::{
     fs,

@@ -32,8 +32,8 @@ mod tests {
             .env_remove("XDG_CONFIG_HOME")
             .output()
             .unwrap();
-        // The sandbox is gone by then; its workspace is left, and empty.
-        let _already_gone = std::fs::remove_dir(workspace);
+        // The sandbox is gone by then; its workspace is left.
+        let _already_gone = std::fs::remove_dir_all(workspace);
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{example}: {errors}");
         expected.assert_eq(&String::from_utf8_lossy(&ended.stdout));
@@ -55,9 +55,9 @@ mod tests {
         check(
             "operation",
             &expect![[r"
-                note: notes/today.md
+                note: file_write notes/today.md: Completed
                 cannot accept the operation at document:1:1: cannot read the operation of type `note`: a note has a `text`, which is text
-                cannot accept the operation at document:1:18: cannot accept the unknown field `titel`; did you mean `title`?
+                cannot accept the operation at document:1:27: cannot accept the unknown field `titel`; did you mean `title`?
             "]],
         );
     }
@@ -80,9 +80,8 @@ mod tests {
         check(
             "health_check",
             &expect![[r"
-                acme.cache: Failed
-                make the cache directory: made /tmp/sandbox-example-health-check
-                acme.cache: Healthy
+                acme.cache: Failed: /tmp/sandbox-example-health-check/cache is not there
+                acme.cache: Healthy: /tmp/sandbox-example-health-check/cache
             "]],
         );
     }
@@ -92,9 +91,9 @@ mod tests {
         check(
             "event_handler",
             &expect![[r"
-                1 operation.started
-                2 operation.finished
-                3 operation.undone
+                2 operation.started
+                3 operation.finished
+                4 operation.undone
             "]],
         );
     }

@@ -19,7 +19,9 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
-    lock, root, settle, spare,
+    lock,
+    repository::Repository,
+    root, settle, spare,
     stat::{Stat, Time},
     transaction::Transaction,
     trash,
@@ -110,6 +112,18 @@ impl RollbackManager {
     pub fn directories(&self, id: &OperationId) -> [PathBuf; 2] {
         let set = self.layout.tx(id);
         ["upper", "work"].map(|name| set.join(name))
+    }
+
+    pub(crate) fn with_layout(layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+        }
+    }
+
+    /// Returns the snapshots of the workspace that are kept in `directory`, which is made with the
+    /// first of them. It may lie on another file system, and not in the workspace.
+    pub fn repository(&self, directory: &Path) -> Repository {
+        Repository::new(self.layout.clone(), directory)
     }
 
     /// Makes an empty upper layer for an operation.

@@ -106,6 +106,10 @@ fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failu
 }
 
 /// Returns what a person wants to know of an event; of kinds without words of their own, all.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new kind is shown without a line here"
+)]
 fn text(kind: &EventKind) -> String {
     match kind {
         EventKind::OperationStarted(it) => {
@@ -141,6 +145,10 @@ fn text(kind: &EventKind) -> String {
         | EventKind::ApprovalExpired(it)
         | EventKind::ApprovalRemembered(it)
         | EventKind::ApprovalForgotten(it) => approval(it),
+        EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
+            let secret = if it.secret { "  secret" } else { "" };
+            format!("{}  version {}{secret}", it.key, it.version)
+        }
         EventKind::Other { .. } | _ => kind.data().unwrap_or_default().to_string(),
     }
 }

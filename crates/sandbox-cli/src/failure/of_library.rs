@@ -4,9 +4,10 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
-    HistoryError, OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError,
-    StatusError, SuspendError,
+    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
+    ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
+    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
@@ -128,7 +129,7 @@ impl From<PlanError> for Failure {
     }
 }
 
-fn kind_of_plan(error: &PlanError) -> Kind {
+pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
     match error {
         PlanError::NoTransaction { .. } | PlanError::WorkspaceReplaced { .. } => Kind::Sandbox,
         PlanError::EmptyCommand
@@ -147,7 +148,7 @@ fn kind_of_plan(error: &PlanError) -> Kind {
     }
 }
 
-fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
+pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
     match error {
         PlanError::EmptyCommand => failure.hint("give a command, as in `sandbox run -- make test`"),
         PlanError::ArgumentTooLong { .. } | PlanError::ArgumentsTooLong { .. } => {
@@ -257,7 +258,7 @@ impl From<ReviewError> for Failure {
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
 
-fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+pub(super) fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
     for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
         failure
             .causes
@@ -284,14 +285,14 @@ impl From<DiffError> for Failure {
     }
 }
 
-fn kind_of_enter(error: &EnterError) -> Kind {
+pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
     match error {
         EnterError::Illegal(_) => Kind::Refused,
         EnterError::Hold { .. } | _ => Kind::Sandbox,
     }
 }
 
-fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
     match error {
         EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
         EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
@@ -365,6 +366,22 @@ impl From<ApprovalError> for Failure {
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
     }
 }
 

@@ -70,6 +70,7 @@ const CONTENT: Shape = Section(&[
 const MONITORING_CONFIG: Shape = Section(&[
     ("collection_interval", Integer),
     ("health_check_interval", Integer),
+    ("auto_recover", Boolean),
     (
         "resource_thresholds",
         Section(&[("cpu_percent", Integer), ("memory_percent", Integer)]),
