@@ -66,7 +66,7 @@ fn it_names_every_command() {
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
-        .map_while(|line| line.trim_start().split_whitespace().next())
+        .map_while(|line| line.split_whitespace().next())
         .filter(|name| !["help", "demo", "list", "log", "show", "config"].contains(name));
     let unnamed: Vec<_> = commands
         .filter(|name| {
