@@ -19,6 +19,7 @@
 
 mod cgroup;
 mod child;
+mod egress;
 mod init;
 mod kernel;
 mod launch;
@@ -31,7 +32,9 @@ mod view;
 
 pub use cgroup::remove_stale as remove_stale_cgroups;
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
-pub use launch::{Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Running};
+pub use launch::{
+    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer, Running,
+};
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, OperationId};
+use crate::{AllowList, Bytes, OperationId};
 
 /// What is to run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,8 @@ pub enum NetworkAccess {
     /// An empty network namespace.
     #[default]
     None,
+    /// The hosts of a list, by way of the caller.
+    Allow(AllowList),
     /// The host's own network. Must be asked for.
     Host,
 }

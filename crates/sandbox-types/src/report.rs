@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind, Operation, OperationId,
-    SandboxName, Usage, Verdict, Violation,
+    CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind, NetworkReport, Operation,
+    OperationId, SandboxName, Usage, Verdict, Violation,
 };
 
 /// The version of the report's form.
@@ -95,6 +95,9 @@ pub struct OperationReport {
     pub limits: ReportedLimits,
     /// What it changed.
     pub changes: ChangeSummary,
+    /// What it reached over the network, if it had a list of allowed hosts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub network: Option<NetworkReport>,
     /// What it ran into.
     pub violations: Vec<Violation>,
     /// Which mechanisms held.

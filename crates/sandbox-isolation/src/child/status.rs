@@ -36,10 +36,11 @@ pub(crate) enum Act {
     Landlock,
     Seccomp,
     Execute,
+    Egress,
 }
 
 /// The acts without a number, in the order of their codes.
-const PLAIN: [Act; 22] = [
+const PLAIN: [Act; 23] = [
     Act::Builder,
     Act::Descriptors,
     Act::Namespaces,
@@ -62,6 +63,7 @@ const PLAIN: [Act; 22] = [
     Act::Landlock,
     Act::Seccomp,
     Act::Execute,
+    Act::Egress,
 ];
 const CODE_BUILD: u8 = 100;
 const CODE_INNER: u8 = 101;
@@ -97,7 +99,8 @@ impl Act {
             | Self::Directory
             | Self::Landlock
             | Self::Seccomp
-            | Self::Execute => {
+            | Self::Execute
+            | Self::Egress => {
                 let code = (0_u8..).zip(PLAIN).find(|(_, act)| *act == self);
                 (code.map_or(0, |(code, _)| code), 0)
             }

@@ -18,13 +18,14 @@ use sandbox_types::{
 };
 
 use super::{
-    Cancellation, Ended, Observer, Running,
+    Cancellation, Ended, NetworkActivity, Observer, Running,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     start::read_message,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
+    egress::Egress,
     stdio::{self, Pumped, Streams},
     sys::process::{self, Accounted, Children, Patience},
 };
@@ -57,6 +58,8 @@ pub(crate) struct Confined {
     pub(super) enforcement: Enforcement,
     /// The end of a guest whose program could not be executed.
     pub(super) outcome: Option<ExitReason>,
+    /// Who watches the guest's network, if it leads anywhere.
+    pub(super) egress: Option<Egress>,
 }
 
 impl std::fmt::Debug for Confined {
@@ -356,13 +359,13 @@ impl Confined {
         }
     }
 
-    fn ended(&self, exit: ExitReason, usage: ProcessUsage, unroutable: Unroutable) -> Ended {
+    fn ended(&mut self, exit: ExitReason, usage: ProcessUsage, unroutable: Unroutable) -> Ended {
         let mut enforcement = self.enforcement.clone();
         enforcement.cgroup = self.meter.kind();
         enforcement.missing.extend(self.meter.missing());
         let attempts = unroutable.ipv4 + unroutable.ipv6;
         let plural = if attempts == 1 { "" } else { "s" };
-        let violations = if attempts == 0 {
+        let mut violations = if attempts == 0 {
             Vec::new()
         } else {
             vec![Violation {
@@ -372,9 +375,24 @@ impl Confined {
                 ),
             }]
         };
+        let activity = self.egress.as_mut().map(Egress::finish);
+        let network = activity.map(|activity| {
+            violations.extend(activity.violations);
+            if let Some(failure) = activity.failure {
+                enforcement.missing.push(format!(
+                    "network: its supervisor failed, and nothing was reached from then on: {failure}"
+                ));
+            }
+            NetworkActivity {
+                report: activity.report,
+                received_bytes: activity.bytes.0,
+                sent_bytes: activity.bytes.1,
+            }
+        });
         Ended {
             exit,
             usage,
+            network,
             violations,
             enforcement,
         }

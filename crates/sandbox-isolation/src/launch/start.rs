@@ -28,6 +28,7 @@ use crate::{
         self, Channels, Recipe,
         status::{Act, Failure, MESSAGE_BYTES, Message},
     },
+    egress::Egress,
     plan::LaunchPlan,
     stdio::Streams,
     sys::{clone::Stack, landlock, process::ArgumentArea},
@@ -45,12 +46,7 @@ const OWN_NAMESPACES: libc::c_int = libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
 pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = Layout::of(&plan).map_err(|unusable| {
-        LaunchError::new(
-            format!("grant {}", unusable.path.display()),
-            unusable.source,
-        )
-    })?;
+    let layout = lay_out(&plan)?;
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
@@ -63,7 +59,8 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(open)?;
 
-    let own_network = plan.network == NetworkAccess::None;
+    let own_network = plan.network != NetworkAccess::Host;
+    let mut egress = Egress::of(&plan.network)?;
     let mut recipe = Recipe {
         identity: ids.identity(),
         namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
@@ -75,6 +72,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
             status: status.1.as_raw_fd(),
             built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
             start: begin.0.as_raw_fd(),
+            doors: egress.as_ref().map(Egress::doors),
             stdio: streams.guest_ends(),
         },
         guest,
@@ -90,6 +88,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     // Only the children have these ends now: their death is an end of file.
     drop((status.1, built, begin.0));
     streams.close_guest_ends();
+    egress.iter_mut().for_each(Egress::close_their_end);
     let mut status = File::from(status.0);
     let init = init.map_err(|failure| {
         let failure = first_failure(failure, &mut status);
@@ -108,6 +107,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
         running_since: started_at,
         enforcement: enforcement(own_network),
         outcome: None,
+        egress,
     };
     if confined.meter.is_strict() {
         attach_and_begin(&confined, &begin.1)?;
@@ -115,6 +115,15 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
     confined.outcome = await_guest(&mut confined, &recipe)?;
     confined.running_since = Instant::now();
     Ok(confined)
+}
+
+fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
+    Layout::of(plan).map_err(|unusable| {
+        LaunchError::new(
+            format!("grant {}", unusable.path.display()),
+            unusable.source,
+        )
+    })
 }
 
 /// Puts init into its cgroups, then lets it start the guest.
