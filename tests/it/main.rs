@@ -14,9 +14,13 @@ mod crash;
 #[cfg(test)]
 mod escapes;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod lifecycle_states;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

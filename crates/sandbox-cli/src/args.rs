@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
-pub(crate) use run::RunArgs;
+pub(crate) use run::{NetworkMode, RunArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -72,6 +72,12 @@ pub(crate) enum Command {
     List,
     /// Show how the sandbox is
     Status,
+    /// Freeze every process of the sandbox, and start no operation until `resume`
+    Suspend,
+    /// Let every process of a suspended sandbox go on
+    Resume,
+    /// Show what happened in the sandbox, oldest first
+    Events(EventsArgs),
     /// Release everything that is held for a sandbox
     Destroy(DestroyArgs),
     /// Show, check and start configurations
@@ -136,6 +142,19 @@ pub(crate) struct HeldArgs {
     /// The operation: its id, or a unique beginning or end of it [default: the newest that waits]
     #[arg(value_name = "OP")]
     pub(crate) operation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Go on with what happens, until Ctrl-C or until the reader is gone; without --since, show only that
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Show what happened after the event of this number
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) since: Option<u64>,
+    /// Show only kinds like this, as in `operation.*` (can be repeated)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) kind: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,19 +2,20 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
-pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod destroy;
 pub(crate) mod diff;
-pub(crate) mod discard;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod suspend;
 pub(crate) mod undo;
 
 pub(crate) mod describe;

@@ -56,6 +56,9 @@ impl Place {
             | Command::Create(_)
             | Command::List
             | Command::Status
+            | Command::Suspend
+            | Command::Resume
+            | Command::Events(_)
             | Command::Destroy(_)
             | Command::Config(_)
             | Command::Doctor

@@ -13,6 +13,8 @@ use tokio::task::{JoinError, spawn_blocking};
 use crate::{
     caller::{Caller, Unattended},
     diff::{DiffError, FileDiff},
+    event::{EventHandler, SandboxResumed},
+    events::{EventStream, EventsError, PastEvents},
     history::{HistoryError, LogEntry},
     home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate, now},
     host::Host,
@@ -23,6 +25,7 @@ use crate::{
     run::{RunError, RunFault},
     sandbox::Sandbox,
     status::{Status, StatusError},
+    suspend::{SuspendError, Suspension},
 };
 
 /// One open sandbox.
@@ -129,8 +132,6 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || {
-            // Without it the sandbox was destroyed: there is no journal any more, and so no start.
-            let _in_use = sandbox.in_use();
             let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
             if let Err(error) = &mut ran
                 && matches!(*error.fault, RunFault::Launch(_))
@@ -230,6 +231,28 @@ impl SandboxCore {
         in_background(move || sandbox.undo(&options, now())).await
     }
 
+    /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
+    /// [`SandboxCore::resume`]. It stays so when this program ends.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is suspended already, or when a process cannot be frozen: on hosts that give it
+    /// no cgroup. Then everything runs on.
+    pub async fn suspend(&self) -> Result<Suspension, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.suspend(now())).await
+    }
+
+    /// Lets every process of a suspended sandbox go on, and says which operations did not survive.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not suspended, or the kernel refuses; then it stays suspended.
+    pub async fn resume(&self) -> Result<SandboxResumed, SuspendError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.resume(now())).await
+    }
+
     /// Returns how the sandbox is.
     ///
     /// # Errors
@@ -253,6 +276,35 @@ impl SandboxCore {
             .records_newest_first()?
             .take(count)
             .collect()
+    }
+
+    /// Follows what happens, whoever does it: first what happened after number `since`, then what
+    /// comes. `Some(0)` begins with the first event, `None` with the next one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read, or the system gives no thread or descriptor for it.
+    pub fn events(&self, since: Option<u64>) -> Result<EventStream, EventsError> {
+        EventStream::start(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Returns what happened after number `since` until now, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn past_events(&self, since: u64) -> Result<PastEvents, sandbox_state::ReadError> {
+        PastEvents::new(self.sandbox.state.journal(), self.name(), since)
+    }
+
+    /// Calls the handler for each event that this process causes in this open sandbox from now on.
+    pub fn add_event_handler(&self, handler: Arc<dyn EventHandler>) {
+        self.sandbox.journal().call(handler);
+    }
+
+    /// Returns why the configured file of events (`events.file`) is not written, if so.
+    pub fn event_file_failure(&self) -> Option<String> {
+        self.sandbox.journal().copy_failure()
     }
 
     /// Recomputes the hash chain of the journal.

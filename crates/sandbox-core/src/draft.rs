@@ -81,6 +81,7 @@ impl Draft {
             report.outcome = Outcome::of_exit(execution.exit);
             describe_exit(&mut report, execution.exit, &program);
             report.usage = execution.usage.clone();
+            report.network.clone_from(&execution.network);
             report.violations.clone_from(&execution.violations);
             report.enforcement = execution.enforcement.clone();
             report.stdout = execution.stdout.clone();
@@ -118,6 +119,7 @@ impl Draft {
             usage: Usage::default(),
             limits: ReportedLimits::default(),
             changes: ChangeSummary::nothing(),
+            network: None,
             violations: Vec::new(),
             enforcement: Enforcement::default(),
             stdout: CapturedOutput::default(),

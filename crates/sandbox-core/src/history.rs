@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sandbox_rollback::RollbackManager;
-use sandbox_state::{Journal, ReadError, Record};
+use sandbox_state::{ReadError, Record};
 use sandbox_types::{OperationId, OperationReport, ReportedOperation, Settlement};
 use serde::Serialize;
 
-use crate::{draft::Draft, ledger, sandbox::Sandbox};
+use crate::{
+    draft::Draft,
+    event::{AboutOperation, OperationStarted},
+    ledger::{self, Ledger},
+    sandbox::Sandbox,
+};
 
 /// How far back a name is looked for when it is not written in full.
 const SEARCHED_RECORDS_MAX: usize = 100_000;
@@ -80,7 +85,7 @@ impl Afterwards {
         else {
             return;
         };
-        let Ok(about) = serde_json::from_value::<ledger::About>(record.payload.clone()) else {
+        let Ok(about) = serde_json::from_value::<AboutOperation>(record.payload.clone()) else {
             return;
         };
         if let Some(settlement) = settlement {
@@ -173,7 +178,7 @@ impl Sandbox {
 
     /// Returns what is known of an operation that started, has no end, and is not running.
     fn interrupted(&self, record: &Record, afterwards: &Afterwards) -> Option<LogEntry> {
-        let started: ledger::Started = serde_json::from_value(record.payload.clone()).ok()?;
+        let started: OperationStarted = serde_json::from_value(record.payload.clone()).ok()?;
         let id = started.operation.id.clone();
         if afterwards.reported.contains(&id) || started.process.is_alive() {
             return None;
@@ -221,14 +226,14 @@ fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {
 /// Returns the operations among the newest `count` records that started and have no end, and whose
 /// process is gone. None if the newest record is an end: then every kill before it is settled.
 /// A journal that cannot be read has none: whoever asks for its records is told so.
-pub(crate) fn unended(journal: &Journal, count: usize) -> Vec<OperationId> {
+pub(crate) fn unended(journal: &Ledger, count: usize) -> Vec<OperationId> {
     let mut ended = BTreeSet::new();
     let mut unended = Vec::new();
     let records = journal.records_newest_first().into_iter().flatten();
     for (at, record) in records.take(count).map_while(Result::ok).enumerate() {
         match record.kind.as_str() {
             ledger::STARTED => {
-                let started = serde_json::from_value::<ledger::Started>(record.payload);
+                let started = serde_json::from_value::<OperationStarted>(record.payload);
                 unended.extend(
                     started
                         .ok()
@@ -239,7 +244,7 @@ pub(crate) fn unended(journal: &Journal, count: usize) -> Vec<OperationId> {
             _ if at == 0 => return Vec::new(),
             ledger::FINISHED => ended.extend(operation_id(&record)),
             _ => {
-                let about = serde_json::from_value::<ledger::About>(record.payload);
+                let about = serde_json::from_value::<AboutOperation>(record.payload);
                 ended.extend(about.ok().map(|it| it.operation));
             }
         }
@@ -247,7 +252,7 @@ pub(crate) fn unended(journal: &Journal, count: usize) -> Vec<OperationId> {
     unended
 }
 
-fn operation_id(record: &Record) -> Option<OperationId> {
+pub(crate) fn operation_id(record: &Record) -> Option<OperationId> {
     let operation: ReportedOperation =
         serde_json::from_value(record.payload.get("operation")?.clone()).ok()?;
     Some(operation.id)

@@ -16,7 +16,6 @@ use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::{AppendError, StateManager};
 use sandbox_types::{SandboxConfig, SandboxName};
-use serde_json::json;
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
@@ -27,7 +26,7 @@ use crate::{
     host::Host,
     initializer::{self, CreateError, InitializationPlan, NewSandbox, SandboxInitializer},
     layout::Layout,
-    ledger,
+    ledger::{self, Ledger},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
@@ -99,6 +98,12 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// The guest could replace the file of events.
+    #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
+    EventFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The creation cannot be written down.
     #[error("cannot record that the sandbox was made")]
     Record(#[source] AppendError),
@@ -267,9 +272,18 @@ impl Home {
     ) -> Result<Sandbox, OpenError> {
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
+        let state = self.layout.sandbox(&record.name);
+        let ledger = Ledger::open(&state, &record.name);
+        if let Some(file) = &config.events.file {
+            if file.starts_with(&record.workspace) {
+                return Err(OpenError::EventFile { path: file.clone() });
+            }
+            ledger.copy_to(file);
+        }
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
-            state: StateManager::open(&self.layout.sandbox(&record.name)),
+            state: StateManager::open(&state),
+            ledger,
             launcher: Box::new(KernelLauncher::new()),
             host: self.host.clone(),
             record,
@@ -279,12 +293,21 @@ impl Home {
         })
     }
 
+    /// Returns the ledger of a sandbox that is not open.
+    fn own_ledger(&self, record: &SandboxRecord) -> Ledger {
+        let ledger = Ledger::open(&self.layout.sandbox(&record.name), &record.name);
+        let config = self.effective_config(Some(record), &Overrides::default());
+        if let Some(file) = config.ok().and_then(|it| it.config.events.file)
+            && !file.starts_with(&record.workspace)
+        {
+            ledger.copy_to(&file);
+        }
+        ledger
+    }
+
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {
-        let payload = json!({"sandbox": record.name, "workspace": record.workspace});
-        StateManager::open(self.layout.home())
-            .journal()
-            .append(kind, now(), &payload)
-            .map(drop)
+        let all = Ledger::open(self.layout.home(), &record.name);
+        ledger::lifecycle(&all, kind, record, now())
     }
 }
 

@@ -22,6 +22,7 @@ use sandbox_types::{SandboxConfig, SandboxName};
 
 use crate::{
     layout::{CONFIG_FILE, Layout, RECORD_FILE, UNFINISHED},
+    ledger::{self, Ledger},
     private,
     registry::{self, FindError, RECORD_FORMAT, SandboxRecord},
 };
@@ -295,6 +296,14 @@ impl<'a> SandboxInitializer<'a> {
         private::write(&path, &record).map_err(|source| step("write", &path, source))?;
         let path = unfinished.join(CONFIG_FILE);
         private::write(&path, &plan.config).map_err(|source| step("write", &path, source))?;
+        let ledger = Ledger::open(&unfinished, &plan.record.name);
+        ledger::lifecycle(
+            &ledger,
+            ledger::CREATED,
+            &plan.record,
+            plan.record.created_at,
+        )
+        .map_err(|error| step("write", &ledger.path(), io::Error::other(error)))?;
 
         let sandbox = self.layout.sandbox(&plan.record.name);
         private::sync(&unfinished)

@@ -1,14 +1,34 @@
 //! What the journal of a sandbox says: one type for each kind of record.
 
+mod event_file;
+mod hearing;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use jiff::Timestamp;
-use sandbox_state::{AppendError, Journal};
+use sandbox_state::{
+    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+};
 use sandbox_types::{
-    CapturedOutput, OperationId, OperationReport, ReportedOperation, Verdict,
+    CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
     change::CHANGED_PATHS_LISTED_MAX,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::process_mark::ProcessMark;
+pub use hearing::HANDLER_QUEUE_MAX;
+
+use crate::{
+    event::{
+        AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+    },
+    process_mark::ProcessMark,
+    registry::SandboxRecord,
+};
+use event_file::EventFile;
+use hearing::Hearing;
 
 /// An operation was cleared and is about to start.
 pub(crate) const STARTED: &str = "operation.started";
@@ -25,6 +45,10 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// Every process of a sandbox was frozen.
+pub(crate) const SUSPENDED: &str = "sandbox.suspended";
+/// A suspended sandbox goes on.
+pub(crate) const RESUMED: &str = "sandbox.resumed";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
@@ -33,42 +57,93 @@ pub(crate) const DESTROYED: &str = "sandbox.destroyed";
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 
-/// The payload of every record that only names an operation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct About {
-    pub(crate) operation: OperationId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) note: Option<String>,
+/// The journal of one sandbox, and who hears of each record: all records go through
+/// [`Ledger::append`].
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    journal: Journal,
+    sandbox: SandboxName,
+    hearing: Hearing,
 }
 
-/// The payload of [`STARTED`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Started {
-    pub(crate) operation: ReportedOperation,
-    /// What the judge said, for the report of an operation whose process is killed.
-    pub(crate) verdict: Verdict,
-    /// Who carries it out: an operation without an end is running as long as that process is there.
-    pub(crate) process: ProcessMark,
+impl Ledger {
+    /// Returns the ledger of a sandbox whose state lies in `directory`; nobody hears yet.
+    pub(crate) fn open(directory: &Path, sandbox: &SandboxName) -> Self {
+        Self {
+            journal: StateManager::open(directory).journal().clone(),
+            sandbox: sandbox.clone(),
+            hearing: Hearing::default(),
+        }
+    }
+
+    /// Writes each event also to a file.
+    pub(crate) fn copy_to(&self, file: &Path) {
+        self.hearing.set_file(EventFile::new(file.to_owned()));
+    }
+
+    /// Calls the handler for what is appended from now on.
+    pub(crate) fn call(&self, handler: Arc<dyn EventHandler>) {
+        self.hearing.add(handler);
+    }
+
+    /// Returns why the file of events is not written, if so.
+    pub(crate) fn copy_failure(&self) -> Option<String> {
+        self.hearing.file_failure()
+    }
+
+    /// Appends a record, and then tells who hears. What they do with it cannot fail.
+    pub(crate) fn append(
+        &self,
+        kind: &str,
+        at: Timestamp,
+        payload: &impl Serialize,
+    ) -> Result<Receipt, AppendError> {
+        let listeners = self.hearing.listeners();
+        let receipt = self.journal.append(kind, at, payload)?;
+        if let Some(mut listeners) = listeners {
+            // The journal has written the same payload as JSON just now.
+            let data = serde_json::to_value(payload).unwrap_or_default();
+            listeners.tell(SandboxEvent {
+                sequence: receipt.sequence,
+                at,
+                sandbox: self.sandbox.clone(),
+                kind: EventKind::new(kind, data),
+            });
+        }
+        Ok(receipt)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.journal.path()
+    }
+
+    pub(crate) fn records_newest_first(&self) -> Result<RecordsNewestFirst, ReadError> {
+        self.journal.records_newest_first()
+    }
+
+    pub(crate) fn verify(&self) -> Result<Verification, ReadError> {
+        self.journal.verify()
+    }
 }
 
 pub(crate) fn started(
-    journal: &Journal,
+    ledger: &Ledger,
     operation: ReportedOperation,
     verdict: &Verdict,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    let started = Started {
+    let started = OperationStarted {
         operation,
         verdict: verdict.clone(),
         process: ProcessMark::of_this(),
     };
-    journal.append(STARTED, now, &started).map(drop)
+    ledger.append(STARTED, now, &started).map(drop)
 }
 
 /// Records a report; of its output only the beginning. One that is too large for the journal is
 /// recorded without what makes it large: that the operation ended matters more than its details.
 pub(crate) fn finished(
-    journal: &Journal,
+    ledger: &Ledger,
     report: &OperationReport,
     now: Timestamp,
 ) -> Result<(), AppendError> {
@@ -79,12 +154,12 @@ pub(crate) fn finished(
             let whole = whole_characters(&stream.data, OUTPUT_KEPT_BYTES);
             stream.data.truncate(whole);
         }
-        journal.append(FINISHED, now, &kept)
+        ledger.append(FINISHED, now, &kept)
     } else {
-        journal.append(FINISHED, now, report)
+        ledger.append(FINISHED, now, report)
     };
     match appended {
-        Err(AppendError::TooLarge { .. }) => journal.append(FINISHED, now, &reduced(report)),
+        Err(AppendError::TooLarge { .. }) => ledger.append(FINISHED, now, &reduced(report)),
         appended => appended,
     }
     .map(drop)
@@ -117,22 +192,36 @@ fn cut<T>(list: &mut Vec<T>) -> bool {
 }
 
 pub(crate) fn about(
-    journal: &Journal,
+    ledger: &Ledger,
     kind: &str,
     operation: &OperationId,
     note: Option<String>,
     now: Timestamp,
 ) -> Result<(), AppendError> {
-    journal
+    ledger
         .append(
             kind,
             now,
-            &About {
+            &AboutOperation {
                 operation: operation.clone(),
                 note,
             },
         )
         .map(drop)
+}
+
+/// Records that a sandbox was made or destroyed.
+pub(crate) fn lifecycle(
+    ledger: &Ledger,
+    kind: &str,
+    record: &SandboxRecord,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let about = AboutSandbox {
+        sandbox: record.name.clone(),
+        workspace: record.workspace.clone(),
+    };
+    ledger.append(kind, now, &about).map(drop)
 }
 
 /// Returns the largest length up to `limit` that does not cut a UTF-8 character.

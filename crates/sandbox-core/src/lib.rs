@@ -12,6 +12,8 @@ mod core;
 mod diff;
 mod doctor;
 mod draft;
+mod event;
+mod events;
 mod history;
 mod home;
 mod host;
@@ -19,6 +21,7 @@ mod initializer;
 mod launch_plan;
 mod layout;
 mod ledger;
+mod lifecycle;
 mod private;
 mod process_mark;
 mod recover;
@@ -28,6 +31,7 @@ mod run;
 mod sandbox;
 mod settle;
 mod status;
+mod suspend;
 mod watch;
 
 #[cfg(test)]
@@ -38,6 +42,11 @@ pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
+pub use event::{
+    AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+    SandboxResumed, SandboxSuspended,
+};
+pub use events::{EventStream, EventsError, PastEvents};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -45,12 +54,16 @@ pub use initializer::{
     CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
+pub use ledger::HANDLER_QUEUE_MAX;
+pub use lifecycle::{IllegalTransition, State, Transition};
+pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
+pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_state::{ReadError, Record, Verification};

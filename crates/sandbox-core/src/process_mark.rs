@@ -10,10 +10,11 @@ const START_TIME_FIELD: usize = 19;
 
 /// One process, told apart from a later one with the same number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ProcessMark {
-    pid: u32,
+pub struct ProcessMark {
+    /// Its number.
+    pub pid: u32,
     /// When it started, in clock ticks since the machine did.
-    started: u64,
+    pub started: u64,
 }
 
 impl ProcessMark {
@@ -25,7 +26,8 @@ impl ProcessMark {
         }
     }
 
-    pub(crate) fn is_alive(self) -> bool {
+    /// Returns whether that process is still there.
+    pub fn is_alive(self) -> bool {
         start_time(self.pid) == Some(self.started)
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     history::HistoryError, launch_plan::PlanError, ledger, sandbox::Sandbox, settle::SettleError,
+    suspend::EnterError,
 };
 
 /// Held or committed changes cannot be settled as asked.
@@ -25,6 +26,9 @@ pub enum ReviewError {
     /// The name means no operation.
     #[error(transparent)]
     Name(#[from] HistoryError),
+    /// The sandbox is suspended or was destroyed.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
     /// No operation waits.
     #[error("no operation of this sandbox waits for review")]
     NothingHeld,
@@ -152,6 +156,7 @@ impl Sandbox {
         id: Option<&str>,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
+        let _in_use = self.enter()?;
         self.check_workspace()?;
         let transaction = self.held(id)?;
         let id = transaction.id().clone();
@@ -184,6 +189,7 @@ impl Sandbox {
         id: Option<&str>,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
+        let _in_use = self.enter()?;
         let transaction = self.held(id)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
@@ -240,6 +246,7 @@ impl Sandbox {
                 paths: plan.conflicts,
             });
         }
+        let _in_use = self.enter()?;
         let on_conflict = if options.force {
             OnConflict::Force
         } else {

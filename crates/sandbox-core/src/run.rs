@@ -31,6 +31,7 @@ use crate::{
     ledger,
     sandbox::Sandbox,
     settle::{self, SettleError, Settled},
+    suspend::EnterError,
     watch::Watch,
 };
 
@@ -62,6 +63,9 @@ pub enum RunFault {
     /// The request cannot be carried out in this sandbox. Nothing was run.
     #[error("the operation was not started")]
     Plan(#[source] PlanError),
+    /// The sandbox is suspended, or was destroyed meanwhile. Nothing was run.
+    #[error("the operation was not started")]
+    Enter(#[source] EnterError),
     /// Nothing was run.
     #[error("the operation was not started: no transaction")]
     Begin(#[source] BeginError),
@@ -100,7 +104,10 @@ impl Sandbox {
         };
 
         // No `?` from here to the record: promises 2 and 3.
-        let begun = self.begin(operation, &verdict, now);
+        let (in_use, begun) = match self.enter() {
+            Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, now)),
+            Err(error) => (None, Err(RunFault::Enter(error))),
+        };
         let mut remains = None;
         let (execution, settled) =
             self.carry_out(&clearance, begun, (caller, cancel), &mut remains);
@@ -108,7 +115,7 @@ impl Sandbox {
 
         let recorded = self.record(draft.finished(verdict, &execution, &settled));
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
-        drop(remains);
+        drop((remains, in_use));
         match (settled.failure.map(RunFault::Settle), execution.err()) {
             (None, None) => recorded,
             (Some(fault), _) | (None, Some(fault)) => Err(RunError {
@@ -157,6 +164,9 @@ impl Sandbox {
         launch_plan::check(operation, self).map_err(RunFault::Plan)?;
         ledger::started(self.journal(), self.reported(operation), verdict, now)
             .map_err(RunFault::Record)?;
+        // Once more: who suspends has looked for operations before this one was written down.
+        self.check_not_suspended()
+            .map_err(|it| RunFault::Enter(it.into()))?;
         if operation.direct {
             return Ok(None);
         }

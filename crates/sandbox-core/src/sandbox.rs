@@ -14,13 +14,14 @@ use rustix::{
 use sandbox_isolation::Launcher;
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
-use sandbox_state::{Journal, StateManager};
+use sandbox_state::StateManager;
 use sandbox_types::{Bytes, Limits, Operation, ReportedOperation, SandboxConfig, SandboxName};
 
 use crate::{
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
+    ledger::Ledger,
     registry::{Found, SandboxRecord},
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Sandbox {
     pub(crate) limits: Limits,
     pub(crate) validator: SafetyValidator,
     pub(crate) state: StateManager,
+    pub(crate) ledger: Ledger,
     pub(crate) rollback: Option<RollbackManager>,
     pub(crate) launcher: Box<dyn Launcher>,
 }
@@ -46,8 +48,9 @@ impl Sandbox {
         &self.record.workspace
     }
 
-    pub(crate) fn journal(&self) -> &Journal {
-        self.state.journal()
+    /// The journal: what is appended here is also an event.
+    pub(crate) fn journal(&self) -> &Ledger {
+        &self.ledger
     }
 
     pub(crate) fn launcher(&self) -> &dyn Launcher {
@@ -62,12 +65,17 @@ impl Sandbox {
             })
     }
 
+    /// Returns where its record is: who uses the sandbox locks it.
+    pub(crate) fn record_file(&self) -> PathBuf {
+        self.journal().path().with_file_name(RECORD_FILE)
+    }
+
     /// Keeps the sandbox from being destroyed until the file is closed. Waits for who destroys it, and
     /// fails when it was destroyed.
     ///
     /// The lock is on the record: the directory itself is locked by the store.
     pub(crate) fn in_use(&self) -> io::Result<File> {
-        let record = File::open(self.journal().path().with_file_name(RECORD_FILE))?;
+        let record = File::open(self.record_file())?;
         retry_on_intr(|| flock(&record, FlockOperation::LockShared))?;
         if record.metadata()?.nlink() == 0 {
             return Err(io::ErrorKind::NotFound.into());

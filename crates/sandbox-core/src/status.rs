@@ -6,7 +6,12 @@ use sandbox_state::ReadError;
 use sandbox_types::{OperationId, SandboxName};
 use serde::Serialize;
 
-use crate::sandbox::Sandbox;
+use crate::{
+    ledger,
+    lifecycle::State,
+    sandbox::Sandbox,
+    suspend::{RunningNow, SuspendError},
+};
 
 /// How a sandbox is.
 #[derive(Clone, Debug, Serialize)]
@@ -15,8 +20,13 @@ pub struct Status {
     pub sandbox: SandboxName,
     /// The directory that it is bound to.
     pub workspace: std::path::PathBuf,
-    /// `ready`, or `broken` when the workspace was removed or replaced.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: State,
+    /// Since when it is suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended_since: Option<Timestamp>,
+    /// Operations that run now or are frozen, oldest first.
+    pub running: Vec<RunningNow>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Records in its journal.
@@ -39,6 +49,9 @@ pub enum StatusError {
     /// The journal cannot be read.
     #[error("cannot read the journal")]
     Journal(#[source] ReadError),
+    /// Nobody can tell since when it is suspended.
+    #[error("cannot tell since when the sandbox is suspended")]
+    Suspension(#[source] SuspendError),
     /// The transactions cannot be listed.
     #[error("cannot list the transactions")]
     Transactions(#[source] UpkeepError),
@@ -58,14 +71,15 @@ impl Sandbox {
                 rollback.undoable().map_err(StatusError::Transactions)?,
             ),
         };
+        let running = self.running().map_err(StatusError::Journal)?;
+        let suspension = self.suspension().map_err(StatusError::Suspension)?;
+        let used = newest.as_ref().is_some_and(|it| it.kind != ledger::CREATED);
         Ok(Status {
             sandbox: self.record.name.clone(),
             workspace: self.record.workspace.clone(),
-            state: if self.check_workspace().is_ok() {
-                "ready"
-            } else {
-                "broken"
-            },
+            state: self.state_with(&running, used),
+            suspended_since: suspension.map(|it| it.since),
+            running,
             created_at: self.record.created_at,
             journal_records: newest.as_ref().map_or(0, |record| record.sequence),
             last_activity: newest.map(|record| record.at),

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use crate::{
     caller::Caller,
     host::Host,
-    ledger,
+    ledger::{self, Ledger},
     registry::SandboxRecord,
     run::{RunError, RunFault},
     sandbox::Sandbox,
@@ -86,6 +86,7 @@ impl Running for ScriptedProcess {
         Ok(Ended {
             exit: self.0,
             usage: ProcessUsage::default(),
+            network: None,
             violations: Vec::new(),
             enforcement: Enforcement::default(),
         })
@@ -123,6 +124,8 @@ impl Bench {
         fs::create_dir(&workspace).unwrap();
         fs::create_dir(&state).unwrap();
         fs::write(workspace.join("kept"), "before").unwrap();
+        // Whoever runs something locks it.
+        fs::write(state.join("sandbox.json"), "").unwrap();
         let launched = Arc::new(AtomicUsize::new(0));
         let metadata = fs::metadata(&workspace).unwrap();
         let sandbox = Sandbox {
@@ -143,6 +146,7 @@ impl Bench {
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),
+            ledger: Ledger::open(&state, &"bench".parse().unwrap()),
             rollback: Some(
                 RollbackManager::open(&workspace, &directory.path().join("layers")).unwrap(),
             ),
@@ -199,7 +203,7 @@ impl Bench {
     }
 
     fn recorded(&self) -> String {
-        let Ok(records) = self.sandbox.journal().records() else {
+        let Ok(records) = self.sandbox.state.journal().records() else {
             return "unreadable".to_owned();
         };
         let kinds: Vec<_> = records

@@ -44,9 +44,16 @@ impl<'a> Watch<'a> {
     /// Returns what was seen in all. The cgroups must still be there.
     pub(crate) fn execution(mut self, ended: Ended, cgroups: CgroupPaths) -> Execution {
         self.meter.set_sources(cgroups);
+        let mut usage = self.meter.finish(ended.usage);
+        let network = ended.network.map(|activity| {
+            usage.net_rx_bytes = activity.received_bytes;
+            usage.net_tx_bytes = activity.sent_bytes;
+            activity.report
+        });
         Execution {
             exit: ended.exit,
-            usage: self.meter.finish(ended.usage),
+            usage,
+            network,
             violations: ended.violations,
             enforcement: ended.enforcement,
             stdout: self.stdout,

@@ -18,6 +18,7 @@
 //! See cgroups(7) and `Documentation/admin-guide/cgroup-v2.rst`.
 
 mod discover;
+mod freeze;
 mod leave;
 mod limits;
 mod stale;
@@ -39,6 +40,7 @@ use rustix::{
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
+pub use freeze::{FreezeError, freeze, thaw};
 pub use stale::remove_stale;
 
 use discover::Seat;

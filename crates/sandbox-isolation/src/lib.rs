@@ -30,7 +30,10 @@ mod sys;
 mod toolchains;
 mod view;
 
-pub use cgroup::remove_stale as remove_stale_cgroups;
+pub use cgroup::{
+    FreezeError, freeze as freeze_operation, remove_stale as remove_stale_cgroups,
+    thaw as thaw_operation,
+};
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer, Running,

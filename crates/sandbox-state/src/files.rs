@@ -32,6 +32,12 @@ pub enum OpenError {
         /// The effective user id of the caller.
         caller: u32,
     },
+    /// Its mode lets other users read it, and it holds a key.
+    #[error("its mode {mode:o} lets other users read it")]
+    OthersMayRead {
+        /// The permission bits.
+        mode: u32,
+    },
     /// Its mode lets other users change it.
     #[error("its mode {mode:o} lets other users change it")]
     OthersMayWrite {
@@ -125,6 +131,14 @@ impl Directory {
     /// Waits for the exclusive lock of the directory itself.
     pub(crate) fn lock(&self) -> io::Result<Lock<'_>> {
         Lock::exclusive(&self.handle)
+    }
+
+    /// Takes the exclusive lock of the directory itself; `None` if somebody else has it.
+    pub(crate) fn try_lock(&self) -> io::Result<Option<Lock<'_>>> {
+        match Lock::take(&self.handle, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            taken => taken.map(Some),
+        }
     }
 
     /// Returns where `name` lies.

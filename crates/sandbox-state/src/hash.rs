@@ -5,9 +5,11 @@ use sha2::{Digest as _, Sha256};
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
 
+/// The hexadecimal digits.
+pub(crate) const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Returns the hash in lower-case hexadecimal.
 pub fn hex(hash: &Hash) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     hash.iter()
         .flat_map(|byte| [byte >> 4, byte & 15])
         .map(|digit| char::from(DIGITS[usize::from(digit)]))

@@ -10,6 +10,7 @@
 //! Kelsey, "Secure audit logs to support computer forensics", 1999.
 
 mod append;
+mod follow;
 mod frame;
 mod records;
 mod snapshot;
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use append::{AppendError, Receipt};
+pub use follow::Follower;
 pub use frame::{BODY_BYTES_MAX, FORMAT_VERSION, Fault};
 pub use records::{ReadError, Record, Records, RecordsNewestFirst};
 use snapshot::Snapshot;
@@ -125,6 +127,17 @@ impl Journal {
     /// Fails when the file cannot be opened or is not ours alone. No file is no error.
     pub fn records_newest_first(&self) -> Result<RecordsNewestFirst, ReadError> {
         Ok(RecordsNewestFirst::new(Snapshot::open(self)?))
+    }
+
+    /// Returns a reader of the records after number `after`, those that are there and those that
+    /// come; `None` is the newest that is there now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be opened or is not ours alone, or when it is damaged between its
+    /// end and that record. No file is no error.
+    pub fn follow(&self, after: Option<u64>) -> Result<Follower, ReadError> {
+        Follower::new(self, after)
     }
 
     /// Recomputes the whole chain.

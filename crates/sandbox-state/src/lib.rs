@@ -7,7 +7,7 @@
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let home = tempfile::tempdir()?;
-//! use sandbox_state::StateManager;
+//! use sandbox_state::{Put, Secrecy, StateManager, When};
 //!
 //! // The directory is the caller's, and nobody else's: mode 0700.
 //! let state = StateManager::open(home.path());
@@ -18,8 +18,11 @@
 //!     println!("{} {} {}", record.sequence, record.kind, record.payload);
 //! }
 //!
-//! let sequence = state.store()?.put("state", "greeting", b"hello")?;
-//! assert_eq!(state.store()?.get_at("state", "greeting", sequence)?, Some(b"hello".to_vec()));
+//! let put = Put { at, secrecy: Secrecy::Open, expected: None };
+//! let first = state.set("state", "greeting", b"hello", put)?;
+//! state.delete("state", "greeting", at)?;
+//! let then = state.get("state", "greeting", &When::Sequence(first.sequence))?;
+//! assert_eq!(&*then.expect("it was there then").value, b"hello");
 //! # Ok(())
 //! # }
 //! ```
@@ -28,17 +31,22 @@
 mod files;
 mod hash;
 mod journal;
+mod keys;
 mod manager;
 mod store;
 
 pub use files::OpenError;
 pub use hash::{Hash, hex};
 pub use journal::{
-    AppendError, BODY_BYTES_MAX, Damage, FORMAT_VERSION, Fault, Journal, ReadError, Receipt,
-    Record, Records, RecordsNewestFirst, Verification,
+    AppendError, BODY_BYTES_MAX, Damage, FORMAT_VERSION, Fault, Follower, Journal, ReadError,
+    Receipt, Record, Records, RecordsNewestFirst, Verification,
 };
-pub use manager::StateManager;
+pub use keys::{KeyError, KeySource};
+pub use manager::{StateError, StateManager};
 pub use store::{
-    Corruption, KEY_BYTES_MAX, Listed, NAMESPACE_BYTES_MAX, STORE_FORMAT, Store, StoreError,
-    StoreReadError, StoreVerification, StoreWriteError, VALUE_BYTES_MAX, Version,
+    BUSY_WAIT_DEFAULT, Corruption, Entry, KEY_BYTES_MAX, Listed, LookupError, NAMESPACE_BYTES_MAX,
+    Pin, Put, RolledBack, STORE_FORMAT, Secrecy, Store, StoreError, StoreReadError,
+    StoreVerification, StoreWriteError, VALUE_BYTES_MAX, VERSIONS_KEPT_DEFAULT, Value, Version,
+    When,
 };
+pub use zeroize::Zeroizing;

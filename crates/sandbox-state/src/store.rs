@@ -1,39 +1,69 @@
 //! The versioned store: `(namespace, key, sequence)` over redb, with one sequence for all keys.
 //!
-//! Every change gets the next number of the sequence, so a number names the state of the whole store
+//! Every commit gets the next number of the sequence, so a number names the state of the whole store
 //! at one time. A deletion is a version too. redb does not check its pages while it reads them, so
-//! each value carries a SHA-256 bound to its name and number, and each key knows its newest version:
-//! what a read returns was stored under this name and number, or the read fails.
+//! each version carries a SHA-256 bound to its place, its value has one of its own, and the versions
+//! of a key are a chain: what a read returns was stored under this name and number, or the read
+//! fails. Secrets are sealed with a key that lies elsewhere.
 
 mod creation;
 mod envelope;
 mod error;
+mod payload;
+mod read;
+mod retention;
 mod tables;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use redb::{Database, Durability, ReadableDatabase as _, WriteTransaction};
 
 pub use creation::STORE_FORMAT;
-pub use envelope::VALUE_BYTES_MAX;
-pub use error::{Corruption, StoreError, StoreReadError, StoreWriteError};
-pub use tables::{Listed, StoreVerification, Version};
+pub use error::{Corruption, LookupError, StoreError, StoreReadError, StoreWriteError};
+pub use payload::Value;
+pub use read::{Entry, Listed, Pin, StoreVerification, Version, When};
+pub use write::{Put, RolledBack, Secrecy};
 
+use crate::KeySource;
+use creation::Missing;
 use error::Trouble;
-use tables::{ReadTables, WriteTables};
+use tables::{Reading, Tables};
+use write::Commit;
+
+/// The largest value in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long another process may keep the store before we give up, if nobody says otherwise.
+pub const BUSY_WAIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// How many versions of a key are kept, if nobody says otherwise.
+pub const VERSIONS_KEPT_DEFAULT: u64 = 100;
 
 /// The longest namespace in bytes.
 pub const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// The longest key in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
+
+/// How a store is used.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) keys: KeySource,
+    pub(crate) versions_kept: u64,
+    /// How long another process may keep the store before we give up.
+    pub(crate) busy_wait: Duration,
+}
 
 /// The versioned store of one sandbox, open.
 ///
@@ -42,6 +72,7 @@ pub struct Store {
     /// `None` only while it is being dropped.
     database: Option<Database>,
     path: PathBuf,
+    options: Options,
     /// Set when redb panicked: nothing it holds in memory can be trusted after that.
     broken: AtomicBool,
 }
@@ -56,128 +87,212 @@ impl std::fmt::Debug for Store {
 
 impl Store {
     /// Opens the store in `directory`, and creates it if it is not there.
-    pub(crate) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let (database, path) = creation::open_or_create(directory)?;
-        Ok(Self {
-            database: Some(database),
-            path,
-            broken: AtomicBool::new(false),
+    pub(crate) fn open_or_create(directory: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::open_with(directory, options, Missing::Create)?.ok_or_else(|| StoreError::Open {
+            path: directory.to_owned(),
+            source: crate::OpenError::System(io::ErrorKind::NotFound.into()),
         })
     }
 
-    /// Stores a new version of a key and returns its number. It is durable when this returns.
+    /// Opens the store in `directory`; `None` if there is none.
+    pub(crate) fn open(directory: &Path, options: &Options) -> Result<Option<Self>, StoreError> {
+        Self::open_with(directory, options, Missing::Leave)
+    }
+
+    fn open_with(
+        directory: &Path,
+        options: &Options,
+        missing: Missing,
+    ) -> Result<Option<Self>, StoreError> {
+        let opened = creation::open(directory, missing, options.busy_wait)?;
+        Ok(opened.map(|(database, path)| Self {
+            database: Some(database),
+            path,
+            options: options.clone(),
+            broken: AtomicBool::new(false),
+        }))
+    }
+
+    /// Stores a new version of a key. It is durable when this returns.
     ///
     /// # Errors
     ///
-    /// Fails when the namespace or key is empty or too long, the value is larger than
-    /// [`VALUE_BYTES_MAX`], or the store cannot be written or is damaged. Then nothing was stored.
-    pub fn put(&self, namespace: &str, key: &str, value: &[u8]) -> Result<u64, StoreWriteError> {
+    /// Fails when a name is empty or too long, the value is larger than [`VALUE_BYTES_MAX`], the key
+    /// has another version than was expected or holds a secret and the value is none, the key of the
+    /// secrets cannot be used, or the store cannot be written or is damaged. Then nothing was stored.
+    pub fn put(
+        &self,
+        namespace: &str,
+        key: &str,
+        value: &[u8],
+        put: Put,
+    ) -> Result<Version, StoreWriteError> {
         check_name("namespace", namespace, NAMESPACE_BYTES_MAX)?;
         check_name("key", key, KEY_BYTES_MAX)?;
         if value.len() > VALUE_BYTES_MAX {
             let bytes = value.len();
             return Err(StoreWriteError::TooLarge { bytes });
         }
-        self.write(|tables| tables.put(namespace, key, Some(value)).map(Some))
-            .map(Option::unwrap_or_default)
+        self.write(put.at, |commit| commit.put((namespace, key), value, put))
     }
 
-    /// Deletes a key by a version that says so, and returns its number; `None` if there was no such
-    /// key. Older versions stay.
+    /// Deletes a key by a version that says so; `None` if there was no such key. Older versions stay.
     ///
     /// # Errors
     ///
     /// Fails when the store cannot be written or is damaged. Then nothing was deleted.
-    pub fn delete(&self, namespace: &str, key: &str) -> Result<Option<u64>, StoreWriteError> {
-        self.write(|tables| {
-            if tables.is_live(namespace, key)? {
-                tables.put(namespace, key, None).map(Some)
-            } else {
-                Ok(None)
-            }
-        })
-    }
-
-    /// Returns the newest value of a key; `None` if there is none or it was deleted.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store cannot be read, or what it holds for the key is damaged.
-    pub fn get(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, StoreReadError> {
-        self.get_at(namespace, key, u64::MAX)
-    }
-
-    /// Returns the value that a key had when the store was at `sequence`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::get`].
-    pub fn get_at(
+    pub fn delete(
         &self,
         namespace: &str,
         key: &str,
-        sequence: u64,
-    ) -> Result<Option<Vec<u8>>, StoreReadError> {
-        self.read(|tables| tables.get_at(namespace, key, sequence))
+        at: Timestamp,
+    ) -> Result<Option<Version>, StoreWriteError> {
+        self.write(at, |commit| commit.delete((namespace, key)))
     }
 
-    /// Returns all versions of a key, oldest first.
+    /// Makes an old version of a key the newest one again, as a new version.
     ///
     /// # Errors
     ///
-    /// As [`Store::get`].
+    /// Fails when there is no such version or it is no longer kept, and as [`Store::put`].
+    pub fn rollback(
+        &self,
+        namespace: &str,
+        key: &str,
+        version: u64,
+        at: Timestamp,
+    ) -> Result<Version, StoreWriteError> {
+        self.write(at, |commit| commit.rollback((namespace, key), version))
+    }
+
+    /// Makes all keys of a namespace what they were at `sequence`, by new versions in one commit.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store has not come so far, when what a key was then is no longer kept, and as
+    /// [`Store::put`]. Then nothing was changed.
+    pub fn rollback_to(
+        &self,
+        namespace: &str,
+        sequence: u64,
+        at: Timestamp,
+    ) -> Result<RolledBack, StoreWriteError> {
+        self.write(at, |commit| {
+            let changed = commit.rollback_to(namespace, sequence)?;
+            let sequence = commit.sequence();
+            Ok(RolledBack { sequence, changed })
+        })
+    }
+
+    /// Pins the state of the store as it is now: retention keeps all that it needs, until the pin is
+    /// removed. A name that is pinned already keeps what it holds, and that is returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the name is empty or too long, or the store cannot be written or is damaged.
+    pub fn pin(&self, name: &str, at: Timestamp) -> Result<Pin, StoreWriteError> {
+        check_name("pin", name, KEY_BYTES_MAX)?;
+        self.write(at, |commit| commit.pin(name))
+    }
+
+    /// Removes a pin, and returns whether there was one. What only it kept goes when its key is
+    /// stored the next time.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store cannot be written or is damaged.
+    pub fn unpin(&self, name: &str) -> Result<bool, StoreWriteError> {
+        self.write(Timestamp::UNIX_EPOCH, |commit| commit.unpin(name))
+    }
+
+    /// Returns all pins, by name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store cannot be read or is damaged.
+    pub fn pins(&self) -> Result<Vec<Pin>, StoreReadError> {
+        self.read(Tables::all_pins)
+    }
+
+    /// Returns a value of a key; `None` if there was none, or it was deleted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such version, pin or sequence, when it is no longer kept, when the key
+    /// of the secrets cannot be used, when the store cannot be read, or what it holds for the key is
+    /// damaged.
+    pub fn get(
+        &self,
+        namespace: &str,
+        key: &str,
+        when: &When,
+    ) -> Result<Option<Entry>, StoreReadError> {
+        let id = (namespace, key);
+        self.read(|tables| match tables.when(id, when)? {
+            Some(row) => tables.entry(id, &row, &self.options.keys),
+            None => Ok(None),
+        })
+    }
+
+    /// Returns the versions of a key that are kept, oldest first; none if the key never was.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store cannot be read, or a version is damaged or missing.
     pub fn history(&self, namespace: &str, key: &str) -> Result<Vec<Version>, StoreReadError> {
-        self.read(|tables| tables.history(namespace, key))
+        self.read(|tables| tables.history((namespace, key)))
     }
 
     /// Returns the keys that begin with `prefix` and are not deleted, in the order of their bytes.
     ///
     /// # Errors
     ///
-    /// As [`Store::get`], for each of these keys.
+    /// As [`Store::history`], for each of these keys.
     pub fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, StoreReadError> {
         self.read(|tables| tables.list(namespace, prefix))
     }
 
-    /// Returns the number of the last change; 0 if there was none.
+    /// Returns the number of the last commit; 0 if there was none.
     ///
     /// # Errors
     ///
     /// Fails when the store cannot be read or is damaged.
     pub fn sequence(&self) -> Result<u64, StoreReadError> {
-        self.read(ReadTables::sequence)
+        self.read(|tables| Ok(tables.head()?.0))
     }
 
-    /// Checks every version, that none is missing, and the chain of all changes.
+    /// Checks every version and value, that none is missing, and the chain of all changes.
     ///
     /// # Errors
     ///
     /// Fails when the store cannot be read, or at the first damage.
     pub fn verify(&self) -> Result<StoreVerification, StoreReadError> {
-        self.read(ReadTables::verify)
+        self.read(Tables::verify)
     }
 
     fn read<T>(
         &self,
-        work: impl FnOnce(&ReadTables) -> Result<T, Trouble>,
+        work: impl FnOnce(&Tables<Reading>) -> Result<T, Trouble>,
     ) -> Result<T, StoreReadError> {
-        self.guarded(|database| work(&ReadTables::open(&database.begin_read()?)?))
+        self.guarded(|database| work(&Tables::open_to_read(&database.begin_read()?)?))
             .map_err(|trouble| StoreReadError::of(&self.path, trouble))
     }
 
-    fn write(
+    fn write<T>(
         &self,
-        work: impl FnOnce(&mut WriteTables<'_>) -> Result<Option<u64>, Trouble>,
-    ) -> Result<Option<u64>, StoreWriteError> {
+        at: Timestamp,
+        work: impl FnOnce(&mut Commit<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, StoreWriteError> {
         self.guarded(|database| {
             let transaction = begin_durable_write(database)?;
-            let changed = work(&mut WriteTables::open(&transaction)?)?;
-            if changed.is_some() {
+            let mut commit = Commit::begin(&transaction, at, &self.options)?;
+            let result = work(&mut commit)?;
+            if commit.finish()? {
                 transaction.commit()?;
             } else {
                 transaction.abort()?;
             }
-            Ok(changed)
+            Ok(result)
         })
         .map_err(|trouble| StoreWriteError::of(&self.path, trouble))
     }

@@ -54,6 +54,9 @@ pub struct SandboxConfig {
     /// layers add up.
     #[serde(skip_serializing_if = "is_default")]
     pub isolation: IsolationConfig,
+    /// Where events go besides the journal.
+    #[serde(skip_serializing_if = "is_default")]
+    pub events: EventsConfig,
 }
 
 /// Amounts that each operation may use; see [`Limits`] for what they mean.
@@ -196,6 +199,17 @@ pub struct IsolationConfig {
     /// Environment variables that every operation gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env_set: BTreeMap<String, String>,
+}
+
+/// Where events go besides the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct EventsConfig {
+    /// A file to which each event is appended as one line of JSON, as an absolute path. It is made
+    /// with mode 0600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -21,7 +21,7 @@ const UNSAFE_HOMES: &[&str] = &[
 /// Names that say nothing, and what is asked instead.
 const BANNED_ENDINGS: &[&str] = &["Manager", "Helper", "Util", "Utils", "Handler", "Service"];
 /// The front doors that keep the names of the customer's components.
-const FRONT_DOORS: &[&str] = &["StateManager", "RollbackManager"];
+const FRONT_DOORS: &[&str] = &["StateManager", "RollbackManager", "EventHandler"];
 const BANNED_FILES: &[&str] = &[
     "common.rs",
     "misc.rs",

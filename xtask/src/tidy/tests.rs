@@ -45,7 +45,7 @@ fn a_long_file_is_found_and_tests_do_not_count() {
 #[test]
 fn a_name_that_says_nothing_is_found() {
     finds(PATH, "pub struct RunManager;", "RunManager");
-    finds(PATH, "pub(crate) trait EventHandler<T> {}", "EventHandler");
+    finds(PATH, "pub(crate) trait ErrorHandler<T> {}", "ErrorHandler");
     finds("crates/sandbox-core/src/utils.rs", "", "utils.rs");
     accepts(
         PATH,

@@ -58,6 +58,9 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         reader: ReaderGone::default(),
     };
     let ended = execute(&core, &operation, caller)?;
+    if let Some(failure) = core.event_file_failure() {
+        ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
+    }
     Ok(tell(ui, &operation, ended, report_file, approval))
 }
 

@@ -92,6 +92,11 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
         ),
     );
     add("enforced", &enforced(report));
+    if let Some(network) = &report.network {
+        for line in describe::connections(network, usage) {
+            add("network", &plain(&line));
+        }
+    }
     for violation in &report.violations {
         add("violation", &plain(&violation.detail));
     }

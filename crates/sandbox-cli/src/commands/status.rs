@@ -1,5 +1,7 @@
 //! `sandbox status`: how the sandbox is.
 
+use sandbox_core::State;
+
 use crate::{
     commands::describe,
     exit_codes,
@@ -8,13 +10,13 @@ use crate::{
     ui::{self, Tone, plain},
 };
 
-/// The state of a sandbox that can run operations.
-const READY: &str = "ready";
+/// The widest command that is shown.
+const COMMAND_WIDTH: usize = 60;
 
 pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     let status = settings.open_to_read()?.status()?;
     let ui = settings.ui;
-    let code = if status.state == READY {
+    let code = if status.state.takes_operations() {
         exit_codes::DONE
     } else {
         exit_codes::NO
@@ -23,16 +25,22 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         ui::print_json(&status)?;
         return Ok(code);
     }
-    let tone = if status.state == READY {
-        Tone::Good
-    } else {
-        Tone::Bad
+    let tone = match status.state {
+        State::Created | State::Ready | State::Running => Tone::Good,
+        State::Suspended => Tone::Warning,
+        State::Broken | State::Destroyed => Tone::Bad,
     };
+    let since = status.suspended_since.map_or_else(String::new, |since| {
+        format!(
+            " since {} (go on with: sandbox resume)",
+            describe::time(&since)
+        )
+    });
     let mut text = format!(
-        "sandbox    {}\nworkspace  {}\nstate      {}\ncreated    {}\nrecords    {}{}\nundoable   {}\n",
+        "sandbox    {}\nworkspace  {}\nstate      {}{since}\ncreated    {}\nrecords    {}{}\nundoable   {}\n",
         ui.tone(Tone::Strong, status.sandbox.as_str()),
         plain(&status.workspace.to_string_lossy()),
-        ui.tone(tone, status.state),
+        ui.tone(tone, status.state.name()),
         describe::time(&status.created_at),
         status.journal_records,
         status.last_activity.map_or_else(String::new, |at| format!(
@@ -41,6 +49,21 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         )),
         status.undoable.len(),
     );
+    for operation in &status.running {
+        let what = if status.suspended_since.is_some() {
+            "frozen "
+        } else {
+            "running"
+        };
+        let line = format!(
+            "{what}    {}   since {}   process {}   {}\n",
+            describe::short(&operation.id),
+            describe::time(&operation.since),
+            operation.process.pid,
+            describe::command(&operation.argv, COMMAND_WIDTH),
+        );
+        text.push_str(&line);
+    }
     for id in &status.pending {
         let id = describe::short(id);
         let line = format!(

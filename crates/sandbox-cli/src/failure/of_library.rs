@@ -3,8 +3,8 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    CreateError, DestroyError, DiffError, FindError, HistoryError, OpenError, PlanError, ReadError,
-    ReviewError, RunError, RunFault, StatusError,
+    CreateError, DestroyError, DiffError, EnterError, EventsError, FindError, HistoryError,
+    OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
 use sandbox_types::{OperationReport, Settlement};
@@ -100,6 +100,9 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::EventFile { .. } => {
+                Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
+            }
             OpenError::OtherWorkspace { .. } => {
                 Self::of(Kind::Usage, &error).hint("choose another name")
             }
@@ -168,6 +171,7 @@ impl From<RunError> for Failure {
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),
+            RunFault::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             RunFault::Begin(_) | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
@@ -211,6 +215,7 @@ impl From<ReviewError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &error {
             ReviewError::NoTransactions(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
+            ReviewError::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             ReviewError::NothingHeld => failure(Kind::NotFound)
                 .hint("`sandbox run --review` holds the changes of a command"),
             ReviewError::NotHeld { .. } => {
@@ -261,6 +266,45 @@ impl From<DiffError> for Failure {
             DiffError::Review(error) => error.into(),
             DiffError::Changes(_) | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error),
         }
+    }
+}
+
+fn kind_of_enter(error: &EnterError) -> Kind {
+    match error {
+        EnterError::Illegal(_) => Kind::Refused,
+        EnterError::Hold { .. } | _ => Kind::Sandbox,
+    }
+}
+
+fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+    match error {
+        EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
+        EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
+    }
+}
+
+impl From<SuspendError> for Failure {
+    fn from(error: SuspendError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            SuspendError::Illegal(_) => {
+                failure(Kind::Refused).hint("`sandbox status` shows the state")
+            }
+            SuspendError::Freeze { .. } => failure(Kind::Refused)
+                .hint("everything runs on; end the operation, or wait until it has ended")
+                .hint("`sandbox doctor` shows what cgroups this user may use"),
+            SuspendError::Thaw { .. }
+            | SuspendError::List(_)
+            | SuspendError::File { .. }
+            | SuspendError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) const CONFIG: Shape = Section(&[
     ("safety_constraints", SAFETY_CONSTRAINTS),
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
+    ("events", Section(&[("file", Text)])),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[
@@ -52,7 +53,10 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
-    ("network", Section(&[("allow_external", Boolean)])),
+    (
+        "network",
+        Section(&[("allow_external", Boolean), ("allow_hosts", Texts)]),
+    ),
 ]);
 
 const MONITORING_CONFIG: Shape = Section(&[

@@ -14,7 +14,7 @@ use sandbox_rollback::RollbackManager;
 use sandbox_state::AppendError;
 use sandbox_types::{OperationId, SandboxName};
 
-use super::Home;
+use super::{Home, now};
 use crate::{
     initializer::{self, CreateError},
     ledger,
@@ -136,6 +136,9 @@ impl Home {
         }
         self.record_lifecycle(ledger::DESTROYED, record)
             .map_err(DestroyError::Record)?;
+        // The last event for who follows this sandbox. Who does not hear it sees its journal go.
+        let own = self.own_ledger(record);
+        let _told = ledger::lifecycle(&own, ledger::DESTROYED, record, now());
         let entry = self.layout.index_entry(&record.workspace);
         removed(&entry, fs::remove_file(&entry))?;
         let sandbox = self.layout.sandbox(&record.name);

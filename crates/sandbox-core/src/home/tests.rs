@@ -145,13 +145,13 @@ fn reading_needs_no_workspace_and_waits_for_nobody() {
             .unwrap()
             .0
     };
-    assert_eq!(read().status().unwrap().state, "ready");
+    assert_eq!(read().status().unwrap().state, crate::State::Created);
     let lock = fs::File::create(lab.layers().join("lock")).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
-    assert_eq!(read().status().unwrap().state, "ready");
+    assert_eq!(read().status().unwrap().state, crate::State::Created);
     fs::remove_dir(&lab.record.workspace).unwrap();
     let status = read().status().unwrap();
-    assert_eq!(status.state, "broken");
+    assert_eq!(status.state, crate::State::Broken);
     assert!(status.no_transactions_because.unwrap().contains("removed"));
     assert!(read().log(1).unwrap().is_empty() && read().audit().is_ok());
 }

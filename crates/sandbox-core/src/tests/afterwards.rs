@@ -196,3 +196,34 @@ fn a_report_that_is_too_large_is_recorded_reduced() {
     assert_eq!(kept.violations.len(), 1000);
     assert!(kept.changes.truncated);
 }
+
+#[test]
+fn an_operation_in_a_destroyed_sandbox_is_an_error_and_not_launched() {
+    let bench = Bench::new(Some(ExitReason::Exited(0)), writes);
+    fs::remove_dir_all(bench.state()).unwrap();
+    let error = bench.run(&Operation::shell("true")).unwrap_err();
+    assert!(matches!(*error.fault, RunFault::Enter(_)), "{error:?}");
+    assert_eq!(bench.launched.load(Ordering::SeqCst), 0);
+    let undone = bench
+        .sandbox
+        .discard(None, Timestamp::UNIX_EPOCH)
+        .unwrap_err();
+    assert!(matches!(undone, crate::ReviewError::Enter(_)), "{undone:?}");
+}
+
+#[test]
+fn a_suspended_sandbox_refuses_and_records_it() {
+    let bench = Bench::new(Some(ExitReason::Exited(0)), writes);
+    bench.sandbox.suspend(Timestamp::UNIX_EPOCH).unwrap();
+    bench.check(
+        &Operation::shell("true"),
+        &expect![[r#"
+            error: the operation was not started: cannot use 'bench': it is suspended
+            launched: 0
+            recorded: sandbox.suspended, operation.finished "error"
+            workspace: kept=before
+            pending: 0"#]],
+    );
+    bench.sandbox.resume(Timestamp::UNIX_EPOCH).unwrap();
+    bench.run(&Operation::shell("true")).unwrap();
+}

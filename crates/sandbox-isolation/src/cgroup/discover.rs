@@ -74,6 +74,55 @@ struct Mount<'a> {
     options: Vec<&'a str>,
 }
 
+/// Where the cgroups of another process's operations are, in one hierarchy that can freeze.
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) caller: u32,
+    pub(super) unified: bool,
+    /// Its own cgroup, and the one above it: by the rules above it is one of them.
+    pub(super) bases: Vec<PathBuf>,
+}
+
+impl Reach {
+    /// Looks where `caller` makes cgroups, as far as this process may write there: the unified
+    /// hierarchy first. None if it is gone.
+    pub(super) fn of(caller: u32) -> Vec<Self> {
+        let (cgroup, mountinfo) = (
+            read(&format!("/proc/{caller}/cgroup")),
+            read("/proc/self/mountinfo"),
+        );
+        let (memberships, mounts) = (parse_memberships(&cgroup), parse_mounts(&mountinfo));
+        [None, Some(Controller::Freezer)]
+            .into_iter()
+            .filter_map(|controller| {
+                let own = own_directory(controller, &memberships, &mounts)?.ok()?;
+                let parent = own.parent().map(Path::to_owned);
+                let bases: Vec<PathBuf> = [Some(own), parent]
+                    .into_iter()
+                    .flatten()
+                    .filter(|base| base.join("cgroup.procs").exists() && may_write(base).is_ok())
+                    .collect();
+                (!bases.is_empty()).then_some(Self {
+                    caller,
+                    unified: controller.is_none(),
+                    bases,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Says why operations are in no cgroup that can be frozen.
+pub(super) fn no_freezer() -> String {
+    let hierarchies = discover();
+    match (&hierarchies.unified, hierarchies.seat(Controller::Freezer)) {
+        (Ok(_), _) | (_, Seat::Separate(_) | Seat::Unified(_)) => {
+            "it was started where it could have none".to_owned()
+        }
+        (Err(unified), Seat::Absent(_)) => unified.clone(),
+    }
+}
+
 /// Looks where this process is, and what may be made there; changes nothing.
 pub(crate) fn discover() -> Hierarchies {
     from_text(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))

@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{CgroupError, Controller, OperationCgroup, value_of, write_file};
+use super::{CgroupError, Controller, OperationCgroup, freeze, value_of, write_file};
 
 /// How long to wait for processes that are being killed, at most.
 const LEAVE_LIMIT: Duration = Duration::from_millis(200);
@@ -78,6 +78,7 @@ impl OperationCgroup {
     pub(crate) fn remove(&mut self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + LEAVE_LIMIT;
         for path in self.all_paths() {
+            freeze::remove_beside(path);
             remove_directory(path, deadline).map_err(|source| CgroupError::Remove {
                 path: path.to_owned(),
                 source,
@@ -89,7 +90,7 @@ impl OperationCgroup {
     }
 
     /// Stops or continues all members, where version 1 can; it only helps, so failing is no error.
-    fn freeze(&self, state: &str) {
+    pub(super) fn freeze(&self, state: &str) {
         if let Some(path) = self.separate.get(&Controller::Freezer) {
             drop(write_file(&path.join("freezer.state"), state));
         }
@@ -115,7 +116,7 @@ fn kill_error(path: &Path, source: io::Error) -> CgroupError {
     }
 }
 
-fn members_of(path: &Path) -> Vec<Pid> {
+pub(super) fn members_of(path: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     // Processes outside of our process namespace are listed as 0.
     text.lines()

@@ -6,7 +6,7 @@ use std::{
     process,
 };
 
-use super::{CgroupError, discover::discover};
+use super::{CgroupError, discover::discover, write_file};
 
 /// What all our cgroups' names start with.
 const PREFIX: &str = "sandbox-";
@@ -45,7 +45,11 @@ fn remove_stale_in(base: &Path, this: Owner) -> Vec<PathBuf> {
             owner.is_some_and(|owner| owner.namespace == this.namespace && !is_alive(owner))
         })
         .map(|entry| entry.path())
-        .filter(|path| fs::remove_dir(path).is_ok())
+        .filter(|path| {
+            // Killed members of a frozen cgroup of version 1 are there until they are thawed.
+            let _only_there = write_file(&path.join("freezer.state"), "THAWED");
+            fs::remove_dir(path).is_ok()
+        })
         .collect()
 }
 
@@ -74,6 +78,11 @@ pub(super) fn parse_owner(directory_name: &str) -> Option<Owner> {
         namespace: fields.next()?.parse().ok()?,
     };
     fields.next().map(|_name| owner)
+}
+
+/// Returns the operation that a directory's name tells, if we made it.
+pub(super) fn operation_of(directory_name: &str) -> Option<&str> {
+    directory_name.strip_prefix(PREFIX)?.splitn(4, '-').nth(3)
 }
 
 fn this_process() -> Result<Owner, CgroupError> {

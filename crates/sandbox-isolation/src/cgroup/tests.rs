@@ -53,6 +53,43 @@ impl Drop for Made {
     }
 }
 
+#[test]
+fn frozen_members_stand_still_and_init_goes_on() {
+    let Some(hierarchies) = host() else { return };
+    let made = Made::new(&hierarchies, "freeze-test", &NOTHING);
+    let mut guest = Guest::in_cgroup(&made.0, "sleep 60 & wait");
+    guest.go();
+    let caller = std::process::id();
+    let init = Pid::from_child(&guest.child);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while made.0.members().len() < 2 {
+        assert!(Instant::now() < deadline, "the shell has started nothing");
+        std::thread::yield_now();
+    }
+
+    freeze(caller, "freeze-test").unwrap();
+    assert!(made.0.is_frozen());
+    assert!(
+        !made.0.members().contains(&init),
+        "it must see its caller end"
+    );
+    freeze(caller, "freeze-test").unwrap();
+    thaw(caller, "freeze-test").unwrap();
+    assert!(!made.0.is_frozen());
+    assert!(made.0.members().contains(&init));
+    thaw(caller, "freeze-test").unwrap();
+
+    // What is frozen can be killed, and leaves nothing.
+    freeze(caller, "freeze-test").unwrap();
+    made.0.kill().unwrap();
+    guest.child.kill().unwrap();
+    guest.child.wait().unwrap();
+    let mut made = made;
+    made.0.remove().unwrap();
+    let error = freeze(caller, "freeze-test").unwrap_err();
+    assert!(matches!(error, FreezeError::NoCgroup { .. }), "{error}");
+}
+
 /// A shell that waits to be told before it runs its script.
 struct Guest {
     child: Child,

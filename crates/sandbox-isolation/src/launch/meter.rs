@@ -217,6 +217,18 @@ impl Meter {
         }
     }
 
+    /// Whether somebody has suspended the guest.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.cgroup().is_some_and(OperationCgroup::is_frozen)
+    }
+
+    /// Lets a guest that was killed while it was suspended die.
+    pub(crate) fn thaw_killed(&self) {
+        if let Some(cgroup) = self.cgroup() {
+            cgroup.thaw_killed();
+        }
+    }
+
     fn cgroup(&self) -> Option<&OperationCgroup> {
         match &self.state {
             State::There(cgroup) => Some(cgroup),
@@ -349,7 +361,11 @@ fn sweep_until_clean(cgroup: &OperationCgroup, init: Pid, is_over: &AtomicBool) 
 
 /// Moves all processes of the tree into the cgroups; returns how many were outside.
 fn sweep(cgroup: &OperationCgroup, init: Pid) -> usize {
-    let outside = cgroup.without_membership(descendants(init));
+    let mut outside = cgroup.without_membership(descendants(init));
+    if outside.contains(&init) && cgroup.is_frozen() {
+        // It was let out on purpose: see `cgroup/freeze.rs`.
+        outside.retain(|pid| *pid != init);
+    }
     for &pid in &outside {
         // It may have ended meanwhile; the next sweep tells.
         drop(cgroup.attach(pid));
@@ -358,7 +374,7 @@ fn sweep(cgroup: &OperationCgroup, init: Pid) -> usize {
 }
 
 /// Returns the processes below `root`, parents first.
-fn descendants(root: Pid) -> Vec<Pid> {
+pub(crate) fn descendants(root: Pid) -> Vec<Pid> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(pid) = found.get(next) {

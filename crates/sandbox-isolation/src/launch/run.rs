@@ -102,7 +102,7 @@ impl Running for Confined {
         }
         let waited = self.wait_for_end(observer, cancel);
         if waited.is_err() {
-            self.tree.kill();
+            self.kill();
         }
         let (end, cause) = waited?;
         self.take_rest(observer);
@@ -124,7 +124,7 @@ impl Running for Confined {
     }
 
     fn release(&mut self) -> Result<(), LaunchError> {
-        self.tree.kill();
+        self.kill();
         self.tree.reap()?;
         self.meter.remove()
     }
@@ -138,6 +138,12 @@ impl Drop for Confined {
 }
 
 impl Confined {
+    /// Kills the guest, also a suspended one.
+    fn kill(&self) {
+        self.tree.kill();
+        self.meter.thaw_killed();
+    }
+
     /// Pumps until init tells the end or is dead; `Some` cause if this side ended it.
     fn wait_for_end(
         &mut self,
@@ -145,17 +151,14 @@ impl Confined {
         cancel: &Cancellation,
     ) -> Result<(Option<End>, Option<Cause>), LaunchError> {
         let error = |source: io::Error| LaunchError::new("wait for the guest", source);
-        let deadline = self
-            .limits
-            .wall_time
-            .map(|limit| self.started_at + limit.value);
+        let mut clock = WallClock::of(&self.limits, self.started_at);
         let mut tick = TICK_FIRST;
         let mut next_tick = Instant::now() + tick;
         let mut open = [true; 2];
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
-            let wake = self.next_wake(next_tick, deadline.filter(|_| cause.is_none()));
+            let wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
             let turn = self
                 .poll(cancel, wake, cause.is_none(), open)
                 .map_err(|errno| error(errno.into()))?;
@@ -192,10 +195,13 @@ impl Confined {
             if self.meter.is_planned() && now >= self.running_since + LATE_AFTER {
                 self.meter.attach_late(self.tree.init);
             }
+            if now >= next_tick || clock.is_over(now) {
+                clock.pass(now, self.meter.is_frozen());
+            }
             if cause.is_none() {
-                cause = self.reason_to_end(observer, cancel, (now, deadline, next_tick));
+                cause = self.reason_to_end(observer, cancel, (now, &clock, next_tick));
                 if cause.is_some() {
-                    self.tree.kill();
+                    self.kill();
                 }
             }
             if now >= next_tick {
@@ -209,12 +215,12 @@ impl Confined {
         &mut self,
         observer: &mut dyn Observer,
         cancel: &Cancellation,
-        (now, deadline, next_tick): (Instant, Option<Instant>, Instant),
+        (now, clock, next_tick): (Instant, &WallClock, Instant),
     ) -> Option<Cause> {
         if cancel.is_cancelled() {
             return Some(ExitReason::Cancelled);
         }
-        if deadline.is_some_and(|deadline| now >= deadline) {
+        if clock.is_over(now) {
             return Some(ExitReason::TimedOut);
         }
         if now < next_tick {
@@ -429,6 +435,42 @@ impl Tree {
         if let Some(builder) = builder {
             process::wait(Children::One(builder), Patience::Block).ok();
         }
+    }
+}
+
+/// The wall-time limit. It stands still while the guest is suspended, to a tick exactly.
+struct WallClock {
+    deadline: Option<Instant>,
+    /// When it was looked at last, and whether the guest was suspended then.
+    seen: Instant,
+    stands: bool,
+}
+
+impl WallClock {
+    fn of(limits: &Limits, started_at: Instant) -> Self {
+        Self {
+            deadline: limits.wall_time.map(|limit| started_at + limit.value),
+            seen: Instant::now(),
+            stands: false,
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Returns when it is over, if it goes on.
+    fn rings_at(&self) -> Option<Instant> {
+        self.deadline.filter(|_| !self.stands)
+    }
+
+    fn pass(&mut self, now: Instant, frozen: bool) {
+        if frozen {
+            let passed = now.saturating_duration_since(self.seen);
+            self.deadline = self.deadline.map(|deadline| deadline + passed);
+        }
+        self.stands = frozen;
+        self.seen = now;
     }
 }
 

@@ -4,6 +4,7 @@
 //! that lead there are `localhost` and the machine's own name, where that is in `/etc/hosts`.
 
 use std::{
+    fmt::Write as _,
     io::{Read as _, Write as _},
     net::{
         IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _,
@@ -81,7 +82,10 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
 }
 
 /// Sends a datagram and returns the answer, which must come from where it was sent to.

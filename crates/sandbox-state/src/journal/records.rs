@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    follow::Place,
     frame::{Fault, Frame},
     snapshot::{Rest, Snapshot, Trouble},
 };
@@ -107,6 +108,25 @@ impl Records {
             sequence: 0,
             previous: [0; 32],
             ended: false,
+        }
+    }
+
+    /// Reads on from `place`.
+    pub(super) fn from(snapshot: Snapshot, place: Place) -> Self {
+        Self {
+            offset: place.offset,
+            sequence: place.sequence,
+            previous: place.previous,
+            ..Self::new(snapshot)
+        }
+    }
+
+    /// Returns where the next record begins, and what is before it.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            offset: self.offset,
+            sequence: self.sequence,
+            previous: self.previous,
         }
     }
 

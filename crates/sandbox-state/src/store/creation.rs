@@ -1,7 +1,7 @@
 //! Opening the database file: created whole or not at all, checked, waited for with a bound.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use super::{
     error::{Corruption, StoreError, Trouble},
     tables,
 };
-use crate::{OpenError, files::Directory};
+use crate::{OpenError, files::Directory, keys};
 
 /// The format of the tables.
 pub const STORE_FORMAT: u64 = 1;
@@ -25,10 +25,8 @@ pub const STORE_FORMAT: u64 = 1;
 const FILE_NAME: &str = "state.redb";
 const NEW_FILE_NAME: &str = "state.redb.new";
 
-/// How long another process may keep the store before we give up.
-const BUSY_WAIT: Duration = Duration::from_secs(2);
-const BUSY_PAUSE_FIRST: Duration = Duration::from_millis(1);
-const BUSY_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// Between two looks at a lock: there is no event for another process's lock that also has a bound.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Pages kept in memory; the store is small and open briefly.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -36,29 +34,62 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// A file up to this size is checked whole each time it is opened, a larger one after an unclean end.
 const CHECKED_ALWAYS_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Opens the store in `directory`, and creates it if it is not there.
-pub(super) fn open_or_create(directory: &Path) -> Result<(Database, PathBuf), StoreError> {
+/// What to do when there is no store yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Missing {
+    Create,
+    Leave,
+}
+
+/// Opens the store in `directory`; `None` if there is none and it is not to be created.
+///
+/// Who waits for the store holds the lock of the directory, the *door*, and everybody else waits for
+/// that one. So a process that opens the store again and again cannot keep the others out: it finds
+/// the door locked by the one who is next.
+pub(super) fn open(
+    directory: &Path,
+    missing: Missing,
+    busy_wait: Duration,
+) -> Result<Option<(Database, PathBuf)>, StoreError> {
     let path = directory.join(FILE_NAME);
     let not_opened = |source| StoreError::Open {
         path: path.clone(),
         source,
     };
-    let directory = Directory::open_or_make(directory).map_err(not_opened)?;
-    let start = Instant::now();
-    let mut pause = BUSY_PAUSE_FIRST;
+    let directory = match missing {
+        Missing::Create => Directory::open_or_make(directory).map(Some),
+        Missing::Leave => Directory::open(directory),
+    };
+    let Some(directory) = directory.map_err(not_opened)? else {
+        return Ok(None);
+    };
+    let waiting = Waiting {
+        until: Instant::now() + busy_wait,
+    };
+    let system = |error| not_opened(OpenError::System(error));
+    let door = loop {
+        match directory.try_lock().map_err(system)? {
+            Some(door) => break door,
+            None if waiting.goes_on() => {}
+            None => {
+                let found = open_file(&directory).map_err(not_opened)?;
+                return Err(busy(path, found.map(|(_, inode)| inode.ino())));
+            }
+        }
+    };
     loop {
-        let Some(file) = directory
-            .file(FILE_NAME, OFlags::RDWR)
-            .map_err(not_opened)?
-        else {
-            create(&directory, &path)?;
+        let Some((file, inode)) = open_file(&directory).map_err(not_opened)? else {
+            match missing {
+                Missing::Create => create(&directory, &path)?,
+                Missing::Leave => return Ok(None),
+            }
             continue;
         };
-        let inode = file
-            .metadata()
-            .map_err(|error| not_opened(OpenError::System(error)))?;
-        match contain(|| open(file, inode.len())) {
-            Ok(Opened::Open(database)) => return Ok((database, path)),
+        match contain(|| open_database(file, inode.len())) {
+            Ok(Opened::Open(database)) => {
+                drop(door);
+                return Ok(Some((database, path)));
+            }
             Ok(Opened::Newer(format)) => {
                 return Err(StoreError::Newer {
                     path,
@@ -66,18 +97,37 @@ pub(super) fn open_or_create(directory: &Path) -> Result<(Database, PathBuf), St
                     known: STORE_FORMAT,
                 });
             }
-            Ok(Opened::Busy) if start.elapsed() < BUSY_WAIT => {
-                // There is no event for another process's lock that also has a bound.
-                thread::park_timeout(pause);
-                pause = (pause * 2).min(BUSY_PAUSE_MAX);
-            }
-            Ok(Opened::Busy) => {
-                let holder = holder_of(inode.ino());
-                return Err(StoreError::Busy { path, holder });
-            }
+            Ok(Opened::Busy) if waiting.goes_on() => {}
+            Ok(Opened::Busy) => return Err(busy(path, Some(inode.ino()))),
             Err(trouble) => return Err(StoreError::of(&path, trouble)),
         }
     }
+}
+
+fn open_file(directory: &Directory) -> Result<Option<(File, Metadata)>, OpenError> {
+    let Some(file) = directory.file(FILE_NAME, OFlags::RDWR)? else {
+        return Ok(None);
+    };
+    let inode = file.metadata().map_err(OpenError::System)?;
+    Ok(Some((file, inode)))
+}
+
+/// A wait with an end.
+struct Waiting {
+    until: Instant,
+}
+
+impl Waiting {
+    /// Waits for a moment, and returns whether there is time left.
+    fn goes_on(&self) -> bool {
+        thread::park_timeout(BUSY_PAUSE);
+        Instant::now() < self.until
+    }
+}
+
+fn busy(path: PathBuf, inode: Option<u64>) -> StoreError {
+    let holder = inode.and_then(holder_of);
+    StoreError::Busy { path, holder }
 }
 
 enum Opened {
@@ -86,7 +136,7 @@ enum Opened {
     Newer(u64),
 }
 
-fn open(file: File, bytes: u64) -> Result<Opened, Trouble> {
+fn open_database(file: File, bytes: u64) -> Result<Opened, Trouble> {
     if bytes == 0 {
         // redb would make a new database of it; ours is never empty.
         return Err(Trouble::Damaged(Corruption::NotADatabase));
@@ -103,7 +153,7 @@ fn open(file: File, bytes: u64) -> Result<Opened, Trouble> {
     let format = {
         let meta = database.begin_read()?.open_table(tables::META)?;
         let format = redb::ReadableTable::get(&meta, tables::META_FORMAT)?;
-        format.map(|format| format.value())
+        format.and_then(|format| u64::try_from(format.value()).ok())
     };
     match format {
         Some(STORE_FORMAT) => Ok(Opened::Open(database)),
@@ -127,20 +177,13 @@ fn ended_uncleanly(file: &File) -> bool {
 }
 
 /// Makes an empty store under another name and gives it its own when it is on storage: a power cut
-/// inside of redb's `create` leaves a file that redb refuses for ever.
+/// inside of redb's `create` leaves a file that redb refuses for ever. The door is locked, so what is
+/// left under the other name is of a process that died.
 fn create(directory: &Directory, path: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::Create {
         path: path.to_owned(),
         source,
     };
-    // One at a time; what is left under the other name is of a process that died.
-    let _lock = directory.lock().map_err(failed)?;
-    let there = directory
-        .file(FILE_NAME, OFlags::RDONLY)
-        .map_err(|error| failed(io::Error::other(error)))?;
-    if there.is_some() {
-        return Ok(());
-    }
     directory.remove(NEW_FILE_NAME).map_err(failed)?;
     let file = directory
         .file(NEW_FILE_NAME, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
@@ -150,7 +193,9 @@ fn create(directory: &Directory, path: &Path) -> Result<(), StoreError> {
     contain(|| {
         let database = builder().create_with_backend(FileBackend::new(file)?)?;
         let transaction = begin_durable_write(&database)?;
-        tables::create(&transaction, STORE_FORMAT)?;
+        let mut id = [0; 16];
+        keys::random(&mut id)?;
+        tables::create(&transaction, STORE_FORMAT, u128::from_le_bytes(id))?;
         transaction.commit()?;
         database.close()?;
         Ok(())
@@ -171,7 +216,8 @@ fn holder_of(inode: u64) -> Option<u32> {
         // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131105 0 EOF
         let mut words = line.split_whitespace().skip(1);
         (words.next() == Some("FLOCK")).then_some(())?;
-        let pid = words.nth(2)?.parse().ok()?;
+        // 0: a process of another pid namespace.
+        let pid = words.nth(2)?.parse().ok().filter(|pid| *pid > 0)?;
         words.next()?.ends_with(&suffix).then_some(pid)
     })
 }

@@ -1,39 +1,93 @@
-//! A value as it lies in the database: versioned, bound to its place, compressed when large.
+//! A row of the table of versions: what it says, bound to its place.
 //!
-//! ```text
-//!  0  1  envelope version, 1
-//!  1  1  kind: 0 plain, 1 zstd, 2 deletion
-//!  2  8  number of the key's version before this one, 0 if it is the first (little endian)
-//! 10  8  length of the value
-//! 18 32  tag: SHA-256 of the domain, the place and all other bytes of the envelope
-//! 50  …  the value, as the kind says
-//! ```
+//! The layout is specified in `docs/reference/state-format.md`.
 
 use super::error::{Corruption, Trouble};
 use crate::{Hash, hash::sha256};
 
-/// The largest value in bytes.
-pub const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Larger values are compressed.
-const COMPRESSED_ABOVE_BYTES: usize = 4096;
-const COMPRESSION_LEVEL: i32 = 3;
-
-const ENVELOPE_VERSION: u8 = 1;
-const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
-const DELETION: u8 = 2;
-
-const HEAD_BYTES: usize = 18;
+const LAYOUT: u8 = 1;
+const FACTS_BYTES: usize = 43;
+const HEAD_BYTES: usize = FACTS_BYTES + 32;
 const TAG_BYTES: usize = 32;
-const DOMAIN: &[u8] = b"sandbox-state value 1\0";
+const DOMAIN: &[u8] = b"sandbox-state version 1\0";
 
-/// Where a value belongs.
+/// The bit of the form that says that the value is apart.
+const APART: u8 = 0x80;
+
+/// The number of a store, made when it was created: a row of another store does not fit into it.
+pub(super) type StoreId = u128;
+
+/// Where a row belongs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
+    pub(super) store: StoreId,
     pub(super) namespace: &'a str,
     pub(super) key: &'a str,
     pub(super) sequence: u64,
+}
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// A value.
+    Value,
+    /// The key was deleted.
+    Deletion,
+    /// Versions that retention removed, one after the other.
+    Gap,
+}
+
+/// What was done with a value before it was stored.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Encoding {
+    #[default]
+    None,
+    Compressed,
+    Sealed,
+}
+
+/// How a value lies in the database.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Form {
+    pub(super) encoding: Encoding,
+    /// Not in the row but in the table of values.
+    pub(super) apart: bool,
+}
+
+impl Form {
+    pub(super) fn is_sealed(self) -> bool {
+        self.encoding == Encoding::Sealed
+    }
+}
+
+/// The facts of a row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Facts {
+    pub(super) kind: Kind,
+    pub(super) form: Form,
+    /// The number of the version among those of its key; of a gap, that of its last version.
+    pub(super) number: u64,
+    /// The sequence of the row before it of the same key; 0 if there is none.
+    pub(super) previous: u64,
+    /// Microseconds since 1970; 0 for a gap.
+    pub(super) at: i64,
+    /// The number of the version that this one restores, or 0; of a gap, the sequence of its first
+    /// version.
+    pub(super) origin: u64,
+    /// The length of the value; of a gap, how many versions are gone.
+    pub(super) size: u64,
+}
+
+/// A row whose tag is right.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) sequence: u64,
+    pub(super) facts: Facts,
+    pub(super) tag: Hash,
+    /// The SHA-256 of the payload.
+    pub(super) digest: Hash,
+    /// The payload, if it is not apart.
+    pub(super) inline: Vec<u8>,
 }
 
 impl Place<'_> {
@@ -52,95 +106,123 @@ impl Place<'_> {
         })
     }
 
-    fn tag(&self, head: &[u8], stored: &[u8]) -> Hash {
-        // Lengths first: no two places give the same bytes.
-        sha256(&[
-            DOMAIN,
-            &(self.namespace.len() as u64).to_le_bytes(),
-            self.namespace.as_bytes(),
-            &(self.key.len() as u64).to_le_bytes(),
-            self.key.as_bytes(),
-            &self.sequence.to_le_bytes(),
-            head,
-            stored,
-        ])
+    /// Returns bytes that no other place gives: the lengths come first.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.store.to_le_bytes().to_vec();
+        for name in [self.namespace, self.key] {
+            bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+        }
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes
     }
 }
 
-/// An envelope whose tag is right.
-#[derive(Debug)]
-pub(super) struct Envelope<'a> {
-    /// The number of the key's version before this one.
-    pub(super) previous: u64,
-    pub(super) tag: Hash,
-    kind: u8,
-    value_bytes: usize,
-    stored: &'a [u8],
+impl Facts {
+    pub(super) fn to_bytes(self) -> [u8; FACTS_BYTES] {
+        let mut bytes = [0; FACTS_BYTES];
+        bytes[0] = LAYOUT;
+        bytes[1] = match self.kind {
+            Kind::Value => 0,
+            Kind::Deletion => 1,
+            Kind::Gap => 2,
+        };
+        bytes[2] = match self.form.encoding {
+            Encoding::None => 0,
+            Encoding::Compressed => 1,
+            Encoding::Sealed => 2,
+        };
+        bytes[2] |= if self.form.apart { APART } else { 0 };
+        bytes[3..11].copy_from_slice(&self.number.to_le_bytes());
+        bytes[11..19].copy_from_slice(&self.previous.to_le_bytes());
+        bytes[19..27].copy_from_slice(&self.at.to_le_bytes());
+        bytes[27..35].copy_from_slice(&self.origin.to_le_bytes());
+        bytes[35..43].copy_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; FACTS_BYTES]) -> Option<Self> {
+        let number = |at: usize| {
+            let (number, _) = bytes.get(at..)?.split_first_chunk()?;
+            Some(u64::from_le_bytes(*number))
+        };
+        let kind = match bytes[1] {
+            0 => Kind::Value,
+            1 => Kind::Deletion,
+            2 => Kind::Gap,
+            _ => return None,
+        };
+        let encoding = match bytes[2] & !APART {
+            0 => Encoding::None,
+            1 => Encoding::Compressed,
+            2 => Encoding::Sealed,
+            _ => return None,
+        };
+        let form = Form {
+            encoding,
+            apart: bytes[2] & APART != 0,
+        };
+        (bytes[0] == LAYOUT).then_some(Self {
+            kind,
+            form,
+            number: number(3)?,
+            previous: number(11)?,
+            at: number(19)?.cast_signed(),
+            origin: number(27)?,
+            size: number(35)?,
+        })
+    }
 }
 
-/// Returns the envelope of a value (of a deletion, if there is none) and its tag.
-pub(super) fn seal(place: Place<'_>, previous: u64, value: Option<&[u8]>) -> (Vec<u8>, Hash) {
-    let plain = value.unwrap_or_default();
-    let compressed = (plain.len() > COMPRESSED_ABOVE_BYTES)
-        .then(|| zstd::bulk::compress(plain, COMPRESSION_LEVEL).ok())
-        .flatten()
-        .filter(|compressed| compressed.len() < plain.len());
-    let (kind, stored) = match (value, &compressed) {
-        (None, _) => (DELETION, plain),
-        (Some(_), None) => (PLAIN, plain),
-        (Some(_), Some(compressed)) => (ZSTD, compressed.as_slice()),
-    };
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + TAG_BYTES + stored.len());
-    bytes.extend_from_slice(&[ENVELOPE_VERSION, kind]);
-    bytes.extend_from_slice(&previous.to_le_bytes());
-    bytes.extend_from_slice(&(plain.len() as u64).to_le_bytes());
-    let tag = place.tag(&bytes, stored);
+/// Returns the row of these facts and this payload, and its tag.
+pub(super) fn write(place: Place<'_>, facts: Facts, payload: &[u8]) -> (Vec<u8>, Hash) {
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + TAG_BYTES + payload.len());
+    bytes.extend_from_slice(&facts.to_bytes());
+    bytes.extend_from_slice(&sha256(&[payload]));
+    let tag = tag(place, &bytes);
     bytes.extend_from_slice(&tag);
-    bytes.extend_from_slice(stored);
+    if !facts.form.apart {
+        bytes.extend_from_slice(payload);
+    }
     (bytes, tag)
 }
 
-/// Checks an envelope against the place where it was found.
-pub(super) fn open<'a>(place: Place<'_>, bytes: &'a [u8]) -> Result<Envelope<'a>, Trouble> {
+/// Reads the row that was found at a place, and checks that it belongs there.
+pub(super) fn read(place: Place<'_>, bytes: &[u8]) -> Result<Row, Trouble> {
     let opened = || {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-        let (tag, stored) = rest.split_first_chunk::<TAG_BYTES>()?;
-        if *tag != place.tag(head, stored) {
+        let (tag_found, inline) = rest.split_first_chunk::<TAG_BYTES>()?;
+        if *tag_found != tag(place, head) {
             return None;
         }
-        let (version, head) = head.split_first()?;
-        let (kind, head) = head.split_first()?;
-        let (previous, head) = head.split_first_chunk()?;
-        let (value_bytes, _) = head.split_first_chunk()?;
-        let value_bytes = usize::try_from(u64::from_le_bytes(*value_bytes)).ok()?;
-        (*version == ENVELOPE_VERSION && value_bytes <= VALUE_BYTES_MAX).then_some(Envelope {
-            previous: u64::from_le_bytes(*previous),
-            tag: *tag,
-            kind: *kind,
-            value_bytes,
-            stored,
-        })
+        let (facts, digest) = head.split_first_chunk()?;
+        let row = Row {
+            sequence: place.sequence,
+            facts: Facts::from_bytes(facts)?,
+            tag: *tag_found,
+            digest: *digest.first_chunk()?,
+            inline: inline.to_vec(),
+        };
+        let whole = if row.facts.form.apart {
+            inline.is_empty()
+        } else {
+            row.digest == sha256(&[inline])
+        };
+        whole.then_some(row)
     };
     opened().ok_or_else(|| place.changed())
 }
 
-impl Envelope<'_> {
-    pub(super) fn is_deletion(&self) -> bool {
-        self.kind == DELETION
-    }
+fn tag(place: Place<'_>, head: &[u8]) -> Hash {
+    sha256(&[DOMAIN, &place.bytes(), head])
+}
 
-    /// Returns the value; `None` for a deletion.
-    pub(super) fn value(&self, place: Place<'_>) -> Result<Option<Vec<u8>>, Trouble> {
-        let value = match self.kind {
-            DELETION => return Ok(None),
-            PLAIN => Some(self.stored.to_vec()),
-            // The tag was checked, so the length is what the writer said, within the limit.
-            ZSTD => zstd::bulk::decompress(self.stored, self.value_bytes).ok(),
-            _ => None,
-        };
-        value
-            .filter(|value| value.len() == self.value_bytes)
-            .map(Some)
-            .ok_or_else(|| place.changed())
+impl Row {
+    /// Returns the sequence from which on this row says what the key was.
+    pub(super) fn begins(&self) -> u64 {
+        match self.facts.kind {
+            Kind::Value | Kind::Deletion => self.sequence,
+            Kind::Gap => self.facts.origin,
+        }
     }
 }

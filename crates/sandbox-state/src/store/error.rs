@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::VALUE_BYTES_MAX;
-use crate::OpenError;
+use crate::{KeyError, OpenError};
 
 /// What is wrong with a damaged store.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Corruption {
         namespace: String,
         /// The key.
         key: String,
-        /// The number of the version.
+        /// Its sequence.
         sequence: u64,
     },
     /// A version is missing, or one too many is there.
@@ -44,6 +44,22 @@ pub enum Corruption {
         namespace: String,
         /// The key.
         key: String,
+    },
+    /// A secret was changed, or moved here from another place.
+    #[error("version {sequence} of the secret '{key}' in '{namespace}' was changed or moved")]
+    Sealed {
+        /// The namespace.
+        namespace: String,
+        /// The key.
+        key: String,
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// A pin is not the one that was set.
+    #[error("the pin '{name}' was changed")]
+    Pin {
+        /// Its name.
+        name: String,
     },
     /// The list of all changes does not fit the versions.
     #[error("its list of changes is damaged at {sequence}")]
@@ -72,6 +88,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+    /// A new store got no number, for want of random bytes.
+    #[error("cannot create the store {path}")]
+    Random {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: KeyError,
     },
     /// Another process has it open, and kept it for longer than the wait.
     #[error("cannot open the store {path}: busy{}", held_by(*.holder))]
@@ -115,10 +139,54 @@ fn held_by(holder: Option<u32>) -> String {
     holder.map_or_else(String::new, |pid| format!(", held by process {pid}"))
 }
 
+/// What was asked for is not in the store.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The key never had a version of this number.
+    #[error("there is no version {number} of '{key}': the newest is {newest}")]
+    NoVersion {
+        /// The key.
+        key: String,
+        /// The number.
+        number: u64,
+        /// The newest number; 0 if there is no such key.
+        newest: u64,
+    },
+    /// Retention removed what was asked for.
+    #[error("the value of '{key}' at {when} is no longer kept")]
+    NotKept {
+        /// The key.
+        key: String,
+        /// When: as in `version 3`.
+        when: String,
+    },
+    /// Nothing is pinned under this name.
+    #[error("there is no point in time that is called '{name}'")]
+    NoPin {
+        /// The name.
+        name: String,
+    },
+    /// The store has not come so far.
+    #[error("there is no sequence {sequence}: the last is {last}")]
+    NoSequence {
+        /// The sequence.
+        sequence: u64,
+        /// The last.
+        last: u64,
+    },
+}
+
 /// The store cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreReadError {
+    /// What was asked for is not there.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The key of the secrets cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// What was to be read is damaged.
     #[error("cannot read from the store {path}: it is damaged")]
     Damaged {
@@ -141,6 +209,28 @@ pub enum StoreReadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreWriteError {
+    /// What was asked for is not there.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The key of the secrets cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key has another version than the caller expected: somebody else changed it.
+    #[error("cannot store '{key}': its version is {found}, not {expected}")]
+    Conflict {
+        /// The key.
+        key: String,
+        /// The expected number; 0 for no value.
+        expected: u64,
+        /// The number that was found; 0 for no value.
+        found: u64,
+    },
+    /// The key holds a secret, and the new value is not said to be one.
+    #[error("cannot store '{key}' unsealed: it is a secret")]
+    StaysSecret {
+        /// The key.
+        key: String,
+    },
     /// A name is empty or too long.
     #[error("cannot store under a {what} of {bytes} bytes: it must have 1 to {bytes_max}")]
     Name {
@@ -180,6 +270,25 @@ pub enum StoreWriteError {
 pub(super) enum Trouble {
     Damaged(Corruption),
     Database(redb::Error),
+    Lookup(LookupError),
+    Key(KeyError),
+    Conflict {
+        key: String,
+        expected: u64,
+        found: u64,
+    },
+    StaysSecret {
+        key: String,
+    },
+}
+
+impl Trouble {
+    pub(super) fn not_kept(key: &str, when: impl Into<String>) -> Self {
+        Self::Lookup(LookupError::NotKept {
+            key: key.to_owned(),
+            when: when.into(),
+        })
+    }
 }
 
 impl<E: Into<redb::Error>> From<E> for Trouble {
@@ -209,12 +318,29 @@ impl<E: Into<redb::Error>> From<E> for Trouble {
     }
 }
 
+impl From<LookupError> for Trouble {
+    fn from(error: LookupError) -> Self {
+        Self::Lookup(error)
+    }
+}
+
+impl From<KeyError> for Trouble {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
 impl StoreReadError {
     pub(super) fn of(path: &Path, trouble: Trouble) -> Self {
         let path = path.to_owned();
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
             Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Lookup(error) => Self::Lookup(error),
+            Trouble::Key(error) => Self::Key(error),
+            Trouble::Conflict { .. } | Trouble::StaysSecret { .. } => {
+                unreachable!("only writing refuses to write")
+            }
         }
     }
 }
@@ -225,6 +351,18 @@ impl StoreWriteError {
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
             Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Lookup(error) => Self::Lookup(error),
+            Trouble::Key(error) => Self::Key(error),
+            Trouble::Conflict {
+                key,
+                expected,
+                found,
+            } => Self::Conflict {
+                key,
+                expected,
+                found,
+            },
+            Trouble::StaysSecret { key } => Self::StaysSecret { key },
         }
     }
 }
@@ -235,6 +373,10 @@ impl StoreError {
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
             Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Key(source) => Self::Random { path, source },
+            Trouble::Lookup(_) | Trouble::Conflict { .. } | Trouble::StaysSecret { .. } => {
+                unreachable!("opening looks nothing up")
+            }
         }
     }
 }

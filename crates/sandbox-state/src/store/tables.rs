@@ -1,385 +1,309 @@
-//! The tables of the store and what is read from and written to them.
+//! The tables of the store, for reading and for writing, and how one walks the versions of a key.
 
 use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table,
-    TableDefinition, WriteTransaction,
+    Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, Value,
+    WriteTransaction,
 };
-use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{
-    envelope::{self, Envelope, Place},
+    envelope::{self, Kind, Place, Row, StoreId},
     error::{Corruption, Trouble},
 };
-use crate::{
-    Hash,
-    hash::{hex, sha256},
-};
+use crate::{Hash, hash::sha256};
 
 /// Facts about the store itself.
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<'_, &str, u128> = TableDefinition::new("meta");
 pub(super) const META_FORMAT: &str = "format";
-const META_SEQUENCE: &str = "sequence";
+/// The number of the store.
+pub(super) const META_ID: &str = "id";
+/// The number of the last commit.
+pub(super) const META_SEQUENCE: &str = "sequence";
+/// The name of the key that sealed the last secret.
+pub(super) const META_KEY: &str = "key";
 
-/// Every version of every key: the envelopes.
-const VERSIONS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("versions");
+/// Every version of every key, without large values.
+const VERSIONS: TableDefinition<'_, VersionId, &[u8]> = TableDefinition::new("versions");
 
-/// The number and the tag of the newest version of each key.
-const NEWEST: TableDefinition<'_, (&str, &str), (u64, &[u8; 32])> = TableDefinition::new("newest");
+/// The values that are too large for their row.
+const VALUES: TableDefinition<'_, VersionId, &[u8]> = TableDefinition::new("values");
 
-/// What each number of the sequence changed, and the hash of all changes up to it.
-const LOG: TableDefinition<'_, u64, (&str, &str, &[u8; 32])> = TableDefinition::new("log");
+/// The sequence and the tag of the newest version of each key.
+const NEWEST: TableDefinition<'_, KeyId, Pointer> = TableDefinition::new("newest");
 
-/// One version of a key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Version {
-    /// Its number.
-    pub sequence: u64,
-    /// The value; `None` when this version deleted the key.
-    pub value: Option<Vec<u8>>,
+/// What each commit changed, in order: name and tag of the version, and the hash of all changes up to it.
+const LOG: TableDefinition<'_, (u64, u32), Change> = TableDefinition::new("log");
+
+/// The named points in time that retention keeps: sequence, time, tag.
+const PINS: TableDefinition<'_, &str, Pin> = TableDefinition::new("pins");
+
+pub(super) type VersionId = (&'static str, &'static str, u64);
+type KeyId = (&'static str, &'static str);
+type Pointer = (u64, &'static [u8; 32]);
+type Change = (
+    &'static str,
+    &'static str,
+    &'static [u8; 32],
+    &'static [u8; 32],
+);
+type Pin = (u64, i64, &'static [u8; 32]);
+
+const PIN_DOMAIN: &[u8] = b"sandbox-state pin 1\0";
+
+/// Reading or writing: which kind of table that means.
+pub(super) trait Access {
+    type Of<K: Key + 'static, V: Value + 'static>: ReadableTable<K, V>;
 }
 
-/// One key that is there.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Listed {
-    /// The key.
-    pub key: String,
-    /// The number of its newest version.
-    pub sequence: u64,
+pub(super) struct Reading;
+
+impl Access for Reading {
+    type Of<K: Key + 'static, V: Value + 'static> = ReadOnlyTable<K, V>;
 }
 
-/// What a check of the whole store found: nothing wrong.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct StoreVerification {
-    /// The number of the last change; as many versions there are.
-    pub sequence: u64,
-    /// How many keys there are, deleted ones included.
-    pub keys: u64,
-    /// The hash of all changes in hexadecimal. Kept elsewhere, it shows later whether the store was
-    /// replaced by an older one.
-    pub head: Option<String>,
+pub(super) struct Writing<'a>(std::marker::PhantomData<&'a ()>);
+
+impl<'a> Access for Writing<'a> {
+    type Of<K: Key + 'static, V: Value + 'static> = Table<'a, K, V>;
+}
+
+pub(super) struct Tables<A: Access> {
+    pub(super) id: StoreId,
+    pub(super) meta: A::Of<&'static str, u128>,
+    pub(super) versions: A::Of<VersionId, &'static [u8]>,
+    pub(super) values: A::Of<VersionId, &'static [u8]>,
+    pub(super) newest: A::Of<KeyId, Pointer>,
+    pub(super) log: A::Of<(u64, u32), Change>,
+    pub(super) pins: A::Of<&'static str, Pin>,
 }
 
 /// Creates the tables of an empty store.
-pub(super) fn create(transaction: &WriteTransaction, format: u64) -> Result<(), Trouble> {
+pub(super) fn create(
+    transaction: &WriteTransaction,
+    format: u64,
+    id: StoreId,
+) -> Result<(), Trouble> {
     let mut meta = transaction.open_table(META)?;
-    meta.insert(META_FORMAT, format)?;
+    meta.insert(META_FORMAT, u128::from(format))?;
+    meta.insert(META_ID, id)?;
     meta.insert(META_SEQUENCE, 0)?;
     transaction.open_table(VERSIONS)?;
+    transaction.open_table(VALUES)?;
     transaction.open_table(NEWEST)?;
     transaction.open_table(LOG)?;
+    transaction.open_table(PINS)?;
     Ok(())
 }
 
-type VersionId = (&'static str, &'static str, u64);
-type KeyId = (&'static str, &'static str);
-type Pointer = (u64, &'static [u8; 32]);
-type Change = (&'static str, &'static str, &'static [u8; 32]);
-
-#[derive(Debug)]
-pub(super) struct ReadTables {
-    meta: ReadOnlyTable<&'static str, u64>,
-    versions: ReadOnlyTable<VersionId, &'static [u8]>,
-    newest: ReadOnlyTable<KeyId, Pointer>,
-    log: ReadOnlyTable<u64, Change>,
-}
-
-impl ReadTables {
-    pub(super) fn open(transaction: &ReadTransaction) -> Result<Self, Trouble> {
+impl Tables<Reading> {
+    pub(super) fn open_to_read(transaction: &ReadTransaction) -> Result<Self, Trouble> {
+        let meta = transaction.open_table(META)?;
         Ok(Self {
-            meta: transaction.open_table(META)?,
+            id: store_id(&meta)?,
+            meta,
             versions: transaction.open_table(VERSIONS)?,
+            values: transaction.open_table(VALUES)?,
             newest: transaction.open_table(NEWEST)?,
             log: transaction.open_table(LOG)?,
+            pins: transaction.open_table(PINS)?,
         })
     }
+}
 
-    pub(super) fn sequence(&self) -> Result<u64, Trouble> {
-        Ok(head(&self.meta, &self.log)?.0)
+impl<'a> Tables<Writing<'a>> {
+    pub(super) fn open_to_write(transaction: &'a WriteTransaction) -> Result<Self, Trouble> {
+        let meta = transaction.open_table(META)?;
+        Ok(Self {
+            id: store_id(&meta)?,
+            meta,
+            versions: transaction.open_table(VERSIONS)?,
+            values: transaction.open_table(VALUES)?,
+            newest: transaction.open_table(NEWEST)?,
+            log: transaction.open_table(LOG)?,
+            pins: transaction.open_table(PINS)?,
+        })
     }
+}
 
-    pub(super) fn get_at(
+fn store_id(meta: &impl ReadableTable<&'static str, u128>) -> Result<StoreId, Trouble> {
+    let id = meta.get(META_ID)?.map(|id| id.value());
+    id.ok_or(Trouble::Damaged(Corruption::NotADatabase))
+}
+
+impl<A: Access> Tables<A> {
+    pub(super) fn place<'k>(
         &self,
-        namespace: &str,
-        key: &str,
+        (namespace, key): (&'k str, &'k str),
         sequence: u64,
-    ) -> Result<Option<Vec<u8>>, Trouble> {
-        let id = (namespace, key);
-        let value = |place: Place<'_>, envelope: &Envelope<'_>| envelope.value(place);
-        Ok(version_at(&self.versions, &self.newest, id, sequence, value)?.flatten())
+    ) -> Place<'k> {
+        Place {
+            store: self.id,
+            namespace,
+            key,
+            sequence,
+        }
     }
 
-    pub(super) fn history(&self, namespace: &str, key: &str) -> Result<Vec<Version>, Trouble> {
-        let mut history = Vec::new();
-        let mut last = Last::None;
-        let versions = self
+    /// Returns the number of the last commit and the hash of all changes.
+    pub(super) fn head(&self) -> Result<(u64, Hash), Trouble> {
+        let counted = self.meta.get(META_SEQUENCE)?.map(|it| it.value());
+        let (sequence, chain) = match self.log.last()? {
+            Some((id, change)) => (id.value().0, *change.value().3),
+            None => (0, [0; 32]),
+        };
+        if counted == Some(u128::from(sequence)) {
+            Ok((sequence, chain))
+        } else {
+            Err(Trouble::Damaged(Corruption::Log { sequence }))
+        }
+    }
+
+    /// Returns the newest row of a key; `None` if the key never was. It is never a gap.
+    pub(super) fn newest(&self, id: (&str, &str)) -> Result<Option<Row>, Trouble> {
+        match self.around(id, u64::MAX)? {
+            (Some(row), _) if row.facts.kind == Kind::Gap => {
+                Err(self.place(id, row.sequence).missing())
+            }
+            (row, _) => Ok(row),
+        }
+    }
+
+    /// Returns the version that a key had at `sequence`, checked.
+    pub(super) fn at(&self, id: (&str, &str), sequence: u64) -> Result<Option<Row>, Trouble> {
+        let (row, after) = self.around(id, sequence)?;
+        let in_gap = |row: &Row| row.facts.kind == Kind::Gap;
+        if row.as_ref().is_some_and(in_gap)
+            || after.is_some_and(|after| in_gap(&after) && after.begins() <= sequence)
+        {
+            return Err(Trouble::not_kept(id.1, format!("sequence {sequence}")));
+        }
+        Ok(row)
+    }
+
+    /// Returns the last row up to `sequence` and the first one after it, and checks that there is
+    /// none between the two: the one after, or the table of the newest, must know it as its neighbour.
+    fn around(
+        &self,
+        id: (&str, &str),
+        sequence: u64,
+    ) -> Result<(Option<Row>, Option<Row>), Trouble> {
+        let (namespace, key) = id;
+        let found = self
+            .versions
+            .range((namespace, key, 0)..=(namespace, key, sequence))?
+            .next_back()
+            .transpose()?;
+        let row = match found {
+            Some((found, bytes)) => {
+                let place = self.place(id, found.value().2);
+                Some(envelope::read(place, bytes.value())?)
+            }
+            None => None,
+        };
+        let found = match sequence.checked_add(1) {
+            Some(next) => self
+                .versions
+                .range((namespace, key, next)..=(namespace, key, u64::MAX))?
+                .next()
+                .transpose()?,
+            None => None,
+        };
+        let before = row.as_ref().map_or(0, |row| row.sequence);
+        let Some((found, bytes)) = found else {
+            self.check_newest(id, row.as_ref())?;
+            return Ok((row, None));
+        };
+        let place = self.place(id, found.value().2);
+        let after = envelope::read(place, bytes.value())?;
+        if after.facts.previous != before {
+            return Err(place.missing());
+        }
+        Ok((row, Some(after)))
+    }
+
+    /// Returns all rows of a key, oldest first, gaps included, and checks that none is missing.
+    pub(super) fn rows(&self, id: (&str, &str)) -> Result<Vec<Row>, Trouble> {
+        let (namespace, key) = id;
+        let mut rows: Vec<Row> = Vec::new();
+        let found = self
             .versions
             .range((namespace, key, 0)..=(namespace, key, u64::MAX))?;
-        for entry in versions {
+        for entry in found {
             let (found, bytes) = entry?;
-            let place = Place {
-                namespace,
-                key,
-                sequence: found.value().2,
+            let place = self.place(id, found.value().2);
+            let row = envelope::read(place, bytes.value())?;
+            let (before, number) = rows
+                .last()
+                .map_or((0, 0), |last| (last.sequence, last.facts.number));
+            let versions = match row.facts.kind {
+                Kind::Value | Kind::Deletion => 1,
+                Kind::Gap => row.facts.size,
             };
-            let envelope = envelope::open(place, bytes.value())?;
-            if envelope.previous != last.sequence() {
+            if row.facts.previous != before
+                || number.checked_add(versions) != Some(row.facts.number)
+            {
                 return Err(place.missing());
             }
-            last = Last::Version(place.sequence, envelope.tag);
-            history.push(Version {
-                sequence: place.sequence,
-                value: envelope.value(place)?,
-            });
+            rows.push(row);
         }
-        check_newest(&self.newest, (namespace, key), last)?;
-        Ok(history)
+        self.check_newest(id, rows.last())?;
+        Ok(rows)
     }
 
-    pub(super) fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, Trouble> {
-        // A key that is missing in one of the tables is still in the other.
-        let keys = self.keys_with_versions(namespace, prefix)?;
-        if keys != self.keys_with_newest(namespace, prefix)? {
-            return Err(Place {
-                namespace,
-                key: prefix,
-                sequence: 0,
-            }
-            .missing());
+    /// Checks that `last` is what the table of the newest versions has.
+    fn check_newest(&self, id: (&str, &str), last: Option<&Row>) -> Result<(), Trouble> {
+        let known = self.newest.get(id)?.map(|it| {
+            let (sequence, tag) = it.value();
+            (sequence, *tag)
+        });
+        if known == last.map(|last| (last.sequence, last.tag)) {
+            Ok(())
+        } else {
+            let sequence = last.map_or(0, |last| last.sequence);
+            Err(self.place(id, sequence).missing())
         }
-        let mut listed = Vec::new();
-        for key in keys {
-            let id = (namespace, key.as_str());
-            let live = |place: Place<'_>, envelope: &Envelope<'_>| {
-                Ok((place.sequence, !envelope.is_deletion()))
-            };
-            let newest = version_at(&self.versions, &self.newest, id, u64::MAX, live)?;
-            if let Some((sequence, true)) = newest {
-                listed.push(Listed { key, sequence });
-            }
-        }
-        Ok(listed)
     }
 
-    fn keys_with_versions(&self, namespace: &str, prefix: &str) -> Result<Vec<String>, Trouble> {
-        let mut keys: Vec<String> = Vec::new();
-        for entry in self.versions.range((namespace, prefix, 0)..)? {
-            let (found, _) = entry?;
-            let (found_namespace, key, _) = found.value();
-            if found_namespace != namespace || !key.starts_with(prefix) {
-                break;
-            }
-            if keys.last().is_none_or(|last| last != key) {
-                keys.push(key.to_owned());
-            }
+    /// Returns the bytes of a version as they are stored, checked.
+    pub(super) fn payload(
+        &self,
+        id: (&str, &str),
+        row: &Row,
+    ) -> Result<Zeroizing<Vec<u8>>, Trouble> {
+        if !row.facts.form.apart {
+            return Ok(Zeroizing::new(row.inline.clone()));
         }
-        Ok(keys)
+        let place = self.place(id, row.sequence);
+        let value = self.values.get((id.0, id.1, row.sequence))?;
+        let value = value.ok_or_else(|| place.missing())?;
+        if sha256(&[value.value()]) != row.digest {
+            return Err(place.changed());
+        }
+        Ok(Zeroizing::new(value.value().to_vec()))
     }
 
-    fn keys_with_newest(&self, namespace: &str, prefix: &str) -> Result<Vec<String>, Trouble> {
-        let mut keys = Vec::new();
-        for entry in self.newest.range((namespace, prefix)..)? {
-            let (found, _) = entry?;
-            let (found_namespace, key) = found.value();
-            if found_namespace != namespace || !key.starts_with(prefix) {
-                break;
-            }
-            keys.push(key.to_owned());
-        }
-        Ok(keys)
-    }
-
-    pub(super) fn verify(&self) -> Result<StoreVerification, Trouble> {
-        let (sequence, head) = head(&self.meta, &self.log)?;
-        let damaged = |sequence| Trouble::Damaged(Corruption::Log { sequence });
-        let mut chain = [0; 32];
-        let mut number = 0;
-        for entry in self.log.iter()? {
-            let (found, logged) = entry?;
-            number += 1;
-            let (namespace, key, hash) = logged.value();
-            let place = Place {
-                namespace,
-                key,
-                sequence: number,
-            };
-            let version = self.versions.get((namespace, key, number))?;
-            let version = version.ok_or_else(|| place.missing())?;
-            let envelope = envelope::open(place, version.value())?;
-            envelope.value(place)?;
-            chain = sha256(&[&chain, &envelope.tag]);
-            if found.value() != number || *hash != chain {
-                return Err(damaged(number));
-            }
-        }
-        let mut keys = 0;
-        for entry in self.newest.iter()? {
-            let (found, _) = entry?;
-            let (namespace, key) = found.value();
-            self.history(namespace, key)?;
-            keys += 1;
-        }
-        if number != sequence || chain != head || self.versions.len()? != number {
-            return Err(damaged(number));
-        }
-        Ok(StoreVerification {
-            sequence,
-            keys,
-            head: (sequence > 0).then(|| hex(&head)),
-        })
-    }
-}
-
-pub(super) struct WriteTables<'a> {
-    meta: Table<'a, &'static str, u64>,
-    versions: Table<'a, VersionId, &'static [u8]>,
-    newest: Table<'a, KeyId, Pointer>,
-    log: Table<'a, u64, Change>,
-}
-
-impl<'a> WriteTables<'a> {
-    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, Trouble> {
-        Ok(Self {
-            meta: transaction.open_table(META)?,
-            versions: transaction.open_table(VERSIONS)?,
-            newest: transaction.open_table(NEWEST)?,
-            log: transaction.open_table(LOG)?,
-        })
-    }
-
-    pub(super) fn is_live(&self, namespace: &str, key: &str) -> Result<bool, Trouble> {
-        let live = |_: Place<'_>, envelope: &Envelope<'_>| Ok(!envelope.is_deletion());
-        let id = (namespace, key);
-        let newest = version_at(&self.versions, &self.newest, id, u64::MAX, live)?;
-        Ok(newest == Some(true))
-    }
-
-    /// Writes the next version; `None` deletes.
-    pub(super) fn put(
-        &mut self,
-        namespace: &str,
-        key: &str,
-        value: Option<&[u8]>,
-    ) -> Result<u64, Trouble> {
-        let (sequence, head) = head(&self.meta, &self.log)?;
-        let place = Place {
-            namespace,
-            key,
-            sequence: sequence + 1,
+    /// Returns the sequence that a pin holds.
+    pub(super) fn pinned(&self, name: &str) -> Result<Option<(u64, i64)>, Trouble> {
+        let Some(pin) = self.pins.get(name)? else {
+            return Ok(None);
         };
-        let previous = self.newest.get((namespace, key))?.map(|it| it.value().0);
-        let (envelope, tag) = envelope::seal(place, previous.unwrap_or(0), value);
-        let id = (namespace, key, place.sequence);
-        self.versions.insert(id, envelope.as_slice())?;
-        self.newest
-            .insert((namespace, key), (place.sequence, &tag))?;
-        let chain = sha256(&[&head, &tag]);
-        self.log.insert(place.sequence, (namespace, key, &chain))?;
-        self.meta.insert(META_SEQUENCE, place.sequence)?;
-        Ok(place.sequence)
-    }
-}
-
-/// Returns the number of the last change and the hash of all changes.
-fn head(
-    meta: &impl ReadableTable<&'static str, u64>,
-    log: &impl ReadableTable<u64, Change>,
-) -> Result<(u64, Hash), Trouble> {
-    let counted = meta.get(META_SEQUENCE)?.map(|sequence| sequence.value());
-    let (sequence, chain) = match log.last()? {
-        Some((sequence, logged)) => (sequence.value(), *logged.value().2),
-        None => (0, [0; 32]),
-    };
-    if counted == Some(sequence) {
-        Ok((sequence, chain))
-    } else {
-        Err(Trouble::Damaged(Corruption::Log { sequence }))
-    }
-}
-
-/// The version after which there should be no newer one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Last {
-    None,
-    Version(u64, Hash),
-}
-
-impl Last {
-    fn sequence(self) -> u64 {
-        match self {
-            Self::None => 0,
-            Self::Version(sequence, _) => sequence,
+        let (sequence, at, tag) = pin.value();
+        if *tag == pin_tag(self.id, name, sequence, at) {
+            Ok(Some((sequence, at)))
+        } else {
+            Err(Trouble::Damaged(Corruption::Pin {
+                name: name.to_owned(),
+            }))
         }
     }
 }
 
-/// Gives the version that a key had at `sequence` to `take`, checked, and checked that there is none
-/// between the two: the version after it, or the table of the newest, must know it as its neighbour.
-fn version_at<T>(
-    versions: &impl ReadableTable<VersionId, &'static [u8]>,
-    newest: &impl ReadableTable<KeyId, Pointer>,
-    (namespace, key): (&str, &str),
-    sequence: u64,
-    take: impl FnOnce(Place<'_>, &Envelope<'_>) -> Result<T, Trouble>,
-) -> Result<Option<T>, Trouble> {
-    let place = |sequence| Place {
-        namespace,
-        key,
-        sequence,
-    };
-    let found = versions
-        .range((namespace, key, 0)..=(namespace, key, sequence))?
-        .next_back()
-        .transpose()?;
-    let (last, taken) = match &found {
-        None => (Last::None, None),
-        Some((id, bytes)) => {
-            let place = place(id.value().2);
-            let envelope = envelope::open(place, bytes.value())?;
-            let last = Last::Version(place.sequence, envelope.tag);
-            (last, Some(take(place, &envelope)?))
-        }
-    };
-    let after = match sequence.checked_add(1) {
-        None => None,
-        Some(next) => versions
-            .range((namespace, key, next)..=(namespace, key, u64::MAX))?
-            .next()
-            .transpose()?,
-    };
-    match after {
-        None => check_newest(newest, (namespace, key), last)?,
-        Some((id, bytes)) => {
-            let place = place(id.value().2);
-            if envelope::open(place, bytes.value())?.previous != last.sequence() {
-                return Err(place.missing());
-            }
-        }
-    }
-    Ok(taken)
-}
-
-/// Checks that `last` is what the table of the newest versions has.
-fn check_newest(
-    newest: &impl ReadableTable<KeyId, Pointer>,
-    (namespace, key): (&str, &str),
-    last: Last,
-) -> Result<(), Trouble> {
-    let known = match newest.get((namespace, key))? {
-        None => Last::None,
-        Some(pointer) => {
-            let (sequence, tag) = pointer.value();
-            Last::Version(sequence, *tag)
-        }
-    };
-    if known == last {
-        Ok(())
-    } else {
-        let sequence = last.sequence();
-        Err(Place {
-            namespace,
-            key,
-            sequence,
-        }
-        .missing())
-    }
+pub(super) fn pin_tag(store: StoreId, name: &str, sequence: u64, at: i64) -> Hash {
+    sha256(&[
+        PIN_DOMAIN,
+        &store.to_le_bytes(),
+        &sequence.to_le_bytes(),
+        &at.to_le_bytes(),
+        name.as_bytes(),
+    ])
 }

@@ -1,31 +1,74 @@
-//! The store against a model, after reopening, and with flipped bits.
+//! The store: what it promises, against a model, with old versions removed, and with damage.
 
-use std::{collections::BTreeMap, fs};
+mod damage;
+mod model;
+mod retention;
+mod secrets;
 
-use proptest::prelude::*;
+use std::fs;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::StateManager;
 
+/// A state directory of its own, with a key file beside it.
 struct Lab {
     home: TempDir,
+    state: StateManager,
 }
 
 impl Lab {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        Self { home }
+        let state = StateManager::open(&home.path().join("box"))
+            .with_keys(KeySource::File(home.path().join("keys/state.key")));
+        Self { home, state }
+    }
+
+    fn keeping(versions: u64) -> Self {
+        let lab = Self::new();
+        let state = lab.state.clone().with_versions_kept(versions);
+        Self { state, ..lab }
     }
 
     fn store(&self) -> Store {
-        StateManager::open(&self.home.path().join("box"))
-            .store()
-            .unwrap()
+        self.state.store().unwrap()
     }
 
     fn file(&self) -> PathBuf {
         self.home.path().join("box/state.redb")
+    }
+}
+
+/// A time that tells the tests apart.
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_795_000_000 + second).unwrap()
+}
+
+fn open_put() -> Put {
+    Put {
+        at: at(0),
+        secrecy: Secrecy::Open,
+        expected: None,
+    }
+}
+
+fn secret_put() -> Put {
+    Put {
+        secrecy: Secrecy::Secret,
+        ..open_put()
+    }
+}
+
+impl Store {
+    fn set(&self, key: &str, value: &[u8]) -> Version {
+        self.put("a", key, value, open_put()).unwrap()
+    }
+
+    fn value(&self, key: &str, when: &When) -> Option<Vec<u8>> {
+        let entry = self.get("a", key, when).unwrap();
+        entry.map(|entry| entry.value.to_vec())
     }
 }
 
@@ -34,63 +77,169 @@ fn a_number_names_the_state_at_one_time() {
     let lab = Lab::new();
     let store = lab.store();
     assert_eq!(store.sequence().unwrap(), 0);
-    assert_eq!(store.get("a", "k").unwrap(), None);
-    let first = store.put("a", "k", b"one").unwrap();
-    let other = store.put("b", "k", b"elsewhere").unwrap();
-    let second = store.put("a", "k", b"two").unwrap();
-    let gone = store.delete("a", "k").unwrap().unwrap();
-    assert_eq!(store.delete("a", "k").unwrap(), None);
-    assert_eq!([first, other, second, gone], [1, 2, 3, 4]);
+    assert_eq!(store.value("k", &When::Newest), None);
+    let first = store.set("k", b"one");
+    let other = store.put("b", "k", b"elsewhere", open_put()).unwrap();
+    let second = store.put(
+        "a",
+        "k",
+        b"two",
+        Put {
+            at: at(7),
+            ..open_put()
+        },
+    );
+    let second = second.unwrap();
+    let gone = store.delete("a", "k", at(9)).unwrap().unwrap();
+    assert_eq!(store.delete("a", "k", at(9)).unwrap(), None);
+    let sequences = [&first, &other, &second, &gone].map(|it| it.sequence);
+    assert_eq!(sequences, [1, 2, 3, 4]);
+    assert_eq!([first.version, second.version, gone.version], [1, 2, 3]);
     drop(store);
 
     let store = lab.store();
-    assert_eq!(store.get("a", "k").unwrap(), None);
-    assert_eq!(store.get_at("a", "k", 0).unwrap(), None);
-    assert_eq!(
-        store.get_at("a", "k", other).unwrap(),
-        Some(b"one".to_vec())
-    );
-    assert_eq!(
-        store.get_at("a", "k", second).unwrap(),
-        Some(b"two".to_vec())
-    );
+    assert_eq!(store.value("k", &When::Newest), None);
+    assert_eq!(store.value("k", &When::Sequence(0)), None);
+    assert_eq!(store.value("k", &When::Sequence(2)), Some(b"one".to_vec()));
+    assert_eq!(store.value("k", &When::Version(1)), Some(b"one".to_vec()));
+    assert_eq!(store.value("k", &When::Sequence(3)), Some(b"two".to_vec()));
+    assert_eq!(store.value("k", &When::Version(3)), None);
     let history = store.history("a", "k").unwrap();
-    assert_eq!(
-        history.iter().map(|it| it.sequence).collect::<Vec<_>>(),
-        [1, 3, 4]
-    );
-    assert_eq!(history[2].value, None);
+    assert_eq!(history, [first, second, gone]);
+    assert_eq!((history[1].at, history[1].bytes), (at(7), 3));
+    assert!(history[2].deleted);
     let found = store.verify().unwrap();
-    assert_eq!((found.sequence, found.keys), (4, 2));
+    assert_eq!((found.sequence, found.keys, found.versions), (4, 2, 4));
 }
 
 #[test]
-fn large_values_are_compressed_and_limits_hold() {
+fn what_is_not_there_is_said() {
+    let lab = Lab::new();
+    let missing = |when: When| match lab.state.get("a", "k", &when) {
+        Err(crate::StateError::Read(StoreReadError::Lookup(error))) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let pin = When::Pin("p".to_owned());
+    let before = [
+        missing(When::Version(1)),
+        missing(When::Sequence(1)),
+        missing(pin.clone()),
+    ];
+    assert!(!lab.file().exists(), "reading creates nothing");
+    assert_eq!(lab.state.get("a", "k", &When::Newest).unwrap(), None);
+    drop(lab.store());
+    let after = [
+        missing(When::Version(1)),
+        missing(When::Sequence(1)),
+        missing(pin),
+    ];
+    assert_eq!(before, after);
+    lab.store().set("k", b"1");
+    assert_eq!(
+        missing(When::Version(2)),
+        "there is no version 2 of 'k': the newest is 1"
+    );
+    missing(When::Version(0));
+}
+
+#[test]
+fn a_change_that_somebody_else_made_is_not_lost() {
     let lab = Lab::new();
     let store = lab.store();
-    let large = vec![7; 1024 * 1024];
-    store.put("a", "large", &large).unwrap();
-    assert_eq!(store.get("a", "large").unwrap(), Some(large));
-    assert!(fs::metadata(lab.file()).unwrap().len() < 512 * 1024);
+    let expecting = |version| Put {
+        expected: Some(version),
+        ..open_put()
+    };
+    store.put("a", "k", b"1", expecting(0)).unwrap();
+    store.put("a", "k", b"2", expecting(1)).unwrap();
+    for wrong in [0, 1, 3] {
+        let refused = store.put("a", "k", b"3", expecting(wrong));
+        assert!(matches!(
+            refused,
+            Err(StoreWriteError::Conflict { found: 2, .. })
+        ));
+    }
+    store.delete("a", "k", at(0)).unwrap();
+    store.put("a", "k", b"4", expecting(0)).unwrap();
+    assert_eq!(store.sequence().unwrap(), 4);
+}
+
+#[test]
+fn rollback_of_a_key_and_of_everything() {
+    let lab = Lab::new();
+    let store = lab.store();
+    store.set("x", b"1");
+    store.set("y", b"1");
+    let then = store.set("z", b"1").sequence;
+    store.set("x", b"2");
+    store.delete("a", "y", at(0)).unwrap();
+    store.set("new", b"1");
+    store.put("other", "x", b"stays", open_put()).unwrap();
+
+    let back = store.rollback("a", "x", 1, at(0)).unwrap();
+    assert_eq!((back.version, back.restores), (3, Some(1)));
+    store.set("x", b"3");
+
+    let done = store.rollback_to("a", then, at(0)).unwrap();
+    let keys: Vec<&str> = done.changed.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(keys, ["new", "x", "y"]);
+    assert!(done.changed.iter().all(|it| it.1.sequence == done.sequence));
+    assert_eq!(store.value("x", &When::Newest), Some(b"1".to_vec()));
+    assert_eq!(store.value("y", &When::Newest), Some(b"1".to_vec()));
+    assert_eq!(store.value("new", &When::Newest), None);
+    let other = store.get("other", "x", &When::Newest).unwrap().unwrap();
+    assert_eq!(&*other.value, b"stays");
+
+    // Again: there is nothing left to do, and a rollback can be rolled back.
+    let again = store.rollback_to("a", then, at(0)).unwrap();
+    assert_eq!((again.sequence, again.changed.len()), (done.sequence, 0));
+    store.rollback_to("a", done.sequence - 1, at(0)).unwrap();
+    assert_eq!(store.value("x", &When::Newest), Some(b"3".to_vec()));
+    assert!(store.rollback_to("a", 1000, at(0)).is_err());
+    assert!(store.rollback("a", "x", 99, at(0)).is_err());
+    store.verify().unwrap();
+}
+
+#[test]
+fn values_have_any_content_and_limits_hold() {
+    let lab = Lab::new();
+    let store = lab.store();
+    for size in [0, 1, 1024, 1025, 4096, 4097, 100_000] {
+        let noise: Vec<u8> = (0..size)
+            .map(|it: u32| (it.wrapping_mul(it) >> 3).to_le_bytes()[0])
+            .collect();
+        for value in [&noise, &vec![7; size as usize]] {
+            let stored = store.set("k", value);
+            assert_eq!(stored.bytes, u64::from(size));
+            assert_eq!(store.value("k", &When::Newest).as_ref(), Some(value));
+        }
+    }
+    let zeros = vec![0; VALUE_BYTES_MAX + 1];
+    store.set("large", &zeros[1..]);
+    assert_eq!(
+        store.value("large", &When::Newest).unwrap().len(),
+        VALUE_BYTES_MAX
+    );
+    assert!(fs::metadata(lab.file()).unwrap().len() < 8 * 1024 * 1024);
+    let refused = store.put("a", "k", &zeros, open_put());
+    assert!(matches!(refused, Err(StoreWriteError::TooLarge { .. })));
     for (namespace, key) in [("", "k"), ("a", ""), ("a", &"k".repeat(KEY_BYTES_MAX + 1))] {
-        let refused = store.put(namespace, key, b"");
+        let refused = store.put(namespace, key, b"", open_put());
         assert!(matches!(refused, Err(StoreWriteError::Name { .. })));
     }
-    store.put("a", "empty", b"").unwrap();
-    assert_eq!(store.get("a", "empty").unwrap(), Some(Vec::new()));
 }
 
 #[test]
 fn a_second_opener_waits_and_then_names_the_holder() {
     let lab = Lab::new();
     let held = lab.store();
-    let state = StateManager::open(&lab.home.path().join("box"));
-    match state.store() {
+    let impatient = lab.state.clone().with_busy_wait(Duration::from_millis(30));
+    match impatient.store() {
         Err(StoreError::Busy { holder, .. }) => assert_eq!(holder, Some(std::process::id())),
         other => panic!("{other:?}"),
     }
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| state.store().map(drop));
+        let waiting = scope.spawn(|| lab.state.store().map(drop));
         drop(held);
         waiting.join().unwrap().unwrap();
     });
@@ -102,7 +251,7 @@ fn many_openers_create_one_store() {
     std::thread::scope(|scope| {
         for writer in 0..6 {
             let lab = &lab;
-            scope.spawn(move || lab.store().put("a", &format!("k{writer}"), b"v").unwrap());
+            scope.spawn(move || lab.store().set(&format!("k{writer}"), b"v"));
         }
     });
     assert_eq!(lab.store().list("a", "k").unwrap().len(), 6);
@@ -112,197 +261,30 @@ fn many_openers_create_one_store() {
 }
 
 #[test]
+fn who_opens_again_and_again_does_not_keep_others_out() {
+    let lab = Lab::new();
+    lab.store().set("k", b"v");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    drop(lab.store());
+                }
+            });
+        }
+        for _ in 0..20 {
+            drop(lab.store());
+        }
+        done.store(true, Ordering::Release);
+    });
+}
+
+#[test]
 fn what_a_crash_left_while_creating_is_replaced() {
     let lab = Lab::new();
     drop(lab.store());
     fs::rename(lab.file(), lab.file().with_extension("redb.new")).unwrap();
-    lab.store().put("a", "k", b"v").unwrap();
+    lab.store().set("k", b"v");
     assert!(!lab.file().with_extension("redb.new").exists());
-}
-
-#[test]
-fn a_file_that_is_no_store_is_damaged_and_stays() {
-    let lab = Lab::new();
-    drop(lab.store());
-    let state = StateManager::open(&lab.home.path().join("box"));
-    for content in [Vec::new(), b"not a database".to_vec(), vec![0; 80_000]] {
-        fs::write(lab.file(), &content).unwrap();
-        assert!(
-            matches!(state.store(), Err(StoreError::Damaged { .. })),
-            "{}",
-            content.len()
-        );
-        assert_eq!(fs::read(lab.file()).unwrap(), content);
-    }
-}
-
-#[test]
-fn values_are_bound_to_their_place() {
-    let place = |key, sequence| envelope::Place {
-        namespace: "a",
-        key,
-        sequence,
-    };
-    let (sealed, _) = envelope::seal(place("k", 3), 1, Some(b"value"));
-    let opened = envelope::open(place("k", 3), &sealed).unwrap();
-    assert_eq!(
-        opened.value(place("k", 3)).unwrap(),
-        Some(b"value".to_vec())
-    );
-    assert!(envelope::open(place("k", 4), &sealed).is_err());
-    assert!(envelope::open(place("j", 3), &sealed).is_err());
-    for byte in 0..sealed.len() {
-        for bit in 0..8 {
-            let mut changed = sealed.clone();
-            changed[byte] ^= 1 << bit;
-            assert!(envelope::open(place("k", 3), &changed).is_err());
-        }
-        assert!(envelope::open(place("k", 3), &sealed[..byte]).is_err());
-    }
-}
-
-/// The answers to all questions, or that one failed.
-fn answers(state: &StateManager, keys: &[String]) -> Option<Vec<Option<Vec<u8>>>> {
-    let store = state.store().ok()?;
-    let mut answers = Vec::new();
-    for key in keys {
-        for sequence in [5, u64::MAX] {
-            answers.push(store.get_at("a", key, sequence).ok()?);
-        }
-        let history = store.history("a", key).ok()?;
-        answers.extend(history.into_iter().map(|version| version.value));
-    }
-    for listed in store.list("a", "k").ok()? {
-        answers.push(Some(listed.key.into_bytes()));
-    }
-    store.verify().ok()?;
-    Some(answers)
-}
-
-/// A flipped bit in the file is an error or changes nothing; never another answer, never a panic.
-#[test]
-fn flipped_bits_never_give_a_wrong_answer() {
-    let lab = Lab::new();
-    let keys: Vec<String> = (0..12).map(|number| format!("k{number}")).collect();
-    let store = lab.store();
-    for key in &keys {
-        store.put("a", key, key.repeat(20).as_bytes()).unwrap();
-    }
-    store.put("a", "k3", &[3; 6000]).unwrap();
-    store.delete("a", "k4").unwrap();
-    drop(store);
-    let state = StateManager::open(&lab.home.path().join("box"));
-    let good = fs::read(lab.file()).unwrap();
-    let expected = answers(&state, &keys).unwrap();
-    let good_after_reading = fs::read(lab.file()).unwrap();
-    let mut refused = 0;
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-    let flips = 120;
-    for _ in 0..flips {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let mut bytes = good_after_reading.clone();
-        let bits = bytes.len() as u64 * 8;
-        let bit = usize::try_from(random % bits).unwrap();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        fs::write(lab.file(), &bytes).unwrap();
-        match answers(&state, &keys) {
-            None => refused += 1,
-            Some(answers) => assert_eq!(answers, expected, "bit {bit}"),
-        }
-    }
-    assert!(refused > 0, "no flip of {flips} hit anything");
-    fs::write(lab.file(), &good).unwrap();
-    assert_eq!(answers(&state, &keys), Some(expected));
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Put(u8, u8, Vec<u8>),
-    Delete(u8, u8),
-    Reopen,
-}
-
-fn act() -> impl Strategy<Value = Act> {
-    let value = prop_oneof![
-        4 => prop::collection::vec(any::<u8>(), 0..40),
-        1 => (any::<u8>(), 4000_usize..9000).prop_map(|(byte, length)| vec![byte; length]),
-    ];
-    prop_oneof![
-        6 => (0..2_u8, 0..4_u8, value).prop_map(|(n, k, v)| Act::Put(n, k, v)),
-        2 => (0..2_u8, 0..4_u8).prop_map(|(n, k)| Act::Delete(n, k)),
-        1 => Just(Act::Reopen),
-    ]
-}
-
-type Model = BTreeMap<(String, String), Vec<Version>>;
-
-fn model_at<'a>(model: &'a Model, id: &(String, String), sequence: u64) -> Option<&'a Vec<u8>> {
-    let versions = model.get(id)?;
-    let version = versions.iter().rev().find(|it| it.sequence <= sequence)?;
-    version.value.as_ref()
-}
-
-fn check_against_model(store: &Store, model: &Model, sequence: u64) {
-    assert_eq!(store.sequence().unwrap(), sequence);
-    for namespace in ["n0", "n1"] {
-        let mut live = Vec::new();
-        for key in ["k0", "k1", "k2", "k3"] {
-            let id = (namespace.to_owned(), key.to_owned());
-            assert_eq!(
-                store.history(namespace, key).unwrap(),
-                model.get(&id).cloned().unwrap_or_default()
-            );
-            for at in (0..=sequence).chain([u64::MAX]) {
-                let value = store.get_at(namespace, key, at).unwrap();
-                assert_eq!(value.as_ref(), model_at(model, &id, at));
-            }
-            if model_at(model, &id, sequence).is_some() {
-                live.push(key.to_owned());
-            }
-        }
-        let listed = store.list(namespace, "k").unwrap();
-        assert_eq!(
-            listed.into_iter().map(|it| it.key).collect::<Vec<_>>(),
-            live
-        );
-    }
-    assert_eq!(store.verify().unwrap().sequence, sequence);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
-    #[test]
-    fn the_store_is_the_model(acts in prop::collection::vec(act(), 1..25)) {
-        let lab = Lab::new();
-        let mut store = lab.store();
-        let mut model = Model::new();
-        let mut sequence = 0;
-        for act in acts {
-            let (namespace, key, value) = match act {
-                Act::Reopen => {
-                    drop(store);
-                    store = lab.store();
-                    continue;
-                }
-                Act::Put(namespace, key, value) => (namespace, key, Some(value)),
-                Act::Delete(namespace, key) => (namespace, key, None),
-            };
-            let id = (format!("n{namespace}"), format!("k{key}"));
-            let live = model_at(&model, &id, u64::MAX).is_some();
-            let changed = match &value {
-                Some(value) => Some(store.put(&id.0, &id.1, value).unwrap()),
-                None => store.delete(&id.0, &id.1).unwrap(),
-            };
-            if value.is_some() || live {
-                sequence += 1;
-                prop_assert_eq!(changed, Some(sequence));
-                model.entry(id).or_default().push(Version { sequence, value });
-            } else {
-                prop_assert_eq!(changed, None);
-            }
-        }
-        check_against_model(&store, &model, sequence);
-    }
 }

@@ -214,6 +214,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_limits(config)?;
     check_ranges(config, |key| !key.starts_with("resource_limits."))?;
     check_network(config)?;
+    if let Some(path) = &config.events.file {
+        check_path("events.file", path)?;
+    }
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }

@@ -36,12 +36,12 @@ fn play(pieces: &[&[u8]]) -> Result<(Request, Vec<u8>), Vec<u8>> {
     Err(b"more".to_vec())
 }
 
-fn name(text: &str) -> Option<Target> {
-    Some(Target::Name(text.parse().unwrap()))
+fn name(text: &str) -> Target {
+    Target::Name(text.parse().unwrap())
 }
 
-fn address(text: &str) -> Option<Target> {
-    Some(Target::Address(text.parse::<IpAddr>().unwrap()))
+fn address(text: &str) -> Target {
+    Target::Address(text.parse::<IpAddr>().unwrap())
 }
 
 fn connect(authority: &str) -> Result<(Option<Target>, u16), String> {
@@ -79,13 +79,19 @@ fn socks_target(kind: u8, host: &[u8]) -> Option<Target> {
 
 #[test]
 fn connect_asks_for_its_own_host_not_for_the_header() {
-    assert_eq!(connect("Example.com:443"), Ok((name("example.com"), 443)));
-    assert_eq!(connect("example.com.:443"), Ok((name("example.com"), 443)));
-    assert_eq!(connect("10.0.0.1:80"), Ok((address("10.0.0.1"), 80)));
-    assert_eq!(connect("[::1]:80"), Ok((address("::1"), 80)));
+    assert_eq!(
+        connect("Example.com:443"),
+        Ok((Some(name("example.com")), 443))
+    );
+    assert_eq!(
+        connect("example.com.:443"),
+        Ok((Some(name("example.com")), 443))
+    );
+    assert_eq!(connect("10.0.0.1:80"), Ok((Some(address("10.0.0.1")), 80)));
+    assert_eq!(connect("[::1]:80"), Ok((Some(address("::1")), 80)));
     assert_eq!(
         connect("[::ffff:127.0.0.1]:80"),
-        Ok((address("127.0.0.1"), 80))
+        Ok((Some(address("127.0.0.1")), 80))
     );
     for no_host in [
         "allowed.example@evil.example:443",
@@ -137,13 +143,16 @@ fn other_requests_are_told_to_connect() {
 
 #[test]
 fn socks_asks_for_names_and_addresses() {
-    assert_eq!(socks_target(3, b"Example.com"), name("example.com"));
-    assert_eq!(socks_target(1, &[10, 0, 0, 1]), address("10.0.0.1"));
+    assert_eq!(socks_target(3, b"Example.com"), Some(name("example.com")));
+    assert_eq!(socks_target(1, &[10, 0, 0, 1]), Some(address("10.0.0.1")));
     let mapped = "::ffff:127.0.0.1".parse::<std::net::Ipv6Addr>().unwrap();
-    assert_eq!(socks_target(4, &mapped.octets()), address("127.0.0.1"));
+    assert_eq!(
+        socks_target(4, &mapped.octets()),
+        Some(address("127.0.0.1"))
+    );
     assert_eq!(
         socks_target(3, b"169.254.169.254"),
-        address("169.254.169.254")
+        Some(address("169.254.169.254"))
     );
     for no_host in [
         b"evil.example\0.allowed.example".as_slice(),

@@ -1,0 +1,180 @@
+//! `sandbox events`: what happened in the sandbox, and what happens.
+
+use std::thread;
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+};
+use sandbox_core::{EventKind, SandboxCore, SandboxEvent};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    args::EventsArgs,
+    commands::{describe, waiting},
+    exit_codes,
+    failure::{Failure, Kind},
+    settings::Settings,
+    ui::{self, Reader, Tone, Ui, one_line},
+};
+
+/// The widest text of an event that is shown to a person.
+const TEXT_WIDTH: usize = 120;
+
+pub(crate) fn run(settings: &Settings, args: &EventsArgs) -> Result<u8, Failure> {
+    let core = settings.open_to_read()?;
+    if args.follow {
+        return follow(settings.ui, &core, args);
+    }
+    for event in core.past_events(args.since.unwrap_or(0))? {
+        if show(settings.ui, args, &event?)? == Reader::Gone {
+            break;
+        }
+    }
+    Ok(exit_codes::DONE)
+}
+
+fn follow(ui: Ui, core: &SandboxCore, args: &EventsArgs) -> Result<u8, Failure> {
+    let mut events = core.events(args.since)?;
+    waiting::runtime()?.block_on(async {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+            })
+        };
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut reader_gone = std::pin::pin!(reader_gone());
+        loop {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => return Ok(exit_codes::DONE),
+                _ = terminate.recv() => return Ok(exit_codes::DONE),
+                () = &mut reader_gone => return Ok(exit_codes::DONE),
+                event = events.next() => match event {
+                    None => return Ok(exit_codes::DONE),
+                    Some(event) => {
+                        if show(ui, args, &event?)? == Reader::Gone {
+                            return Ok(exit_codes::DONE);
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Tells when nobody reads our standard output any more, also while there is nothing to write.
+async fn reader_gone() {
+    let (sender, gone) = oneshot::channel();
+    // It lives as long as the program, and sleeps.
+    let _without_it_the_next_event_tells = thread::Builder::new().spawn(move || {
+        let stdout = std::io::stdout();
+        // Asked for nothing, the kernel still tells of errors: the other end was closed.
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        if retry_on_intr(|| poll(&mut fds, None)).is_ok() {
+            let _program_ends = sender.send(());
+        }
+    });
+    if gone.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failure> {
+    let kind = event.kind.name();
+    if !args.kind.is_empty() && !args.kind.iter().any(|glob| matches(glob, kind)) {
+        return Ok(Reader::There);
+    }
+    if ui.is_json() {
+        let mut line = serde_json::to_string(event).map_err(|error| {
+            Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
+        })?;
+        line.push('\n');
+        return ui::print(&line);
+    }
+    ui::print(&format!(
+        "{:>5}  {}  {}  {}\n",
+        event.sequence,
+        ui.tone(Tone::Faint, &describe::time(&event.at)),
+        ui.tone(Tone::Strong, &format!("{:<20}", one_line(kind, 40))),
+        one_line(&text(&event.kind), TEXT_WIDTH),
+    ))
+}
+
+/// Returns what a person wants to know of an event; of kinds without words of their own, all.
+fn text(kind: &EventKind) -> String {
+    match kind {
+        EventKind::OperationStarted(it) => {
+            let id = describe::short(&it.operation.id);
+            format!("{id}  {}", it.operation.argv.join(" "))
+        }
+        EventKind::OperationFinished(it) => {
+            let changes = describe::counts(&it.changes).unwrap_or_default();
+            let id = describe::short(it.id());
+            format!("{id}  {}  {changes}", describe::outcome(it))
+        }
+        EventKind::OperationUndone(it)
+        | EventKind::OperationDropped(it)
+        | EventKind::OperationCompleted(it)
+        | EventKind::ReviewCommitted(it)
+        | EventKind::ReviewDiscarded(it) => {
+            let note = it.note.as_deref().unwrap_or_default();
+            format!("{}  {note}", describe::short(&it.operation))
+        }
+        EventKind::SandboxCreated(it) | EventKind::SandboxDestroyed(it) => {
+            format!("{}  {}", it.sandbox, it.workspace.display())
+        }
+        EventKind::SandboxSuspended(it) => format!("{} operation(s) frozen", it.operations.len()),
+        EventKind::SandboxResumed(it) => format!(
+            "{} operation(s) go on, {} ended, {} lost",
+            it.operations.len(),
+            it.ended.len(),
+            it.lost.len()
+        ),
+        other => other.data().unwrap_or_default().to_string(),
+    }
+}
+
+/// Whether a name is like `glob`, in which `*` stands for any text and `?` for one character.
+fn matches(glob: &str, name: &str) -> bool {
+    let mut rest = glob.chars();
+    match rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let rest = rest.as_str();
+            (0..=name.len())
+                .filter(|at| name.is_char_boundary(*at))
+                .any(|at| matches(rest, &name[at..]))
+        }
+        Some(wanted) => {
+            let mut name = name.chars();
+            name.next()
+                .is_some_and(|found| wanted == '?' || wanted == found)
+                && matches(rest.as_str(), name.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn globs_are_like_names() {
+        for (glob, name, expected) in [
+            ("operation.*", "operation.started", true),
+            ("*.started", "operation.started", true),
+            ("*", "", true),
+            ("operation.start?d", "operation.started", true),
+            ("operation", "operation.started", false),
+            ("o*n.*d", "operation.started", true),
+            ("", "operation.started", false),
+        ] {
+            assert_eq!(matches(glob, name), expected, "{glob} {name}");
+        }
+    }
+}

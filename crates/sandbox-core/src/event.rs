@@ -1,0 +1,273 @@
+//! What happens in a sandbox, as typed and numbered events: each record of the journal is one.
+//!
+//! [`EventKind`] is the table of all kinds. A new kind of record becomes a typed event by one line
+//! there; until then, and for the records of newer versions, it is [`EventKind::Other`].
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sandbox_state::Record;
+use sandbox_types::{OperationId, OperationReport, ReportedOperation, SandboxName, Verdict};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{ledger, process_mark::ProcessMark};
+
+/// One thing that happened in a sandbox.
+///
+/// As JSON: `{"sequence": 7, "at": "…", "sandbox": "…", "kind": "operation.started", "data": {…}}`.
+#[derive(Clone, Debug)]
+pub struct SandboxEvent {
+    /// Its number in this sandbox: 1, 2, 3, without a gap. It is the number of the journal's record.
+    pub sequence: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// In which sandbox.
+    pub sandbox: SandboxName,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Hears what happens in a sandbox, as long as this process has it open.
+///
+/// It hears what this process does, in order, after the journal has it; what other processes do is
+/// in [`crate::SandboxCore::events`]. It is called on a thread of its own, so neither its time nor
+/// its panics reach an operation: what comes while [`crate::HANDLER_QUEUE_MAX`] events wait for it
+/// is not handed to it (the numbers show the gap), and after a panic it is not called again.
+pub trait EventHandler: Send + Sync + 'static {
+    /// Hears one event.
+    fn handle(&self, event: &SandboxEvent);
+}
+
+/// Defines [`EventKind`] from one line for each kind: its name here, its payload, its name in the
+/// journal.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident($payload:ty) = $kind:path;)*) => {
+        /// What happened.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$doc])* $name($payload),)*
+            /// Something that this version has no type for. It is kept as it is.
+            Other {
+                /// Its name in the journal.
+                kind: String,
+                /// What is said of it.
+                data: Value,
+            },
+        }
+
+        impl EventKind {
+            /// The names of all kinds that have a type.
+            pub const NAMES: &'static [&'static str] = &[$($kind),*];
+
+            /// Returns its name in the journal, as in `operation.started`.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$name(_) => $kind,)*
+                    Self::Other { kind, .. } => kind,
+                }
+            }
+
+            /// Returns the kind of that name with its payload, typed if both are known.
+            pub fn new(kind: &str, data: Value) -> Self {
+                let known = match kind {
+                    $($kind => typed(&data).map(Self::$name),)*
+                    _ => None,
+                };
+                known.unwrap_or_else(|| Self::Other { kind: kind.to_owned(), data })
+            }
+
+            /// Returns what is said of it, as JSON.
+            ///
+            /// # Errors
+            ///
+            /// Fails only where a payload has no form in JSON; those of the journal have one.
+            pub fn data(&self) -> serde_json::Result<Value> {
+                match self {
+                    $(Self::$name(payload) => serde_json::to_value(payload),)*
+                    Self::Other { data, .. } => Ok(data.clone()),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An operation was cleared and is about to start.
+    OperationStarted(Box<OperationStarted>) = ledger::STARTED;
+    /// An operation ended: its report.
+    OperationFinished(Box<OperationReport>) = ledger::FINISHED;
+    /// The process of an operation was killed before its changes were committed: they were dropped.
+    OperationDropped(AboutOperation) = ledger::DROPPED;
+    /// The process of an operation was killed while it committed: the changes are in the workspace.
+    OperationCompleted(AboutOperation) = ledger::COMPLETED;
+    /// The changes of an operation were put back.
+    OperationUndone(AboutOperation) = ledger::UNDONE;
+    /// Held changes were committed.
+    ReviewCommitted(AboutOperation) = ledger::COMMITTED;
+    /// Held changes were discarded.
+    ReviewDiscarded(AboutOperation) = ledger::DISCARDED;
+    /// The sandbox was made.
+    SandboxCreated(AboutSandbox) = ledger::CREATED;
+    /// The sandbox was destroyed: its last event.
+    SandboxDestroyed(AboutSandbox) = ledger::DESTROYED;
+    /// Every process of the sandbox was frozen.
+    SandboxSuspended(SandboxSuspended) = ledger::SUSPENDED;
+    /// The sandbox goes on.
+    SandboxResumed(SandboxResumed) = ledger::RESUMED;
+}
+
+/// An operation that starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OperationStarted {
+    /// What is to run.
+    pub operation: ReportedOperation,
+    /// What the judge said, for the report of an operation whose process is killed.
+    pub verdict: Verdict,
+    /// Who carries it out: an operation without an end is running as long as that process is there.
+    pub process: ProcessMark,
+}
+
+/// Something about one operation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AboutOperation {
+    /// Which one.
+    pub operation: OperationId,
+    /// What else is to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Something about the sandbox itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AboutSandbox {
+    /// Its name.
+    pub sandbox: SandboxName,
+    /// The directory that it is bound to.
+    pub workspace: std::path::PathBuf,
+}
+
+/// The sandbox was suspended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SandboxSuspended {
+    /// The operations that were frozen.
+    pub operations: Vec<OperationId>,
+}
+
+/// The sandbox was resumed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SandboxResumed {
+    /// Since when it was suspended.
+    pub suspended_at: Timestamp,
+    /// The operations that go on.
+    pub operations: Vec<OperationId>,
+    /// Operations that ended while they were frozen: somebody ended them, and there is a report.
+    pub ended: Vec<OperationId>,
+    /// Operations that were lost while they were frozen: their process was killed, or the machine
+    /// was started anew.
+    pub lost: Vec<OperationId>,
+}
+
+impl SandboxEvent {
+    /// Returns the event that a record of `sandbox` is.
+    pub fn of(sandbox: &SandboxName, record: Record) -> Self {
+        Self {
+            sequence: record.sequence,
+            at: record.at,
+            sandbox: sandbox.clone(),
+            kind: EventKind::new(&record.kind, record.payload),
+        }
+    }
+}
+
+impl fmt::Debug for dyn EventHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventHandler")
+    }
+}
+
+fn typed<T: DeserializeOwned>(data: &Value) -> Option<T> {
+    T::deserialize(data).ok()
+}
+
+/// An event as JSON has it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    sequence: u64,
+    at: Timestamp,
+    sandbox: SandboxName,
+    kind: String,
+    data: Value,
+}
+
+impl Serialize for SandboxEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written {
+            sequence: self.sequence,
+            at: self.at,
+            sandbox: self.sandbox.clone(),
+            kind: self.kind.name().to_owned(),
+            data: self.kind.data().map_err(serde::ser::Error::custom)?,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SandboxEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        Ok(Self {
+            sequence: written.sequence,
+            at: written.at,
+            sandbox: written.sandbox,
+            kind: EventKind::new(&written.kind, written.data),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(kind: &str, data: Value) -> SandboxEvent {
+        serde_json::from_value(json!({
+            "sequence": 7,
+            "at": "2026-11-22T20:00:00Z",
+            "sandbox": "bench",
+            "kind": kind,
+            "data": data,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn known_kinds_have_a_type_and_unknown_ones_are_kept() {
+        let known = event("operation.undone", json!({"operation": "op-1"}));
+        assert!(
+            matches!(&known.kind, EventKind::OperationUndone(it) if it.operation.as_str() == "op-1")
+        );
+        for (kind, data) in [
+            ("tomorrow.invented", json!({"a": [1, 2]})),
+            // A newer version may say other things under a known name.
+            ("operation.undone", json!({"operations": ["op-1"]})),
+        ] {
+            let other = event(kind, data.clone());
+            assert!(matches!(&other.kind, EventKind::Other { .. }), "{other:?}");
+            let written = serde_json::to_value(&other).unwrap();
+            assert_eq!((&written["kind"], &written["data"]), (&kind.into(), &data));
+            assert_eq!(written["sequence"], 7);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_own_name() {
+        let mut names = EventKind::NAMES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EventKind::NAMES.len());
+        assert!(names.iter().all(|name| name.contains('.')));
+    }
+}

@@ -1,0 +1,306 @@
+//! What is read from the tables: values, lists, histories, and the check of everything.
+
+use jiff::Timestamp;
+use redb::{ReadableTable as _, ReadableTableMetadata as _};
+use serde::Serialize;
+
+use super::{
+    envelope::{self, Kind, Place, Row},
+    error::{Corruption, LookupError, Trouble},
+    payload::{self, Value},
+    tables::{Access, Reading, Tables},
+};
+use crate::{
+    Hash, KeySource,
+    hash::{hex, sha256},
+};
+
+/// One version of a key, without its value.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Version {
+    /// Its number among the versions of its key; the first is 1.
+    pub version: u64,
+    /// The number of the commit that made it: it names the state of the whole store.
+    pub sequence: u64,
+    /// When, as its writer said; to the microsecond.
+    pub at: Timestamp,
+    /// Whether its value is sealed.
+    pub secret: bool,
+    /// The length of its value.
+    pub bytes: u64,
+    /// Whether it deleted the key.
+    pub deleted: bool,
+    /// The number of the version that it brought back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
+}
+
+/// A value with the version that it belongs to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// The version.
+    pub version: Version,
+    /// The value.
+    pub value: Value,
+}
+
+/// One key that is there.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Listed {
+    /// The key.
+    pub key: String,
+    /// Its newest version.
+    #[serde(flatten)]
+    pub newest: Version,
+}
+
+/// Which value of a key is meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum When {
+    /// The newest.
+    Newest,
+    /// That of the version with this number.
+    Version(u64),
+    /// The one that the key had when the store was at this sequence.
+    Sequence(u64),
+    /// The one that the key had when this pin was set.
+    Pin(String),
+}
+
+/// A named point in time that retention keeps.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Pin {
+    /// Its name.
+    pub name: String,
+    /// The sequence that it holds.
+    pub sequence: u64,
+    /// When it was set.
+    pub at: Timestamp,
+}
+
+/// What a check of the whole store found: nothing wrong.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct StoreVerification {
+    /// The number of the last commit.
+    pub sequence: u64,
+    /// How many keys there are, deleted ones included.
+    pub keys: u64,
+    /// How many versions are kept.
+    pub versions: u64,
+    /// The hash of all changes in hexadecimal. Kept elsewhere, it shows later whether the store was
+    /// replaced by an older one.
+    pub head: Option<String>,
+}
+
+impl Version {
+    pub(super) fn of(place: Place<'_>, row: &Row) -> Result<Self, Trouble> {
+        let facts = row.facts;
+        let at = Timestamp::from_microsecond(facts.at).map_err(|_beyond| place.changed())?;
+        Ok(Self {
+            version: facts.number,
+            sequence: row.sequence,
+            at,
+            secret: facts.form.is_sealed(),
+            bytes: facts.size,
+            deleted: facts.kind == Kind::Deletion,
+            restores: Some(facts.origin).filter(|origin| *origin > 0),
+        })
+    }
+}
+
+impl<A: Access> Tables<A> {
+    /// Returns the value of a row; `None` if it deleted the key.
+    pub(super) fn entry(
+        &self,
+        id: (&str, &str),
+        row: &Row,
+        keys: &KeySource,
+    ) -> Result<Option<Entry>, Trouble> {
+        if row.facts.kind != Kind::Value {
+            return Ok(None);
+        }
+        let place = self.place(id, row.sequence);
+        let payload = self.payload(id, row)?;
+        Ok(Some(Entry {
+            version: Version::of(place, row)?,
+            value: payload::unpack(place, row, payload, || keys.key())?,
+        }))
+    }
+
+    /// Returns the row that `when` means; `None` if the key was not there.
+    pub(super) fn when(&self, id: (&str, &str), when: &When) -> Result<Option<Row>, Trouble> {
+        match when {
+            When::Newest => self.newest(id),
+            When::Version(number) => self.numbered(id, *number).map(Some),
+            When::Sequence(sequence) => {
+                self.check_reached(*sequence)?;
+                self.at(id, *sequence)
+            }
+            When::Pin(name) => self.at(id, self.pin(name)?.sequence),
+        }
+    }
+
+    /// Returns the version of this number.
+    pub(super) fn numbered(&self, id: (&str, &str), number: u64) -> Result<Row, Trouble> {
+        let rows = self.rows(id)?;
+        let newest = rows.last().map_or(0, |row| row.facts.number);
+        let found = rows.into_iter().find(|row| row.facts.number >= number);
+        match found {
+            Some(row) if number > 0 && row.facts.kind == Kind::Gap => {
+                Err(Trouble::not_kept(id.1, format!("version {number}")))
+            }
+            Some(row) if number > 0 => Ok(row),
+            Some(_) | None => Err(LookupError::NoVersion {
+                key: id.1.to_owned(),
+                number,
+                newest,
+            }
+            .into()),
+        }
+    }
+
+    pub(super) fn check_reached(&self, sequence: u64) -> Result<(), Trouble> {
+        let (last, _) = self.head()?;
+        if sequence <= last {
+            Ok(())
+        } else {
+            Err(LookupError::NoSequence { sequence, last }.into())
+        }
+    }
+
+    /// Returns the keys that begin with `prefix`, deleted ones included.
+    pub(super) fn keys(&self, namespace: &str, prefix: &str) -> Result<Vec<String>, Trouble> {
+        let mut newest = Vec::new();
+        for entry in self.newest.range((namespace, prefix)..)? {
+            let (found, _) = entry?;
+            let (found_namespace, key) = found.value();
+            if found_namespace != namespace || !key.starts_with(prefix) {
+                break;
+            }
+            newest.push(key.to_owned());
+        }
+        // A key that is missing in one of the tables is still in the other.
+        let mut keys: Vec<String> = Vec::new();
+        for entry in self.versions.range((namespace, prefix, 0)..)? {
+            let (found, _) = entry?;
+            let (found_namespace, key, _) = found.value();
+            if found_namespace != namespace || !key.starts_with(prefix) {
+                break;
+            }
+            if keys.last().is_none_or(|last| last != key) {
+                keys.push(key.to_owned());
+            }
+        }
+        if keys == newest {
+            Ok(keys)
+        } else {
+            Err(self.place((namespace, prefix), 0).missing())
+        }
+    }
+
+    pub(super) fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, Trouble> {
+        let mut listed = Vec::new();
+        for key in self.keys(namespace, prefix)? {
+            let id = (namespace, key.as_str());
+            let Some(row) = self.newest(id)? else {
+                return Err(self.place(id, 0).missing());
+            };
+            if row.facts.kind == Kind::Value {
+                let newest = Version::of(self.place(id, row.sequence), &row)?;
+                listed.push(Listed { key, newest });
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn history(&self, id: (&str, &str)) -> Result<Vec<Version>, Trouble> {
+        self.rows(id)?
+            .iter()
+            .filter(|row| row.facts.kind != Kind::Gap)
+            .map(|row| Version::of(self.place(id, row.sequence), row))
+            .collect()
+    }
+
+    /// Returns the pin of this name.
+    pub(super) fn pin(&self, name: &str) -> Result<Pin, Trouble> {
+        let (sequence, at) = self.pinned(name)?.ok_or_else(|| LookupError::NoPin {
+            name: name.to_owned(),
+        })?;
+        let name = name.to_owned();
+        match Timestamp::from_microsecond(at) {
+            Ok(at) => Ok(Pin { name, sequence, at }),
+            Err(_beyond) => Err(Trouble::Damaged(Corruption::Pin { name })),
+        }
+    }
+
+    /// Returns all pins, by name.
+    pub(super) fn all_pins(&self) -> Result<Vec<Pin>, Trouble> {
+        let mut pins = Vec::new();
+        for entry in self.pins.iter()? {
+            pins.push(self.pin(entry?.0.value())?);
+        }
+        Ok(pins)
+    }
+}
+
+impl Tables<Reading> {
+    pub(super) fn verify(&self) -> Result<StoreVerification, Trouble> {
+        let (sequence, head) = self.head()?;
+        let (last, chain) = self.verify_log()?;
+        let mut keys = 0;
+        let (mut rows, mut gaps, mut values) = (0, 0, 0);
+        for entry in self.newest.iter()? {
+            let (found, _) = entry?;
+            let id = found.value();
+            for row in self.rows(id)? {
+                self.payload(id, &row)?;
+                rows += 1;
+                gaps += u64::from(row.facts.kind == Kind::Gap);
+                values += u64::from(row.facts.form.apart);
+            }
+            keys += 1;
+        }
+        let counted = self.versions.len()? == rows && self.values.len()? == values;
+        if last != sequence || chain != head || !counted {
+            return Err(Trouble::Damaged(Corruption::Log { sequence: last }));
+        }
+        self.all_pins()?;
+        Ok(StoreVerification {
+            sequence,
+            keys,
+            versions: rows - gaps,
+            head: (sequence > 0).then(|| hex(&head)),
+        })
+    }
+
+    /// Recomputes the hash of all changes, and checks that each of them is there or was removed.
+    fn verify_log(&self) -> Result<(u64, Hash), Trouble> {
+        let mut chain = [0; 32];
+        let mut last = (0, u32::MAX);
+        for entry in self.log.iter()? {
+            let (found, change) = entry?;
+            let number = found.value();
+            let (namespace, key, tag, hash) = change.value();
+            chain = sha256(&[&chain, tag]);
+            let next = number == (last.0, last.1.wrapping_add(1)) || number == (last.0 + 1, 0);
+            if !next || number.0 == 0 || *hash != chain {
+                return Err(Trouble::Damaged(Corruption::Log { sequence: number.0 }));
+            }
+            last = number;
+            let place = self.place((namespace, key), number.0);
+            let found = self.versions.range((namespace, key, number.0)..)?.next();
+            let (found, bytes) = found.transpose()?.ok_or_else(|| place.missing())?;
+            let (found_namespace, found_key, sequence) = found.value();
+            if (found_namespace, found_key) != (namespace, key) {
+                return Err(place.missing());
+            }
+            let row = envelope::read(self.place((namespace, key), sequence), bytes.value())?;
+            let is_it = sequence == number.0 && row.tag == *tag;
+            let removed = row.facts.kind == Kind::Gap && row.begins() <= number.0;
+            if !is_it && !removed {
+                return Err(place.missing());
+            }
+        }
+        Ok((last.0, chain))
+    }
+}

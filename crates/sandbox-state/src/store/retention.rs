@@ -1,0 +1,106 @@
+//! Which old versions are removed: all but the newest of each key and what a pin needs.
+//!
+//! Versions that follow each other and are removed leave one row, the *gap*, at the place of the last
+//! of them. So the rows of a key stay a chain, a removed version is told from a lost one, and a reader
+//! who asks for it is told that it is no longer kept.
+
+use redb::ReadableTable as _;
+
+use super::{
+    envelope::{self, Facts, Form, Kind, Row},
+    error::Trouble,
+    tables::{Tables, Writing},
+};
+
+/// Removes the versions of a key that are not kept after `newest` was added.
+pub(super) fn prune(
+    tables: &mut Tables<Writing<'_>>,
+    id: (&str, &str),
+    newest: &Row,
+    kept: u64,
+) -> Result<(), Trouble> {
+    // At least one, whatever was asked for.
+    let old = newest.facts.number.saturating_sub(kept.max(1));
+    if old == 0 {
+        return Ok(());
+    }
+    let rows = oldest_rows(tables, id, old)?;
+    let pins = tables.all_pins()?;
+    let needed = |row: &Row, next: &Row| {
+        let held = row.sequence..next.begins();
+        row.facts.kind != Kind::Gap && pins.iter().any(|pin| held.contains(&pin.sequence))
+    };
+    let mut run: Vec<&Row> = Vec::new();
+    for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
+        if row.facts.number > old {
+            break;
+        }
+        if needed(row, next) {
+            replace(tables, id, &run)?;
+            run.clear();
+        } else {
+            run.push(row);
+        }
+    }
+    replace(tables, id, &run)
+}
+
+/// Returns the rows of a key up to the version `old`, and the one after it.
+fn oldest_rows(
+    tables: &Tables<Writing<'_>>,
+    id: (&str, &str),
+    old: u64,
+) -> Result<Vec<Row>, Trouble> {
+    let mut rows = Vec::new();
+    let found = tables
+        .versions
+        .range((id.0, id.1, 0)..=(id.0, id.1, u64::MAX))?;
+    for entry in found {
+        let (found, bytes) = entry?;
+        let row = envelope::read(tables.place(id, found.value().2), bytes.value())?;
+        let is_last = row.facts.number > old;
+        rows.push(row);
+        if is_last {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// Puts one gap in the place of these rows, which follow each other.
+fn replace(
+    tables: &mut Tables<Writing<'_>>,
+    id: (&str, &str),
+    run: &[&Row],
+) -> Result<(), Trouble> {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return Ok(());
+    };
+    if run.len() == 1 && first.facts.kind == Kind::Gap {
+        return Ok(());
+    }
+    for row in run {
+        tables.versions.remove((id.0, id.1, row.sequence))?;
+        if row.facts.form.apart {
+            tables.values.remove((id.0, id.1, row.sequence))?;
+        }
+    }
+    let gone = run.iter().map(|row| match row.facts.kind {
+        Kind::Value | Kind::Deletion => 1,
+        Kind::Gap => row.facts.size,
+    });
+    let facts = Facts {
+        kind: Kind::Gap,
+        form: Form::default(),
+        number: last.facts.number,
+        previous: first.facts.previous,
+        at: 0,
+        origin: first.begins(),
+        size: gone.sum(),
+    };
+    let (row, _) = envelope::write(tables.place(id, last.sequence), facts, &[]);
+    tables
+        .versions
+        .insert((id.0, id.1, last.sequence), row.as_slice())?;
+    Ok(())
+}

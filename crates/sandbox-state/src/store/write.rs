@@ -1,0 +1,322 @@
+//! One commit: what it changes, the number that it gets, and what retention removes on the way.
+
+use jiff::Timestamp;
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::{
+    Options,
+    envelope::{self, Facts, Form, Kind, Row},
+    error::Trouble,
+    payload::{self, Packed, Value},
+    read::{Pin, Version},
+    tables::{META_KEY, META_SEQUENCE, Tables, Writing, pin_tag},
+};
+use crate::{Hash, KeySource, hash::sha256, keys::SecretKey};
+
+/// Whether a value is sealed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Secrecy {
+    /// It is stored as it is.
+    Open,
+    /// It is stored sealed.
+    Secret,
+}
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Put {
+    /// When it is stored.
+    pub at: Timestamp,
+    /// Whether it is sealed. A key that holds a secret takes only secrets until it is deleted.
+    pub secrecy: Secrecy,
+    /// The version that the key must have now, so that nobody else's change is lost; 0 for a key
+    /// that is not there.
+    pub expected: Option<u64>,
+}
+
+/// What a rollback of everything changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RolledBack {
+    /// The sequence of the store now.
+    pub sequence: u64,
+    /// The keys that got a new version, which is a deletion for those that were not there.
+    pub changed: Vec<(String, Version)>,
+}
+
+/// What a new version holds.
+enum Content<'a> {
+    Deletion,
+    Open(&'a [u8]),
+    Secret(&'a [u8]),
+}
+
+/// A commit that is being put together. All its versions share one sequence.
+pub(super) struct Commit<'a> {
+    pub(super) tables: Tables<Writing<'a>>,
+    /// The number of this commit.
+    sequence: u64,
+    chain: Hash,
+    /// How many versions it made.
+    changes: u32,
+    /// Whether there is anything to be committed.
+    changed: bool,
+    at: Timestamp,
+    keys: &'a KeySource,
+    versions_kept: u64,
+}
+
+impl<'a> Commit<'a> {
+    pub(super) fn begin(
+        transaction: &'a WriteTransaction,
+        at: Timestamp,
+        options: &'a Options,
+    ) -> Result<Self, Trouble> {
+        let tables = Tables::open_to_write(transaction)?;
+        let (last, chain) = tables.head()?;
+        Ok(Self {
+            tables,
+            sequence: last + 1,
+            chain,
+            changes: 0,
+            changed: false,
+            at,
+            keys: &options.keys,
+            versions_kept: options.versions_kept,
+        })
+    }
+
+    pub(super) fn put(
+        &mut self,
+        id: (&str, &str),
+        value: &[u8],
+        put: Put,
+    ) -> Result<Version, Trouble> {
+        let newest = self.tables.newest(id)?;
+        let live = newest.as_ref().filter(|it| it.facts.kind == Kind::Value);
+        if let Some(expected) = put.expected {
+            let found = live.map_or(0, |it| it.facts.number);
+            if found != expected {
+                let key = id.1.to_owned();
+                return Err(Trouble::Conflict {
+                    key,
+                    expected,
+                    found,
+                });
+            }
+        }
+        let content = match put.secrecy {
+            Secrecy::Secret => Content::Secret(value),
+            Secrecy::Open if live.is_some_and(|it| it.facts.form.is_sealed()) => {
+                let key = id.1.to_owned();
+                return Err(Trouble::StaysSecret { key });
+            }
+            Secrecy::Open => Content::Open(value),
+        };
+        self.append(id, newest.as_ref(), content, 0)
+    }
+
+    /// Deletes a key; `None` if it is not there.
+    pub(super) fn delete(&mut self, id: (&str, &str)) -> Result<Option<Version>, Trouble> {
+        let newest = self.tables.newest(id)?;
+        if !newest
+            .as_ref()
+            .is_some_and(|it| it.facts.kind == Kind::Value)
+        {
+            return Ok(None);
+        }
+        self.append(id, newest.as_ref(), Content::Deletion, 0)
+            .map(Some)
+    }
+
+    /// Makes an old version the newest one again.
+    pub(super) fn rollback(&mut self, id: (&str, &str), number: u64) -> Result<Version, Trouble> {
+        let restored = self.tables.numbered(id, number)?;
+        let newest = self.tables.newest(id)?;
+        self.restore(id, newest.as_ref(), Some(&restored))
+    }
+
+    /// Makes every key of a namespace what it was at `sequence`.
+    pub(super) fn rollback_to(
+        &mut self,
+        namespace: &str,
+        sequence: u64,
+    ) -> Result<Vec<(String, Version)>, Trouble> {
+        self.tables.check_reached(sequence)?;
+        let mut changed = Vec::new();
+        for key in self.tables.keys(namespace, "")? {
+            let id = (namespace, key.as_str());
+            let newest = self.tables.newest(id)?;
+            if newest.as_ref().is_none_or(|it| it.sequence <= sequence) {
+                continue;
+            }
+            let then = self.tables.at(id, sequence)?;
+            if !is_same(newest.as_ref(), then.as_ref()) {
+                let version = self.restore(id, newest.as_ref(), then.as_ref())?;
+                changed.push((key, version));
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Pins the last sequence under a name. A name that is pinned keeps what it holds.
+    pub(super) fn pin(&mut self, name: &str) -> Result<Pin, Trouble> {
+        if self.tables.pinned(name)?.is_none() {
+            let (sequence, at) = (self.sequence - 1, self.at.as_microsecond());
+            let tag = pin_tag(self.tables.id, name, sequence, at);
+            self.tables.pins.insert(name, (sequence, at, &tag))?;
+            self.changed = true;
+        }
+        self.tables.pin(name)
+    }
+
+    /// Removes a pin, and returns whether there was one.
+    pub(super) fn unpin(&mut self, name: &str) -> Result<bool, Trouble> {
+        let was_there = self.tables.pins.remove(name)?.is_some();
+        self.changed |= was_there;
+        Ok(was_there)
+    }
+
+    /// Returns the last sequence, with what was changed so far.
+    pub(super) fn sequence(&self) -> u64 {
+        if self.changes == 0 {
+            self.sequence - 1
+        } else {
+            self.sequence
+        }
+    }
+
+    /// Writes the number of this commit if it made versions, and returns whether it changed anything.
+    pub(super) fn finish(mut self) -> Result<bool, Trouble> {
+        if self.changes > 0 {
+            let sequence = u128::from(self.sequence);
+            self.tables.meta.insert(META_SEQUENCE, sequence)?;
+        }
+        Ok(self.changed)
+    }
+
+    /// Appends what `then` was: a deletion if there was nothing.
+    fn restore(
+        &mut self,
+        id: (&str, &str),
+        newest: Option<&Row>,
+        then: Option<&Row>,
+    ) -> Result<Version, Trouble> {
+        let origin = then.map_or(0, |it| it.facts.number);
+        let value: Option<(Value, bool)> = match then {
+            None => None,
+            Some(row) => {
+                let entry = self.tables.entry(id, row, self.keys)?;
+                entry.map(|it| (it.value, it.version.secret))
+            }
+        };
+        let content = match &value {
+            None => Content::Deletion,
+            Some((value, true)) => Content::Secret(value),
+            Some((value, false)) => Content::Open(value),
+        };
+        self.append(id, newest, content, origin)
+    }
+
+    /// Appends a version to those of a key, and removes what retention does not keep.
+    fn append(
+        &mut self,
+        id: (&str, &str),
+        newest: Option<&Row>,
+        content: Content<'_>,
+        origin: u64,
+    ) -> Result<Version, Trouble> {
+        let (kind, form, size) = match content {
+            Content::Deletion => (Kind::Deletion, Form::default(), 0),
+            Content::Open(value) => (Kind::Value, Form::default(), value.len()),
+            Content::Secret(value) => (Kind::Value, payload::sealed_form(value.len()), value.len()),
+        };
+        let mut facts = Facts {
+            kind,
+            form,
+            number: newest.map_or(0, |it| it.facts.number) + 1,
+            previous: newest.map_or(0, |it| it.sequence),
+            at: self.at.as_microsecond(),
+            origin,
+            size: size as u64,
+        };
+        let place = self.tables.place(id, self.sequence);
+        let payload = match content {
+            Content::Deletion => Vec::new(),
+            Content::Open(value) => {
+                let Packed { form, bytes } = payload::pack(value);
+                facts.form = form;
+                bytes
+            }
+            Content::Secret(value) => {
+                let key = self.sealing_key()?;
+                key.seal(&payload::bound_to(place, facts), value)?
+            }
+        };
+        let (row, tag) = envelope::write(place, facts, &payload);
+        let version_id = (id.0, id.1, self.sequence);
+        if facts.form.apart {
+            self.tables.values.insert(version_id, payload.as_slice())?;
+        }
+        self.tables.versions.insert(version_id, row.as_slice())?;
+        self.tables.newest.insert(id, (self.sequence, &tag))?;
+        self.chain = sha256(&[&self.chain, &tag]);
+        let change = (id.0, id.1, &tag, &self.chain);
+        self.tables
+            .log
+            .insert((self.sequence, self.changes), change)?;
+        self.changes += 1;
+        self.changed = true;
+        let row = envelope::read(place, &row)?;
+        super::retention::prune(&mut self.tables, id, &row, self.versions_kept)?;
+        Version::of(place, &row)
+    }
+
+    /// Returns the key that secrets are sealed with, and remembers its name. It is made only when no
+    /// secret would be left behind that another key had sealed.
+    fn sealing_key(&mut self) -> Result<SecretKey, Trouble> {
+        let known = self.tables.meta.get(META_KEY)?.map(|id| id.value());
+        let found = SecretKey::load(self.keys)?;
+        let current = found.as_ref().map(|key| u128::from(key.id()));
+        if known.is_some() && known != current && self.has_secrets()? {
+            return match (found, known) {
+                (None, _) => Err(self.keys.missing().into()),
+                (Some(key), known) => {
+                    let sealed_with = known.and_then(|id| u64::try_from(id).ok());
+                    Err(key.is_wrong(sealed_with.unwrap_or_default()).into())
+                }
+            };
+        }
+        let key = match found {
+            Some(key) => key,
+            None => SecretKey::load_or_make(self.keys)?,
+        };
+        self.tables.meta.insert(META_KEY, u128::from(key.id()))?;
+        Ok(key)
+    }
+
+    /// Whether the newest version of any key is a secret.
+    fn has_secrets(&self) -> Result<bool, Trouble> {
+        for entry in self.tables.newest.iter()? {
+            let (found, _) = entry?;
+            let newest = self.tables.newest(found.value())?;
+            if newest.is_some_and(|row| row.facts.form.is_sealed()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a key is now what it was: the same version brought back, or the same bytes, or not there.
+fn is_same(now: Option<&Row>, then: Option<&Row>) -> bool {
+    let live = |row: Option<&Row>| row.is_some_and(|it| it.facts.kind == Kind::Value);
+    match (now, then) {
+        (Some(now), Some(then)) if live(Some(now)) && live(Some(then)) => {
+            now.facts.origin == then.facts.number
+                || (now.digest == then.digest
+                    && now.facts.form == then.facts.form
+                    && !now.facts.form.is_sealed())
+        }
+        _ => !live(now) && !live(then),
+    }
+}
