@@ -21,6 +21,7 @@ mod lab;
 mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
+mod scan;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! The three are run in turn (A B C A B C …), so that a busy moment of the machine meets all of them.
 //! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
 
+mod scan;
+
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,6 +15,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::process;
+
+pub(crate) use scan::scan;
 
 /// Timed runs of each program.
 pub(crate) const RUNS_DEFAULT: usize = 50;
@@ -176,12 +180,16 @@ fn words(words: &[&str]) -> Command {
     command
 }
 
-fn release_binary() -> anyhow::Result<std::path::PathBuf> {
+fn release_binary() -> anyhow::Result<PathBuf> {
+    Ok(release_directory()?.join("sandbox"))
+}
+
+fn release_directory() -> anyhow::Result<PathBuf> {
     let mut cargo = process::cargo(&["metadata", "--format-version", "1", "--no-deps"]);
     let metadata: serde_json::Value = serde_json::from_slice(&process::read(&mut cargo)?)
         .context("cannot read cargo's metadata")?;
     let target = metadata["target_directory"].as_str();
-    Ok(Path::new(target.context("no target directory")?).join("release/sandbox"))
+    Ok(Path::new(target.context("no target directory")?).join("release"))
 }
 
 /// Returns the CPU time of all children that were waited for: fields 16 and 17 of `proc_pid_stat(5)`.

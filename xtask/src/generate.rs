@@ -16,6 +16,10 @@ fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
             "docs/reference/configuration.md",
             reference::configuration(&schema),
         ),
+        (
+            "docs/reference/content-rules.md",
+            reference::content_rules(),
+        ),
     ])
 }
 

@@ -25,7 +25,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox-cli", &["sandbox-types", "sandbox-core"]),
-    ("xtask", &["sandbox-types", "sandbox-core"]),
+    (
+        "xtask",
+        &["sandbox-types", "sandbox-safety", "sandbox-core"],
+    ),
 ];
 
 /// Third-party crates that belong to some crates only.
@@ -35,6 +38,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("brush-parser", &["sandbox-safety"]),
     ("clap", &["sandbox-cli"]),
     ("figment", &["sandbox-core"]),
+    ("infer", &["sandbox-safety"]),
     ("landlock", &["sandbox-isolation"]),
     ("libc", &["sandbox-isolation"]),
     ("procfs", &["sandbox-monitor"]),

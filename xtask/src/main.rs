@@ -25,6 +25,7 @@ usage: cargo xtask TASK
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
+  bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   ci                  everything that must pass before a commit is merged
 ";
 
@@ -43,6 +44,8 @@ fn main() -> ExitCode {
             Ok(runs) => bench::exec(runs),
             Err(_not_a_number) => return usage(),
         },
+        ["bench", "scan"] => bench::scan("/usr/share/doc"),
+        ["bench", "scan", directory] => bench::scan(directory),
         ["ci"] => ci::run(),
         _ => return usage(),
     };

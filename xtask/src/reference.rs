@@ -1,5 +1,6 @@
-//! The reference page of the configuration, made from its JSON Schema.
+//! The reference pages: of the configuration, made from its JSON Schema, and of the content rules.
 
+use sandbox_safety::LooksIn;
 use serde_json::Value;
 
 const HEAD: &str = "\
@@ -75,4 +76,34 @@ fn collect_choices(schema: &Value, into: &mut Vec<String>) {
             collect_choices(inner, into);
         }
     }
+}
+
+const CONTENT_RULES_HEAD: &str = "\
+# Content rules
+
+Generated from the code by `cargo xtask generate`.
+These are the rules of `sandbox scan` and of the scan of what an operation writes; \
+[the guide](../guide/content.md) tells how to use them.
+A rule that looks in code leaves documentation alone: files for people may show what a script must not do.
+
+| rule | severity | looks in | a file that it finds … | what to do |
+|---|---|---|---|---|
+";
+
+/// Returns the page of the content rules.
+pub(crate) fn content_rules() -> String {
+    let rows = sandbox_safety::content_rules().map(|rule| {
+        let looks_in = match rule.looks_in {
+            LooksIn::Everything => "everything",
+            LooksIn::Text => "text",
+            LooksIn::Code => "code",
+            LooksIn::Name => "name and type",
+        };
+        let (message, suggestion) = (rule.message, rule.suggestion);
+        format!(
+            "| `{}` | {} | {looks_in} | {message} | {suggestion} |\n",
+            rule.id, rule.severity
+        )
+    });
+    format!("{CONTENT_RULES_HEAD}{}", rows.collect::<String>())
 }

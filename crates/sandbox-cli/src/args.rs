@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
 mod run;
+mod scan;
 mod values;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use run::{NetworkMode, RunArgs};
+pub(crate) use scan::ScanArgs;
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Say what the judge thinks of a command, without running it
     Check(CheckArgs),
+    /// Look for secrets, malicious scripts and disguised files
+    Scan(ScanArgs),
     /// List the operations that ran, newest first
     Log(LogArgs),
     /// Show the report of one operation

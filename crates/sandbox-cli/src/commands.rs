@@ -13,6 +13,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod review;
 pub(crate) mod run;
+pub(crate) mod scan;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod suspend;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let ended = match typed.command {
         Command::Run(args) => commands::run::run(&settings, *args),
         Command::Check(args) => commands::check::run(&settings, &args),
+        Command::Scan(args) => commands::scan::run(&settings, args),
         Command::Log(args) => commands::log::run(&settings, &args),
         Command::Show(args) => commands::show::run(&settings, &args),
         Command::Diff(args) => commands::diff::run(&settings, &args),

@@ -4,10 +4,15 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sandbox_isolation::Cancellation;
-use sandbox_types::{Operation, OperationId, OperationReport, SandboxConfig, SandboxName, Verdict};
+use sandbox_types::{
+    Operation, OperationId, OperationReport, RiskLevel, SandboxConfig, SandboxName, Verdict,
+};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
@@ -24,6 +29,7 @@ use crate::{
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
     sandbox::Sandbox,
+    scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
     status::{Status, StatusError},
     suspend::{SuspendError, Suspension},
 };
@@ -31,8 +37,8 @@ use crate::{
 /// One open sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxCore {
-    sandbox: Arc<Sandbox>,
-    home: Home,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) home: Home,
 }
 
 /// Ends the operation when the future that waits for it is dropped.
@@ -149,6 +155,22 @@ impl SandboxCore {
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
     pub fn judge(&self, operation: &Operation) -> Verdict {
         self.sandbox.judge(operation)
+    }
+
+    /// Scans files for what they should not hold, by the content policy of this sandbox and with all
+    /// severities from `least` on.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a path cannot be opened; what cannot be read below it is in the report.
+    pub async fn scan(
+        &self,
+        paths: Vec<PathBuf>,
+        least: RiskLevel,
+    ) -> Result<ScanReport, ScanError> {
+        let request = ScanRequest::new(least).with_settings(&self.sandbox.config.content());
+        let inputs = paths.into_iter().map(ScanInput::Path).collect();
+        in_background(move || scan(&request, inputs)).await
     }
 
     /// Returns the newest `count` operations, newest first.
@@ -362,7 +384,9 @@ fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, 
 }
 
 /// Runs blocking work on tokio's threads for that. A panic there goes on here.
-async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 

@@ -118,6 +118,7 @@ impl Draft {
             verdict,
             usage: Usage::default(),
             limits: ReportedLimits::default(),
+            alerts: Vec::new(),
             changes: ChangeSummary::nothing(),
             network: None,
             violations: Vec::new(),

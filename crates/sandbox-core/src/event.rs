@@ -6,8 +6,9 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use sandbox_monitor::HealthState;
 use sandbox_state::Record;
-use sandbox_types::{OperationId, OperationReport, ReportedOperation, SandboxName, Verdict};
+use sandbox_types::{Alert, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -116,6 +117,18 @@ kinds! {
     SandboxSuspended(SandboxSuspended) = ledger::SUSPENDED;
     /// The sandbox goes on.
     SandboxResumed(SandboxResumed) = ledger::RESUMED;
+    /// An operation uses more than its threshold for some time.
+    AlertRaised(AlertOf) = ledger::ALERT_RAISED;
+    /// It no longer does, or it ended.
+    AlertResolved(AlertOf) = ledger::ALERT_RESOLVED;
+    /// A health check says something else than before.
+    HealthChanged(HealthChanged) = ledger::HEALTH_CHANGED;
+    /// What a health check found is being repaired.
+    RecoveryBegun(RecoveryOf) = ledger::RECOVERY_BEGUN;
+    /// It is repaired: the check was run again, and is healthy.
+    RecoveryDone(RecoveryOf) = ledger::RECOVERY_DONE;
+    /// It is not repaired.
+    RecoveryFailed(RecoveryOf) = ledger::RECOVERY_FAILED;
 }
 
 /// An operation that starts.
@@ -167,6 +180,39 @@ pub struct SandboxResumed {
     /// Operations that were lost while they were frozen: their process was killed, or the machine
     /// was started anew.
     pub lost: Vec<OperationId>,
+}
+
+/// An alert of an operation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AlertOf {
+    /// Which operation.
+    pub operation: OperationId,
+    /// The alert as it is at this moment.
+    pub alert: Alert,
+}
+
+/// A health check says something else than before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthChanged {
+    /// The check.
+    pub check: String,
+    /// What it said before.
+    pub from: HealthState,
+    /// What it says now.
+    pub to: HealthState,
+    /// Why.
+    pub detail: String,
+}
+
+/// A repair of what a health check found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecoveryOf {
+    /// The check.
+    pub check: String,
+    /// How often it was tried since it last helped, this time included.
+    pub attempt: u32,
+    /// What is to be done, what was done, or why it failed.
+    pub detail: String,
 }
 
 impl SandboxEvent {

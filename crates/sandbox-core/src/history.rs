@@ -241,12 +241,17 @@ pub(crate) fn unended(journal: &Ledger, count: usize) -> Vec<OperationId> {
                         .map(|it| it.operation.id),
                 );
             }
-            _ if at == 0 => return Vec::new(),
+            ledger::FINISHED if at == 0 => return Vec::new(),
             ledger::FINISHED => ended.extend(operation_id(&record)),
-            _ => {
+            kind if LATER.iter().any(|(later, ..)| *later == kind) => {
+                if at == 0 {
+                    return Vec::new();
+                }
                 let about = serde_json::from_value::<AboutOperation>(record.payload);
                 ended.extend(about.ok().map(|it| it.operation));
             }
+            // About something else, as an alert of an operation that may still run.
+            _ => {}
         }
     }
     unended

@@ -239,9 +239,40 @@ impl Home {
     /// Fails when its configuration is wrong.
     pub fn open_to_read(
         &self,
-        mut record: SandboxRecord,
+        record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        let layers = sandbox.record.layers.as_deref();
+        let settles = sandbox.rollback.is_some() && layers.is_some_and(is_unlocked);
+        let recovery = if settles {
+            // Who only reads does not fail for it: the next operation settles, or says why not.
+            sandbox.recover(now()).unwrap_or_default()
+        } else {
+            RecoveryReport::default()
+        };
+        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+    }
+
+    /// Like [`Home::open_to_read`], and settles nothing: what killed processes left is there to be seen.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its configuration is wrong.
+    pub fn open_to_examine(
+        &self,
+        record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<SandboxCore, OpenError> {
+        let sandbox = self.assemble_to_read(record, overrides)?;
+        Ok(SandboxCore::new(sandbox, self.clone()))
+    }
+
+    fn assemble_to_read(
+        &self,
+        mut record: SandboxRecord,
+        overrides: &Overrides,
+    ) -> Result<Sandbox, OpenError> {
         let rollback = match record.find_workspace() {
             Found::Workspace => {
                 rollback(&record).map_err(|error| sandbox_types::causes(&error).join(": "))
@@ -253,15 +284,7 @@ impl Home {
             record.no_layers_because.get_or_insert(reason);
             None
         });
-        let settles = rollback.is_some() && record.layers.as_deref().is_some_and(is_unlocked);
-        let sandbox = self.assemble(record, rollback, overrides)?;
-        let recovery = if settles {
-            // Who only reads does not fail for it: the next operation settles, or says why not.
-            sandbox.recover(now()).unwrap_or_default()
-        } else {
-            RecoveryReport::default()
-        };
-        Ok((SandboxCore::new(sandbox, self.clone()), recovery))
+        self.assemble(record, rollback, overrides)
     }
 
     fn assemble(

@@ -9,8 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use sandbox_monitor::AlertChange;
 use sandbox_state::{
-    AppendError, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager, Verification,
+    AppendError, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
+    Verification,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -22,7 +24,8 @@ pub use hearing::HANDLER_QUEUE_MAX;
 
 use crate::{
     event::{
-        AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
+        AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+        OperationStarted, RecoveryOf, SandboxEvent,
     },
     process_mark::ProcessMark,
     registry::SandboxRecord,
@@ -45,6 +48,18 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// An operation used more than its threshold; the payload names both.
+pub(crate) const ALERT_RAISED: &str = "alert.raised";
+/// That ended, or the operation did.
+pub(crate) const ALERT_RESOLVED: &str = "alert.resolved";
+/// A health check is repaired now.
+pub(crate) const RECOVERY_BEGUN: &str = "recovery.begun";
+/// A health check was repaired: it was run again, and is healthy.
+pub(crate) const RECOVERY_DONE: &str = "recovery.done";
+/// A health check was not repaired.
+pub(crate) const RECOVERY_FAILED: &str = "recovery.failed";
+/// The state of a health check is another one than at the last look.
+pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 /// Every process of a sandbox was frozen.
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
@@ -124,6 +139,10 @@ impl Ledger {
     pub(crate) fn verify(&self) -> Result<Verification, ReadError> {
         self.journal.verify()
     }
+
+    pub(crate) fn verify_since(&self, known: &Checkpoint) -> Result<Verification, ReadError> {
+        self.journal.verify_since(known)
+    }
 }
 
 pub(crate) fn started(
@@ -176,6 +195,7 @@ pub(crate) fn reduced(report: &OperationReport) -> OperationReport {
         cut(&mut changes.paths),
         cut(&mut changes.held_because),
         cut(&mut changes.notices),
+        cut(&mut changes.findings),
         cut(&mut kept.violations),
         cut(&mut kept.verdict.findings),
         cut(&mut kept.verdict.commands),
@@ -208,6 +228,42 @@ pub(crate) fn about(
             },
         )
         .map(drop)
+}
+
+/// Records that an alert began or ended.
+pub(crate) fn alert(
+    ledger: &Ledger,
+    operation: &OperationId,
+    change: &AlertChange,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let (kind, alert) = match change {
+        AlertChange::Raised(alert) => (ALERT_RAISED, alert.clone()),
+        AlertChange::Resolved(alert) => (ALERT_RESOLVED, alert.clone()),
+    };
+    let operation = operation.clone();
+    ledger
+        .append(kind, now, &AlertOf { operation, alert })
+        .map(drop)
+}
+
+/// Records how a repair goes: `kind` is one of those that begin with `RECOVERY_`.
+pub(crate) fn recovery(
+    ledger: &Ledger,
+    kind: &str,
+    repair: &RecoveryOf,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(kind, now, repair).map(drop)
+}
+
+/// Records that a health check says something else than before.
+pub(crate) fn health_changed(
+    ledger: &Ledger,
+    change: &HealthChanged,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(HEALTH_CHANGED, now, change).map(drop)
 }
 
 /// Records that a sandbox was made or destroyed.

@@ -8,12 +8,15 @@
 mod caller;
 mod check;
 pub mod config_layers;
+mod content;
 mod core;
+mod course;
 mod diff;
 mod doctor;
 mod draft;
 mod event;
 mod events;
+mod health;
 mod history;
 mod home;
 mod host;
@@ -22,6 +25,7 @@ mod launch_plan;
 mod layout;
 mod ledger;
 mod lifecycle;
+mod metrics;
 mod private;
 mod process_mark;
 mod recover;
@@ -29,9 +33,11 @@ mod registry;
 mod review;
 mod run;
 mod sandbox;
+mod scan;
 mod settle;
 mod status;
 mod suspend;
+mod usage;
 mod watch;
 
 #[cfg(test)]
@@ -43,10 +49,11 @@ pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
-    AboutOperation, AboutSandbox, EventHandler, EventKind, OperationStarted, SandboxEvent,
-    SandboxResumed, SandboxSuspended,
+    AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
 };
 pub use events::{EventStream, EventsError, PastEvents};
+pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
@@ -61,10 +68,12 @@ pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
+pub use sandbox_monitor as monitor;
 pub use sandbox_state::{ReadError, Record, Verification};
 pub use sandbox_types as types;

@@ -56,6 +56,8 @@ impl Sandbox {
         record(ledger::DROPPED, &recovery.interrupted)?;
         record(ledger::COMPLETED, &recovery.completed)?;
         record(ledger::UNDONE, &recovery.undone)?;
+        self.track_killed(&recovery.interrupted, now);
+        self.track_killed(&recovery.completed, now);
         let report = RecoveryReport {
             failed: recovery
                 .failed

@@ -18,7 +18,8 @@
 use std::{error::Error, fmt, time::Instant};
 
 use jiff::Timestamp;
-use sandbox_isolation::{Cancellation, LaunchError, Running};
+use sandbox_isolation::{Cancellation, LaunchError};
+use sandbox_monitor::UsageRecord;
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
@@ -26,6 +27,7 @@ use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, 
 
 use crate::{
     caller::{Caller, Event},
+    course::{Course, Sampler},
     draft::Draft,
     launch_plan::{self, PlanError},
     ledger,
@@ -100,7 +102,7 @@ impl Sandbox {
         let draft = Draft::new(self, operation, now, clock);
 
         let Some(clearance) = Clearance::grant(operation, &verdict, |it| caller.approve(it)) else {
-            return self.record(draft.refused(verdict));
+            return self.record(draft.refused(verdict), &UsageRecord::default());
         };
 
         // No `?` from here to the record: promises 2 and 3.
@@ -108,14 +110,14 @@ impl Sandbox {
             Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, now)),
             Err(error) => (None, Err(RunFault::Enter(error))),
         };
-        let mut remains = None;
-        let (execution, settled) =
-            self.carry_out(&clearance, begun, (caller, cancel), &mut remains);
+        let mut course = Course::new(now, clock);
+        let (execution, settled) = self.carry_out(&clearance, begun, (caller, cancel), &mut course);
         caller.hear(Event::Settled(settled.summary.settlement));
 
-        let recorded = self.record(draft.finished(verdict, &execution, &settled));
+        let report = course.complete(draft.finished(verdict, &execution, &settled));
+        let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
-        drop((remains, in_use));
+        drop((course, in_use));
         match (settled.failure.map(RunFault::Settle), execution.err()) {
             (None, None) => recorded,
             (Some(fault), _) | (None, Some(fault)) => Err(RunError {
@@ -137,19 +139,24 @@ impl Sandbox {
         clearance: &Clearance<'_>,
         begun: Result<Option<Transaction>, RunFault>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
-        remains: &mut Option<Box<dyn Running>>,
+        course: &mut Course,
     ) -> (Result<Execution, RunFault>, Settled) {
         let transaction = match begun {
             Ok(transaction) => transaction,
             Err(fault) => return (Err(fault), Settled::nothing()),
         };
-        let execution = self.execute(clearance, transaction.as_ref(), (caller, cancel), remains);
+        let execution = self.execute(clearance, transaction.as_ref(), (caller, cancel), course);
         let Some(transaction) = transaction else {
             return (execution, Settled::nothing());
         };
         let operation = clearance.operation();
         let gate = self.gate(operation);
-        let settled = settle::settle(transaction, operation, &gate, execution.as_ref().ok());
+        let settled = settle::settle(
+            transaction,
+            operation,
+            (&gate, &self.config.content()),
+            execution.as_ref().ok(),
+        );
         self.retain();
         (execution, settled)
     }
@@ -178,28 +185,37 @@ impl Sandbox {
     }
 
     /// Confines the command, runs it, and measures it until it ends. What the kernel still has to
-    /// take down then goes into `remains`, so that the settlement need not wait for it.
+    /// take down then goes into `course`, so that the settlement need not wait for it.
     fn execute(
         &self,
         clearance: &Clearance<'_>,
         transaction: Option<&Transaction>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
-        remains: &mut Option<Box<dyn Running>>,
+        course: &mut Course,
     ) -> Result<Execution, RunFault> {
         let plan = launch_plan::of(clearance, self, transaction, caller.stdin());
         let limits = plan.limits.clone();
         let mut running = self.launcher().launch(plan).map_err(RunFault::Launch)?;
         caller.hear(Event::Started(&clearance.operation().id));
 
-        let mut watch = Watch::new(running.root_pid(), caller, &limits, transaction);
+        let sampler = Sampler::new(self, &clearance.operation().id, &limits, course);
+        let root_pid = running.root_pid();
+        let mut watch = Watch::new(root_pid, (caller, sampler), &limits, transaction);
         let ended = running.wait(&mut watch, cancel).map_err(RunFault::Launch)?;
-        let execution = watch.execution(ended, running.cgroups());
-        *remains = Some(running);
+        let execution = watch.execution(ended, running.cgroups(), course);
+        course.remains = Some(running);
         Ok(execution)
     }
 
-    /// Writes the report to the journal. When this returns, the report is in the file.
-    fn record(&self, mut report: OperationReport) -> Result<OperationReport, RunError> {
+    /// Writes the report to the journal, and what was used to the usage history, of which samples have
+    /// `sampled` already. When this returns, the report is in the file.
+    fn record(
+        &self,
+        mut report: OperationReport,
+        sampled: &UsageRecord,
+    ) -> Result<OperationReport, RunError> {
+        let unwritten = self.track_end(&report, sampled);
+        report.enforcement.missing.extend(unwritten);
         let now =
             report.started_at + jiff::SignedDuration::from_secs_f64(report.duration_ms / 1000.0);
         match ledger::finished(self.journal(), &report, now).map_err(RunFault::Record) {

@@ -53,6 +53,12 @@ impl Sandbox {
         &self.ledger
     }
 
+    /// Returns the directory of its record, its journal and its history.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let journal = self.journal().path();
+        journal.parent().unwrap_or(&journal).to_owned()
+    }
+
     pub(crate) fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()
     }

@@ -7,11 +7,14 @@ use sandbox_rollback::{
     Survey, Transaction,
 };
 use sandbox_types::{
-    Change, ChangeSummary, Execution, ExitReason, LimitKind, OnFailure, Operation, Settlement,
-    Violation, causes,
+    Change, ChangeSummary, ContentAction, Execution, ExitReason, LimitKind, OnFailure, Operation,
+    Settlement, Violation, causes, config::ContentSettings,
 };
 
-use crate::run::NOTHING_CHANGED;
+use crate::{
+    content::{self, Examined},
+    run::NOTHING_CHANGED,
+};
 
 /// The most paths that a reason names.
 const PATHS_NAMED_MAX: usize = 20;
@@ -81,7 +84,7 @@ enum Ending {
 pub(crate) fn settle(
     transaction: Transaction,
     operation: &Operation,
-    gate: &Gate,
+    (gate, content): (&Gate, &ContentSettings),
     execution: Option<&Execution>,
 ) -> Settled {
     let Some(execution) = execution else {
@@ -113,9 +116,20 @@ pub(crate) fn settle(
             .bytes_max
             .is_some_and(|limit| bytes_of(&changes) > limit);
     let ending = ending(operation, execution.exit, &verdict);
+    let examined = match &ending {
+        // What reaches nobody need not be looked at.
+        Ending::Discard(_) => Examined::default(),
+        Ending::Commit | Ending::Hold(_) => content::examine(&transaction, &changes, content),
+    };
+    let ending = after_scan(ending, &examined, content.action);
     let mut settled = end(transaction, survey, ending);
     settled.summary.notices = verdict.notices;
     settled.violations = verdict.violations;
+    settled
+        .violations
+        .extend(examined.violation(content.action));
+    settled.summary.findings = examined.findings;
+    settled.summary.scan = examined.scan;
     settled.over_disk_limit = over_disk_limit;
     settled
 }
@@ -205,6 +219,24 @@ fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Endin
             Ending::Hold(gate.reasons.clone())
         }
         (true, _) | (false, OnFailure::Keep) => Ending::Commit,
+    }
+}
+
+/// Decides by what the files hold: a finding can hold or drop what would be committed.
+fn after_scan(ending: Ending, examined: &Examined, action: ContentAction) -> Ending {
+    if examined.findings.is_empty() {
+        return ending;
+    }
+    match (action, ending) {
+        (ContentAction::Discard, Ending::Commit | Ending::Hold(_)) => {
+            Ending::Discard(examined.reasons())
+        }
+        (ContentAction::Review, Ending::Commit) => Ending::Hold(examined.reasons()),
+        (ContentAction::Review, Ending::Hold(mut reasons)) => {
+            reasons.extend(examined.reasons());
+            Ending::Hold(reasons)
+        }
+        (_, ending) => ending,
     }
 }
 

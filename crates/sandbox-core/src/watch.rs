@@ -5,7 +5,10 @@ use sandbox_monitor::OperationMeter;
 use sandbox_rollback::Transaction;
 use sandbox_types::{Bytes, CapturedOutput, CgroupPaths, Execution, LimitKind, Limits, Stream};
 
-use crate::caller::Caller;
+use crate::{
+    caller::Caller,
+    course::{Course, Sampler},
+};
 
 /// The most files and directories that one operation may add or change. More would take minutes to
 /// look through, and more inodes than many file systems have to spare.
@@ -15,6 +18,7 @@ pub(crate) const INODES_MAX: u64 = 1_000_000;
 pub(crate) struct Watch<'a> {
     caller: &'a mut dyn Caller,
     meter: OperationMeter,
+    sampler: Sampler<'a>,
     stdout: CapturedOutput,
     stderr: CapturedOutput,
     output_limit: Bytes,
@@ -24,7 +28,7 @@ pub(crate) struct Watch<'a> {
 impl<'a> Watch<'a> {
     pub(crate) fn new(
         root_pid: u32,
-        caller: &'a mut dyn Caller,
+        (caller, sampler): (&'a mut dyn Caller, Sampler<'a>),
         limits: &Limits,
         transaction: Option<&'a Transaction>,
     ) -> Self {
@@ -34,6 +38,7 @@ impl<'a> Watch<'a> {
         Self {
             caller,
             meter: OperationMeter::new(root_pid, CgroupPaths::default()),
+            sampler,
             stdout: CapturedOutput::default(),
             stderr: CapturedOutput::default(),
             output_limit: limits.output,
@@ -42,8 +47,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Returns what was seen in all. The cgroups must still be there.
-    pub(crate) fn execution(mut self, ended: Ended, cgroups: CgroupPaths) -> Execution {
+    pub(crate) fn execution(
+        mut self,
+        ended: Ended,
+        cgroups: CgroupPaths,
+        course: &mut Course,
+    ) -> Execution {
         self.meter.set_sources(cgroups);
+        (course.watched, course.unwritten) = self.sampler.end();
         let mut usage = self.meter.finish(ended.usage);
         let network = ended.network.map(|activity| {
             usage.net_rx_bytes = activity.received_bytes;
@@ -80,6 +91,7 @@ impl Observer for Watch<'_> {
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind> {
         self.meter.set_sources(cgroups.clone());
         self.meter.sample();
+        self.sampler.tick(&mut self.meter);
         let (transaction, limit) = self.disk?;
         // What cannot be counted now is decided exactly at the commit.
         let size = transaction.size(limit).ok()?;

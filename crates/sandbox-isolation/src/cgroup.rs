@@ -21,6 +21,7 @@ mod discover;
 mod freeze;
 mod leave;
 mod limits;
+mod orphans;
 mod stale;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,10 @@ use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
 pub use freeze::{FreezeError, freeze, thaw};
+pub use orphans::{
+    OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
+    orphaned_cgroups,
+};
 pub use stale::remove_stale;
 
 use discover::Seat;

@@ -31,8 +31,9 @@ mod toolchains;
 mod view;
 
 pub use cgroup::{
-    FreezeError, freeze as freeze_operation, remove_stale as remove_stale_cgroups,
-    thaw as thaw_operation,
+    FreezeError, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
+    freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
+    remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{

@@ -29,6 +29,21 @@ pub(crate) fn memory_peak(directory: &Path) -> Option<u64> {
     first_number(directory, &MEMORY_PEAK)
 }
 
+/// Returns the file cache that counts as memory in use, in bytes: the kernel drops it when memory is
+/// short. Shared memory is not in it.
+pub(crate) fn file_cache(directory: &Path) -> Option<u64> {
+    let text = fs::read_to_string(directory.join("memory.stat")).ok()?;
+    // Version 1 has two counts, and those of the whole subtree begin with `total_`.
+    let parts = [
+        ["total_inactive_file", "total_active_file"],
+        ["inactive_file", "active_file"],
+    ];
+    parts.iter().find_map(|names| {
+        let values = names.iter().map(|name| value_of(&text, name));
+        values.sum()
+    })
+}
+
 /// Returns how many tasks (processes and threads) there are.
 pub(crate) fn tasks_now(directory: &Path) -> Option<u64> {
     first_number(directory, &TASKS_NOW)

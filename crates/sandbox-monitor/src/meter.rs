@@ -6,6 +6,7 @@ use sandbox_types::{CgroupPaths, ProcessUsage, Usage};
 
 use crate::{
     cgroup_stats::{self, Io},
+    history::GuestProcess,
     process_stats::Tree,
 };
 
@@ -19,6 +20,23 @@ pub struct Sample {
     pub memory_bytes: u64,
     /// Tasks: processes and their threads, as the kernel's `pids` controller counts.
     pub processes: u64,
+}
+
+/// What an operation's tree of processes uses and has used so far, for the history and for thresholds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Reading {
+    /// CPU time so far.
+    pub cpu: Duration,
+    /// Memory in bytes, as in [`Sample`].
+    pub memory_bytes: u64,
+    /// The part of it that is not file cache: what dropping the cache would not give back.
+    pub memory_held_bytes: u64,
+    /// Processes and threads.
+    pub tasks: u64,
+    /// Bytes read from storage so far.
+    pub io_read_bytes: u64,
+    /// Bytes written to storage so far.
+    pub io_write_bytes: u64,
 }
 
 /// Measures the tree of processes of one operation.
@@ -80,6 +98,40 @@ impl OperationMeter {
         self.memory_peak_bytes = self.memory_peak_bytes.max(sample.memory_bytes);
         self.tasks_peak = self.tasks_peak.max(sample.processes);
         sample
+    }
+
+    /// Returns the first process, if it was there when the meter was made.
+    pub fn guest(&self) -> Option<GuestProcess> {
+        self.tree.as_ref().and_then(Tree::root)
+    }
+
+    /// Looks at the tree once, and returns also what it has used so far. Dearer than
+    /// [`Self::sample`]: some more files are read.
+    pub fn reading(&mut self) -> Reading {
+        let Sample {
+            memory_bytes,
+            processes,
+        } = self.sample();
+        let from_cgroup = self.sources.cpu.as_deref().and_then(cgroup_stats::cpu);
+        let cpu = from_cgroup.unwrap_or_else(|| {
+            let tree = self.tree.as_ref().map(Tree::stats).unwrap_or_default();
+            self.raise_io(tree.io);
+            tree.cpu
+        });
+        self.cpu = self.cpu.max(cpu);
+        if let Some(io) = self.sources.io.as_deref().and_then(cgroup_stats::io) {
+            self.raise_io(io);
+        }
+        let memory = self.sources.memory.as_deref();
+        let cache = memory.and_then(cgroup_stats::file_cache).unwrap_or(0);
+        Reading {
+            cpu: self.cpu,
+            memory_bytes,
+            memory_held_bytes: memory_bytes.saturating_sub(cache),
+            tasks: processes,
+            io_read_bytes: self.io.read_bytes,
+            io_write_bytes: self.io.write_bytes,
+        }
     }
 
     /// Reads the cgroups a last time and returns what the operation used, together with what the

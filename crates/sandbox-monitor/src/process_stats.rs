@@ -11,7 +11,7 @@ use procfs::{
     process::{self, Process, Stat},
 };
 
-use crate::cgroup_stats::Io;
+use crate::{cgroup_stats::Io, history::GuestProcess};
 
 /// The most processes that one sample looks at.
 const PROCESSES_MAX: usize = 4096;
@@ -42,6 +42,13 @@ impl Tree {
         let root = i32::try_from(root).ok()?;
         let started = Process::new(root).ok()?.stat().ok()?.starttime;
         Some(Self { root, started })
+    }
+
+    /// Returns the process that the tree begins with.
+    pub(crate) fn root(&self) -> Option<GuestProcess> {
+        let pid = u32::try_from(self.root).ok()?;
+        let started = self.started;
+        Some(GuestProcess { pid, started })
     }
 
     /// Reads the figures of the tree. Processes that end meanwhile are left out.

@@ -26,6 +26,7 @@ mod commit;
 mod undo;
 
 mod settle;
+mod unsettled;
 
 mod apply;
 mod plan;
@@ -38,6 +39,7 @@ mod trash;
 mod attributes;
 mod clock;
 mod file_error;
+mod file_tree;
 mod lock;
 mod overlay;
 mod raw;
@@ -53,9 +55,11 @@ mod tests;
 
 pub use commit::{CommitError, Committed};
 pub use file_error::FileError;
+pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
+pub use unsettled::Unsettled;

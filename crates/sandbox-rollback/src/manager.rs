@@ -341,6 +341,10 @@ impl RollbackManager {
         Ok(())
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
         let mut sets = Vec::new();
         for id in self.layout.ids(part)? {
@@ -407,7 +411,7 @@ fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
 }
 
 /// Returns whether a live process holds the transaction in `set`.
-fn in_use(set: &Path) -> Result<bool, FileError> {
+pub(crate) fn in_use(set: &Path) -> Result<bool, FileError> {
     let path = set.join("lock");
     let probe = || match fs::OpenOptions::new().read(true).open(&path) {
         Ok(file) => Ok(!lock::try_exclusive(&file.into())?),

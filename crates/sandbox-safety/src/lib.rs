@@ -14,9 +14,13 @@
 //! assert_eq!(verdict.decision, Decision::Deny);
 //! assert_eq!(verdict.findings[0].rule, "fs.delete-root");
 //! ```
+//!
+//! [`ContentScanner`] does the same for what files hold: secrets, malicious scripts, hidden text, and
+//! files that are not what their names say. It is pure, too: it gets names and bytes.
 #![forbid(unsafe_code)]
 
 mod clearance;
+mod content;
 mod flow;
 mod gate;
 mod inline;
@@ -30,5 +34,9 @@ mod shell;
 mod validator;
 
 pub use clearance::Clearance;
+pub use content::{
+    ContentPolicy, ContentRule, ContentScanner, FileScan, LooksIn, Scanned, content_rules,
+    content_words,
+};
 pub use policy::{Policy, Profile, ProfileError};
 pub use validator::{Confinement, SafetyValidator, Surroundings};

@@ -10,6 +10,7 @@
 //! Kelsey, "Secure audit logs to support computer forensics", 1999.
 
 mod append;
+mod checkpoint;
 mod follow;
 mod frame;
 mod records;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use append::{AppendError, Receipt};
+pub use checkpoint::Checkpoint;
 pub use follow::Follower;
 pub use frame::{BODY_BYTES_MAX, FORMAT_VERSION, Fault};
 pub use records::{ReadError, Record, Records, RecordsNewestFirst};

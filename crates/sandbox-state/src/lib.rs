@@ -38,8 +38,8 @@ mod store;
 pub use files::OpenError;
 pub use hash::{Hash, hex};
 pub use journal::{
-    AppendError, BODY_BYTES_MAX, Damage, FORMAT_VERSION, Fault, Follower, Journal, ReadError,
-    Receipt, Record, Records, RecordsNewestFirst, Verification,
+    AppendError, BODY_BYTES_MAX, Checkpoint, Damage, FORMAT_VERSION, Fault, Follower, Journal,
+    ReadError, Receipt, Record, Records, RecordsNewestFirst, Verification,
 };
 pub use keys::{KeyError, KeySource};
 pub use manager::{StateError, StateManager};

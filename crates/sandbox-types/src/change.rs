@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{ContentFinding, ContentScan};
+
 /// How one path changed.
 #[derive(
     Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Serialize, Deserialize, JsonSchema,
@@ -45,15 +47,10 @@ struct ChangeDocument {
 
 impl Serialize for Change {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use std::os::unix::ffi::OsStrExt as _;
-
-        use base64::{Engine as _, prelude::BASE64_STANDARD};
-        let exact = self.path.to_str();
+        let (path, path_base64) = path_as_text(&self.path);
         ChangeDocument {
-            path: exact.map_or_else(|| self.path.to_string_lossy().into_owned(), str::to_owned),
-            path_base64: exact
-                .is_none()
-                .then(|| BASE64_STANDARD.encode(self.path.as_os_str().as_bytes())),
+            path,
+            path_base64,
             change: self.kind,
             bytes: self.bytes,
         }
@@ -63,18 +60,10 @@ impl Serialize for Change {
 
 impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
-
-        use base64::{Engine as _, prelude::BASE64_STANDARD};
         let document = ChangeDocument::deserialize(deserializer)?;
         let path = match document.path_base64 {
             None => document.path.into(),
-            Some(base64) => {
-                let bytes = BASE64_STANDARD
-                    .decode(base64)
-                    .map_err(serde::de::Error::custom)?;
-                PathBuf::from(OsString::from_vec(bytes))
-            }
+            Some(base64) => path_of_base64(&base64).map_err(serde::de::Error::custom)?,
         };
         Ok(Self {
             path,
@@ -82,6 +71,29 @@ impl<'de> Deserialize<'de> for Change {
             bytes: document.bytes,
         })
     }
+}
+
+/// Returns a path as text, and in base64 too where the text is not exactly it.
+pub(crate) fn path_as_text(path: &Path) -> (String, Option<String>) {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    match path.to_str() {
+        Some(exact) => (exact.to_owned(), None),
+        None => (
+            path.to_string_lossy().into_owned(),
+            Some(BASE64_STANDARD.encode(path.as_os_str().as_bytes())),
+        ),
+    }
+}
+
+/// Returns the path that [`path_as_text`] wrote in base64.
+pub(crate) fn path_of_base64(base64: &str) -> Result<PathBuf, base64::DecodeError> {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    let bytes = BASE64_STANDARD.decode(base64)?;
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
 }
 
 impl Change {
@@ -112,6 +124,9 @@ pub enum Settlement {
 /// The most paths that a report lists.
 pub const CHANGED_PATHS_LISTED_MAX: usize = 1000;
 
+/// The most findings of the content scan that a report lists.
+pub const FINDINGS_LISTED_MAX: usize = 100;
+
 /// The changes of one operation, as the report shows them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChangeSummary {
@@ -135,6 +150,13 @@ pub struct ChangeSummary {
     /// What is worth knowing although it was committed: protected files, links that lead out.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notices: Vec<String>,
+    /// What the content scan found in the created and modified files, strongest first, up to
+    /// [`FINDINGS_LISTED_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub findings: Vec<ContentFinding>,
+    /// How much the content scan read; `None` if it did not run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub scan: Option<ContentScan>,
 }
 
 impl ChangeSummary {
@@ -150,6 +172,8 @@ impl ChangeSummary {
             truncated: false,
             held_because: Vec::new(),
             notices: Vec::new(),
+            findings: Vec::new(),
+            scan: None,
         }
     }
 

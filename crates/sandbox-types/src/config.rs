@@ -18,12 +18,14 @@ use crate::{
     parse_duration,
 };
 
+mod content;
 mod draft;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use content::{ContentConstraints, ContentSettings, FindingSeverity};
 pub use draft::ConfigDraft;
 pub use schema::schema;
 pub(crate) use validate::check_wall_time;
@@ -118,6 +120,9 @@ pub struct SafetyConstraints {
     /// What an operation may reach over the network.
     #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkConstraints,
+    /// What operations may write into files.
+    #[serde(skip_serializing_if = "is_default")]
+    pub content: ContentConstraints,
 }
 
 /// What an operation may reach over the network.
@@ -161,6 +166,9 @@ pub struct MonitoringConfig {
     /// Time between two health checks, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check_interval: Option<i64>,
+    /// Whether the health checks of a program that keeps the sandbox open repair what they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_recover: Option<bool>,
     /// Use above which the sandbox is called unhealthy.
     #[serde(skip_serializing_if = "is_default")]
     pub resource_thresholds: ResourceThresholds,
@@ -249,10 +257,12 @@ impl SandboxConfig {
                     allow_external: Some(false),
                     allow_hosts: Vec::new(),
                 },
+                content: ContentConstraints::built_in(),
             },
             monitoring_config: MonitoringConfig {
                 collection_interval: Some(30),
                 health_check_interval: Some(60),
+                auto_recover: Some(true),
                 resource_thresholds: ResourceThresholds {
                     cpu_percent: Some(80),
                     memory_percent: Some(80),

@@ -81,6 +81,8 @@ pub enum ViolationKind {
     Syscall,
     /// A change outside of the declared `files`.
     DeclaredFiles,
+    /// Content that the policy does not allow in a file.
+    Content,
 }
 
 /// One attempt that was stopped and could be seen.

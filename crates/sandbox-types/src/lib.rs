@@ -9,9 +9,11 @@
 //! - **settlement**: what became of the changes.
 #![forbid(unsafe_code)]
 
+pub mod alert;
 pub mod bytes;
 pub mod change;
 pub mod config;
+pub mod content;
 pub mod enforcement;
 pub mod errors;
 pub mod execution;
@@ -24,9 +26,11 @@ pub mod report;
 pub mod span_of_time;
 pub mod verdict;
 
+pub use alert::{Alert, AlertMetric, Severity};
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
 pub use config::{ConfigError, SafetyProfile, SandboxConfig};
+pub use content::{ContentAction, ContentFinding, ContentScan};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
 pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};

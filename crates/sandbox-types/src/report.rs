@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind, NetworkReport, Operation,
-    OperationId, SandboxName, Usage, Verdict, Violation,
+    Alert, CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind, NetworkReport,
+    Operation, OperationId, SandboxName, Usage, Verdict, Violation,
 };
 
 /// The version of the report's form.
@@ -93,6 +93,9 @@ pub struct OperationReport {
     pub usage: Usage,
     /// Which limit was reached.
     pub limits: ReportedLimits,
+    /// Which thresholds were crossed while it ran.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub alerts: Vec<Alert>,
     /// What it changed.
     pub changes: ChangeSummary,
     /// What it reached over the network, if it had a list of allowed hosts.

@@ -1,8 +1,8 @@
 //! Words for people about verdicts, changes and operations.
 
 use sandbox_types::{
-    Bytes, Change, ChangeKind, ChangeSummary, Decision, NetworkDecision, NetworkReport,
-    OperationId, OperationReport, Outcome, RiskLevel, Settlement, Usage, Verdict,
+    Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision, NetworkDecision,
+    NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement, Usage, Verdict,
 };
 
 use crate::ui::{Tone, one_line, plain};
@@ -63,6 +63,25 @@ pub(crate) fn verdict(verdict: &Verdict, tone: impl Fn(Tone, &str) -> String) ->
         }
     }
     text
+}
+
+/// Returns `path:line:column: severity [rule] message`, as compilers write it.
+pub(crate) fn content_finding(
+    finding: &ContentFinding,
+    tone: impl Fn(Tone, &str) -> String,
+) -> String {
+    format!(
+        "{}:{}:{}: {} [{}] {}",
+        one_line(&finding.path.to_string_lossy(), usize::MAX),
+        finding.line,
+        finding.column,
+        tone(
+            severity_tone(finding.severity),
+            &finding.severity.to_string()
+        ),
+        finding.rule,
+        plain(&finding.message)
+    )
 }
 
 /// Returns `3 created, 1 modified`, or `None` when nothing changed.

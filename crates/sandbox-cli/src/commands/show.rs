@@ -100,6 +100,14 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
     for violation in &report.violations {
         add("violation", &plain(&violation.detail));
     }
+    for finding in &report.changes.findings {
+        let line = describe::content_finding(finding, |tone, text| ui.tone(tone, text));
+        add("wrote", &line);
+    }
+    let unscanned = report.changes.scan.iter().flat_map(|scan| &scan.skipped);
+    for skipped in unscanned {
+        add("not scanned", &plain(skipped));
+    }
     let became = entry
         .since
         .unwrap_or(describe::settlement(report.changes.settlement));

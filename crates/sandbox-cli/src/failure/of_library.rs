@@ -4,7 +4,8 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     CreateError, DestroyError, DiffError, EnterError, EventsError, FindError, HistoryError,
-    OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, StatusError, SuspendError,
+    OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError, StatusError,
+    SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
 };
 use sandbox_types::{OperationReport, Settlement};
@@ -35,6 +36,13 @@ impl From<FindError> for Failure {
             )),
             FindError::Read { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        Self::of(Kind::Usage, &error)
+            .hint("check the path and the permissions; nothing was scanned")
     }
 }
 

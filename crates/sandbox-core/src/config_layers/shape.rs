@@ -57,6 +57,16 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
         "network",
         Section(&[("allow_external", Boolean), ("allow_hosts", Texts)]),
     ),
+    ("content", CONTENT),
+]);
+
+const CONTENT: Shape = Section(&[
+    ("action", Choice(&["off", "report", "review", "discard"])),
+    ("severity", Choice(&["low", "medium", "high", "critical"])),
+    ("max_file_mb", Integer),
+    ("deny_extensions", Texts),
+    ("scan_file_mb", Integer),
+    ("scan_total_mb", Integer),
 ]);
 
 const MONITORING_CONFIG: Shape = Section(&[

@@ -156,7 +156,7 @@ fn wait_until_empty(path: &Path) {
 }
 
 /// Waits a little for a process to end.
-fn wait_for_exit(pid: Pid) {
+pub(super) fn wait_for_exit(pid: Pid) {
     if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
         wait(&mut [PollFd::new(&process, PollFlags::IN)]);
     }

@@ -37,20 +37,36 @@ pub fn remove_stale() -> Vec<PathBuf> {
 }
 
 fn remove_stale_in(base: &Path, this: Owner) -> Vec<PathBuf> {
-    let entries = fs::read_dir(base).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            let name = entry.file_name();
-            let owner = name.to_str().and_then(parse_owner);
-            owner.is_some_and(|owner| owner.namespace == this.namespace && !is_alive(owner))
-        })
-        .map(|entry| entry.path())
+    let orphans = orphans_of(base, this).into_iter().map(|(_, path)| path);
+    orphans
         .filter(|path| {
             // Killed members of a frozen cgroup of version 1 are there until they are thawed.
             let _only_there = write_file(&path.join("freezer.state"), "THAWED");
             fs::remove_dir(path).is_ok()
         })
         .collect()
+}
+
+/// Returns the cgroups in `base` that were made by processes which have ended, with their names.
+pub(super) fn orphans_in(base: &Path) -> Vec<(String, PathBuf)> {
+    this_process().map_or_else(|_| Vec::new(), |this| orphans_of(base, this))
+}
+
+fn orphans_of(base: &Path, this: Owner) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let owner = parse_owner(&name)?;
+            let is_orphan = owner.namespace == this.namespace && !is_alive(owner);
+            is_orphan.then(|| (name, entry.path()))
+        })
+        .collect()
+}
+
+/// Returns the operation that a directory's name tells, if we made it.
+pub(super) fn operation_of(directory_name: &str) -> Option<&str> {
+    directory_name.strip_prefix(PREFIX)?.splitn(4, '-').nth(3)
 }
 
 /// Returns the name of the cgroup of this process's operation `name`.
@@ -78,11 +94,6 @@ pub(super) fn parse_owner(directory_name: &str) -> Option<Owner> {
         namespace: fields.next()?.parse().ok()?,
     };
     fields.next().map(|_name| owner)
-}
-
-/// Returns the operation that a directory's name tells, if we made it.
-pub(super) fn operation_of(directory_name: &str) -> Option<&str> {
-    directory_name.strip_prefix(PREFIX)?.splitn(4, '-').nth(3)
 }
 
 fn this_process() -> Result<Owner, CgroupError> {

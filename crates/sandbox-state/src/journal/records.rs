@@ -130,6 +130,17 @@ impl Records {
         }
     }
 
+    /// The records after one whose end, number and hash are known.
+    pub(super) fn after(snapshot: Snapshot, offset: u64, last: (u64, Hash)) -> Self {
+        let (sequence, previous) = last;
+        Self {
+            offset,
+            sequence,
+            previous,
+            ..Self::new(snapshot)
+        }
+    }
+
     fn read(&mut self) -> Result<Record, Trouble> {
         let frame = self.snapshot.frame_at(self.offset)?;
         if frame.sequence != self.sequence + 1 {

@@ -8,7 +8,7 @@ use super::{
     records::{ReadError, Records},
     snapshot::{Rest, Snapshot},
 };
-use crate::hash::hex;
+use crate::{Hash, hash::hex};
 
 /// What a recomputation of the chain found.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -41,16 +41,23 @@ pub struct Damage {
 }
 
 pub(super) fn verify(journal: &Journal) -> Result<Verification, ReadError> {
-    let mut records = Records::new(Snapshot::open(journal)?);
+    continue_from(Records::new(Snapshot::open(journal)?), 0, None)
+}
+
+/// Verifies the records that are left; `known` were verified before, and `head` is the last one's hash.
+pub(super) fn continue_from(
+    mut records: Records,
+    known: u64,
+    mut head: Option<Hash>,
+) -> Result<Verification, ReadError> {
     let mut found = Verification {
-        records: 0,
+        records: known,
         bytes: records.file_bytes(),
         head: None,
         damage: None,
         torn_tail: None,
         repairs: 0,
     };
-    let mut head = None;
     loop {
         let offset = records.offset();
         let damage = match records.next() {

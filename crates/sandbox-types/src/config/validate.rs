@@ -136,6 +136,33 @@ pub const RANGES: &[NumberRange] = &[
         read: |it| it.safety_constraints.undo_keep,
     },
     NumberRange {
+        key: "safety_constraints.content.max_file_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: EIB_IN_MIB,
+        too_large: "no file system holds more than 1 EiB",
+        unit: "MiB",
+        read: |it| it.safety_constraints.content.max_file_mb,
+    },
+    NumberRange {
+        key: "safety_constraints.content.scan_file_mb",
+        min: 1,
+        too_small: "`action: off` scans nothing",
+        max: 1 << 20,
+        too_large: "1 TiB of one file takes most of an hour",
+        unit: "MiB",
+        read: |it| it.safety_constraints.content.scan_file_mb,
+    },
+    NumberRange {
+        key: "safety_constraints.content.scan_total_mb",
+        min: 1,
+        too_small: "`action: off` scans nothing",
+        max: 1 << 20,
+        too_large: "1 TiB takes most of an hour",
+        unit: "MiB",
+        read: |it| it.safety_constraints.content.scan_total_mb,
+    },
+    NumberRange {
         key: "monitoring_config.collection_interval",
         min: 1,
         too_small: "sampling without a pause would use a whole core",
@@ -217,6 +244,16 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     if let Some(path) = &config.events.file {
         check_path("events.file", path)?;
     }
+    for (at, extension) in config
+        .safety_constraints
+        .content
+        .deny_extensions
+        .iter()
+        .enumerate()
+    {
+        let key = format!("safety_constraints.content.deny_extensions[{at}]");
+        check_extension(&key, extension)?;
+    }
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }
@@ -296,6 +333,16 @@ fn check_path(key: &str, path: &Path) -> Result<(), ConfigError> {
         "must be an absolute path"
     };
     Err(refuse(key, &text, reason.to_owned()))
+}
+
+fn check_extension(key: &str, extension: &str) -> Result<(), ConfigError> {
+    let name = extension.strip_prefix('.').unwrap_or(extension);
+    let plain = |c: char| c.is_alphanumeric() || "-_+~".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        let reason = "must be the last part of a file name, as in exe";
+        return Err(refuse(key, extension, reason.to_owned()));
+    }
+    Ok(())
 }
 
 fn check_variable(key: &str, name: &str) -> Result<(), ConfigError> {

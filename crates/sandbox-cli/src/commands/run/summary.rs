@@ -13,6 +13,8 @@ use crate::{
 
 /// The most violations that are printed.
 const VIOLATIONS_SHOWN_MAX: usize = 5;
+/// The most findings in written files that are printed.
+const FINDINGS_SHOWN_MAX: usize = 5;
 
 pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     match report.outcome {
@@ -36,6 +38,17 @@ pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
         .checked_sub(VIOLATIONS_SHOWN_MAX + 1)
     {
         ui.insist(&format!("sandbox: and {} more violations", more + 1));
+    }
+    for finding in report.changes.findings.iter().take(FINDINGS_SHOWN_MAX) {
+        let line = describe::content_finding(finding, |tone, text| ui.error_tone(tone, text));
+        ui.note(&format!("sandbox: wrote {line}"));
+    }
+    if report.changes.findings.len() > FINDINGS_SHOWN_MAX {
+        let more = report.changes.findings.len() - FINDINGS_SHOWN_MAX;
+        let id = short(report.id());
+        ui.note(&format!(
+            "sandbox: and {more} more findings: sandbox show {id}"
+        ));
     }
     if is_weaker_than_asked(operation, &report.enforcement) {
         for line in &report.enforcement.missing {

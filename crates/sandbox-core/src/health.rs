@@ -1,0 +1,93 @@
+//! How a sandbox is, in parts that can be checked and repaired one by one.
+//!
+//! The monitor only looks: a check that knows what would repair it says so, and it is done here, one
+//! check after the other, bounded and written down. `repair.rs` tells how.
+
+mod checks;
+mod journal;
+mod orphans;
+mod repair;
+#[cfg(test)]
+mod tests;
+mod transactions;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use sandbox_monitor::{HealthMonitor, HealthReport, HostCheck};
+
+pub use repair::{HealthOutcome, Repair, RepairBy, RepairEnd, RepairError};
+pub use watch::HealthWatch;
+
+use crate::{
+    core::{SandboxCore, in_background},
+    course::seconds,
+    home::now,
+    sandbox::Sandbox,
+};
+
+impl SandboxCore {
+    /// Returns the built-in checks. A program adds its own to them.
+    pub fn health_monitor(&self) -> HealthMonitor {
+        monitor(&self.sandbox, &self.home.host().data)
+    }
+
+    /// Returns how the sandbox is. Repairs nothing.
+    pub async fn health(&self) -> HealthReport {
+        let monitor = self.health_monitor();
+        in_background(move || monitor.examine()).await
+    }
+
+    /// Repairs what can be repaired, each at most once, and returns how the sandbox is then.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a repair cannot be written down; then it is not begun.
+    pub async fn repair_health(&self, by: RepairBy) -> Result<HealthOutcome, RepairError> {
+        self.repair_health_of(self.health_monitor(), by).await
+    }
+
+    /// Like [`SandboxCore::repair_health`], with the checks of `monitor`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::repair_health`].
+    pub async fn repair_health_of(
+        &self,
+        monitor: HealthMonitor,
+        by: RepairBy,
+    ) -> Result<HealthOutcome, RepairError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.repair(&monitor, by, now)).await
+    }
+
+    /// Returns the configured time between two health checks.
+    pub fn health_check_interval(&self) -> Duration {
+        seconds(
+            self.sandbox.config.monitoring_config.health_check_interval,
+            60,
+        )
+    }
+}
+
+/// Every built-in check, in the order in which they are run and repaired: what holds a transaction is
+/// ended before the transaction is settled.
+fn monitor(sandbox: &Arc<Sandbox>, data: &std::path::Path) -> HealthMonitor {
+    let mut monitor = HealthMonitor::new();
+    for host in [
+        HostCheck::memory(),
+        HostCheck::disk(sandbox.workspace()),
+        HostCheck::pressure(),
+        HostCheck::load(),
+    ] {
+        monitor.add(Arc::new(host));
+    }
+    monitor.add(Arc::new(checks::Workspace(Arc::clone(sandbox))));
+    monitor.add(Arc::new(orphans::Orphans::new(sandbox)));
+    monitor.add(Arc::new(transactions::Transactions::new(sandbox)));
+    monitor.add(Arc::new(checks::Layers(data.to_owned())));
+    monitor.add(Arc::new(journal::JournalChain(Arc::clone(sandbox))));
+    monitor.add(Arc::new(checks::Store(Arc::clone(sandbox))));
+    monitor.add(Arc::new(checks::Usage(Arc::clone(sandbox))));
+    monitor
+}

