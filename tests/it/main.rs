@@ -21,6 +21,8 @@ mod lab;
 mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
+#[cfg(test)]
+mod network;
 mod scan;
 #[cfg(test)]
 mod story;

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     flow::{self, Broken, Flow},
+    handshake::HEAD_BYTES_MAX,
     record::{Attempt, Fate},
 };
 use rustix::{
@@ -120,15 +121,26 @@ impl Connection {
         flags
     }
 
-    /// Reads more of what the client says; `None` if it is gone.
-    pub(super) fn read_head(&mut self, scratch: &mut [u8]) -> Option<()> {
+    /// Reads more of what the client says, when it has taken the answers before.
+    pub(super) fn listen(&mut self, scratch: &mut [u8]) -> Next {
+        if self.down.flush(&self.client).is_err() {
+            return Next::Close;
+        }
+        let room = HEAD_BYTES_MAX
+            .saturating_sub(self.head.len())
+            .min(scratch.len());
+        if self.down.is_pending() || room == 0 {
+            return Next::Stay;
+        }
+        let scratch = scratch.get_mut(..room).unwrap_or_default();
         match flow::read(&self.client, scratch) {
-            Ok(Some(0)) | Err(_) => None,
+            Ok(Some(0)) | Err(_) => Next::Close,
             Ok(Some(count)) => {
-                self.head.extend_from_slice(scratch.get(..count)?);
-                Some(())
+                let said = scratch.get(..count).unwrap_or_default();
+                self.head.extend_from_slice(said);
+                Next::Stay
             }
-            Ok(None) => Some(()),
+            Ok(None) => Next::Stay,
         }
     }
 

@@ -17,9 +17,7 @@ const PIECES_PER_TURN: usize = 8;
 pub(super) struct Flow {
     pending: Vec<u8>,
     written: usize,
-    /// The side that is read from has ended.
-    ended: bool,
-    /// The other side was told so.
+    /// The side that is read from has ended, and the other side was told so.
     pub(super) finished: bool,
     /// How much was read.
     pub(super) bytes: u64,
@@ -53,14 +51,13 @@ impl Flow {
 
     /// Whether the source is to be read.
     pub(super) fn wants_source(&self) -> bool {
-        !self.ended && !self.is_pending()
+        !self.finished && !self.is_pending()
     }
 
     /// Nothing more is written: the sink is gone.
     pub(super) fn give_up(&mut self) {
         self.pending = Vec::new();
         self.written = 0;
-        self.ended = true;
         self.finished = true;
     }
 
@@ -91,24 +88,21 @@ impl Flow {
             }
             // One large piece is all that waiting connections cost.
             self.pending.shrink_to(0);
-            if self.ended {
-                self.finished = true;
-                // It fails only if the sink is gone, which its reader sees.
-                rustix::net::shutdown(sink, Shutdown::Write).ok();
-                return Ok(());
+            match read(source, scratch)? {
+                None => return Ok(()),
+                Some(0) => {
+                    self.finished = true;
+                    // It fails only if the sink is gone, which its reader sees.
+                    rustix::net::shutdown(sink, Shutdown::Write).ok();
+                    return Ok(());
+                }
+                Some(count) => {
+                    self.bytes += count as u64;
+                    let piece = scratch.get(..count).unwrap_or_default();
+                    let taken = write(sink, piece)?;
+                    self.push(piece.get(taken..).unwrap_or_default());
+                }
             }
-            let Some(count) = read(source, scratch)? else {
-                return Ok(());
-            };
-            self.ended = count == 0;
-            self.bytes += count as u64;
-            let piece = scratch.get(..count).unwrap_or_default();
-            let taken = if piece.is_empty() {
-                0
-            } else {
-                write(sink, piece)?
-            };
-            self.push(piece.get(taken..).unwrap_or_default());
         }
         Ok(())
     }
@@ -135,5 +129,69 @@ fn write(sink: &OwnedFd, bytes: &[u8]) -> Result<usize, Broken> {
             Err(Errno::INTR) => {}
             Err(_) => return Err(Broken::Sink),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
+    }
+
+    /// A flow that waits for nothing and is not finished would never go on. It once was so when the end came with the
+    /// last piece of a turn.
+    #[test]
+    fn whatever_is_sent_arrives_and_ends() {
+        for length in 0..40 {
+            let ((near, source), (sink, far)) = (pair(), pair());
+            let sent = vec![7; length];
+            assert_eq!(
+                rustix::net::send(&near, &sent, SendFlags::empty()),
+                Ok(length)
+            );
+            rustix::net::shutdown(&near, Shutdown::Write).unwrap();
+            let mut flow = Flow::default();
+            flow.push(b"greeting");
+            let mut scratch = [0];
+            while flow.wants_source() || flow.is_pending() {
+                flow.pump(&source, &sink, &mut scratch).unwrap();
+            }
+            assert!(flow.finished, "{length}");
+            let mut heard = [0; 100];
+            assert_eq!(read(&far, &mut heard), Ok(Some(8 + length)));
+            assert_eq!(read(&far, &mut heard), Ok(Some(0)));
+            assert_eq!(flow.bytes, length as u64);
+        }
+    }
+
+    #[test]
+    fn a_full_sink_stops_the_reading() {
+        let ((near, source), (sink, far)) = (pair(), pair());
+        let piece = vec![7; PIECE_BYTES];
+        let mut flow = Flow::default();
+        let mut scratch = vec![0; PIECE_BYTES];
+        let mut sent = 0;
+        while let Ok(count) = rustix::net::send(&near, &piece, SendFlags::empty()) {
+            sent += count;
+            flow.pump(&source, &sink, &mut scratch).unwrap();
+        }
+        assert!(flow.is_pending() && !flow.wants_source());
+        assert!(flow.pending.len() <= PIECE_BYTES);
+        let mut heard = 0;
+        while let Ok(Some(count)) = read(&far, &mut scratch) {
+            heard += count;
+            let mut other = vec![0; PIECE_BYTES];
+            flow.pump(&source, &sink, &mut other).unwrap();
+        }
+        assert_eq!(heard, sent);
+        drop(far);
+        drop(rustix::net::send(&near, &piece, SendFlags::empty()));
+        let broken = flow.pump(&source, &sink, &mut scratch);
+        assert_eq!(broken, Err(Broken::Sink));
     }
 }

@@ -338,19 +338,11 @@ impl Supervisor {
             Stage::Farewell => connection.farewell(scratch),
             Stage::LookUp => Next::Stay,
             Stage::Dial { .. } => return self.dialled(id),
-            Stage::Dns | Stage::Head { .. } => {
-                let sent = connection.down.flush(&connection.client);
-                // A client that says more than fits is read on once this is worked off.
-                let room = handshake::HEAD_BYTES_MAX.saturating_sub(connection.head.len());
-                let scratch = scratch.get_mut(..room.min(pieces)).unwrap_or_default();
-                if sent.is_err() || connection.read_head(scratch).is_none() {
-                    Next::Close
-                } else if matches!(connection.stage, Stage::Dns) {
-                    self.answer_stream(id)
-                } else {
-                    return self.hear(id);
-                }
-            }
+            Stage::Dns | Stage::Head { .. } => match connection.listen(scratch) {
+                Next::Stay if matches!(connection.stage, Stage::Dns) => self.answer_stream(id),
+                Next::Stay => return self.hear(id),
+                gone @ (Next::Close | Next::Reset) => gone,
+            },
         };
         self.end(id, next);
     }
