@@ -109,7 +109,7 @@ fn a_command_reaches_what_is_allowed_and_the_report_says_so() {
     assert_eq!(connection["port"], port);
     assert_eq!(report["network"]["truncated"], false);
     assert_eq!(report["usage"]["net_rx_bytes"], connection["bytes_in"]);
-    assert_eq!(report["usage"]["net_tx_bytes"], 27);
+    assert_eq!(report["usage"]["net_tx_bytes"], 26);
     assert_eq!(report["enforcement"]["network"], "full");
     // It is kept, and a person can read it.
     lab.sandbox(&["show"]).code(0).prints("1 connection, ");
@@ -138,14 +138,13 @@ fn what_is_not_allowed_is_refused_and_named() {
         third.starts_with("look-up of c2VjcmV0.evil.example: "),
         "{third}"
     );
-    lab.sandbox(&[
-        "run",
-        "--allow-host",
-        "example.com",
-        "--shell",
-        "bash -c 'exec 3<>/dev/tcp/1.1.1.1/80; read <&3'",
-    ])
-    .says("violation: connection to 1.1.1.1:80: the address is not in the list");
+    fs::write(
+        lab.workspace().join("client.sh"),
+        "exec 3<>/dev/tcp/1.1.1.1/80; read <&3",
+    )
+    .unwrap();
+    lab.sandbox(&["run", "--allow-host", "example.com", "bash", "client.sh"])
+        .says("violation: connection to 1.1.1.1:80: the address is not in the list");
 }
 
 #[test]
@@ -269,7 +268,7 @@ fn python_and_git_need_no_setting() {
     assert!(made.success());
     let lab = Lab::new();
     let text = format!(
-        "set -e\npython3 -c 'import urllib.request as r; print(r.urlopen(\"http://localhost:{port}/greeting\").read().decode(), end=\"\")'\n\
+        "set -e\n/usr/bin/python3 -c 'import urllib.request as r; print(r.urlopen(\"http://localhost:{port}/greeting\").read().decode(), end=\"\")'\n\
          git clone -q http://localhost:{port}/made.git cloned; cat cloned/file"
     );
     let report = run(&lab, &[format!("localhost:{port}")], &text);

@@ -39,7 +39,7 @@ fn main() -> Outcome<()> {
         server
             .incoming()
             .flatten()
-            .for_each(|it| drop(thread::spawn(|| answer(it))))
+            .for_each(|it| drop(thread::spawn(|| answer(it))));
     });
     for (what, unit, amount) in [
         ("download", "MiB/s", 1024.0),
