@@ -171,7 +171,7 @@ impl Drop for Lab {
 }
 
 impl Ended {
-    fn of(output: std::process::Output, args: &[&str]) -> Self {
+    pub(crate) fn of(output: std::process::Output, args: &[&str]) -> Self {
         let shown = args
             .iter()
             .map(|arg| arg.chars().take(200).collect::<String>());

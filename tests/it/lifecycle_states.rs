@@ -370,3 +370,43 @@ fn an_operation_that_starts_while_another_suspends_is_frozen_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_plan_shows_every_step_and_what_was_validated() {
+    let lab = Lab::new();
+    let plan = lab.sandbox(&["create", "box", "-w", "../new", "--dry-run", "--json"]);
+    let plan = plan.code(0).json();
+    assert_eq!(
+        (&plan["made"], &plan["sandbox"]),
+        (&false.into(), &"box".into())
+    );
+    let acts: Vec<&str> = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["act"].as_str().unwrap())
+        .collect();
+    assert_eq!(acts[..2], ["prepare_home", "make_workspace"]);
+    assert_eq!(*acts.last().unwrap(), "add_to_index");
+    let parts: Vec<&Value> = plan["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| &check["part"])
+        .collect();
+    for part in ["workspace", "resources", "security"] {
+        assert!(parts.contains(&&Value::from(part)), "{part}");
+    }
+    assert!(!lab.data().exists() && !lab.root().join("new").exists());
+
+    let config = lab.root().join("config.yaml");
+    fs::write(&config, "resource_limits: {memory_mb: 512}\n").unwrap();
+    let config = config.display().to_string();
+    lab.sandbox(&["create", "--dry-run", "-c", &config])
+        .code(0)
+        .prints("1. prepare")
+        .prints("512M")
+        .prints("Landlock");
+    fs::write(&config, "resource_limits: {memory_mb: -1}\n").unwrap();
+    lab.sandbox(&["create", "--dry-run", "-c", &config]).code(2);
+}

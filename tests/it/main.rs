@@ -8,6 +8,8 @@
 )]
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod crash;
@@ -22,8 +24,17 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod monitor;
+#[cfg(test)]
 mod network;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod snapshots;
+#[cfg(test)]
+mod state;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

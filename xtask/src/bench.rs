@@ -45,7 +45,15 @@ struct Contestant {
     name: &'static str,
     command: Command,
     wall: Vec<Duration>,
+    spent: Spent,
+}
+
+/// What processes that were waited for used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Spent {
     cpu: Duration,
+    /// Page faults without I/O: unlike times, they do not depend on what else the machine does.
+    faults: u64,
 }
 
 /// Times `runs` runs of each program and prints the medians.
@@ -103,7 +111,7 @@ impl Contestant {
             name,
             command,
             wall: Vec::new(),
-            cpu: Duration::ZERO,
+            spent: Spent::default(),
         }
     }
 
@@ -127,6 +135,10 @@ impl Contestant {
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
+
+    fn minimum(&self) -> Duration {
+        self.wall.iter().min().copied().unwrap_or_default()
+    }
 }
 
 fn time_all(contestants: &mut [Contestant], runs: usize) -> anyhow::Result<()> {
@@ -143,29 +155,42 @@ fn time_all(contestants: &mut [Contestant], runs: usize) -> anyhow::Result<()> {
     }
     // CPU time is counted in ticks longer than a run, so it is taken over a whole batch.
     for contestant in contestants.iter_mut() {
-        let before = cpu_of_children()?;
+        let before = spent_by_children()?;
         for _ in 0..runs {
             contestant.run()?;
         }
-        contestant.cpu = cpu_of_children()?.saturating_sub(before);
+        let after = spent_by_children()?;
+        contestant.spent = Spent {
+            cpu: after.cpu.saturating_sub(before.cpu),
+            faults: after.faults.saturating_sub(before.faults),
+        };
     }
     Ok(())
 }
 
 fn print(contestants: &[Contestant], runs: usize) {
-    println!("median of {runs} runs in turn; CPU: mean of {runs} runs, waited-for processes");
+    println!("{runs} runs in turn; CPU and page faults: mean of {runs} runs, waited-for processes");
+    println!("   median     least       CPU   faults");
+    let times = u32::try_from(runs).unwrap_or(u32::MAX);
     for contestant in contestants {
-        let cpu = contestant.cpu.as_secs_f64() / f64::from(u32::try_from(runs).unwrap_or(u32::MAX));
+        let Spent { cpu, faults } = contestant.spent;
         println!(
-            "{:>9.2} ms wall {:>9.2} ms CPU  {}",
+            "{:>6.2} ms {:>6.2} ms {:>6.2} ms {:>8}  {}",
             milliseconds(contestant.median()),
-            cpu * 1000.0,
+            milliseconds(contestant.minimum()),
+            milliseconds(cpu / times),
+            faults / u64::from(times),
             contestant.name
         );
     }
     if let [ours, bwrap, ..] = contestants {
-        let ratio = ours.median().as_secs_f64() / bwrap.median().as_secs_f64();
-        println!("{ratio:>9.2} × bwrap");
+        let ratio =
+            |of: fn(&Contestant) -> Duration| of(ours).as_secs_f64() / of(bwrap).as_secs_f64();
+        println!(
+            "{:>6.2} × bwrap by the medians, {:.2} × by the least",
+            ratio(Contestant::median),
+            ratio(Contestant::minimum)
+        );
     }
 }
 
@@ -192,20 +217,23 @@ fn release_directory() -> anyhow::Result<PathBuf> {
     Ok(Path::new(target.context("no target directory")?).join("release"))
 }
 
-/// Returns the CPU time of all children that were waited for: fields 16 and 17 of `proc_pid_stat(5)`.
-fn cpu_of_children() -> anyhow::Result<Duration> {
+/// Returns what all children that were waited for used: fields 11, 16 and 17 of `proc_pid_stat(5)`.
+fn spent_by_children() -> anyhow::Result<Spent> {
     let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
     // The second field, the program's name, may contain anything; it ends at the last bracket.
     let (_, rest) = stat
         .rsplit_once(')')
         .context("no name in /proc/self/stat")?;
-    let ticks: u32 = rest
-        .split_whitespace()
-        .skip(13)
-        .take(2)
-        .filter_map(|field| field.parse::<u32>().ok())
-        .sum();
-    Ok(Duration::from_secs_f64(f64::from(ticks) / TICKS_PER_SECOND))
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |number: usize| -> u64 {
+        let text = fields.get(number - 3);
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    let ticks = u32::try_from(field(16) + field(17)).unwrap_or(u32::MAX);
+    Ok(Spent {
+        cpu: Duration::from_secs_f64(f64::from(ticks) / TICKS_PER_SECOND),
+        faults: field(11),
+    })
 }
 
 #[cfg(test)]
@@ -217,15 +245,17 @@ mod tests {
         let mut contestant = Contestant::new("true", words(&["true"]));
         contestant.wall = [3, 1, 2].map(Duration::from_millis).to_vec();
         assert_eq!(contestant.median(), Duration::from_millis(2));
+        assert_eq!(contestant.minimum(), Duration::from_millis(1));
         contestant.run().unwrap();
         assert!(Contestant::new("false", words(&["false"])).run().is_err());
     }
 
     #[test]
-    fn the_cpu_time_of_children_is_counted() {
-        let before = cpu_of_children().unwrap();
+    fn what_children_use_is_counted() {
+        let before = spent_by_children().unwrap();
         let text = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
         process::run(&mut words(&["sh", "-c", text])).unwrap();
-        assert!(cpu_of_children().unwrap() > before);
+        let after = spent_by_children().unwrap();
+        assert!(after.cpu > before.cpu && after.faults > before.faults);
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::process;
 
 /// The packages whose integration tests, each one binary named `it`, run on the kernel.
-const KERNEL_TESTS: [&str; 2] = ["sandbox-isolation", "sandbox-cli"];
+const KERNEL_TESTS: [&str; 3] = ["sandbox-isolation", "sandbox-core", "sandbox-cli"];
 /// Names the `sandbox` that the kernel tests run, instead of the one they were built with.
 const BINARY_VARIABLE: &str = "SANDBOX_TEST_BINARY";
 /// `nobody`: in every system's user table, owner of nothing.

@@ -1,7 +1,11 @@
 //! What can be typed. The doc comments are the help.
 
+mod approvals;
+mod monitor;
 mod run;
 mod scan;
+mod snapshot;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -10,8 +14,12 @@ use clap::{Args, Parser, Subcommand};
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
+pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
+pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use scan::ScanArgs;
+pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -21,6 +29,21 @@ pub(crate) struct Typed {
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What is typed most: the parser of everything takes longer to build than some commands take to run.
+#[derive(Debug, Parser)]
+#[command(name = "sandbox")]
+struct TypedRun {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: RunAlone,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunAlone {
+    Run(Box<RunArgs>),
 }
 
 const EXIT_CODES_HELP: &str = "\
@@ -70,6 +93,13 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take, look at, restore and check snapshots of the workspace
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Bring the workspace back to a snapshot, or to just before an operation
+    Rollback(RollbackArgs),
+    /// Decide on operations that wait for a person
+    Approvals(ApprovalsArgs),
     /// Make a sandbox for a directory
     Create(CreateArgs),
     /// List all sandboxes
@@ -92,6 +122,15 @@ pub(crate) enum Command {
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Keep values and secrets, with every version of them
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Show what operations did and used
+    Stats(StatsArgs),
+    /// Show how the sandbox is, and repair it
+    Health(HealthArgs),
+    /// Print figures of all sandboxes, or of the named one, for Prometheus
+    Metrics,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }
@@ -261,6 +300,16 @@ pub(crate) struct Unusable {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<Typed, Unusable> {
+    let is_run = std::env::args_os().nth(1).is_some_and(|it| it == "run");
+    // What is wrong with it, and the help, is told by the parser of everything.
+    if let (true, Ok(typed)) = (is_run, TypedRun::try_parse()) {
+        let TypedRun {
+            global,
+            command: RunAlone::Run(args),
+        } = typed;
+        let command = Command::Run(args);
+        return Ok(Typed { global, command });
+    }
     Typed::try_parse().map_err(|error| {
         // The parser gave up, so look for the flag among what is surely ours.
         let mut ours = std::env::args_os().take_while(|it| it != "--");

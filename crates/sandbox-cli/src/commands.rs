@@ -1,5 +1,6 @@
 //! One file a command. Each returns the exit code, or what went wrong.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod config;
@@ -9,16 +10,23 @@ pub(crate) mod destroy;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod health;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod review;
+pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod show;
+pub(crate) mod snapshot;
+pub(crate) mod state;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod suspend;
 pub(crate) mod undo;
 
+mod amounts;
 pub(crate) mod describe;
 mod input;
 mod scratch;

@@ -46,7 +46,9 @@ impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
             Command::Run(_) => Self::Run,
-            Command::Check(_)
+            // A request that is not approved is a no; what runs then has the codes of `run`.
+            Command::Approvals(_)
+            | Command::Check(_)
             | Command::Scan(_)
             | Command::Log(_)
             | Command::Show(_)
@@ -54,6 +56,8 @@ impl Place {
             | Command::Commit(_)
             | Command::Discard(_)
             | Command::Undo(_)
+            | Command::Snapshot(_)
+            | Command::Rollback(_)
             | Command::Create(_)
             | Command::List
             | Command::Status
@@ -64,6 +68,10 @@ impl Place {
             | Command::Config(_)
             | Command::Doctor
             | Command::Audit(_)
+            | Command::State(_)
+            | Command::Stats(_)
+            | Command::Health(_)
+            | Command::Metrics
             | Command::Demo => Self::Elsewhere,
         }
     }

@@ -1,6 +1,8 @@
 //! What went wrong, why, and what to do next. Printed by `ui.rs`, numbered by `exit_codes.rs`.
 
 mod of_library;
+mod of_snapshots;
+mod of_state;
 
 use std::{error::Error, fmt};
 

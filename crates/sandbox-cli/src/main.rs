@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Command::Commit(args) => commands::review::commit(&settings, &args),
         Command::Discard(args) => commands::review::discard(&settings, &args),
         Command::Undo(args) => commands::undo::run(&settings, args),
+        Command::Snapshot(command) => commands::snapshot::run(&settings, command),
+        Command::Rollback(args) => commands::rollback::run(&settings, args),
+        Command::Approvals(args) => commands::approvals::run(&settings, args),
         Command::Create(args) => commands::create::run(&settings, args),
         Command::List => commands::list::run(&settings),
         Command::Status => commands::status::run(&settings),
@@ -49,6 +52,10 @@ fn main() -> ExitCode {
         Command::Doctor => commands::doctor::run(&settings),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
+        Command::State(command) => commands::state::run(&settings, command),
+        Command::Stats(args) => commands::stats::run(&settings, &args),
+        Command::Health(args) => commands::health::run(&settings, &args),
+        Command::Metrics => commands::metrics::run(&settings),
         Command::Demo => commands::demo::run(&settings),
     };
     match ended {

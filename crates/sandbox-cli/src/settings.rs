@@ -161,9 +161,14 @@ impl Settings {
 
     /// Opens the sandbox that was named, else the one of the current directory.
     pub(crate) fn open(&self) -> Result<SandboxCore, Failure> {
+        self.open_with(&Overrides::default())
+    }
+
+    /// Like [`Settings::open`], with a configuration that the caller adds.
+    pub(crate) fn open_with(&self, overrides: &Overrides) -> Result<SandboxCore, Failure> {
         let home = self.home()?;
         let record = self.find(&home)?;
-        self.open_record(&home, record, &Overrides::default())
+        self.open_record(&home, record, overrides)
     }
 
     /// Opens the sandbox that was named, else the one of the current directory, to read about it.
@@ -173,6 +178,13 @@ impl Settings {
         let (core, recovery) = home.open_to_read(record, &Overrides::default())?;
         self.tell(&recovery);
         Ok(core)
+    }
+
+    /// Opens the sandbox that was named, else the one of the current directory, and settles nothing.
+    pub(crate) fn open_to_examine(&self) -> Result<SandboxCore, Failure> {
+        let home = self.home()?;
+        let record = self.find(&home)?;
+        Ok(home.open_to_examine(record, &Overrides::default())?)
     }
 
     /// Opens a sandbox, and says what was settled in it.

@@ -155,6 +155,19 @@ pub(crate) fn print(text: &str) -> Result<Reader, Failure> {
     )
 }
 
+/// Prints bytes as they are; on a terminal as text, with what would act on it escaped.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<Reader, Failure> {
+    let mut stdout = io::stdout().lock();
+    if !stdout.is_terminal() {
+        return reader(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+    }
+    let mut text = plain(&String::from_utf8_lossy(bytes));
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    reader(stdout.write_all(text.as_bytes()))
+}
+
 /// Prints a result as one JSON document, indented for people.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<Reader, Failure> {
     let mut text = serde_json::to_string_pretty(document).map_err(not_json)?;
@@ -174,13 +187,26 @@ pub(crate) fn pass_on(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Asks a person; anything but a yes is a no.
-pub(crate) fn confirm(question: &str) -> bool {
+/// What a person says to a question.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Said {
+    Yes,
+    Always,
+    No,
+}
+
+/// Asks a person; anything but a yes is a no, the end of the input too.
+pub(crate) fn ask(question: &str) -> Said {
     let mut stderr = io::stderr().lock();
-    let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+    let asked =
+        write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
     let mut answer = String::new();
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Said::Yes,
+        (Ok(_), "a" | "always") => Said::Always,
+        _ => Said::No,
+    }
 }
 
 /// Prints why the command line cannot be used, or the help that was asked for.

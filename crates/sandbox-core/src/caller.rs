@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::approvals::Who;
 use sandbox_types::{OperationId, Settlement, Stream, Verdict};
 
 /// One step of an operation's story.
@@ -16,12 +17,37 @@ pub enum Event<'a> {
     Settled(Settlement),
 }
 
+/// Whether an operation on which the judge asks may run.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Answer {
+    /// This time.
+    Yes,
+    /// This time and from now on: exactly this operation is remembered.
+    Always,
+    /// No.
+    No,
+    /// Somebody else decides: the request is stored.
+    #[default]
+    Later,
+}
+
 /// The caller of one operation. Every method has a silent default.
 pub trait Caller: Send {
     /// Returns whether an operation on which the judge asks may run.
-    fn approve(&mut self, verdict: &Verdict) -> bool {
+    fn approve(&mut self, verdict: &Verdict) -> Answer {
         let _ = verdict;
-        false
+        Answer::Later
+    }
+
+    /// Returns who answers, for the journal.
+    fn who(&self) -> Who {
+        Who::api()
+    }
+
+    /// Returns whether [`Caller::output`] would take more without waiting. As long as not, the guest's
+    /// pipes are not read; its limits hold, and it can be ended.
+    fn takes_output(&mut self) -> bool {
+        true
     }
 
     /// Receives output of the guest as it comes; a slow receiver slows the guest.

@@ -27,6 +27,7 @@ mod tests;
 mod yaml;
 
 pub use error::ConfigLoadError;
+pub(crate) use operation::operation_from_text_with;
 pub use operation::{OperationTextError, operation_from_text};
 
 use layer::{Layer, Presence};

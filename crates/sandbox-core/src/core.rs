@@ -4,9 +4,14 @@
 //! operation runs on a blocking thread of tokio. Dropping the future of an operation cancels it:
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
+mod approvals;
+mod state;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use sandbox_isolation::Cancellation;
@@ -17,6 +22,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     caller::{Caller, Unattended},
+    config_layers::{OperationTextError, operation_from_text_with},
     diff::{DiffError, FileDiff},
     event::{EventHandler, SandboxResumed},
     events::{EventStream, EventsError, PastEvents},
@@ -25,6 +31,7 @@ use crate::{
     host::Host,
     initializer::{MissingWorkspace, NewSandbox, submounts},
     launch_plan::PlanError,
+    plugins::Plugins,
     registry::{FindError, SandboxRecord},
     review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
@@ -41,8 +48,13 @@ pub struct SandboxCore {
     pub(crate) home: Home,
 }
 
+/// How long [`SandboxCore::cleanup`] waits for operations that are being settled.
+const SETTLING_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Ends the operation when the future that waits for it is dropped.
-struct CancelOnDrop(Cancellation);
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop(pub(crate) Cancellation);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -58,6 +70,11 @@ impl SandboxCore {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// Opens the sandbox that `config` names, or makes it.
     ///
     /// # Errors
@@ -68,14 +85,32 @@ impl SandboxCore {
         Self::open_on(Host::from_environment(), config).await
     }
 
+    /// Like [`SandboxCore::open`], with plugins.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open`], and when two plugins add the same type of operations.
+    pub async fn open_with(config: SandboxConfig, plugins: Plugins) -> Result<Self, OpenError> {
+        let home = Home::new(Host::from_environment()).with_plugins(plugins);
+        Self::open_in(home, config).await
+    }
+
     /// Like [`SandboxCore::open`], with surroundings that the caller gives.
     ///
     /// # Errors
     ///
     /// As [`SandboxCore::open`].
     pub async fn open_on(host: Host, config: SandboxConfig) -> Result<Self, OpenError> {
+        Self::open_in(Home::new(host), config).await
+    }
+
+    /// Like [`SandboxCore::open`], among the sandboxes and with the plugins of `home`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::open_with`].
+    pub async fn open_in(home: Home, config: SandboxConfig) -> Result<Self, OpenError> {
         in_background(move || {
-            let home = Home::new(host);
             let record = find_or_create(&home, &config)?;
             let overrides = Overrides {
                 file: None,
@@ -136,20 +171,36 @@ impl SandboxCore {
         mut caller: impl Caller + 'static,
         cancel: Cancellation,
     ) -> Result<OperationReport, RunError> {
-        let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || {
-            let mut ran = sandbox.run(&operation, &mut caller, &cancel, now());
-            if let Err(error) = &mut ran
-                && matches!(*error.fault, RunFault::Launch(_))
-                && !operation.direct
-                && let Some(reason) = submounts(sandbox.workspace())
-            {
-                // What the kernel says of it, EINVAL, helps nobody.
-                *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
-            }
-            ran
-        })
-        .await
+        let core = self.clone();
+        in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await
+    }
+
+    /// Like [`SandboxCore::execute_until`] on this thread, which waits: for programs that run one operation and
+    /// need no runtime for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::execute`].
+    pub fn execute_here(
+        &self,
+        operation: &Operation,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+    ) -> Result<OperationReport, RunError> {
+        let sandbox = &self.sandbox;
+        let ran = sandbox.run(operation, caller, cancel, now());
+        explained(sandbox, operation, ran)
+    }
+
+    /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;
+    /// `name` is the file's name in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `text` is neither, or does not describe an operation.
+    pub fn read_operation(&self, text: &str, name: &str) -> Result<Operation, OperationTextError> {
+        let plugins = &self.sandbox.plugins;
+        plugins.with_types(|types| operation_from_text_with(text, name, types))
     }
 
     /// Returns what the judge says of an operation in this sandbox. Runs nothing.
@@ -338,15 +389,48 @@ impl SandboxCore {
         self.sandbox.journal().verify()
     }
 
-    /// Destroys the sandbox and keeps the workspace: releases everything that is held for it.
+    /// Destroys the sandbox and keeps the workspace: releases everything that is held for it. Waits up
+    /// to five seconds for operations of this program that were cancelled to be settled.
     ///
     /// # Errors
     ///
     /// Fails when an operation is running, changes wait for review, or something cannot be removed.
     pub async fn cleanup(self) -> Result<(), DestroyError> {
-        let (home, record) = (self.home, self.sandbox.record.clone());
-        in_background(move || home.destroy(&record, WorkspaceFate::Keep, HeldChanges::Keep)).await
+        let Self { sandbox, home } = self;
+        in_background(move || {
+            let patience = Instant::now() + SETTLING_MAX;
+            loop {
+                let destroyed =
+                    home.destroy(&sandbox.record, WorkspaceFate::Keep, HeldChanges::Keep);
+                // Whoever settles an operation in this process has the sandbox open, as we have.
+                let others = Arc::strong_count(&sandbox) > 1;
+                match destroyed {
+                    Err(DestroyError::Running { .. }) if others && Instant::now() < patience => {
+                        thread::park_timeout(LOOK_AGAIN);
+                    }
+                    destroyed => return destroyed,
+                }
+            }
+        })
+        .await
     }
+}
+
+/// Says in plain words why a transaction was not possible.
+fn explained(
+    sandbox: &Sandbox,
+    operation: &Operation,
+    mut ran: Result<OperationReport, RunError>,
+) -> Result<OperationReport, RunError> {
+    if let Err(error) = &mut ran
+        && matches!(*error.fault, RunFault::Launch(_))
+        && !operation.direct
+        && let Some(reason) = submounts(sandbox.workspace())
+    {
+        // What the kernel says of it, EINVAL, helps nobody.
+        *error.fault = RunFault::Plan(PlanError::NoTransaction { reason });
+    }
+    ran
 }
 
 fn find_or_create(home: &Home, config: &SandboxConfig) -> Result<SandboxRecord, OpenError> {
@@ -390,9 +474,9 @@ pub(crate) async fn in_background<T: Send + 'static>(
     spawn_blocking(work).await.unwrap_or_else(resume)
 }
 
-fn resume<T>(error: JoinError) -> T {
+pub(crate) fn resume<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => unreachable!("blocking work is never aborted: {error}"),
+        Err(error) => unreachable!("work is never aborted: {error}"),
     }
 }

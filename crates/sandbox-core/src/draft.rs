@@ -9,7 +9,7 @@ use sandbox_types::{
     Settlement, Usage, Verdict, causes, report::REPORT_SCHEMA,
 };
 
-use crate::{run::RunFault, sandbox::Sandbox, settle::Settled};
+use crate::{approvals::Permission, run::RunFault, sandbox::Sandbox, settle::Settled};
 
 /// What is known of an operation when it starts.
 pub(crate) struct Draft {
@@ -59,13 +59,33 @@ impl Draft {
         report
     }
 
+    /// It was done by the sandbox itself, without a command.
+    pub(crate) fn restored(
+        self,
+        verdict: Verdict,
+        ended: &Result<ChangeSummary, Vec<String>>,
+    ) -> OperationReport {
+        let mut report = self.report(verdict, Outcome::Completed);
+        match ended {
+            Ok(changes) => report.changes = changes.clone(),
+            Err(causes) => {
+                report.outcome = Outcome::Error;
+                report.error.clone_from(causes);
+            }
+        }
+        report
+    }
+
     /// The judge said no, or asked and nobody said yes.
-    pub(crate) fn refused(self, verdict: Verdict) -> OperationReport {
+    pub(crate) fn refused(self, verdict: Verdict, permission: &Permission) -> OperationReport {
         let outcome = match verdict.decision {
             Decision::Deny => Outcome::Denied,
+            Decision::Ask | Decision::Allow if permission.refused => Outcome::Denied,
             Decision::Ask | Decision::Allow => Outcome::ApprovalRequired,
         };
-        self.report(verdict, outcome)
+        let mut report = self.report(verdict, outcome);
+        report.approval = permission.told();
+        report
     }
 
     /// The operation was attempted.
@@ -116,6 +136,7 @@ impl Draft {
             started_at: self.started_at,
             duration_ms: self.clock.elapsed().as_secs_f64() * 1000.0,
             verdict,
+            approval: None,
             usage: Usage::default(),
             limits: ReportedLimits::default(),
             alerts: Vec::new(),

@@ -12,7 +12,12 @@ use sandbox_types::{Alert, OperationId, OperationReport, ReportedOperation, Sand
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{ledger, process_mark::ProcessMark};
+use crate::{
+    approvals::ApprovalEvent,
+    ledger,
+    process_mark::ProcessMark,
+    snapshots::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
+};
 
 /// One thing that happened in a sandbox.
 ///
@@ -109,6 +114,26 @@ kinds! {
     ReviewCommitted(AboutOperation) = ledger::COMMITTED;
     /// Held changes were discarded.
     ReviewDiscarded(AboutOperation) = ledger::DISCARDED;
+    /// A snapshot was taken.
+    SnapshotCreated(SnapshotCreated) = ledger::SNAPSHOT_CREATED;
+    /// The workspace, or another directory, was brought back to a snapshot.
+    SnapshotRestored(SnapshotRestored) = ledger::SNAPSHOT_RESTORED;
+    /// A snapshot was deleted.
+    SnapshotDeleted(SnapshotDeleted) = ledger::SNAPSHOT_DELETED;
+    /// The workspace was rolled back.
+    RollbackDone(RollbackDone) = ledger::ROLLED_BACK;
+    /// An operation waits for a person.
+    ApprovalRequested(ApprovalEvent) = ledger::REQUESTED;
+    /// An operation on which the judge asks was approved.
+    ApprovalGranted(ApprovalEvent) = ledger::GRANTED;
+    /// An operation on which the judge asks was denied.
+    ApprovalDenied(ApprovalEvent) = ledger::DENIED;
+    /// Nobody decided on a request in time.
+    ApprovalExpired(ApprovalEvent) = ledger::EXPIRED;
+    /// A rule that approves was stored.
+    ApprovalRemembered(ApprovalEvent) = ledger::REMEMBERED;
+    /// A rule that approves was removed.
+    ApprovalForgotten(ApprovalEvent) = ledger::FORGOTTEN;
     /// The sandbox was made.
     SandboxCreated(AboutSandbox) = ledger::CREATED;
     /// The sandbox was destroyed: its last event.
@@ -117,6 +142,12 @@ kinds! {
     SandboxSuspended(SandboxSuspended) = ledger::SUSPENDED;
     /// The sandbox goes on.
     SandboxResumed(SandboxResumed) = ledger::RESUMED;
+    /// A value was stored in the state.
+    StateSet(StateChanged) = ledger::STATE_SET;
+    /// A key of the state was deleted.
+    StateDeleted(StateChanged) = ledger::STATE_DELETED;
+    /// A key of the state is again what it was.
+    StateRolledBack(StateChanged) = ledger::STATE_ROLLED_BACK;
     /// An operation uses more than its threshold for some time.
     AlertRaised(AlertOf) = ledger::ALERT_RAISED;
     /// It no longer does, or it ended.
@@ -180,6 +211,26 @@ pub struct SandboxResumed {
     /// Operations that were lost while they were frozen: their process was killed, or the machine
     /// was started anew.
     pub lost: Vec<OperationId>,
+}
+
+/// A key of the state got a new version. The value is not said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateChanged {
+    /// The namespace of the key.
+    pub namespace: String,
+    /// The key.
+    pub key: String,
+    /// The number of the version among those of its key.
+    pub version: u64,
+    /// The number of the commit that made it.
+    pub sequence: u64,
+    /// Whether its value is sealed.
+    pub secret: bool,
+    /// Whether it deleted the key.
+    pub deleted: bool,
+    /// The number of the version that it brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
 }
 
 /// An alert of an operation.

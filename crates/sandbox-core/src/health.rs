@@ -7,8 +7,6 @@ mod checks;
 mod journal;
 mod orphans;
 mod repair;
-#[cfg(test)]
-mod tests;
 mod transactions;
 mod watch;
 
@@ -27,7 +25,7 @@ use crate::{
 };
 
 impl SandboxCore {
-    /// Returns the built-in checks. A program adds its own to them.
+    /// Returns the built-in checks and those of plugins. A program can add more to them.
     pub fn health_monitor(&self) -> HealthMonitor {
         monitor(&self.sandbox, &self.home.host().data)
     }
@@ -70,8 +68,8 @@ impl SandboxCore {
     }
 }
 
-/// Every built-in check, in the order in which they are run and repaired: what holds a transaction is
-/// ended before the transaction is settled.
+/// Every check, in the order in which they are run and repaired: what holds a transaction is ended
+/// before the transaction is settled.
 fn monitor(sandbox: &Arc<Sandbox>, data: &std::path::Path) -> HealthMonitor {
     let mut monitor = HealthMonitor::new();
     for host in [
@@ -89,5 +87,8 @@ fn monitor(sandbox: &Arc<Sandbox>, data: &std::path::Path) -> HealthMonitor {
     monitor.add(Arc::new(journal::JournalChain(Arc::clone(sandbox))));
     monitor.add(Arc::new(checks::Store(Arc::clone(sandbox))));
     monitor.add(Arc::new(checks::Usage(Arc::clone(sandbox))));
+    for check in sandbox.plugins.health_checks() {
+        monitor.add(Arc::clone(check));
+    }
     monitor
 }

@@ -7,6 +7,7 @@ mod tests;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -14,22 +15,27 @@ use rustix::fs::{FlockOperation, flock};
 use sandbox_isolation::KernelLauncher;
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
-use sandbox_state::{AppendError, StateManager};
+use sandbox_state::AppendError;
 use sandbox_types::{SandboxConfig, SandboxName};
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 
 use crate::{
+    approvals::Shelf,
     check,
     config_layers::{self, ConfigLoadError, Effective, Layers},
     core::SandboxCore,
     host::Host,
-    initializer::{self, CreateError, InitializationPlan, NewSandbox, SandboxInitializer},
+    initializer::{
+        self, CreateError, InitializationCheck, InitializationPlan, NewSandbox, SandboxInitializer,
+    },
     layout::Layout,
     ledger::{self, Ledger},
+    plugins::{PluginError, Plugins},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
+    state,
 };
 
 /// The sandboxes below one `SANDBOX_HOME`.
@@ -37,6 +43,7 @@ use crate::{
 pub struct Home {
     host: Host,
     layout: Layout,
+    plugins: Plugins,
 }
 
 /// What a caller adds to the configuration of a sandbox that it opens.
@@ -98,6 +105,9 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// A plugin cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The guest could replace the file of events.
     #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
     EventFile {
@@ -113,7 +123,18 @@ impl Home {
     /// Returns the sandboxes of the caller. Touches nothing on disk.
     pub fn new(host: Host) -> Self {
         let layout = Layout::new(&host.data);
-        Self { host, layout }
+        Self {
+            host,
+            layout,
+            plugins: Plugins::default(),
+        }
+    }
+
+    /// Gives these plugins to each sandbox that is opened from now on.
+    #[must_use]
+    pub fn with_plugins(mut self, plugins: Plugins) -> Self {
+        self.plugins = plugins;
+        self
     }
 
     /// Returns the caller's surroundings.
@@ -159,6 +180,27 @@ impl Home {
     /// Fails when the workspace or the name cannot be used.
     pub fn plan(&self, request: NewSandbox<'_>) -> Result<InitializationPlan, CreateError> {
         SandboxInitializer::new(&self.layout).plan(request, now())
+    }
+
+    /// Looks at what a planned sandbox will have: its workspace, its resources, its security
+    /// configuration, and whether this host holds each of them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the configuration that will hold for it cannot be read or has a wrong value.
+    pub fn check_plan(
+        &self,
+        plan: &InitializationPlan,
+        config: &SandboxConfig,
+    ) -> Result<Vec<InitializationCheck>, OpenError> {
+        let overrides = Overrides {
+            file: None,
+            flags: config.clone(),
+        };
+        let config = self.effective_config(None, &overrides)?.config;
+        let limits = config.limits()?;
+        let kernel = sandbox_isolation::probe_kernel();
+        Ok(initializer::checks::all(plan, &config, &limits, &kernel))
     }
 
     /// Makes a sandbox.
@@ -293,6 +335,7 @@ impl Home {
         rollback: Option<RollbackManager>,
         overrides: &Overrides,
     ) -> Result<Sandbox, OpenError> {
+        self.plugins.check()?;
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
         let state = self.layout.sandbox(&record.name);
@@ -303,9 +346,15 @@ impl Home {
             }
             ledger.copy_to(file);
         }
+        for handler in self.plugins.event_handlers() {
+            ledger.call(Arc::clone(handler));
+        }
         Ok(Sandbox {
-            validator: SafetyValidator::new(Policy::of(check::profile(config.profile()))),
-            state: StateManager::open(&state),
+            validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
+                .with_validators(self.plugins.validators()),
+            approvals: Shelf::of(&state),
+            plugins: self.plugins.clone(),
+            state: state::of(&self.host, &self.layout, &record.name),
             ledger,
             launcher: Box::new(KernelLauncher::new()),
             host: self.host.clone(),

@@ -35,7 +35,7 @@ const DANGEROUS_PREFIXES: &[&str] = &["LD_", "GIT_", "BASH_", "DYLD_", "SANDBOX_
 const SEARCH_PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the sandbox needs to know of the process and user that call it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Host {
     /// Where everything is kept: `SANDBOX_HOME`, or `$XDG_DATA_HOME/sandbox`.
     pub data: PathBuf,
@@ -49,6 +49,19 @@ pub struct Host {
     pub user_config: PathBuf,
     /// The machine's configuration file; it need not exist.
     pub system_config: PathBuf,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Variables hold secrets: only their names are shown.
+        let names: Vec<&str> = self.variables.iter().map(|it| it.0.as_str()).collect();
+        f.debug_struct("Host")
+            .field("data", &self.data)
+            .field("home", &self.home)
+            .field("search_path", &self.search_path)
+            .field("variables", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Host {

@@ -1,11 +1,15 @@
 //! Makes a sandbox: a plan that is checked and can be shown, then applied step by step and taken
 //! back if a step fails.
 
+pub(crate) mod checks;
 mod place;
+mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use checks::{InitializationCheck, Part};
 pub(crate) use place::submounts;
+pub use steps::{Act, InitializationStep};
 
 use std::{
     fs, io,
@@ -137,6 +141,14 @@ pub struct InitializationPlan {
     pub creates_workspace: bool,
     /// The configuration that will be stored with it, as YAML (JSON is YAML).
     pub config: String,
+    steps: Vec<InitializationStep>,
+}
+
+impl InitializationPlan {
+    /// Returns what will be done, in order.
+    pub fn steps(&self) -> &[InitializationStep] {
+        &self.steps
+    }
 }
 
 impl<'a> SandboxInitializer<'a> {
@@ -203,9 +215,11 @@ impl<'a> SandboxInitializer<'a> {
                 error.into(),
             )
         })?;
+        let creates_workspace = metadata.is_none();
         Ok(InitializationPlan {
+            steps: steps::of(self.layout, &record, creates_workspace),
             record,
-            creates_workspace: metadata.is_none(),
+            creates_workspace,
             config,
         })
     }
@@ -248,14 +262,29 @@ impl<'a> SandboxInitializer<'a> {
         Ok(())
     }
 
-    /// Does what the plan says.
+    /// Does what the plan says, step by step.
     ///
     /// # Errors
     ///
     /// Fails when a step fails; what the plan made before is taken away again.
-    pub(crate) fn apply(&self, mut plan: InitializationPlan) -> Result<SandboxRecord, CreateError> {
+    pub(crate) fn apply(&self, plan: InitializationPlan) -> Result<SandboxRecord, CreateError> {
+        self.apply_after(plan, |_| Ok(()))
+    }
+
+    /// Like [`Self::apply`]; a step is done only after `begins` has said yes to it.
+    ///
+    /// The sandbox is put together under another name and published by one rename: a process that is
+    /// killed leaves nothing, or a whole sandbox.
+    fn apply_after(
+        &self,
+        mut plan: InitializationPlan,
+        mut begins: impl FnMut(&InitializationStep) -> Result<(), CreateError>,
+    ) -> Result<SandboxRecord, CreateError> {
         let mut made = Made::default();
-        match self.apply_steps(&mut plan, &mut made) {
+        let done = plan.steps.clone().iter().try_for_each(|step| {
+            begins(step).and_then(|()| self.apply_step(step, &mut plan, &mut made))
+        });
+        match done {
             Ok(()) => Ok(plan.record),
             Err(error) => {
                 made.take_back();
@@ -264,57 +293,52 @@ impl<'a> SandboxInitializer<'a> {
         }
     }
 
-    /// The sandbox is put together under another name and published by one rename: a process that is
-    /// killed leaves nothing, or a whole sandbox.
-    fn apply_steps(
+    fn apply_step(
         &self,
+        it: &InitializationStep,
         plan: &mut InitializationPlan,
         made: &mut Made,
     ) -> Result<(), CreateError> {
-        for parent in [&self.layout.sandboxes(), &self.layout.index()] {
-            private::make(parent).map_err(|source| step("use", parent, source))?;
-        }
-        if plan.creates_workspace {
-            let workspace = &plan.record.workspace;
-            fs::create_dir(workspace)
-                .map_err(|source| step("create the workspace", workspace, source))?;
-            made.directories.push(workspace.clone());
-            let metadata = fs::metadata(workspace)
-                .map_err(|source| step("look at the workspace", workspace, source))?;
-            identify(&mut plan.record, &metadata);
-        }
-        if let Some(layers) = &plan.record.layers {
-            made.layers(layers)?;
-        }
-
+        let path = &it.path;
+        let failed = |source| step(it.act.words(), path, source);
         let unfinished = self.layout.unfinished();
-        private::make(&unfinished).map_err(|source| step("create", &unfinished, source))?;
-        made.sandbox = Some(unfinished.clone());
-        let path = unfinished.join(RECORD_FILE);
-        let record = serde_json::to_string_pretty(&plan.record)
-            .map_err(|error| step("write", &path, error.into()))?;
-        private::write(&path, &record).map_err(|source| step("write", &path, source))?;
-        let path = unfinished.join(CONFIG_FILE);
-        private::write(&path, &plan.config).map_err(|source| step("write", &path, source))?;
-        let ledger = Ledger::open(&unfinished, &plan.record.name);
-        ledger::lifecycle(
-            &ledger,
-            ledger::CREATED,
-            &plan.record,
-            plan.record.created_at,
-        )
-        .map_err(|error| step("write", &ledger.path(), io::Error::other(error)))?;
-
-        let sandbox = self.layout.sandbox(&plan.record.name);
-        private::sync(&unfinished)
-            .and_then(|()| publish(&unfinished, &sandbox))
-            .map_err(|source| step("create", &sandbox, source))?;
-        made.sandbox = Some(sandbox);
-        private::sync(&self.layout.sandboxes())
-            .map_err(|source| step("write", &self.layout.sandboxes(), source))?;
-        let entry = self.layout.index_entry(&plan.record.workspace);
-        private::replace(&entry, plan.record.name.as_str())
-            .map_err(|source| step("write", &entry, source))
+        match it.act {
+            Act::PrepareHome => [self.layout.sandboxes(), self.layout.index()]
+                .iter()
+                .try_for_each(|path| private::make(path).map(drop))
+                .map_err(failed),
+            Act::MakeWorkspace => {
+                fs::create_dir(path).map_err(failed)?;
+                made.directories.push(path.clone());
+                identify(&mut plan.record, &fs::metadata(path).map_err(failed)?);
+                Ok(())
+            }
+            Act::MakeLayers => made.layers(path),
+            Act::WriteRecord => {
+                private::make(&unfinished).map_err(failed)?;
+                made.sandbox = Some(unfinished.clone());
+                serde_json::to_string_pretty(&plan.record)
+                    .map_err(io::Error::from)
+                    .and_then(|record| private::write(&unfinished.join(RECORD_FILE), &record))
+                    .map_err(failed)
+            }
+            Act::WriteConfiguration => {
+                private::write(&unfinished.join(CONFIG_FILE), &plan.config).map_err(failed)
+            }
+            Act::StartJournal => {
+                let (record, ledger) = (&plan.record, Ledger::open(&unfinished, &plan.record.name));
+                ledger::lifecycle(&ledger, ledger::CREATED, record, record.created_at)
+                    .map_err(|error| failed(io::Error::other(error)))
+            }
+            Act::Publish => {
+                private::sync(&unfinished)
+                    .and_then(|()| publish(&unfinished, path))
+                    .map_err(failed)?;
+                made.sandbox = Some(path.clone());
+                private::sync(&self.layout.sandboxes()).map_err(failed)
+            }
+            Act::AddToIndex => private::replace(path, plan.record.name.as_str()).map_err(failed),
+        }
     }
 }
 

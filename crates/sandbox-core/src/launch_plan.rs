@@ -6,12 +6,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use sandbox_isolation::{LaunchPlan, StdinSource, View, WorkspaceMode};
-use sandbox_rollback::{Gate, GateError, Transaction};
-use sandbox_safety::Clearance;
+use sandbox_isolation::{LaunchPlan, View, WorkspaceMode};
+use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
-use crate::sandbox::Sandbox;
+use crate::{guest_program, sandbox::Sandbox};
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -73,6 +72,28 @@ pub enum PlanError {
         /// The directory.
         cwd: PathBuf,
     },
+    /// Work on a file names what is no file of any workspace.
+    #[error("cannot use the path {}: it {reason}", path.display())]
+    FilePath {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Work on a file outside of the workspace.
+    #[error("the path {} is outside of the workspace {}", path.display(), workspace.display())]
+    FileOutside {
+        /// The path.
+        path: PathBuf,
+        /// The workspace.
+        workspace: PathBuf,
+    },
+    /// Permission bits that no operation may set.
+    #[error("cannot use the mode {bits:o}: only permission bits up to 777 can be set")]
+    Mode {
+        /// The bits.
+        bits: u32,
+    },
     /// A path of `read`, `write` or `hide` is not absolute or not there.
     #[error("cannot grant {}: {reason}", path.display())]
     Grant {
@@ -99,15 +120,19 @@ pub enum PlanError {
 
 /// Returns the absolute directory that the operation starts in.
 pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
-    match &operation.cwd {
-        None => workspace.to_owned(),
-        Some(cwd) => workspace.join(cwd),
+    match (&operation.action, &operation.cwd) {
+        // Paths of work on files are relative to the workspace, wherever the caller stands.
+        (Action::File(_), _) | (_, None) => workspace.to_owned(),
+        (Action::Shell(_) | Action::Argv(_) | Action::Script(_), Some(cwd)) => workspace.join(cwd),
     }
 }
 
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
     sandbox.check_workspace()?;
+    if !operation.direct {
+        sandbox.rollback()?;
+    }
     check_request(operation)?;
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
@@ -121,6 +146,7 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
     if !cwd.is_dir() {
         return Err(PlanError::CwdMissing { cwd });
     }
+    guest_program::check_inside(&operation.action, workspace)?;
     for path in operation.read.iter().chain(&operation.write) {
         let reason = match (path.is_absolute(), path.exists()) {
             (false, _) => "it is not an absolute path",
@@ -168,8 +194,10 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
         }
         Action::Shell(text) if text.trim().is_empty() => return Err(PlanError::EmptyCommand),
         Action::Argv(_) | Action::Shell(_) => {}
+        Action::Script(script) => guest_program::check_script(script)?,
+        Action::File(work) => guest_program::check_file_work(work)?,
     }
-    let argv = operation.action.argv();
+    let argv = guest_program::argv(&operation.action);
     if let Some((index, argument)) = argv
         .iter()
         .enumerate()
@@ -204,47 +232,37 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
     }
 }
 
-/// Returns the plan. Takes a [`Clearance`] rather than an [`Operation`], so that there is no plan
-/// for a command that was not judged.
+/// Returns the plan of an operation that passed [`check`].
 pub(crate) fn of(
-    clearance: &Clearance<'_>,
+    operation: &Operation,
     sandbox: &Sandbox,
-    transaction: Option<&Transaction>,
     forwarded: Option<OwnedFd>,
 ) -> LaunchPlan {
-    let operation = clearance.operation();
-    let workspace_mode = match transaction {
-        None => WorkspaceMode::Direct,
-        Some(transaction) => WorkspaceMode::Overlay {
-            upper: transaction.upper().to_owned(),
-            work: transaction.work().to_owned(),
-        },
-    };
-    let stdin = match (&operation.stdin, forwarded) {
-        (Some(text), _) => StdinSource::Bytes(text.clone().into_bytes()),
-        (None, Some(fd)) => StdinSource::Forward(fd),
-        (None, None) => StdinSource::Empty,
+    let workspace_mode = match &sandbox.rollback {
+        Some(rollback) if !operation.direct => {
+            let [upper, work] = rollback.directories(&operation.id);
+            WorkspaceMode::Overlay { upper, work }
+        }
+        Some(_) | None => WorkspaceMode::Direct,
     };
     LaunchPlan {
         name: operation.id.to_string(),
-        argv: operation
-            .action
-            .argv()
+        argv: guest_program::argv(&operation.action)
             .into_iter()
             .map(OsString::from)
             .collect(),
-        env: environment(operation, sandbox),
+        env: environment(operation, sandbox)
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
         workspace: sandbox.workspace().to_owned(),
         workspace_mode,
         cwd: cwd(operation, sandbox.workspace()),
         view: view(operation, sandbox),
-        network: operation
-            .network
-            .clone()
-            .unwrap_or_else(|| sandbox.config.network()),
+        network: sandbox.network(operation),
         limits: limits(operation, sandbox),
         host_ids: sandbox.record.host_ids,
-        stdin,
+        stdin: guest_program::stdin(operation, forwarded),
     }
 }
 
@@ -264,7 +282,8 @@ fn view(operation: &Operation, sandbox: &Sandbox) -> View {
     }
 }
 
-fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(OsString, OsString)> {
+/// Returns the whole environment of the guest.
+pub(crate) fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(String, String)> {
     let isolation = &sandbox.config.isolation;
     let mut environment = sandbox.host.guest_environment(&isolation.env_pass);
     let set = isolation.env_set.iter().chain(&operation.env);
@@ -273,9 +292,6 @@ fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(OsString, OsStr
         environment.push((key.clone(), value.clone()));
     }
     environment
-        .into_iter()
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect()
 }
 
 /// Returns the sandbox's limits with those that the operation asks for.

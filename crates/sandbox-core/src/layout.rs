@@ -3,8 +3,10 @@
 //! ```text
 //! <home>/lock                      taken to create and destroy
 //! <home>/journal.log               lifecycle of all sandboxes, survives them
+//! <home>/keys/state.key            seals the secrets of all sandboxes, lies apart from them
 //! <home>/index/<digest of path>    name of the sandbox bound to that workspace
-//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb
+//! <home>/sandboxes/<name>/         sandbox.json, config.yaml, journal.log, state.redb,
+//!                              repository/ (snapshots)
 //! <home>/layers/<name>/            transactions and undo sets, where the file system allows
 //! <home>/sandboxes/.new-<pid>/     a sandbox that is being made
 //! ```
@@ -19,6 +21,9 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const RECORD_FILE: &str = "sandbox.json";
 /// The name of the configuration that is stored with a sandbox.
 pub(crate) const CONFIG_FILE: &str = "config.yaml";
+
+/// The name of a sandbox's journal.
+pub(crate) const JOURNAL_FILE: &str = "journal.log";
 
 /// What the names of sandboxes that are being made begin with. No name of a sandbox does.
 pub(crate) const UNFINISHED: &str = ".new-";
@@ -42,6 +47,10 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.home.join("lock")
+    }
+
+    pub(crate) fn state_key(&self) -> PathBuf {
+        self.home.join("keys").join("state.key")
     }
 
     pub(crate) fn sandboxes(&self) -> PathBuf {

@@ -11,8 +11,8 @@ use std::{
 use jiff::Timestamp;
 use sandbox_monitor::AlertChange;
 use sandbox_state::{
-    AppendError, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
-    Verification,
+    AppendError, Change, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
+    Verification, Version,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -23,9 +23,10 @@ use serde::Serialize;
 pub use hearing::HANDLER_QUEUE_MAX;
 
 use crate::{
+    approvals::ApprovalEvent,
     event::{
         AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
-        OperationStarted, RecoveryOf, SandboxEvent,
+        OperationStarted, RecoveryOf, SandboxEvent, StateChanged,
     },
     process_mark::ProcessMark,
     registry::SandboxRecord,
@@ -64,10 +65,37 @@ pub(crate) const HEALTH_CHANGED: &str = "health.changed";
 pub(crate) const SUSPENDED: &str = "sandbox.suspended";
 /// A suspended sandbox goes on.
 pub(crate) const RESUMED: &str = "sandbox.resumed";
+/// A snapshot was taken.
+pub(crate) const SNAPSHOT_CREATED: &str = "snapshot.created";
+/// The workspace, or another directory, was brought back to a snapshot.
+pub(crate) const SNAPSHOT_RESTORED: &str = "snapshot.restored";
+/// A snapshot was deleted, by hand or by retention.
+pub(crate) const SNAPSHOT_DELETED: &str = "snapshot.deleted";
+/// The workspace was rolled back to a snapshot, or to just before an operation.
+pub(crate) const ROLLED_BACK: &str = "rollback.done";
+/// An operation waits for a person.
+pub(crate) const REQUESTED: &str = "approval.requested";
+/// An operation on which the judge asks was approved: by a person, an approver or a rule.
+pub(crate) const GRANTED: &str = "approval.granted";
+/// An operation on which the judge asks was denied.
+pub(crate) const DENIED: &str = "approval.denied";
+/// Nobody decided on a request in time.
+pub(crate) const EXPIRED: &str = "approval.expired";
+/// A rule that approves was stored.
+pub(crate) const REMEMBERED: &str = "approval.remembered";
+/// A rule that approves was removed.
+pub(crate) const FORGOTTEN: &str = "approval.forgotten";
 /// A sandbox was made.
 pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
 pub(crate) const DESTROYED: &str = "sandbox.destroyed";
+
+/// A value was stored in the state.
+pub(crate) const STATE_SET: &str = "state.set";
+/// A key of the state was deleted.
+pub(crate) const STATE_DELETED: &str = "state.deleted";
+/// A key of the state is again what it was.
+pub(crate) const STATE_ROLLED_BACK: &str = "state.rolled_back";
 
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
@@ -230,6 +258,16 @@ pub(crate) fn about(
         .map(drop)
 }
 
+/// Records what became of a request or a rule.
+pub(crate) fn approval(
+    ledger: &Ledger,
+    kind: &str,
+    event: &ApprovalEvent,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    ledger.append(kind, now, event).map(drop)
+}
+
 /// Records that an alert began or ended.
 pub(crate) fn alert(
     ledger: &Ledger,
@@ -278,6 +316,32 @@ pub(crate) fn lifecycle(
         workspace: record.workspace.clone(),
     };
     ledger.append(kind, now, &about).map(drop)
+}
+
+/// Records that a version of a key was made: that, never the value.
+pub(crate) fn state_changed(
+    ledger: &Ledger,
+    change: Change,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let version = change.version;
+    let kind = match version {
+        Version {
+            restores: Some(_), ..
+        } => STATE_ROLLED_BACK,
+        Version { deleted: true, .. } => STATE_DELETED,
+        _ => STATE_SET,
+    };
+    let changed = StateChanged {
+        namespace: change.namespace,
+        key: change.key,
+        version: version.version,
+        sequence: version.sequence,
+        secret: version.secret,
+        deleted: version.deleted,
+        restores: version.restores,
+    };
+    ledger.append(kind, now, &changed).map(drop)
 }
 
 /// Returns the largest length up to `limit` that does not cut a UTF-8 character.

@@ -5,6 +5,7 @@
 //! the meter (`sandbox-monitor`). Start reading with `run.rs`: it tells the whole story.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod caller;
 mod check;
 pub mod config_layers;
@@ -16,6 +17,7 @@ mod doctor;
 mod draft;
 mod event;
 mod events;
+mod guest_program;
 mod health;
 mod history;
 mod home;
@@ -26,15 +28,20 @@ mod layout;
 mod ledger;
 mod lifecycle;
 mod metrics;
+mod plugins;
 mod private;
 mod process_mark;
+mod readied;
 mod recover;
 mod registry;
 mod review;
 mod run;
+mod running_operation;
 mod sandbox;
 mod scan;
 mod settle;
+mod snapshots;
+mod state;
 mod status;
 mod suspend;
 mod usage;
@@ -43,14 +50,18 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, Event, Unattended};
+pub use approvals::{
+    ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
+    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, Who,
+};
+pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Diagnosis, Protection, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
-    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended,
+    OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
@@ -58,22 +69,46 @@ pub use history::{HistoryError, LogEntry};
 pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
 pub use host::Host;
 pub use initializer::{
-    CreateError, InitializationPlan, MissingWorkspace, NewSandbox, SandboxInitializer,
+    Act, CreateError, InitializationCheck, InitializationPlan, InitializationStep,
+    MissingWorkspace, NewSandbox, Part, SandboxInitializer,
 };
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
 pub use lifecycle::{IllegalTransition, State, Transition};
+pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
 pub use settle::SettleError;
+pub use snapshots::{
+    RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
+    SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
+    SnapshotRestored,
+};
+pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::Cancellation;
 pub use sandbox_monitor as monitor;
-pub use sandbox_state::{ReadError, Record, Verification};
+pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
+pub use sandbox_rollback::{
+    Omission, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
+    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+};
+pub use sandbox_safety::Validator;
+pub use sandbox_state::{
+    Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,
+    StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version,
+    When,
+};
 pub use sandbox_types as types;
+
+/// The tests compile the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/embedding.md")]
+pub struct EmbeddingGuide;

@@ -177,22 +177,22 @@ mod tests {
 
     #[test]
     fn every_illegal_step_says_why() {
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             created: cannot resume 'box': it is not suspended
             ready: cannot resume 'box': it is not suspended
             running: cannot resume 'box': it is not suspended
             broken: cannot resume 'box': its workspace was removed or replaced
-            destroyed: cannot resume 'box': it was destroyed"#]]
+            destroyed: cannot resume 'box': it was destroyed"]]
         .assert_eq(&refused(Transition::Resume).join("\n"));
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             suspended: cannot suspend 'box': it is suspended already
             broken: cannot suspend 'box': its workspace was removed or replaced
-            destroyed: cannot suspend 'box': it was destroyed"#]]
+            destroyed: cannot suspend 'box': it was destroyed"]]
         .assert_eq(&refused(Transition::Suspend).join("\n"));
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             suspended: cannot use 'box': it is suspended
             broken: cannot use 'box': its workspace was removed or replaced
-            destroyed: cannot use 'box': it was destroyed"#]]
+            destroyed: cannot use 'box': it was destroyed"]]
         .assert_eq(&refused(Transition::Start).join("\n"));
         expect_test::expect!["running: cannot destroy 'box': operations are running in it"]
             .assert_eq(&refused(Transition::Destroy).join("\n"));

@@ -23,14 +23,18 @@ use sandbox_monitor::UsageRecord;
 use sandbox_rollback::{BeginError, Transaction};
 use sandbox_safety::Clearance;
 use sandbox_state::AppendError;
-use sandbox_types::{Execution, Operation, OperationReport, Settlement, Verdict, causes};
+use sandbox_types::{
+    ApprovalId, Decision, Execution, Operation, OperationReport, Settlement, Verdict, causes,
+};
 
 use crate::{
+    approvals::Permission,
     caller::{Caller, Event},
     course::{Course, Sampler},
     draft::Draft,
     launch_plan::{self, PlanError},
     ledger,
+    readied::Readied,
     sandbox::Sandbox,
     settle::{self, SettleError, Settled},
     suspend::EnterError,
@@ -82,6 +86,16 @@ pub enum RunFault {
     Record(#[source] AppendError),
 }
 
+/// What an operation runs in, and where its changes go unless it writes directly.
+type Begun<'a> = (Readied<'a>, Option<Transaction>);
+
+/// An operation that is to run, and the request that was approved for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) operation: &'a Operation,
+    pub(crate) request: Option<&'a ApprovalId>,
+}
+
 impl Sandbox {
     /// Runs `operation` and reports what happened.
     ///
@@ -96,25 +110,58 @@ impl Sandbox {
         cancel: &Cancellation,
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {
+        let ordered = Ordered {
+            operation,
+            request: None,
+        };
+        self.run_ordered(ordered, caller, cancel, now)
+    }
+
+    /// Like [`Sandbox::run`], for a request that was approved too.
+    pub(crate) fn run_ordered(
+        &self,
+        Ordered { operation, request }: Ordered<'_>,
+        caller: &mut dyn Caller,
+        cancel: &Cancellation,
+        now: Timestamp,
+    ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
+        // The confinement is built beside what follows. Nothing runs in it before the clearance.
+        let mut readied = self.ready(operation, caller);
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
 
-        let Some(clearance) = Clearance::grant(operation, &verdict, |it| caller.approve(it)) else {
-            return self.record(draft.refused(verdict), &UsageRecord::default());
+        let permission = match (verdict.decision, request) {
+            (Decision::Allow | Decision::Deny, _) => Permission::default(),
+            (Decision::Ask, Some(request)) => Permission::of_request(request),
+            (Decision::Ask, None) => {
+                if let Err(error) = readied {
+                    // Nobody is asked about what cannot be done.
+                    return self.failed(draft, verdict, RunFault::Plan(error));
+                }
+                // Answers take their time, and what is built is not to stand about.
+                drop(readied);
+                let permission = self.ask(operation, &verdict, caller, now);
+                readied = self.ready(operation, caller);
+                permission
+            }
+        };
+        let Some(clearance) = Clearance::grant(operation, &verdict, |_| permission.given) else {
+            return self.record(draft.refused(verdict, &permission), &UsageRecord::default());
         };
 
         // No `?` from here to the record: promises 2 and 3.
         let (in_use, begun) = match self.enter() {
-            Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, now)),
+            Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, readied, now)),
             Err(error) => (None, Err(RunFault::Enter(error))),
         };
         let mut course = Course::new(now, clock);
         let (execution, settled) = self.carry_out(&clearance, begun, (caller, cancel), &mut course);
         caller.hear(Event::Settled(settled.summary.settlement));
 
-        let report = course.complete(draft.finished(verdict, &execution, &settled));
+        let mut report = course.complete(draft.finished(verdict, &execution, &settled));
+        report.approval = permission.told();
         let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
         drop((course, in_use));
@@ -127,6 +174,16 @@ impl Sandbox {
         }
     }
 
+    /// Checks the request, and starts to build what it would run in.
+    fn ready<'a>(
+        &self,
+        operation: &'a Operation,
+        caller: &mut dyn Caller,
+    ) -> Result<Readied<'a>, PlanError> {
+        launch_plan::check(operation, self)?;
+        Ok(Readied::of(operation, self, caller.stdin()))
+    }
+
     /// Judges without running: what [`Sandbox::run`] would decide.
     pub(crate) fn judge(&self, operation: &Operation) -> Verdict {
         self.validator
@@ -137,15 +194,16 @@ impl Sandbox {
     fn carry_out(
         &self,
         clearance: &Clearance<'_>,
-        begun: Result<Option<Transaction>, RunFault>,
+        begun: Result<Begun<'_>, RunFault>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
         course: &mut Course,
     ) -> (Result<Execution, RunFault>, Settled) {
-        let transaction = match begun {
-            Ok(transaction) => transaction,
+        let (readied, transaction) = match begun {
+            Ok(begun) => begun,
             Err(fault) => return (Err(fault), Settled::nothing()),
         };
-        let execution = self.execute(clearance, transaction.as_ref(), (caller, cancel), course);
+        let parts = (readied, transaction.as_ref());
+        let execution = self.execute(parts, clearance, (caller, cancel), course);
         let Some(transaction) = transaction else {
             return (execution, Settled::nothing());
         };
@@ -162,25 +220,26 @@ impl Sandbox {
     }
 
     /// Writes down that the operation starts, and opens its transaction unless it writes directly.
-    fn begin(
+    fn begin<'a>(
         &self,
         operation: &Operation,
         verdict: &Verdict,
+        readied: Result<Readied<'a>, PlanError>,
         now: Timestamp,
-    ) -> Result<Option<Transaction>, RunFault> {
-        launch_plan::check(operation, self).map_err(RunFault::Plan)?;
+    ) -> Result<Begun<'a>, RunFault> {
+        let readied = readied.map_err(RunFault::Plan)?;
         ledger::started(self.journal(), self.reported(operation), verdict, now)
             .map_err(RunFault::Record)?;
         // Once more: who suspends has looked for operations before this one was written down.
         self.check_not_suspended()
             .map_err(|it| RunFault::Enter(it.into()))?;
         if operation.direct {
-            return Ok(None);
+            return Ok((readied, None));
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
             .begin(&operation.id)
-            .map(Some)
+            .map(|transaction| (readied, Some(transaction)))
             .map_err(RunFault::Begin)
     }
 
@@ -188,14 +247,18 @@ impl Sandbox {
     /// take down then goes into `course`, so that the settlement need not wait for it.
     fn execute(
         &self,
+        (readied, transaction): (Readied<'_>, Option<&Transaction>),
         clearance: &Clearance<'_>,
-        transaction: Option<&Transaction>,
         (caller, cancel): (&mut dyn Caller, &Cancellation),
         course: &mut Course,
     ) -> Result<Execution, RunFault> {
-        let plan = launch_plan::of(clearance, self, transaction, caller.stdin());
-        let limits = plan.limits.clone();
-        let mut running = self.launcher().launch(plan).map_err(RunFault::Launch)?;
+        let limits = readied.limits().clone();
+        let mut running = readied.launch(clearance)?;
+        if let Some(rollback) = &self.rollback {
+            // The last steps of the confinement take longer.
+            rollback.sweep();
+        }
+        running.started().map_err(RunFault::Launch)?;
         caller.hear(Event::Started(&clearance.operation().id));
 
         let sampler = Sampler::new(self, &clearance.operation().id, &limits, course);
@@ -205,6 +268,25 @@ impl Sandbox {
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);
         Ok(execution)
+    }
+
+    /// Records an operation that failed before anything began.
+    fn failed(
+        &self,
+        draft: Draft,
+        verdict: Verdict,
+        fault: RunFault,
+    ) -> Result<OperationReport, RunError> {
+        let execution = Err(fault);
+        let report = draft.finished(verdict, &execution, &Settled::nothing());
+        let recorded = self.record(report, &UsageRecord::default());
+        match execution {
+            Ok(_never) => recorded,
+            Err(fault) => Err(RunError {
+                fault: Box::new(fault),
+                report: recorded.map_or_else(|error| error.report, Box::new),
+            }),
+        }
     }
 
     /// Writes the report to the journal, and what was used to the usage history, of which samples have

@@ -15,13 +15,17 @@ use sandbox_isolation::Launcher;
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
 use sandbox_state::StateManager;
-use sandbox_types::{Bytes, Limits, Operation, ReportedOperation, SandboxConfig, SandboxName};
+use sandbox_types::{
+    Bytes, Limits, NetworkAccess, Operation, ReportedOperation, SandboxConfig, SandboxName,
+};
 
 use crate::{
+    approvals::Shelf,
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
     ledger::Ledger,
+    plugins::Plugins,
     registry::{Found, SandboxRecord},
 };
 
@@ -35,6 +39,8 @@ pub(crate) struct Sandbox {
     pub(crate) validator: SafetyValidator,
     pub(crate) state: StateManager,
     pub(crate) ledger: Ledger,
+    pub(crate) approvals: Shelf,
+    pub(crate) plugins: Plugins,
     pub(crate) rollback: Option<RollbackManager>,
     pub(crate) launcher: Box<dyn Launcher>,
 }
@@ -99,6 +105,12 @@ impl Sandbox {
         })
     }
 
+    /// What the operation may reach over the network.
+    pub(crate) fn network(&self, operation: &Operation) -> NetworkAccess {
+        let asked = operation.network.clone();
+        asked.unwrap_or_else(|| self.config.network())
+    }
+
     /// What the judge should know of where the operation will run.
     pub(crate) fn surroundings(&self, operation: &Operation) -> Surroundings {
         let text = |path: &PathBuf| path.to_str().map(str::to_owned);
@@ -106,10 +118,7 @@ impl Sandbox {
             workspace: text(&self.record.workspace),
             home: text(&self.host.home),
             confinement: Confinement::Sandboxed {
-                network: operation
-                    .network
-                    .clone()
-                    .unwrap_or_else(|| self.config.network()),
+                network: self.network(operation),
                 transaction: !operation.direct,
             },
         }

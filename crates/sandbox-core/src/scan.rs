@@ -143,7 +143,7 @@ pub fn scan(request: &ScanRequest, inputs: Vec<ScanInput>) -> Result<ScanReport,
         .into_iter()
         .map(Input::open)
         .collect::<Result<_, _>>()?;
-    let scanner = content::scanner(&request.settings, request.least);
+    let scanner = content::scanner(&request.settings, request.least).expecting(expected(&opened));
     let (jobs, waiting) = mpsc::sync_channel(WAITING_MAX);
     let waiting = Mutex::new(waiting);
     let (done, results) = mpsc::channel();
@@ -165,6 +165,23 @@ pub fn scan(request: &ScanRequest, inputs: Vec<ScanInput>) -> Result<ScanReport,
         walk.end()
     });
     Ok(report)
+}
+
+/// Returns how many bytes will be scanned at least; a directory or a stream may have any number.
+fn expected(inputs: &[Input]) -> u64 {
+    let size = |input: &Input| match input {
+        Input::File(_, file) => file
+            .metadata()
+            .ok()
+            .filter(|it| it.is_file())
+            .map(|it| it.len()),
+        Input::Tree(..) => None,
+    };
+    inputs
+        .iter()
+        .map(size)
+        .try_fold(0, |sum: u64, it| sum.checked_add(it?))
+        .unwrap_or(u64::MAX)
 }
 
 /// An input, opened.

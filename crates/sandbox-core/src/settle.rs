@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use sandbox_rollback::{
-    ChangesError, CommitError, DiscardError, Gate, GateDecision, GateError, GateOutcome, HoldError,
-    Survey, Transaction,
+    ChangesError, CommitError, DiscardError, Discarded, Gate, GateDecision, GateError, GateOutcome,
+    HoldError, Survey, Transaction,
 };
 use sandbox_types::{
     Change, ChangeSummary, ContentAction, Execution, ExitReason, LimitKind, OnFailure, Operation,
@@ -46,6 +46,9 @@ pub(crate) struct Settled {
     pub(crate) summary: ChangeSummary,
     pub(crate) violations: Vec<Violation>,
     pub(crate) over_disk_limit: bool,
+    /// Kept until the guest's mounts are gone.
+    #[expect(dead_code, reason = "only held")]
+    pub(crate) discarded: Option<Discarded>,
     /// What failed meanwhile. The summary says what became of the changes all the same.
     pub(crate) failure: Option<SettleError>,
 }
@@ -57,6 +60,7 @@ impl Settled {
             summary: ChangeSummary::nothing(),
             violations: Vec::new(),
             over_disk_limit: false,
+            discarded: None,
             failure: None,
         }
     }
@@ -89,7 +93,10 @@ pub(crate) fn settle(
 ) -> Settled {
     let Some(execution) = execution else {
         return match transaction.discard() {
-            Ok(()) => Settled::nothing(),
+            Ok(discarded) => Settled {
+                discarded: Some(discarded),
+                ..Settled::nothing()
+            },
             Err(error) => left_behind(&[], SettleError::Discard(error)),
         };
     };
@@ -100,8 +107,9 @@ pub(crate) fn settle(
     let changes = survey.changes.clone();
     if changes.is_empty() && survey.strips.is_empty() {
         return match transaction.discard() {
-            Ok(()) => Settled {
+            Ok(discarded) => Settled {
                 summary: ChangeSummary::of(NOTHING_CHANGED, &[]),
+                discarded: Some(discarded),
                 ..Settled::nothing()
             },
             Err(error) => left_behind(&[], SettleError::Discard(error)),
@@ -147,7 +155,7 @@ fn end(transaction: Transaction, survey: Survey, ending: Ending) -> Settled {
             }
         },
         Ending::Discard(reasons) => match transaction.discard() {
-            Ok(()) => (Settlement::Discarded, reasons),
+            Ok(_thrown) => (Settlement::Discarded, reasons),
             Err(error) => return left_behind(&changes, SettleError::Discard(error)),
         },
         Ending::Hold(reasons) => match transaction.hold() {

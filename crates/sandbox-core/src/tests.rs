@@ -4,6 +4,8 @@
 //! does to the upper layer what a guest would do through the overlay.
 
 mod afterwards;
+mod approvals;
+mod health;
 
 use std::{
     fs,
@@ -18,7 +20,8 @@ use std::{
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
 use sandbox_isolation::{
-    Cancellation, Ended, LaunchError, LaunchPlan, Launcher, Observer, Running, WorkspaceMode,
+    Cancellation, Ended, LaunchError, LaunchPlan, Launcher, Observer, Prepared, Running,
+    WorkspaceMode,
 };
 use sandbox_rollback::RollbackManager;
 use sandbox_safety::{Policy, Profile, SafetyValidator};
@@ -30,9 +33,11 @@ use sandbox_types::{
 use tempfile::TempDir;
 
 use crate::{
-    caller::Caller,
+    approvals::Shelf,
+    caller::{Answer, Caller},
     host::Host,
     ledger::{self, Ledger},
+    plugins::Plugins,
     registry::SandboxRecord,
     run::{RunError, RunFault},
     sandbox::Sandbox,
@@ -42,9 +47,23 @@ type Guest = Box<dyn Fn(&Path) + Send + Sync>;
 
 /// A launcher whose processes do what the test says, and end as it says. `None` cannot launch.
 struct Scripted {
-    guest: Guest,
+    guest: Arc<Guest>,
     exit: Option<ExitReason>,
     launched: Arc<AtomicUsize>,
+}
+
+/// What a [`Scripted`] launcher has built: nothing happens before its launch.
+struct ScriptedPlan {
+    guest: Arc<Guest>,
+    exit: ExitReason,
+    launched: Arc<AtomicUsize>,
+    plan: LaunchPlan,
+}
+
+impl std::fmt::Debug for ScriptedPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ScriptedPlan")
+    }
 }
 
 impl std::fmt::Debug for Scripted {
@@ -57,19 +76,31 @@ impl std::fmt::Debug for Scripted {
 struct ScriptedProcess(ExitReason);
 
 impl Launcher for Scripted {
-    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
-        self.launched.fetch_add(1, Ordering::SeqCst);
+    fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
         let Some(exit) = self.exit else {
+            self.launched.fetch_add(1, Ordering::SeqCst);
             return Err(LaunchError::new(
                 "enter the user namespace",
                 std::io::Error::from_raw_os_error(1),
             ));
         };
-        let WorkspaceMode::Overlay { upper, .. } = &plan.workspace_mode else {
+        Ok(Box::new(ScriptedPlan {
+            guest: Arc::clone(&self.guest),
+            exit,
+            launched: Arc::clone(&self.launched),
+            plan,
+        }))
+    }
+}
+
+impl Prepared for ScriptedPlan {
+    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
+        self.launched.fetch_add(1, Ordering::SeqCst);
+        let WorkspaceMode::Overlay { upper, .. } = &self.plan.workspace_mode else {
             panic!("the tests run in transactions");
         };
         (self.guest)(upper);
-        Ok(Box::new(ScriptedProcess(exit)))
+        Ok(Box::new(ScriptedProcess(self.exit)))
     }
 }
 
@@ -102,10 +133,10 @@ struct Answering {
 }
 
 impl Caller for Answering {
-    fn approve(&mut self, verdict: &Verdict) -> bool {
+    fn approve(&mut self, verdict: &Verdict) -> Answer {
         self.asked.fetch_add(1, Ordering::SeqCst);
         *self.verdict.lock().unwrap() = Some(verdict.clone());
-        self.yes
+        if self.yes { Answer::Yes } else { Answer::Later }
     }
 }
 
@@ -146,12 +177,14 @@ impl Bench {
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),
+            approvals: Shelf::of(&state),
+            plugins: Plugins::new(),
             ledger: Ledger::open(&state, &"bench".parse().unwrap()),
             rollback: Some(
                 RollbackManager::open(&workspace, &directory.path().join("layers")).unwrap(),
             ),
             launcher: Box::new(Scripted {
-                guest: Box::new(guest),
+                guest: Arc::new(Box::new(guest)),
                 exit,
                 launched: Arc::clone(&launched),
             }),

@@ -88,6 +88,10 @@ impl Observer for Watch<'_> {
         self.caller.output(stream, bytes);
     }
 
+    fn takes_output(&mut self) -> bool {
+        self.caller.takes_output()
+    }
+
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind> {
         self.meter.set_sources(cgroups.clone());
         self.meter.sample();

@@ -18,7 +18,11 @@ pub(crate) mod step;
 
 use std::os::fd::{BorrowedFd, RawFd};
 
-use rustix::{io::Errno, process::Pid};
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+    process::Pid,
+};
 
 use self::{
     guest::Guest,
@@ -32,7 +36,7 @@ use crate::{
     init::{self, NetworkBuilder, Watch},
     stdio::GuestEnds,
     sys::{
-        clone::{self, Memory, Stack},
+        clone::{self, Lent, Memory, Stack},
         process::{self, ArgumentArea, Namespace},
         signals,
     },
@@ -53,15 +57,27 @@ pub(crate) struct Recipe {
     pub(crate) guest: Guest,
     /// What init must forget: its guest could read the caller's arguments.
     pub(crate) arguments: Option<ArgumentArea>,
-    /// Whether the caller says when the guest may start.
-    pub(crate) wait_for_start: bool,
-    pub(crate) stacks: [Stack; 3],
+    pub(crate) stacks: Stacks,
     /// Written by init: the old root, for the process that detaches it.
     pub(crate) old_root: RawFd,
-    /// Written by the builder: init's process id.
-    pub(crate) init: Option<Pid>,
-    /// Written by the builder: what failed.
-    pub(crate) failure: Option<Failure>,
+}
+
+/// The stacks of the processes that are started from here, except the builder's.
+pub(crate) struct Stacks {
+    pub(crate) init: Stack,
+    pub(crate) guest: Stack,
+    /// Of the process that makes the network, and later of the one that detaches the old root.
+    pub(crate) helpers: [Stack; 2],
+}
+
+impl Stacks {
+    pub(crate) fn new() -> Self {
+        Self {
+            init: Stack::new(),
+            guest: Stack::new(),
+            helpers: [Stack::new(), Stack::new()],
+        }
+    }
 }
 
 /// The descriptors that children keep. Owned by the caller, so never closed here but by `close_range`.
@@ -71,9 +87,10 @@ pub(crate) struct Channels {
     pub(crate) caller: RawFd,
     /// Where init tells what happens.
     pub(crate) status: RawFd,
-    /// Readable once the builder is done; at its end if the builder died.
+    /// Readable once the builder is done; at its end if the builder died. Nobody reads it any more once init has
+    /// taken over what the builder has built.
     pub(crate) built: (RawFd, RawFd),
-    /// Readable once the guest may start.
+    /// Readable once the guest may start: it was cleared, its transaction is there, its limits hold.
     pub(crate) start: RawFd,
     /// Where the guest's network leads, if anywhere.
     pub(crate) doors: Option<Doors>,
@@ -107,53 +124,44 @@ impl Channels {
     }
 }
 
-/// Starts the children; returns init's process id once init exists.
-///
-/// The second id is the builder's, to be waited for.
-pub(crate) fn start(recipe: &mut Recipe) -> (Result<Pid, Failure>, Option<Pid>) {
+/// The children of one launch, as far as they are known.
+pub(crate) enum Children {
+    /// Init alone; the recipe is the caller's again.
+    Init(Pid, Box<Recipe>),
+    /// The builder, which tells init's process id by [`Message::Born`]. It has the recipe.
+    Builder(Lent<Recipe>),
+}
+
+/// Starts the children.
+pub(crate) fn start(mut recipe: Box<Recipe>) -> Result<Children, (Box<Recipe>, Failure)> {
     clone::with_signals_blocked(|| match recipe.identity {
-        Identity::Own { .. } => (start_init(recipe, 0), None),
-        Identity::Mapped { .. } => {
-            let mut stack = std::mem::replace(&mut recipe.stacks[0], Stack::none());
-            // No exit signal: the caller's own `waitpid(-1)` and SIGCHLD handler never see our children.
-            let flags = libc::CLONE_NEWNS;
-            let started = clone::start(&mut stack, Memory::Borrowed, flags, recipe, build);
-            recipe.stacks[0] = stack;
-            match (started, recipe.failure, recipe.init) {
-                (Err(errno), _, _) => (Err(Act::Builder.failed(errno)), None),
-                (Ok(builder), None, Some(init)) => (Ok(init), Some(builder)),
-                (Ok(builder), failure, init) => {
-                    if let Some(init) = init {
-                        abandon(init);
-                    }
-                    let failure = failure.unwrap_or_else(|| Act::Builder.failed(Errno::CHILD));
-                    (Err(failure), Some(builder))
-                }
-            }
-        }
+        Identity::Own { .. } => match start_init(&mut recipe, 0) {
+            Ok(init) => Ok(Children::Init(init, recipe)),
+            Err(failure) => Err((recipe, failure)),
+        },
+        // No exit signal: the caller's own `waitpid(-1)` and SIGCHLD handler never see our children.
+        Identity::Mapped { .. } => Lent::start(recipe, libc::CLONE_NEWNS, build)
+            .map(Children::Builder)
+            .map_err(|(recipe, errno)| (recipe, Act::Builder.failed(errno))),
     })
 }
 
-/// Init without its builder ends by itself; this waits for it.
-fn abandon(init: Pid) {
-    rustix::process::kill_process(init, rustix::process::Signal::KILL).ok();
-    process::wait(process::Children::One(init), process::Patience::Block).ok();
-}
-
 fn start_init(recipe: &mut Recipe, extra: libc::c_int) -> Result<Pid, Failure> {
-    let mut stack = std::mem::replace(&mut recipe.stacks[1], Stack::none());
+    let mut stack = std::mem::replace(&mut recipe.stacks.init, Stack::none());
     let flags = recipe.namespaces | extra;
     let started = clone::start(&mut stack, Memory::Copied, flags, recipe, become_init);
-    recipe.stacks[1] = stack;
+    recipe.stacks.init = stack;
     started.map_err(|errno| Act::Namespaces.failed(errno))
 }
 
-/// The builder: host root, in a mount namespace of its own, in the caller's borrowed memory.
+/// The builder: host root, in a mount namespace of its own. It shares the caller's memory while the caller goes
+/// on, and uses nothing of it but the recipe: no copy is made of what may be gigabytes.
 fn build(recipe: &mut Recipe) -> i32 {
+    let status = recipe.channels.status;
     match try_build(recipe) {
         Ok(()) => 0,
         Err(failure) => {
-            recipe.failure = Some(failure);
+            Message::Failed(failure).send(fd(status));
             1
         }
     }
@@ -166,16 +174,26 @@ fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
         .map_err(|errno| Act::Descriptors.failed(errno))?;
     // 2. Init first: it makes its namespaces while the view is built here. As the caller's child, not ours.
     let init = start_init(recipe, libc::CLONE_PARENT)?;
-    recipe.init = Some(init);
+    Message::Born(init).send(fd(recipe.channels.status));
+    process::close(recipe.channels.built.0);
     // 3. Its ids, which the shifted mounts below use too.
     let mut site = Site::default();
     site.user_namespace = Some(recipe.identity.map(init)?);
     // 4. The view.
     run_steps(&recipe.build, &mut site, Act::Build)?;
     // 5. Init goes on when it reads this; when we die before, it reads the end and ends.
-    rustix::io::write(fd(recipe.channels.built.1), &[1])
-        .map_err(|errno| Act::Builder.failed(errno))?;
+    let built = fd(recipe.channels.built.1);
+    rustix::io::write(built, &[1]).map_err(|errno| Act::Builder.failed(errno))?;
+    // 6. The last process of a mount namespace takes all its mounts down, and waits for RCU. That is to be this
+    //    one, beside init, and not init on its way to the guest: so stay until it has left.
+    await_no_reader(built);
     Ok(())
+}
+
+/// Waits until nobody can read from the pipe `fd`, by death or by closing it.
+fn await_no_reader(fd: BorrowedFd<'_>) {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
 }
 
 fn run_steps(steps: &[Step], site: &mut Site, act: fn(u16) -> Act) -> Result<(), Failure> {
@@ -215,7 +233,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
         Identity::Own { .. } => {
             let mut network = NetworkBuilder::default();
             if recipe.own_network {
-                network.start(&mut recipe.stacks[0]);
+                network.start(&mut recipe.stacks.helpers[0]);
             }
             let mapped = recipe.identity.map_own();
             let built = mapped.and_then(|()| run_steps(&recipe.build, &mut site, Act::Build));
@@ -224,6 +242,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
                 network.finish()?;
             }
             built?;
+            identity::empty_bounding_set()?;
         }
         // 4b. For root: make what needs no mounts, wait for the builder, become the new namespace's root, take a
         //     copy of the mounts.
@@ -235,28 +254,30 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
             if recipe.own_network {
                 init::make_network()?;
             }
+            // The guest inherits it; here init would only wait.
+            identity::empty_bounding_set()?;
             await_builder(&recipe.channels)?;
             identity::become_root()?;
             unshare(Namespace::Mounts)?;
+            process::close(recipe.channels.built.0);
+            site.copy_root()
+                .map_err(|errno| Act::TakeOver.failed(errno))?;
         }
     }
     open_doors(&recipe.channels)?;
-    // 5. What this namespace must mount itself.
+    // 5. Nothing of the guest's own is touched before the caller says that it may start.
+    init::await_start(&recipe.channels)?;
+    // What this namespace must mount itself.
     run_steps(&recipe.inner, &mut site, Act::Inner)?;
     // 6. From here on the guest could look at this process: no ptrace, no /proc/1/mem, no core dump. After the
     //    identity, which would reset it and needs /proc/self.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|errno| Act::NotDumpable.failed(errno))?;
     init::set_names()?;
-    // 7. Limits that must hold from the first instruction.
-    if recipe.wait_for_start {
-        init::await_start(&recipe.channels)?;
-    }
-    // 8. No descriptor of the host's stays here, and what init needs later is open before a guest can interfere.
+    // 7. No descriptor of the host's stays here, and what init needs later is open before a guest can interfere.
     init::let_go_of_host(recipe, &mut site)?;
     let watch = Watch::open(recipe.own_network)?;
-    // 9. The guest. It inherits the empty bounding set.
-    identity::empty_bounding_set()?;
+    // 8. The guest.
     let leader = guest::start(recipe)?;
     Message::Started {
         without_proc: site.without_proc,

@@ -114,11 +114,13 @@ pub(crate) fn let_go_of_host(recipe: &mut Recipe, site: &mut Site) -> Result<(),
     };
     recipe.old_root = old_root.as_raw_fd();
     // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
-    // The helper has a copy of our descriptors. Without an exit signal it is no child that `Children::Any` waits
-    // for. It uses the number and the stack until it is dead, and nothing else does.
+    // The helper has a copy of our descriptors, and is a thread: nobody needs to wait for it, and it is nobody's
+    // child in what the guest is said to have used. It uses the number and the stack until it ends, and nothing
+    // else does.
     let detach = |old_root: &mut RawFd| i32::from(site::detach(fd(*old_root)).is_err());
-    let stack = &mut recipe.stacks[0];
-    match clone::start(stack, Memory::Shared, 0, &mut recipe.old_root, detach) {
+    let stack = &mut recipe.stacks.helpers[1];
+    let flags = libc::CLONE_THREAD | libc::CLONE_SIGHAND;
+    match clone::start(stack, Memory::Shared, flags, &mut recipe.old_root, detach) {
         Ok(_helper) => Ok(()),
         // No process was to be had.
         Err(_) => site::detach(old_root.as_fd()).map_err(|errno| Act::OldRoot.failed(errno)),

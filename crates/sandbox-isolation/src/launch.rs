@@ -7,6 +7,7 @@ pub(crate) mod meter;
 pub(crate) mod recipe;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod tree;
 
 use std::fmt::Debug;
 
@@ -22,13 +23,36 @@ use crate::plan::LaunchPlan;
 /// Starts confined commands. The seam between the pipeline, which can be tested with a scripted launcher, and the
 /// kernel.
 pub trait Launcher: Debug + Send + Sync {
+    /// Starts to build what `plan` says, in processes of its own, and returns at once. Executes nothing. The upper
+    /// and work directories of [`crate::WorkspaceMode::Overlay`] need not exist yet; the parent of their parent must.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the confinement cannot be built, or if a limit that somebody asked for cannot hold. What fails later
+    /// is told by [`Prepared::launch`] and [`Running::started`].
+    fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError>;
+
     /// Starts what `plan` says; returns once it runs.
     ///
     /// # Errors
     ///
-    /// Fails if the confinement cannot be built, or if a limit that somebody asked for cannot hold. A program that
-    /// does not exist is no error: the run then ends at once with [`ExitReason::NotFound`].
-    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError>;
+    /// Fails as [`Self::prepare`]. A program that does not exist is no error: the run then ends at once with
+    /// [`ExitReason::NotFound`].
+    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
+        let mut running = self.prepare(plan)?.launch()?;
+        running.started()?;
+        Ok(running)
+    }
+}
+
+/// A confinement without a command in it yet. Dropping it takes it down.
+pub trait Prepared: Debug + Send {
+    /// Lets the command start; returns before it runs. All that the plan names must be there now.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the confinement could not be built.
+    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError>;
 }
 
 /// A command that runs. Dropping it kills whatever is left of it.
@@ -38,6 +62,15 @@ pub trait Running: Debug + Send {
 
     /// Returns where the figures of the tree can be read, as far as that is known already.
     fn cgroups(&self) -> CgroupPaths;
+
+    /// Waits until the command runs, or has turned out to be none that can be executed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the confinement could not be built.
+    fn started(&mut self) -> Result<(), LaunchError> {
+        Ok(())
+    }
 
     /// Waits until every process of the tree is dead. Afterwards the cgroups are still readable, until
     /// [`Self::release`] or drop.
@@ -66,6 +99,12 @@ pub trait Running: Debug + Send {
 pub trait Observer {
     /// Takes what was printed, in order for each stream.
     fn output(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Returns whether [`Self::output`] would take more without waiting. As long as not, the guest's pipes are
+    /// not read, and the guest waits when they are full.
+    fn takes_output(&mut self) -> bool {
+        true
+    }
 
     /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind>;
@@ -111,7 +150,13 @@ impl KernelLauncher {
 }
 
 impl Launcher for KernelLauncher {
-    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
-        Ok(Box::new(start::start(plan)?))
+    fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
+        Ok(Box::new(start::prepare(plan)?))
+    }
+}
+
+impl Prepared for start::Readied {
+    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
+        Ok(Box::new((*self).launch()?))
     }
 }

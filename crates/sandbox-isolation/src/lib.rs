@@ -24,6 +24,7 @@ mod init;
 mod kernel;
 mod launch;
 mod plan;
+mod real_paths;
 mod seccomp_profile;
 mod stdio;
 mod sys;
@@ -37,7 +38,8 @@ pub use cgroup::{
 };
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{
-    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer, Running,
+    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
+    Prepared, Running,
 };
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 

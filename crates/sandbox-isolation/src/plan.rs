@@ -75,4 +75,6 @@ pub enum StdinSource {
     /// What this descriptor gives. It is read here and written to a pipe: the guest never holds a descriptor of
     /// the caller's.
     Forward(OwnedFd),
+    /// These bytes, then what this descriptor gives.
+    Preceded(Vec<u8>, OwnedFd),
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
 };
 
@@ -46,18 +46,18 @@ pub(crate) struct Input {
 impl Streams {
     /// Returns the pipes. `owner` is who the guest is on the host: it may then open `/dev/stdout` too.
     pub(crate) fn open(stdin: StdinSource, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
-        let (input, guest_input) = match stdin {
-            StdinSource::Empty => (None, None),
-            StdinSource::Bytes(bytes) => {
+        let given = match stdin {
+            StdinSource::Empty => None,
+            StdinSource::Bytes(bytes) => Some((bytes, None)),
+            StdinSource::Forward(source) => Some((Vec::new(), Some(source))),
+            StdinSource::Preceded(bytes, source) => Some((bytes, Some(source))),
+        };
+        let (input, guest_input) = match given {
+            None => (None, None),
+            Some((bytes, source)) => {
                 let (read, write) = pipe(owner)?;
-                (Some(Input::new(write, bytes, None)?), Some(read))
-            }
-            StdinSource::Forward(source) => {
-                let (read, write) = pipe(owner)?;
-                (
-                    Some(Input::new(write, Vec::new(), Some(source.into()))?),
-                    Some(read),
-                )
+                let input = Input::new(write, bytes, source.map(File::from))?;
+                (Some(input), Some(read))
             }
         };
         let (output, guest_output) = pipe(owner)?;
@@ -133,19 +133,15 @@ impl Input {
             let Some(source) = &mut self.source else {
                 return Pumped::Done;
             };
-            self.pending.resize(CHUNK_BYTES, 0);
+            self.pending.clear();
+            self.pending.reserve_exact(CHUNK_BYTES);
             self.written = 0;
-            match source.read(&mut self.pending) {
+            // Not zeroed before, as in `drain`.
+            match rustix::io::read(&*source, rustix::buffer::spare_capacity(&mut self.pending)) {
                 Ok(0) => return Pumped::Done,
-                Ok(count) => self.pending.truncate(count),
-                Err(error) => {
-                    self.pending.clear();
-                    return if is_passing(&error) {
-                        Pumped::Open
-                    } else {
-                        Pumped::Done
-                    };
-                }
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::INTR) => return Pumped::Open,
+                Err(_) => return Pumped::Done,
             }
         }
         match self

@@ -13,6 +13,7 @@ use crate::{
     child::step::Access,
     egress,
     plan::LaunchPlan,
+    real_paths::RealPaths,
     toolchains::{self, ETC_ENTRIES, HOME_SECRETS, SYSTEM_DIRECTORIES},
 };
 
@@ -81,6 +82,7 @@ pub(crate) struct Layout {
     pub(crate) protected: Vec<PathBuf>,
     /// Paths to cover, if they are there.
     pub(crate) hidden: Vec<PathBuf>,
+    paths: RealPaths,
 }
 
 /// Something that was asked for is not there.
@@ -97,6 +99,7 @@ impl Layout {
             entries: BTreeMap::new(),
             protected: Vec::new(),
             hidden: Vec::new(),
+            paths: RealPaths::default(),
         };
         layout.add_system(&plan.network);
         layout.add_private(&plan.view.home);
@@ -125,14 +128,14 @@ impl Layout {
 
     fn add_host(&mut self, at: &Path) {
         match fs::symlink_metadata(at) {
-            Ok(found) if found.is_symlink() => match (fs::read_link(at), fs::canonicalize(at)) {
+            Ok(found) if found.is_symlink() => match (fs::read_link(at), self.paths.of(at)) {
                 // What a link leads to below /usr is there too.
-                (Ok(to), Ok(real)) if real.starts_with("/usr") => self.add(at, Entry::Link(to)),
-                (_, Ok(source)) => {
+                (Ok(to), Some(real)) if real.starts_with("/usr") => self.add(at, Entry::Link(to)),
+                (_, Some(source)) => {
                     let is_directory = source.is_dir();
                     self.add(at, Entry::read(source, is_directory));
                 }
-                (_, Err(_dangling)) => {}
+                (_, None) => {}
             },
             Ok(found) => {
                 let entry = copy_of(at, &found).map(Entry::File);
@@ -200,7 +203,7 @@ impl Layout {
         let known = toolchains::of_home(home).into_iter();
         let named = toolchains::of_search_path(&plan.view.search_path, home);
         for path in known.chain(named) {
-            let Ok(real) = fs::canonicalize(&path) else {
+            let Some(real) = self.paths.of(&path) else {
                 continue;
             };
             if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
@@ -278,18 +281,18 @@ impl Layout {
     fn add_hidden(&mut self, plan: &LaunchPlan) {
         let mut paths = BTreeSet::new();
         let home = &plan.view.home;
-        let real_home = fs::canonicalize(home).ok();
+        let real_home = self.paths.of(home);
         let there = toolchains::names_in(home);
         for name in HOME_SECRETS {
             let path = home.join(name);
             if toolchains::may_be_in(there.as_ref(), Path::new(name)) {
-                paths.extend(real_forms(&path));
+                paths.extend(self.real_forms(&path));
             }
             paths.extend(real_home.as_ref().map(|home| home.join(name)));
             paths.insert(path);
         }
         for path in &plan.view.hide {
-            paths.extend(real_forms(path));
+            paths.extend(self.real_forms(path));
             paths.insert(path.clone());
         }
         let aliases: Vec<PathBuf> = paths.iter().flat_map(|path| self.aliases(path)).collect();
@@ -305,6 +308,19 @@ impl Layout {
         self.hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
     }
 
+    /// Returns `path` without the links above it, and without any: what is not there (yet) keeps its name.
+    fn real_forms(&mut self, path: &Path) -> [PathBuf; 2] {
+        let whole = self.paths.as_far_as_there(path);
+        let above = path
+            .parent()
+            .and_then(|above| self.paths.as_far_as_there(above));
+        let link = above.zip(path.file_name());
+        [
+            link.map_or_else(|| path.to_owned(), |(above, name)| above.join(name)),
+            whole.unwrap_or_else(|| path.to_owned()),
+        ]
+    }
+
     /// Returns where else the host's `path` is visible: below what is mounted at another place than its own.
     fn aliases(&self, path: &Path) -> Vec<PathBuf> {
         let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
@@ -316,24 +332,6 @@ impl Layout {
         });
         elsewhere.collect()
     }
-}
-
-/// Returns `path` without the links above it, and without any: what is not there (yet) keeps its name.
-fn real_forms(path: &Path) -> [PathBuf; 2] {
-    let real = |path: &Path| {
-        path.ancestors().find_map(|above| {
-            let rest = path.strip_prefix(above).ok()?;
-            let real = fs::canonicalize(above).ok()?;
-            Some(real.components().chain(rest.components()).collect())
-        })
-    };
-    let whole = real(path).unwrap_or_else(|| path.to_owned());
-    let above = path.parent().and_then(real).zip(path.file_name());
-    let link = above.map_or_else(
-        || path.to_owned(),
-        |(above, name): (PathBuf, _)| above.join(name),
-    );
-    [link, whole]
 }
 
 /// Returns what the small file at `path` holds, if the guest may know: a copy is readable by everybody.

@@ -24,6 +24,7 @@ use rustix::{
     io::Errno,
 };
 
+pub use buckets::Buckets;
 pub use outcomes::Outcomes;
 pub(crate) use record::{Figure, UNIT_SHIFT, milliseconds, small, whole};
 pub use record::{GuestProcess, HISTORY_FORMAT, Resolution, Total, UsageRecord, operation_mark};

@@ -27,7 +27,7 @@ mod metrics;
 pub use checks::HostCheck;
 pub use health::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use history::{
-    GuestProcess, HISTORY_FORMAT, History, HistoryReadError, HistoryWriteError, Outcomes,
+    Buckets, GuestProcess, HISTORY_FORMAT, History, HistoryReadError, HistoryWriteError, Outcomes,
     Resolution, Total, UsageRecord, operation_mark,
 };
 pub use host_stats::{DiskSpace, HostError, HostUsage, Pressure};

@@ -173,7 +173,7 @@ impl Sides {
                 return Ok(());
             };
             match Stat::find(&spot.dir, &spot.name)? {
-                Some(stat) if stat.ino == directory.ino => {
+                Some(stat) if stat.is_dir() && stat.ino == directory.ino => {
                     widen(&spot, stat.permissions() | OPEN_TO_OWNER)
                 }
                 _ => Ok(()),
@@ -187,10 +187,8 @@ impl Sides {
             return Ok(());
         };
         match Stat::find(&spot.dir, &spot.name)? {
-            Some(stat) if stat.is_dir() && stat.ino == directory.ino => {
-                directory.after.apply(&spot.dir, &spot.name)
-            }
-            // Another directory stands there now: its attributes are not ours to set.
+            Some(stat) if stat.ino == directory.ino => directory.after.apply(&spot.dir, &spot.name),
+            // Another file stands there now: its attributes are not ours to set.
             _ => Ok(()),
         }
     }

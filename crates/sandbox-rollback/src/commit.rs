@@ -160,6 +160,31 @@ pub(crate) fn commit(transaction: Transaction, survey: Survey) -> Result<Committ
     }
 }
 
+/// As [`commit`], but what fails is dropped: whoever prepared it can prepare it again.
+pub(crate) fn commit_or_drop(
+    transaction: Transaction,
+    survey: Survey,
+) -> Result<Committed, CommitError> {
+    let changes = survey.changes.clone();
+    match attempt(&transaction, survey) {
+        Ok(Some(left_alone)) => Ok(Committed {
+            changes,
+            undoable: true,
+            left_alone,
+        }),
+        Err(error @ CommitError::Interrupted { .. }) => Err(error),
+        ended => {
+            // If it cannot be moved away now, recovery does so.
+            drop(transaction.discard());
+            ended.map(|_nothing| Committed {
+                changes,
+                undoable: false,
+                left_alone: Vec::new(),
+            })
+        }
+    }
+}
+
 /// Commits; returns the paths left alone, or `None` if there was nothing to do.
 ///
 /// The order is what makes it safe:
@@ -293,6 +318,9 @@ fn recheck(
             };
             if stat.ctime == directory.ctime {
                 return Ok(true);
+            }
+            if !stat.is_dir() {
+                return Ok(false);
             }
             // Another commit changed names in it since the survey: that time is the newer one.
             let dir = workspace.directory(&path)?;

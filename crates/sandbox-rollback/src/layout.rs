@@ -15,6 +15,7 @@
 //!                 /undoing    the undo's plan: from here on it will be done
 //! layers/undone/<id>/         the same directory after its undo
 //! layers/trash/               to be deleted
+//! layers/spare/               the directory of an ended transaction, for the next one: see spare.rs
 //! ```
 
 use std::{
@@ -81,6 +82,10 @@ impl Layout {
 
     pub(crate) fn trash(&self) -> PathBuf {
         self.layers.join("trash")
+    }
+
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.layers.join("spare")
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {

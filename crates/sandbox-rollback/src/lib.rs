@@ -22,6 +22,8 @@ mod survey;
 
 mod gate;
 
+mod repository;
+
 mod commit;
 mod undo;
 
@@ -45,6 +47,7 @@ mod overlay;
 mod raw;
 mod root;
 mod size;
+mod spare;
 mod stat;
 mod step;
 mod tree;
@@ -58,8 +61,13 @@ pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use repository::{
+    Compression, Destination, NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository,
+    RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId,
+    SnapshotIdError, Taken, Verification, VerifyDepth,
+};
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
-pub use transaction::{DiscardError, HoldError, Transaction};
+pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
 pub use unsettled::Unsettled;

@@ -32,18 +32,28 @@ pub(crate) fn try_exclusive(file: &OwnedFd) -> io::Result<bool> {
 
 /// Takes the lock, waiting at most [`LOCK_WAIT_MAX`]; returns whether it did.
 pub(crate) fn wait_exclusive(file: &OwnedFd) -> io::Result<bool> {
-    wait(file, FlockOperation::NonBlockingLockExclusive)
+    wait_exclusive_for(file, LOCK_WAIT_MAX)
 }
 
 /// Takes the lock together with others, waiting at most [`LOCK_WAIT_MAX`]; returns whether it did.
 pub(crate) fn wait_shared(file: &OwnedFd) -> io::Result<bool> {
-    wait(file, FlockOperation::NonBlockingLockShared)
+    wait_shared_for(file, LOCK_WAIT_MAX)
 }
 
-fn wait(file: &OwnedFd, operation: FlockOperation) -> io::Result<bool> {
+/// As [`wait_exclusive`], with a wait of its own.
+pub(crate) fn wait_exclusive_for(file: &OwnedFd, wait_max: Duration) -> io::Result<bool> {
+    wait(file, FlockOperation::NonBlockingLockExclusive, wait_max)
+}
+
+/// As [`wait_shared`], with a wait of its own.
+pub(crate) fn wait_shared_for(file: &OwnedFd, wait_max: Duration) -> io::Result<bool> {
+    wait(file, FlockOperation::NonBlockingLockShared, wait_max)
+}
+
+fn wait(file: &OwnedFd, operation: FlockOperation, wait_max: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     while !attempt(file, operation)? {
-        if begun.elapsed() > LOCK_WAIT_MAX {
+        if begun.elapsed() > wait_max {
             return Ok(false);
         }
         // flock has no timeout, and the holder may be another process: ask again.

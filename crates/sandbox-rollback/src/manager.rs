@@ -1,11 +1,10 @@
 //! The front door: opens the layers of one workspace, begins, lists, undoes, recovers, cleans up.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     os::{
         fd::OwnedFd,
-        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+        unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -20,7 +19,9 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
-    lock, root, settle,
+    lock,
+    repository::Repository,
+    root, settle, spare,
     stat::{Stat, Time},
     transaction::Transaction,
     trash,
@@ -29,6 +30,9 @@ use crate::{
 
 /// How many files of the trash one recovery deletes; it stands before the next operation.
 const RECOVERY_TRASH_FILES_MAX: u64 = 4096;
+
+/// How many files one sweep deletes: a millisecond's work.
+const SWEEP_FILES_MAX: u64 = 64;
 
 /// The transactions and undo sets of one workspace.
 #[derive(Clone, Debug)]
@@ -104,6 +108,24 @@ impl RollbackManager {
         Ok(Self { layout })
     }
 
+    pub(crate) fn with_layout(layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+        }
+    }
+
+    /// Returns the snapshots of the workspace that are kept in `directory`, which is made with the
+    /// first of them. It may lie on another file system, and not in the workspace.
+    pub fn repository(&self, directory: &Path) -> Repository {
+        Repository::new(self.layout.clone(), directory)
+    }
+
+    /// Returns where [`Self::begin`] makes an operation's upper and work directories.
+    pub fn directories(&self, id: &OperationId) -> [PathBuf; 2] {
+        let set = self.layout.tx(id);
+        ["upper", "work"].map(|name| set.join(name))
+    }
+
     /// Makes an empty upper layer for an operation.
     ///
     /// # Errors
@@ -129,11 +151,14 @@ impl RollbackManager {
         if layout.undo(id).exists() {
             return Err(exists());
         }
-        match fs::DirBuilder::new().mode(0o700).create(&set) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
-            result => result.map_err(cannot("create", &set)).map_err(prepare)?,
+        let spare = spare::claim(layout, &set);
+        if spare.is_none() {
+            match fs::DirBuilder::new().mode(0o700).create(&set) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists()),
+                result => result.map_err(cannot("create", &set)).map_err(prepare)?,
+            }
         }
-        let (lock, begun) = fill(layout, &set).map_err(|source| {
+        let (lock, begun) = fill(layout, &set, spare).map_err(|source| {
             // If this fails too, recovery discards it.
             drop(trash::throw(&set, &layout.trash()));
             prepare(source)
@@ -259,9 +284,19 @@ impl RollbackManager {
             }
         }
         // What cannot be deleted costs space; it must not stand before every operation.
-        let emptied = trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX);
+        let emptied = if recovery.interrupted.is_empty() && trash::is_small(&layout.trash()) {
+            Ok(false)
+        } else {
+            trash::empty(&layout.trash(), RECOVERY_TRASH_FILES_MAX)
+        };
         recovery.trash_is_empty = emptied.unwrap_or(false);
         Ok(recovery)
+    }
+
+    /// Deletes a little of what was discarded: for moments in which somebody waits for something else.
+    pub fn sweep(&self) {
+        // What is left is found again by the next sweep or recovery.
+        drop(trash::empty(&self.layout.trash(), SWEEP_FILES_MAX));
     }
 
     /// Deletes what was discarded. Deleting costs far more than renaming: call it when nobody waits.
@@ -322,8 +357,10 @@ impl RollbackManager {
         }
         let trash = layout.trash();
         let mut stuck = None;
-        for part in Layout::PARTS.into_iter().filter(|part| *part != "trash") {
-            let path = layout.layers.join(part);
+        let parts = Layout::PARTS.into_iter().filter(|part| *part != "trash");
+        let parts = parts.map(|part| layout.layers.join(part));
+        let spare = Some(layout.spare()).filter(|spare| spare.exists());
+        for path in parts.chain(spare) {
             if let Err(error) = trash::throw(&path, &trash) {
                 stuck.get_or_insert_with(|| cannot("discard", &path)(error));
             }
@@ -370,33 +407,52 @@ fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -
     }
 }
 
-/// Makes all that a new set needs. Nothing is synced: after a crash of the machine an open
+/// Makes all that a new set needs; `spare` is the lock file of one that was used before. Nothing is synced: after a crash of the machine an open
 /// transaction is discarded anyway.
-fn fill(layout: &Layout, set: &Path) -> Result<(OwnedFd, Begun), FileError> {
+fn fill(
+    layout: &Layout,
+    set: &Path,
+    spare: Option<fs::File>,
+) -> Result<(OwnedFd, Begun), FileError> {
     let path = set.join("lock");
-    let (mut file, lock, mut begun) = stamp(layout, &path).map_err(cannot("record", &path))?;
+    let open = || spare.map_or_else(|| new_lock(&path), Ok);
+    let (file, lock, mut begun) = open()
+        .and_then(|file| stamp(layout, file))
+        .map_err(cannot("record", &path))?;
     for directory in ["upper", "work"] {
         let path = set.join(directory);
         make_private(&path).map_err(cannot("create", path))?;
     }
     begun.root = root::imitate(&layout.workspace, &set.join("upper"))?;
-    let mut write = || file.write_all(&serde_json::to_vec(&begun)?);
-    write().map_err(cannot("write", &path))?;
+    let write = || {
+        let record = serde_json::to_vec(&begun)?;
+        file.write_all_at(&record, 0)?;
+        let length = record.len() as u64;
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+        }
+        Ok(())
+    };
+    write().map_err(cannot::<io::Error>("write", &path))?;
     Ok((lock, begun))
 }
 
-/// Takes the transaction's lock and the time, before anything of the workspace is looked at.
-fn stamp(layout: &Layout, path: &Path) -> io::Result<(fs::File, OwnedFd, Begun)> {
+fn new_lock(path: &Path) -> io::Result<fs::File> {
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    let lock = OwnedFd::from(file.try_clone()?);
-    if !lock::try_exclusive(&lock)? {
+    if !lock::try_exclusive(&file.try_clone()?.into())? {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
+    Ok(file)
+}
+
+/// Takes the time, before anything of the workspace is looked at. `file` is the transaction's lock, taken.
+fn stamp(layout: &Layout, file: fs::File) -> io::Result<(fs::File, OwnedFd, Begun)> {
+    let lock = OwnedFd::from(file.try_clone()?);
     let begun = Begun {
         workspace: Stat::at(rustix::fs::CWD, &layout.workspace)?.ino,
         started: clock::stamp(&lock)?,

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{attributes::Attributes, raw, stat::Stat, stat::Time, xattr::Xattrs};
+use crate::{
+    apply::is_privileged, attributes::Attributes, raw, stat::Stat, stat::Time, xattr::Xattrs,
+};
 
 /// How a file is recognised again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,16 @@ impl Identity {
             ino: stat.ino,
             ctime: stat.ctime,
             reopen: None,
+        }
+    }
+
+    /// Returns the identity of a file that moves: its mode too, if it is a directory that its owner
+    /// may not rename as it is.
+    pub(crate) fn to_move(stat: &Stat) -> Self {
+        let closed = stat.is_dir() && stat.permissions() & 0o200 == 0;
+        Self {
+            reopen: (closed && !is_privileged()).then(|| stat.permissions()),
+            ..Self::of(stat)
         }
     }
 }
@@ -155,7 +167,7 @@ impl Move {
     }
 }
 
-/// New attributes of a directory that stays.
+/// New attributes of what stays: a directory, or after a restore a file whose content is the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Directory {
     #[serde(with = "raw::path")]

@@ -27,6 +27,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(digits).map(char::from).collect()
 }
 
+/// Returns the bytes that hexadecimal digits stand for, or `None` if there are others.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.remainder().is_empty().then_some(())?;
+    pairs.map(byte).collect()
+}
+
 /// Returns the bytes that `text` stands for, or `None` if it is not of this form.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());

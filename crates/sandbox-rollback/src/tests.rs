@@ -18,10 +18,10 @@ use crate::{
     xattr::{self, Xattrs},
 };
 
-mod basic;
-mod crash;
+pub(crate) mod basic;
+pub(crate) mod crash;
 mod hostile;
-mod properties;
+pub(crate) mod properties;
 mod undo;
 mod upkeep;
 

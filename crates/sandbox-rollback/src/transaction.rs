@@ -14,6 +14,7 @@ use crate::{
     layout::{HELD, Layout},
     root::RootGap,
     size::{self, UpperSize},
+    spare,
     stat::Time,
     step::step,
     survey::{self, ChangesError, Subject, Survey},
@@ -34,8 +35,14 @@ pub struct Transaction {
     pub(crate) started: Time,
     pub(crate) workspace_ino: u64,
     pub(crate) root: Option<RootGap>,
-    #[expect(dead_code, reason = "holds the flock until the transaction ends")]
     pub(crate) lock: OwnedFd,
+}
+
+/// What is left of a discarded transaction. Keep it until its overlay is unmounted: as long as it is there, no other
+/// transaction gets the same directory.
+#[derive(Debug)]
+pub struct Discarded {
+    _lock: OwnedFd,
 }
 
 /// The transaction could not be discarded.
@@ -126,19 +133,22 @@ impl Transaction {
         commit::commit(self, survey)
     }
 
-    /// Drops the changes with one rename; [`crate::RollbackManager::empty_trash`] deletes them later.
+    /// Drops the changes with one rename; [`crate::RollbackManager::sweep`] deletes them later. Where there are none,
+    /// the next transaction uses the directory.
     ///
     /// # Errors
     ///
     /// Fails when the directory cannot be moved to the trash; then recovery discards it.
-    pub fn discard(self) -> Result<(), DiscardError> {
-        let trash = self.layout.trash();
-        trash::throw(&self.set, &trash)
-            .map_err(cannot("discard", &self.set))
-            .map_err(|source| DiscardError::Remove {
-                id: self.id.clone(),
-                source,
-            })
+    pub fn discard(self) -> Result<Discarded, DiscardError> {
+        if !spare::keep(&self.layout, &self.set) {
+            trash::throw(&self.set, &self.layout.trash())
+                .map_err(cannot("discard", &self.set))
+                .map_err(|source| DiscardError::Remove {
+                    id: self.id.clone(),
+                    source,
+                })?;
+        }
+        Ok(Discarded { _lock: self.lock })
     }
 
     /// Keeps the changes for a later decision; they survive a power cut.

@@ -42,6 +42,12 @@ pub(crate) fn throw(path: &Path, trash: &Path) -> io::Result<()> {
     Err(Errno::EXIST.into())
 }
 
+/// Returns whether `trash` holds so little that a sweep deletes it: one set, and nothing of a set that an earlier
+/// sweep did not finish.
+pub(crate) fn is_small(trash: &Path) -> bool {
+    fs::read_dir(trash).is_ok_and(|entries| entries.take(2).count() == 1)
+}
+
 /// Deletes what is in `trash`, at most `budget` files; returns whether it is empty.
 ///
 /// # Errors

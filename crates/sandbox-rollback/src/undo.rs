@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -368,11 +367,12 @@ impl Planner {
     /// Returns how a directory that stayed gets its attributes back; `None` if it is gone.
     fn directory(&mut self, directory: &Directory) -> io::Result<Option<Directory>> {
         let path = &directory.path;
-        let same = |stat: &Stat| stat.is_dir() && stat.ino == directory.ino;
+        let same = |stat: &Stat| stat.ino == directory.ino;
         let Some(stat) = self.tree.find(path)?.filter(same) else {
             return Ok(None);
         };
-        let mut now = Attributes::read(&*self.tree.directory(path)?, OsStr::new(""))?;
+        let spot = self.tree.spot(path)?;
+        let mut now = Attributes::read(&spot.dir, &spot.name)?;
         now.mode = self.opened.mode(path).unwrap_or(now.mode);
         let mut back = directory.clone();
         if !now.same_but_time(&directory.before) {

@@ -21,9 +21,11 @@
 
 mod clearance;
 mod content;
+mod extra;
 mod flow;
 mod gate;
 mod inline;
+mod judged;
 mod lint;
 mod paths;
 mod pattern;
@@ -38,5 +40,6 @@ pub use content::{
     ContentPolicy, ContentRule, ContentScanner, FileScan, LooksIn, Scanned, content_rules,
     content_words,
 };
+pub use extra::{VALIDATOR_TIME_MAX, Validator};
 pub use policy::{Policy, Profile, ProfileError};
 pub use validator::{Confinement, SafetyValidator, Surroundings};

@@ -20,7 +20,7 @@ mod vcs;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use sandbox_types::Effect;
 
@@ -160,36 +160,40 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
 type Entry = (&'static str, &'static Rule, &'static str);
 type Test = fn(&Scene<'_>, &SimpleCommand) -> Option<Span>;
 
-/// Patterns by the first letter of their program: quick to build, which counts in a short process.
-struct Index {
-    by_letter: Vec<Vec<Entry>>,
-    tests: Vec<(&'static Rule, Test)>,
-}
+/// Patterns by the first letter of their program, listed when a program with that letter is first judged: a short
+/// process judges one.
+static BY_LETTER: [OnceLock<Vec<Entry>>; LETTERS] = [const { OnceLock::new() }; LETTERS];
 
 const LETTERS: usize = 128;
 
-static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index {
-        by_letter: vec![Vec::new(); LETTERS],
-        tests: Vec::with_capacity(64),
+static TESTS: LazyLock<Vec<(&'static Rule, Test)>> = LazyLock::new(|| {
+    let tests = all().filter_map(|rule| match rule.when {
+        When::Holds(test) => Some((rule, test)),
+        When::Looks(_) => None,
+    });
+    tests.collect()
+});
+
+/// Returns the patterns of programs whose first letter is `letter`.
+fn entries(letter: usize) -> &'static [Entry] {
+    let Some(entries) = BY_LETTER.get(letter) else {
+        return &[];
     };
-    for rule in all() {
-        match rule.when {
-            When::Holds(test) => index.tests.push((rule, test)),
-            When::Looks(patterns) => {
-                for pattern in patterns {
-                    let programs = pattern.split(' ').next().unwrap_or(pattern);
-                    for program in programs.split('|') {
-                        if let Some(entries) = index.by_letter.get_mut(letter(program)) {
-                            entries.push((program, rule, pattern));
-                        }
-                    }
-                }
+    entries.get_or_init(|| {
+        let mut entries = Vec::new();
+        for rule in all() {
+            let When::Looks(patterns) = rule.when else {
+                continue;
+            };
+            for pattern in patterns {
+                let programs = pattern.split(' ').next().unwrap_or(pattern).split('|');
+                let with_letter = programs.filter(|program| self::letter(program) == letter);
+                entries.extend(with_letter.map(|program| (program, rule, *pattern)));
             }
         }
-    }
-    index
-});
+        entries
+    })
+}
 
 fn letter(program: &str) -> usize {
     program.bytes().next().map_or(0, usize::from)
@@ -205,15 +209,14 @@ pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'sta
     };
     let program = command.program();
     if !program.is_empty() {
-        let entries = INDEX.by_letter.get(letter(program));
-        for (name, rule, pattern) in entries.into_iter().flatten() {
+        for (name, rule, pattern) in entries(letter(program)) {
             if pattern::is_named(name, program) && pattern::matches(pattern, command, scene.places)
             {
                 add(rule, command.span);
             }
         }
     }
-    for (rule, test) in &INDEX.tests {
+    for (rule, test) in &*TESTS {
         if let Some(span) = test(scene, command) {
             add(rule, span);
         }

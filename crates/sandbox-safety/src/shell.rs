@@ -9,7 +9,7 @@ pub(crate) mod parse;
 pub(crate) mod read;
 pub(crate) mod unwrap;
 
-pub(crate) use read::{Reading, read_argv, read_text};
+pub(crate) use read::{Reading, read_argv, read_command, read_text};
 
 use std::sync::Arc;
 

@@ -1,14 +1,15 @@
 //! The front door: from an operation to a verdict.
 
-use std::panic;
+use std::{panic, sync::Arc};
 
 use sandbox_types::{
     Action, Decision, Finding, JudgedCommand, NetworkAccess, Operation, RiskLevel, Verdict,
 };
 
 use crate::{
+    extra::{self, Validator},
     gate::Gate,
-    lint,
+    judged, lint,
     paths::Places,
     policy::Policy,
     risk::{Part, inherent, residual},
@@ -65,20 +66,55 @@ pub enum Confinement {
 #[derive(Clone, Debug)]
 pub struct SafetyValidator {
     policy: Policy,
+    validators: Vec<Arc<dyn Validator>>,
 }
 
 impl SafetyValidator {
     /// Returns a judge that decides by `policy`.
     pub fn new(policy: Policy) -> Self {
-        Self { policy }
+        Self {
+            policy,
+            validators: Vec::new(),
+        }
+    }
+
+    /// Asks these too about every operation, after the built-in rules.
+    #[must_use]
+    pub fn with_validators(mut self, validators: Vec<Arc<dyn Validator>>) -> Self {
+        self.validators = validators;
+        self
     }
 
     /// Judges an operation. Total: bad input is a finding.
     pub fn judge(&self, operation: &Operation, surroundings: &Surroundings) -> Verdict {
+        let verdict = self.judge_action(operation, surroundings);
+        extra::ask(&self.validators, self.policy, operation, verdict)
+    }
+
+    fn judge_action(&self, operation: &Operation, surroundings: &Surroundings) -> Verdict {
         let given = operation.stdin.as_deref();
         match &operation.action {
             Action::Shell(text) => self.judge_text(text, surroundings),
             Action::Argv(argv) => self.judge_words(argv, given, surroundings),
+            Action::Script(script) => {
+                let reading = if script.source.len() > TEXT_BYTES_MAX {
+                    too_large()
+                } else {
+                    contained(|| judged::script(script))
+                };
+                // Its interpreter is not in the text, so no word of it says what to look for.
+                self.verdict_behind(Gate::ALL, &script.source, &reading, surroundings)
+            }
+            Action::File(work) => {
+                let reading = contained(|| judged::file_work(work));
+                let mut verdict = self.verdict(&work.paths().join(" "), &reading, surroundings);
+                // Told as what it is, not as the command that would do the same.
+                verdict.commands = vec![JudgedCommand {
+                    argv: operation.action.argv(),
+                    decision: verdict.decision,
+                }];
+                verdict
+            }
         }
     }
 
@@ -120,15 +156,25 @@ impl SafetyValidator {
     }
 
     fn verdict(&self, text: &str, reading: &Reading, surroundings: &Surroundings) -> Verdict {
-        let places = Places {
-            workspace: surroundings.workspace.clone(),
-            home: surroundings.home.clone(),
-        };
         let hidden = |command: &SimpleCommand| command.words.iter().any(|word| word.disguised);
         let gate = if reading.commands.iter().any(hidden) {
             Gate::ALL
         } else {
             Gate::of(text)
+        };
+        self.verdict_behind(gate, text, reading, surroundings)
+    }
+
+    fn verdict_behind(
+        &self,
+        gate: Gate,
+        text: &str,
+        reading: &Reading,
+        surroundings: &Surroundings,
+    ) -> Verdict {
+        let places = Places {
+            workspace: surroundings.workspace.clone(),
+            home: surroundings.home.clone(),
         };
         let scene = Scene {
             reading,

@@ -32,7 +32,7 @@ use redb::{Database, Durability, ReadableDatabase as _, WriteTransaction};
 pub use creation::STORE_FORMAT;
 pub use error::{Corruption, LookupError, StoreError, StoreReadError, StoreWriteError};
 pub use payload::Value;
-pub use read::{Entry, Listed, Pin, StoreVerification, Version, When};
+pub use read::{Change, Entry, Listed, Pin, StoreVerification, Version, When};
 pub use write::{Put, RolledBack, Secrecy};
 
 use crate::KeySource;
@@ -259,6 +259,16 @@ impl Store {
     /// Fails when the store cannot be read or is damaged.
     pub fn sequence(&self) -> Result<u64, StoreReadError> {
         self.read(|tables| Ok(tables.head()?.0))
+    }
+
+    /// Returns the versions that commits after `sequence` made, in their order, without those that
+    /// are no longer kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::history`].
+    pub fn changes(&self, sequence: u64) -> Result<Vec<Change>, StoreReadError> {
+        self.read(|tables| tables.changes(sequence))
     }
 
     /// Checks every version and value, that none is missing, and the chain of all changes.

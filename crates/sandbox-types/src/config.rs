@@ -117,6 +117,9 @@ pub struct SafetyConstraints {
     /// Operations that can be undone; what the oldest replaced or deleted is dropped first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_keep: Option<i64>,
+    /// How long an operation that waits for approval can be approved, as in `30m`, `24h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval_expiry: Option<String>,
     /// What an operation may reach over the network.
     #[serde(skip_serializing_if = "is_default")]
     pub network: NetworkConstraints,
@@ -253,6 +256,7 @@ impl SandboxConfig {
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
                 undo_keep: Some(50),
+                approval_expiry: Some("24h".to_owned()),
                 network: NetworkConstraints {
                     allow_external: Some(false),
                     allow_hosts: Vec::new(),
@@ -314,6 +318,15 @@ impl SandboxConfig {
         let built_in = Self::built_in().safety_constraints.undo_keep;
         let kept = self.safety_constraints.undo_keep.or(built_in);
         kept.and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
+    }
+
+    /// Returns how long an operation that waits for approval can be approved.
+    pub fn approval_expiry(&self) -> Duration {
+        let built_in = Self::built_in().safety_constraints.approval_expiry;
+        let text = self.safety_constraints.approval_expiry.as_ref();
+        let text = text.or(built_in.as_ref());
+        text.and_then(|it| parse_duration(it).ok())
+            .unwrap_or_default()
     }
 
     /// Checks every value that is present.

@@ -65,6 +65,25 @@ impl SandboxName {
     }
 }
 
+/// The name of a request that waits for approval, or of a rule that approves.
+#[derive(
+    Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApprovalId(String);
+
+impl ApprovalId {
+    /// Returns a new id: a UUID of version 7 (RFC 9562), so ids sort by time. No id is ever used again.
+    pub fn generate() -> Self {
+        Self(uuid::Uuid::now_v7().to_string())
+    }
+
+    /// Returns the id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 macro_rules! text_id {
     ($name:ident, $what:literal) => {
         impl FromStr for $name {
@@ -99,6 +118,7 @@ macro_rules! text_id {
 
 text_id!(OperationId, "operation id");
 text_id!(SandboxName, "sandbox name");
+text_id!(ApprovalId, "approval id");
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@
 //! - **settlement**: what became of the changes.
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod alert;
 pub mod bytes;
 pub mod change;
@@ -26,6 +27,7 @@ pub mod report;
 pub mod span_of_time;
 pub mod verdict;
 
+pub use action::{Action, FileWork, Script};
 pub use alert::{Alert, AlertMetric, Severity};
 pub use bytes::{Bytes, BytesError};
 pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
@@ -34,14 +36,14 @@ pub use content::{ContentAction, ContentFinding, ContentScan};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};
 pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
-pub use id::{IdError, OperationId, SandboxName};
+pub use id::{ApprovalId, IdError, OperationId, SandboxName};
 pub use limits::{Limit, LimitKind, LimitSource, Limits};
 pub use network::{
     AllowList, HostName, HostPattern, NetworkConnection, NetworkDecision, NetworkReport,
     NetworkRoute, PatternError,
 };
-pub use operation::{Action, LimitsRequest, NetworkAccess, OnFailure, Operation};
-pub use operation_file::OperationError;
-pub use report::{OperationReport, Outcome, ReportedLimits, ReportedOperation};
+pub use operation::{LimitsRequest, NetworkAccess, OnFailure, Operation};
+pub use operation_file::{ForeignType, OperationError};
+pub use report::{OperationReport, Outcome, ReportedApproval, ReportedLimits, ReportedOperation};
 pub use span_of_time::{DurationError, format_duration, parse_duration};
 pub use verdict::{Decision, Effect, Finding, JudgedCommand, Risk, RiskLevel, Verdict};

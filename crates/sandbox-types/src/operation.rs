@@ -5,26 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowList, Bytes, OperationId};
-
-/// What is to run.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
-    /// Shell text, run by `/bin/sh -c` inside.
-    Shell(String),
-    /// A program and its arguments; no shell is involved.
-    Argv(Vec<String>),
-}
-
-impl Action {
-    /// Returns the words that are executed.
-    pub fn argv(&self) -> Vec<String> {
-        match self {
-            Self::Shell(text) => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
-            Self::Argv(argv) => argv.clone(),
-        }
-    }
-}
+use crate::{Action, AllowList, Bytes, FileWork, OperationId, Script};
 
 /// What becomes of the changes of a command that did not succeed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +34,7 @@ pub enum NetworkAccess {
 }
 
 /// Amounts that this operation asks for; each replaces the configured one.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct LimitsRequest {
     /// Memory of the tree.
     pub memory: Option<Bytes>,
@@ -66,7 +47,10 @@ pub struct LimitsRequest {
 }
 
 /// One request to run something in a sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its serialized form is how a request that waits for approval is stored. What people and agents
+/// write is a document, which [`Operation::from_document`] reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
     /// Its name; generated when the request has none.
     pub id: OperationId,
@@ -113,10 +97,49 @@ impl Operation {
         Self::of(Action::Argv(argv.into_iter().map(Into::into).collect()))
     }
 
-    fn of(action: Action) -> Self {
+    /// Returns a request to run a script of any size by its interpreter, as in `python3`.
+    pub fn script(interpreter: impl Into<String>, source: impl Into<String>) -> Self {
+        Self::of(Action::Script(Script {
+            interpreter: vec![interpreter.into()],
+            source: source.into(),
+        }))
+    }
+
+    /// Returns a request to write a file of the workspace, with its parent directories.
+    pub fn file_write(path: impl Into<String>, content: impl Into<Vec<u8>>) -> Self {
+        Self::of(Action::File(FileWork::Write {
+            path: path.into(),
+            content: content.into(),
+            mode: None,
+        }))
+    }
+
+    /// Returns a request to delete a file of the workspace.
+    pub fn file_delete(path: impl Into<String>) -> Self {
+        Self::of(Action::File(FileWork::Delete {
+            path: path.into(),
+            recursive: false,
+        }))
+    }
+
+    /// Returns a request to give a file or directory of the workspace a new name.
+    pub fn file_move(from: impl Into<String>, to: impl Into<String>) -> Self {
+        Self::of(Action::File(FileWork::Move {
+            from: from.into(),
+            to: to.into(),
+        }))
+    }
+
+    /// Returns a request for `action`. Work on a file that fails changes nothing: it is discarded.
+    pub fn of(action: Action) -> Self {
+        let (type_name, on_failure) = match &action {
+            Action::Shell(_) | Action::Argv(_) => ("command", OnFailure::Keep),
+            Action::Script(_) => ("script", OnFailure::Keep),
+            Action::File(work) => (work.type_name(), OnFailure::Discard),
+        };
         Self {
             id: OperationId::generate(),
-            type_name: "command".to_owned(),
+            type_name: type_name.to_owned(),
             action,
             cwd: None,
             env: BTreeMap::new(),
@@ -125,7 +148,7 @@ impl Operation {
             timeout: None,
             limits: LimitsRequest::default(),
             network: None,
-            on_failure: OnFailure::default(),
+            on_failure,
             review: false,
             direct: false,
             read: Vec::new(),
@@ -152,6 +175,31 @@ impl Operation {
     #[must_use]
     pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets the permission bits of the file that [`file_write`](Self::file_write) writes.
+    #[must_use]
+    pub fn mode(mut self, bits: u32) -> Self {
+        if let Action::File(FileWork::Write { mode, .. }) = &mut self.action {
+            *mode = Some(bits);
+        }
+        self
+    }
+
+    /// Lets [`file_delete`](Self::file_delete) delete a directory with all that is in it.
+    #[must_use]
+    pub fn recursive(mut self) -> Self {
+        if let Action::File(FileWork::Delete { recursive, .. }) = &mut self.action {
+            *recursive = true;
+        }
+        self
+    }
+
+    /// Gives it text on standard input.
+    #[must_use]
+    pub fn stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
         self
     }
 

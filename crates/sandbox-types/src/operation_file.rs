@@ -13,31 +13,26 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     AllowList, Bytes, ConfigError, HostPattern, LimitsRequest, NetworkAccess, OnFailure, Operation,
     config::{check_number, check_wall_time},
 };
 
+mod action;
 mod fields;
 #[cfg(test)]
 mod tests;
 
 use fields::Fields;
 
-/// The types that this version runs; all mean the same.
-const TYPES: [&str; 3] = ["command", "file_operation", "shell"];
-const ACTION_FIELDS: [&str; 2] = ["command", "args"];
-const FIELDS: [&str; 12] = [
+/// The fields that an operation of every type may have.
+const COMMON_FIELDS: [&str; 8] = [
     "type",
     "id",
-    "command",
-    "args",
-    "cwd",
     "env",
     "files",
-    "stdin",
     "timeout",
     "limits",
     "network",
@@ -87,23 +82,53 @@ pub enum OperationError {
         /// Its name.
         field: &'static str,
     },
-    /// A type that this version does not run.
+    /// A field that operations of another type have.
     #[error(
-        "cannot run an operation of type `{given}`, as this version runs {}{}",
-        in_words(&TYPES),
+        "cannot accept the field `{field}` in an operation of type `{type_name}`, which has {}",
+        in_words(known)
+    )]
+    ForeignField {
+        /// The field.
+        field: String,
+        /// The type that the document has.
+        type_name: String,
+        /// The fields that this type has besides those that all have.
+        known: Vec<&'static str>,
+    },
+    /// A type that nobody runs.
+    #[error(
+        "cannot run an operation of type `{given}`; there are {known}{}",
         did_you_mean(nearest.as_deref())
     )]
     UnsupportedType {
         /// The type that the document has.
         given: String,
+        /// The types that there are, in words.
+        known: String,
         /// The type that was probably meant.
         nearest: Option<String>,
+    },
+    /// Whoever added the type refuses the document.
+    #[error("cannot read the operation of type `{type_name}`: {reason}")]
+    Refused {
+        /// The type.
+        type_name: String,
+        /// Why, as the plugin says it.
+        reason: String,
     },
     /// Both `command` and `args`, or neither.
     #[error(
         "cannot tell what to run: an operation has either `command` (shell text) or `args` (a program and its arguments), and here is {found}"
     )]
     NotOneAction {
+        /// What the document has.
+        found: &'static str,
+    },
+    /// Both `content` and `content_base64`, or neither.
+    #[error(
+        "cannot tell what to write: a `file_write` has either `content` (text) or `content_base64`, and here is {found}"
+    )]
+    NotOneContent {
         /// What the document has.
         found: &'static str,
     },
@@ -123,8 +148,12 @@ impl OperationError {
     /// Returns the path of the field that is wrong, if it is one.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Json(_) | Self::NotOneAction { .. } => None,
+            Self::Json(_)
+            | Self::NotOneAction { .. }
+            | Self::NotOneContent { .. }
+            | Self::Refused { .. } => None,
             Self::UnknownField { field, .. }
+            | Self::ForeignField { field, .. }
             | Self::WrongType { field, .. }
             | Self::Value { field, .. } => Some(field),
             Self::MissingField { field } => Some(field),
@@ -149,67 +178,137 @@ impl Operation {
     /// # Errors
     ///
     /// Fails at an unknown field, a wrong type, a value that cannot be meant, or a type of operation
-    /// that this version does not run.
+    /// that there is not.
     pub fn from_document(document: Value) -> Result<Self, OperationError> {
+        Self::from_document_with(document, &[])
+    }
+
+    /// Like [`from_document`](Self::from_document), with types that a program adds.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_document`](Self::from_document), and when whoever added the type refuses it.
+    pub fn from_document_with(
+        document: Value,
+        foreign: &[ForeignType<'_>],
+    ) -> Result<Self, OperationError> {
         let mut fields = Fields::of(document, "")?;
-        let type_name = take_type(&mut fields)?;
-        fields.refuse_unknown(&FIELDS)?;
-        let mut operation = take_action(&mut fields)?;
+        let type_name = fields
+            .take_text("type")?
+            .ok_or(OperationError::MissingField { field: "type" })?;
+        let built_in = action::TYPES.iter().find(|(name, ..)| *name == type_name);
+        let mut operation = match built_in {
+            Some((_, own, read)) => {
+                refuse_foreign(&fields, &type_name, own)?;
+                read(&mut fields)?
+            }
+            None => match foreign.iter().find(|it| it.name == type_name) {
+                Some(foreign) => take_foreign(&mut fields, foreign)?,
+                None => return Err(unsupported(&type_name, foreign)),
+            },
+        };
         operation.type_name = type_name;
-        if let Some(id) = fields.take_text("id")? {
-            operation.id = id
-                .parse()
-                .map_err(|error: crate::IdError| value_error("id", &id, error.to_string()))?;
-        }
-        operation.cwd = take_cwd(&mut fields)?;
-        operation.env = take_env(&mut fields)?;
-        operation.files = take_files(&mut fields)?;
-        operation.stdin = fields.take_text("stdin")?;
-        operation.timeout = take_timeout(&mut fields)?;
-        operation.limits = take_limits(&mut fields)?;
-        operation.network = take_network(&mut fields)?;
-        operation.on_failure = fields
-            .take_choice("on_failure", &ON_FAILURE)?
-            .unwrap_or_default();
+        take_common(&mut fields, &mut operation)?;
         Ok(operation)
     }
 }
 
-fn take_type(fields: &mut Fields) -> Result<String, OperationError> {
-    let Some(given) = fields.take_text("type")? else {
-        return Err(OperationError::MissingField { field: "type" });
-    };
-    if TYPES.contains(&given.as_str()) {
-        return Ok(given);
+/// Returns the names of the built-in types.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    action::TYPES.iter().map(|(name, ..)| *name)
+}
+
+/// A type of operations that a program adds.
+pub struct ForeignType<'a> {
+    /// The `type` of its documents.
+    pub name: &'a str,
+    /// The fields that it has besides those that all have: `id`, `env`, `files`, `timeout`,
+    /// `limits`, `network` and `on_failure`.
+    pub fields: &'a [&'a str],
+    /// Makes the operation of its own fields, or says why not.
+    pub read: &'a dyn Fn(Map<String, Value>) -> Result<Operation, String>,
+}
+
+impl std::fmt::Debug for ForeignType<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForeignType")
+            .field("name", &self.name)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
     }
-    Err(OperationError::UnsupportedType {
-        nearest: crate::nearest(&given, TYPES).map(str::to_owned),
-        given: shown(&given),
+}
+
+fn unsupported(given: &str, foreign: &[ForeignType<'_>]) -> OperationError {
+    let built_in = action::TYPES.iter().map(|(name, ..)| *name);
+    let names = built_in.chain(foreign.iter().map(|it| it.name));
+    OperationError::UnsupportedType {
+        nearest: crate::nearest(given, names).map(str::to_owned),
+        known: action::type_names(foreign),
+        given: shown(given),
+    }
+}
+
+/// Refuses a field that the type has not, and says whether another type has it.
+fn refuse_foreign(
+    fields: &Fields,
+    type_name: &str,
+    own: &'static [&'static str],
+) -> Result<(), OperationError> {
+    let known: Vec<&str> = COMMON_FIELDS.iter().chain(own).copied().collect();
+    let is_elsewhere = |field: &String| {
+        let mut types = action::TYPES.iter();
+        !known.contains(&field.as_str())
+            && types.any(|(_, fields, _)| fields.contains(&field.as_str()))
+    };
+    match fields.names().into_iter().find(is_elsewhere) {
+        Some(field) => Err(OperationError::ForeignField {
+            field,
+            type_name: type_name.to_owned(),
+            known: own.to_vec(),
+        }),
+        None => fields.refuse_unknown(&known),
+    }
+}
+
+fn take_foreign(
+    fields: &mut Fields,
+    foreign: &ForeignType<'_>,
+) -> Result<Operation, OperationError> {
+    let known: Vec<&str> = COMMON_FIELDS
+        .iter()
+        .chain(foreign.fields)
+        .copied()
+        .collect();
+    fields.refuse_unknown(&known)?;
+    (foreign.read)(fields.take_others(&COMMON_FIELDS)).map_err(|reason| OperationError::Refused {
+        type_name: foreign.name.to_owned(),
+        reason,
     })
 }
 
-fn take_action(fields: &mut Fields) -> Result<Operation, OperationError> {
-    let [command, args] = ACTION_FIELDS;
-    match (fields.take_text(command)?, fields.take_texts(args)?) {
-        (Some(text), None) => {
-            refuse_nul(command, &text)?;
-            if text.trim().is_empty() {
-                return Err(value_error(command, &text, "there is nothing to run"));
-            }
-            Ok(Operation::shell(text))
-        }
-        (None, Some(argv)) => {
-            for (at, word) in argv.iter().enumerate() {
-                refuse_nul(&format!("{args}[{at}]"), word)?;
-            }
-            if argv.first().is_none_or(String::is_empty) {
-                return Err(value_error("args[0]", "", "the program has no name"));
-            }
-            Ok(Operation::command(argv))
-        }
-        (Some(_), Some(_)) => Err(OperationError::NotOneAction { found: "both" }),
-        (None, None) => Err(OperationError::NotOneAction { found: "neither" }),
+/// Reads what an operation of every type may have; what is not there stays as the type made it.
+fn take_common(fields: &mut Fields, operation: &mut Operation) -> Result<(), OperationError> {
+    if let Some(id) = fields.take_text("id")? {
+        operation.id = id
+            .parse()
+            .map_err(|error: crate::IdError| value_error("id", &id, error.to_string()))?;
     }
+    operation.cwd = take_cwd(fields)?.or(operation.cwd.take());
+    operation.stdin = fields.take_text("stdin")?.or(operation.stdin.take());
+    operation.env.extend(take_env(fields)?);
+    operation.files = take_files(fields)?.or(operation.files.take());
+    operation.timeout = take_timeout(fields)?.or(operation.timeout);
+    let asked = take_limits(fields)?;
+    let limits = &mut operation.limits;
+    limits.memory = asked.memory.or(limits.memory);
+    limits.cpu_percent = asked.cpu_percent.or(limits.cpu_percent);
+    limits.processes = asked.processes.or(limits.processes);
+    limits.disk = asked.disk.or(limits.disk);
+    operation.network = take_network(fields)?.or(operation.network.take());
+    if let Some(mode) = fields.take_choice("on_failure", &ON_FAILURE)? {
+        operation.on_failure = mode;
+    }
+    Ok(())
 }
 
 fn take_cwd(fields: &mut Fields) -> Result<Option<PathBuf>, OperationError> {

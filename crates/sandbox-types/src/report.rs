@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Alert, CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind, NetworkReport,
-    Operation, OperationId, SandboxName, Usage, Verdict, Violation,
+    Alert, ApprovalId, CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind,
+    NetworkReport, Operation, OperationId, SandboxName, Usage, Verdict, Violation,
 };
 
 /// The version of the report's form.
@@ -19,7 +19,7 @@ pub enum Outcome {
     Completed,
     /// The command ended with another code, or could not be started.
     Failed,
-    /// The judge refused it.
+    /// The judge refused it, or asked and a person said no.
     Denied,
     /// The judge asks, and nobody said yes.
     ApprovalRequired,
@@ -68,6 +68,24 @@ pub struct ReportedLimits {
     pub exceeded: Option<LimitKind>,
 }
 
+/// What came of asking whether the operation may run.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportedApproval {
+    /// The request that waits for a person, or that was approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<ApprovalId>,
+    /// Until when it can be approved, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The remembered rule that approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<ApprovalId>,
+    /// Why it cannot be approved later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_stored_because: Option<String>,
+}
+
 /// The record of one operation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OperationReport {
@@ -89,6 +107,9 @@ pub struct OperationReport {
     pub duration_ms: f64,
     /// What the judge said.
     pub verdict: Verdict,
+    /// What came of asking, if the judge asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approval: Option<ReportedApproval>,
     /// What it used.
     pub usage: Usage,
     /// Which limit was reached.

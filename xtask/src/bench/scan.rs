@@ -77,16 +77,20 @@ pub(crate) fn scan(directory: &str) -> anyhow::Result<()> {
             }
         }
     }
+    print(&contestants);
+    Ok(())
+}
+
+fn print(contestants: &[Contestant; 2]) {
     println!("median of {RUNS} runs in turn");
-    for contestant in &contestants {
+    for contestant in contestants {
         println!(
             "{:>9.1} ms  {}",
             milliseconds(contestant.median()),
             contestant.name
         );
     }
-    let [ours, ripgrep] = &contestants;
+    let [ours, ripgrep] = contestants;
     let ratio = ours.median().as_secs_f64() / ripgrep.median().as_secs_f64();
     println!("{ratio:>9.2} × ripgrep");
-    Ok(())
 }

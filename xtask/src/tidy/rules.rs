@@ -21,7 +21,12 @@ const UNSAFE_HOMES: &[&str] = &[
 /// Names that say nothing, and what is asked instead.
 const BANNED_ENDINGS: &[&str] = &["Manager", "Helper", "Util", "Utils", "Handler", "Service"];
 /// The front doors that keep the names of the customer's components.
-const FRONT_DOORS: &[&str] = &["StateManager", "RollbackManager", "EventHandler"];
+const FRONT_DOORS: &[&str] = &[
+    "StateManager",
+    "RollbackManager",
+    "EventHandler",
+    "OperationHandler",
+];
 const BANNED_FILES: &[&str] = &[
     "common.rs",
     "misc.rs",

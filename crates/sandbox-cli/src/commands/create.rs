@@ -1,6 +1,9 @@
 //! `sandbox create`: makes a sandbox for a directory.
 
-use sandbox_core::{MissingWorkspace, NewSandbox, SandboxRecord, config_layers};
+use sandbox_core::{
+    InitializationCheck, InitializationPlan, MissingWorkspace, NewSandbox, SandboxRecord,
+    config_layers,
+};
 use sandbox_types::SandboxConfig;
 use serde_json::json;
 
@@ -9,7 +12,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, absolute, current_directory},
-    ui::{self, plain},
+    ui::{self, Tone, plain},
 };
 
 pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> {
@@ -35,17 +38,65 @@ pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> 
     };
     let plan = home.plan(request.clone())?;
     if args.dry_run {
-        print(
-            settings,
-            &plan.record,
-            "would be made",
-            plan.creates_workspace,
-        )?;
-        return Ok(exit_codes::DONE);
+        let checks = home.check_plan(&plan, &config)?;
+        return show(settings, &plan, &checks);
     }
     let record = home.create(request)?;
     print(settings, &record, "made", plan.creates_workspace)?;
     Ok(exit_codes::DONE)
+}
+
+/// Shows what would be done, and what was validated.
+fn show(
+    settings: &Settings,
+    plan: &InitializationPlan,
+    checks: &[InitializationCheck],
+) -> Result<u8, Failure> {
+    let record = &plan.record;
+    if settings.ui.is_json() {
+        let mut document = document(record, "would be made", plan.creates_workspace);
+        document["steps"] = json!(plan.steps());
+        document["checks"] = json!(checks);
+        ui::print_json(&document)?;
+        return Ok(exit_codes::DONE);
+    }
+    print(settings, record, "would be made", plan.creates_workspace)?;
+    let marks = ui::marks(&settings.host);
+    let mut text = String::new();
+    for (at, step) in plan.steps().iter().enumerate() {
+        let path = plain(&step.path.to_string_lossy());
+        let line = format!("  {}. {} {path}\n", at + 1, step.act.words());
+        text.push_str(&line);
+    }
+    for check in checks {
+        let mark = if check.holds {
+            settings.ui.tone(Tone::Good, marks.good)
+        } else {
+            settings.ui.tone(Tone::Warning, marks.bad)
+        };
+        let reason = check.reason.as_deref().unwrap_or_default();
+        let line = format!(
+            "  {mark}  {:<22} {}  {}",
+            check.what,
+            plain(&check.value),
+            plain(reason)
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    ui::print(&text)?;
+    Ok(exit_codes::DONE)
+}
+
+fn document(record: &SandboxRecord, what: &str, creates_workspace: bool) -> serde_json::Value {
+    json!({
+        "sandbox": record.name,
+        "workspace": record.workspace,
+        "creates_workspace": creates_workspace,
+        "layers": record.layers,
+        "no_transactions_because": record.no_layers_because,
+        "made": what == "made",
+    })
 }
 
 fn print(
@@ -55,15 +106,7 @@ fn print(
     creates_workspace: bool,
 ) -> Result<(), Failure> {
     if settings.ui.is_json() {
-        let document = json!({
-            "sandbox": record.name,
-            "workspace": record.workspace,
-            "creates_workspace": creates_workspace,
-            "layers": record.layers,
-            "no_transactions_because": record.no_layers_because,
-            "made": what == "made",
-        });
-        ui::print_json(&document)?;
+        ui::print_json(&document(record, what, creates_workspace))?;
         return Ok(());
     }
     let workspace = plain(&record.workspace.to_string_lossy());

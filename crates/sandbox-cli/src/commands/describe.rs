@@ -1,8 +1,9 @@
 //! Words for people about verdicts, changes and operations.
 
 use sandbox_types::{
-    Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision, NetworkDecision,
-    NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement, Usage, Verdict,
+    ApprovalId, Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision,
+    NetworkDecision, NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement,
+    Usage, Verdict,
 };
 
 use crate::ui::{Tone, one_line, plain};
@@ -16,7 +17,15 @@ const EVIDENCE_WIDTH: usize = 100;
 
 /// Returns a name for the operation that can be typed.
 pub(crate) fn short(id: &OperationId) -> &str {
-    let text = id.as_str();
+    shortened(id.as_str())
+}
+
+/// Returns a name for the request or rule that can be typed.
+pub(crate) fn short_approval(id: &ApprovalId) -> &str {
+    shortened(id.as_str())
+}
+
+fn shortened(text: &str) -> &str {
     let generated = text.len() == GENERATED_ID_LENGTH && text.matches('-').count() == 4;
     if generated {
         &text[GENERATED_ID_LENGTH - SHORT_ID_LENGTH..]

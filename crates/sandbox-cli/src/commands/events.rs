@@ -6,7 +6,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
-use sandbox_core::{EventKind, SandboxCore, SandboxEvent};
+use sandbox_core::{ApprovalEvent, EventKind, SandboxCore, SandboxEvent};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -106,6 +106,10 @@ fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failu
 }
 
 /// Returns what a person wants to know of an event; of kinds without words of their own, all.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a new kind is shown without a line here"
+)]
 fn text(kind: &EventKind) -> String {
     match kind {
         EventKind::OperationStarted(it) => {
@@ -135,8 +139,42 @@ fn text(kind: &EventKind) -> String {
             it.ended.len(),
             it.lost.len()
         ),
-        other => other.data().unwrap_or_default().to_string(),
+        EventKind::ApprovalRequested(it)
+        | EventKind::ApprovalGranted(it)
+        | EventKind::ApprovalDenied(it)
+        | EventKind::ApprovalExpired(it)
+        | EventKind::ApprovalRemembered(it)
+        | EventKind::ApprovalForgotten(it) => approval(it),
+        EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
+            let secret = if it.secret { "  secret" } else { "" };
+            format!("{}  version {}{secret}", it.key, it.version)
+        }
+        EventKind::Other { .. } | _ => kind.data().unwrap_or_default().to_string(),
     }
+}
+
+/// Says what an approval is about, and whose it is.
+fn approval(event: &ApprovalEvent) -> String {
+    let request = event.request.as_ref().map(describe::short_approval);
+    let rule = event.rule.as_ref().map(describe::short_approval);
+    let operation = event.operation_id.as_ref().map(describe::short);
+    let parts = [
+        ("request", request),
+        ("rule", rule),
+        ("operation", operation),
+    ];
+    let mut words: Vec<String> = parts
+        .into_iter()
+        .filter_map(|(what, id)| Some(format!("{what} {}", id?)))
+        .collect();
+    if let Some(by) = &event.by {
+        let tty = by
+            .tty
+            .as_deref()
+            .map_or_else(String::new, |it| format!(" {it}"));
+        words.push(format!("by {} ({}{tty})", by.uid, by.via));
+    }
+    words.join("  ")
 }
 
 /// Whether a name is like `glob`, in which `*` stands for any text and `?` for one character.

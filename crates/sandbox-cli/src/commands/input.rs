@@ -8,11 +8,20 @@ use std::{
 
 use crate::failure::{Failure, Kind};
 
-/// The largest file that is read as a document or script.
+/// The largest file that is read as a document, script or value.
 const INPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a whole text. `-` is standard input.
 pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    String::from_utf8(read_bytes(path)?).map_err(|error| {
+        Failure::of(Kind::Usage, &error)
+            .while_doing(format!("cannot read {} as text", name(path)))
+            .hint("write it in UTF-8")
+    })
+}
+
+/// Reads everything as it is. `-` is standard input.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: io::Error| {
         Failure::of(Kind::Usage, &error)
             .while_doing(format!("cannot read {}", name(path)))
@@ -31,11 +40,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
         )
         .hint("64 MiB is the most that is read"));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        Failure::of(Kind::Usage, &error)
-            .while_doing(format!("cannot read {} as text", name(path)))
-            .hint("write it in UTF-8")
-    })
+    Ok(bytes)
 }
 
 /// Returns how errors call the file.

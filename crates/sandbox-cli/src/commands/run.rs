@@ -2,24 +2,22 @@
 
 mod report_file;
 mod request;
-mod signals;
 mod summary;
-mod terminal;
+pub(crate) mod terminal;
 
-use sandbox_core::{Cancellation, Overrides, SandboxCore};
-use sandbox_types::{Decision, Operation, OperationReport};
+use sandbox_core::{Approved, Cancellation, Overrides, SandboxCore};
+use sandbox_types::{Operation, OperationReport};
 
 use crate::{
     args::RunArgs,
     commands::{describe, waiting},
     exit_codes::{self, Place},
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::{Found, Settings},
-    ui::{self, Ui},
+    ui::{self, Said, Tone, Ui},
 };
 use report_file::ReportFile;
-use signals::Signals;
-use terminal::{Approval, ReaderGone, Terminal};
+use terminal::{Approval, Terminal};
 
 pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure> {
     let ui = settings.ui;
@@ -51,17 +49,26 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     } else {
         ask(ui, &core, &operation)
     };
-    let caller = Terminal {
-        ui,
-        approval,
-        cancel: Cancellation::new(),
-        reader: ReaderGone::default(),
-    };
-    let ended = execute(&core, &operation, caller)?;
+    let ended = execute(&core, Task::Asked(&operation), Terminal::new(ui, approval))?;
     if let Some(failure) = core.event_file_failure() {
         ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
     }
     Ok(tell(ui, &operation, ended, report_file, approval))
+}
+
+/// Runs a request that was approved, and tells how it ended as `run` does.
+pub(crate) fn approved(ui: Ui, core: &SandboxCore, approved: Approved) -> Result<u8, Failure> {
+    let operation = approved.operation().clone();
+    let approval = Approval::Given;
+    let caller = Terminal::new(ui, approval);
+    let ended = execute(core, Task::Approved(Box::new(approved)), caller)?;
+    Ok(tell(ui, &operation, ended, None, approval))
+}
+
+/// What is executed.
+enum Task<'a> {
+    Asked(&'a Operation),
+    Approved(Box<Approved>),
 }
 
 /// How an operation ended, which signal made us end it, and what failed on our side.
@@ -115,39 +122,43 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
     if ui.is_json() || !ui::somebody_is_there() {
         return Approval::Missing;
     }
-    let verdict = core.judge(operation);
-    if verdict.decision != Decision::Ask {
+    let Some(verdict) = core.needs_approval(operation) else {
         return Approval::Missing;
-    }
-    ui.insist(&describe::verdict(&verdict, |tone, text| {
-        ui.error_tone(tone, text)
-    }));
-    if ui::confirm("Run it?") {
-        Approval::Given
-    } else {
-        Approval::Refused
+    };
+    let command = describe::command(&operation.action.argv(), COMMAND_WIDTH);
+    let verdict = describe::verdict(&verdict, |tone, text| ui.error_tone(tone, text));
+    ui.insist(&format!(
+        "{}\n{verdict}",
+        ui.error_tone(Tone::Strong, &command)
+    ));
+    match ui::ask("Run it?") {
+        Said::Yes => Approval::Given,
+        Said::Always => Approval::Remembered,
+        Said::No => Approval::Refused,
     }
 }
 
-fn execute(core: &SandboxCore, operation: &Operation, caller: Terminal) -> Result<Ended, Failure> {
-    let (cancel, reader) = (caller.cancel.clone(), caller.reader.clone());
-    let runtime = waiting::runtime()?;
-    let (report, by) = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        let mut running =
-            std::pin::pin!(core.execute_until(operation.clone(), caller, cancel.clone()));
-        let mut by = None;
-        loop {
-            tokio::select! {
-                biased;
-                report = &mut running => return Ok::<_, Failure>((report, by)),
-                number = signals.next() => {
-                    by = by.or(Some(number));
-                    cancel.cancel();
-                }
-            }
-        }
+/// The widest command that is shown with a question.
+const COMMAND_WIDTH: usize = 1000;
+
+fn execute(core: &SandboxCore, task: Task<'_>, mut caller: Terminal) -> Result<Ended, Failure> {
+    let cancel = Cancellation::on_signals().map_err(|error| {
+        Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
     })?;
+    caller.cancel = cancel.clone();
+    let reader = caller.reader.clone();
+    let operation = match &task {
+        Task::Asked(operation) => (*operation).clone(),
+        Task::Approved(approved) => approved.operation().clone(),
+    };
+    let report = match task {
+        // On this thread, without a runtime: a run that takes milliseconds would wait for it as long.
+        Task::Asked(operation) => core.execute_here(operation, &mut caller, &cancel),
+        Task::Approved(approved) => {
+            waiting::wait_for(core.execute_approved(*approved, caller, cancel.clone()))?
+        }
+    };
+    let by = cancel.signal().and_then(|number| u8::try_from(number).ok());
     let by = by.or(reader
         .is_gone()
         .then_some(exit_codes::READER_GONE - exit_codes::SIGNAL_BASE));
@@ -160,8 +171,8 @@ fn execute(core: &SandboxCore, operation: &Operation, caller: Terminal) -> Resul
         Err(error) => {
             let report = (*error.report).clone();
             let mut failure = Failure::from(error);
-            if exit_codes::reached_workspace(operation, &report) {
-                failure = failure.while_doing(summary::became(operation, &report));
+            if exit_codes::reached_workspace(&operation, &report) {
+                failure = failure.while_doing(summary::became(&operation, &report));
             }
             Ended {
                 report,

@@ -87,13 +87,8 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
     for violation in &report.violations {
         add("violation", &plain(&violation.detail));
     }
-    for finding in &report.changes.findings {
-        let line = describe::content_finding(finding, |tone, text| ui.tone(tone, text));
-        add("wrote", &line);
-    }
-    let unscanned = report.changes.scan.iter().flat_map(|scan| &scan.skipped);
-    for skipped in unscanned {
-        add("not scanned", &plain(skipped));
+    for (label, line) in content(ui, report) {
+        add(label, &line);
     }
     let became = entry
         .since
@@ -134,6 +129,18 @@ fn interrupted(entry: &LogEntry) -> String {
         entry,
         &format!("interrupted: its process was killed; {since}"),
     )
+}
+
+/// What the content scan found, and what it left out.
+fn content(ui: Ui, report: &OperationReport) -> Vec<(&'static str, String)> {
+    let findings = report.changes.findings.iter();
+    let found = findings.map(|it| {
+        let line = describe::content_finding(it, |tone, text| ui.tone(tone, text));
+        ("wrote", line)
+    });
+    let skipped = report.changes.scan.iter().flat_map(|scan| &scan.skipped);
+    let unscanned = skipped.map(|it| ("not scanned", plain(it)));
+    found.chain(unscanned).collect()
 }
 
 fn enforced(report: &OperationReport) -> String {

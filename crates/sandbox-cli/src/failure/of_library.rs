@@ -3,10 +3,11 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    CreateError, DestroyError, DiffError, EnterError, EventsError, FindError, HistoryError,
-    OpenError, PlanError, ReadError, ReviewError, RunError, RunFault, ScanError, StatusError,
-    SuspendError,
+    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
+    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
+    ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
+    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
@@ -128,7 +129,7 @@ impl From<PlanError> for Failure {
     }
 }
 
-fn kind_of_plan(error: &PlanError) -> Kind {
+pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
     match error {
         PlanError::NoTransaction { .. } | PlanError::WorkspaceReplaced { .. } => Kind::Sandbox,
         PlanError::EmptyCommand
@@ -140,11 +141,14 @@ fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Grant { .. }
         | PlanError::DirectWith { .. }
         | PlanError::Files(_)
+        | PlanError::FilePath { .. }
+        | PlanError::FileOutside { .. }
+        | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
 }
 
-fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
+pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
     match error {
         PlanError::EmptyCommand => failure.hint("give a command, as in `sandbox run -- make test`"),
         PlanError::ArgumentTooLong { .. } | PlanError::ArgumentsTooLong { .. } => {
@@ -161,6 +165,10 @@ fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::Files(_) => {
             failure.hint("give paths relative to the workspace, as in --files 'target/**'")
         }
+        PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
+            failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
+        }
+        PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -250,7 +258,7 @@ impl From<ReviewError> for Failure {
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
 
-fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+pub(super) fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
     for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
         failure
             .causes
@@ -277,14 +285,14 @@ impl From<DiffError> for Failure {
     }
 }
 
-fn kind_of_enter(error: &EnterError) -> Kind {
+pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
     match error {
         EnterError::Illegal(_) => Kind::Refused,
         EnterError::Hold { .. } | _ => Kind::Sandbox,
     }
 }
 
-fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
     match error {
         EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
         EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
@@ -322,9 +330,58 @@ impl From<StatusError> for Failure {
     }
 }
 
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ApprovalError::Unknown { .. } => failure(Kind::NotFound)
+                .hint("`sandbox approvals list` shows what waits, `--all` also what was decided"),
+            ApprovalError::UnknownRule { .. } => {
+                failure(Kind::NotFound).hint("`sandbox approvals list --rules` shows them")
+            }
+            ApprovalError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox approvals list --json` has the full ids"),
+            ApprovalError::Decided { .. } => failure(Kind::Refused)
+                .hint("an approval is for one run: run the command again to ask again"),
+            ApprovalError::Expired { .. } => failure(Kind::Refused)
+                .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
+                .hint("deny it, and run the command again to have it judged as it is now"),
+            ApprovalError::Plan { source, .. } => {
+                with_plan_hint(failure(kind_of_plan(source)), source)
+            }
+            ApprovalError::Enter { source, .. } => {
+                with_enter_hint(failure(kind_of_enter(source)), source)
+            }
+            ApprovalError::Damaged { path, .. } => failure(Kind::Sandbox)
+                .hint(format!("remove {}: what it asked for can be asked for again", path.display())),
+            ApprovalError::File { .. }
+            | ApprovalError::Read(_)
+            | ApprovalError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
     }
 }
 
@@ -353,7 +410,7 @@ impl From<DestroyError> for Failure {
 }
 
 /// Adds what to do about the system's error at the end of the chain, if there is one.
-fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
     let mut system = None;
     while let Some(error) = deepest {

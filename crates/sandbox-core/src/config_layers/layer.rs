@@ -26,7 +26,7 @@ const VARIABLE_PREFIX: &str = "SANDBOX_";
 /// Between the parts of a key in a variable's name: `SANDBOX_RESOURCE_LIMITS__MEMORY_MB`.
 const VARIABLE_SEPARATOR: &str = "__";
 /// Variables that are no keys: where everything lies, and which sandbox is meant.
-const VARIABLES_IGNORED: [&str; 2] = ["SANDBOX_HOME", "SANDBOX_NAME"];
+const VARIABLES_IGNORED: [&str; 3] = ["SANDBOX_HOME", "SANDBOX_NAME", "SANDBOX_STATE_KEY"];
 
 /// Whether a file must be there.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Operation documents from files: JSON or YAML, with the place of what is wrong.
 
-use sandbox_types::{Operation, OperationError};
+use sandbox_types::{ForeignType, Operation, OperationError};
 
 use super::yaml::{self, Position};
 
@@ -41,8 +41,17 @@ pub enum OperationTextError {
 ///
 /// Fails when `text` is neither, or does not describe an operation.
 pub fn operation_from_text(text: &str, name: &str) -> Result<Operation, OperationTextError> {
+    operation_from_text_with(text, name, &[])
+}
+
+/// Like [`operation_from_text`], with types that a program adds.
+pub(crate) fn operation_from_text_with(
+    text: &str,
+    name: &str,
+    types: &[ForeignType<'_>],
+) -> Result<Operation, OperationTextError> {
     if let Ok(document) = serde_json::from_str(text) {
-        return Operation::from_document(document)
+        return Operation::from_document_with(document, types)
             .map_err(|source| misplaced(source, name, yaml::parse(text).ok().as_ref()));
     }
     let tree = yaml::parse(text).map_err(|error| OperationTextError::Syntax {
@@ -51,7 +60,7 @@ pub fn operation_from_text(text: &str, name: &str) -> Result<Operation, Operatio
         column: error.at.column,
         problem: error.problem,
     })?;
-    Operation::from_document(tree.clone().into_json())
+    Operation::from_document_with(tree.clone().into_json(), types)
         .map_err(|source| misplaced(source, name, Some(&tree)))
 }
 

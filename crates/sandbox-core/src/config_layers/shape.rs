@@ -53,6 +53,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
+    ("approval_expiry", Text),
     (
         "network",
         Section(&[("allow_external", Boolean), ("allow_hosts", Texts)]),
@@ -72,6 +73,7 @@ const CONTENT: Shape = Section(&[
 const MONITORING_CONFIG: Shape = Section(&[
     ("collection_interval", Integer),
     ("health_check_interval", Integer),
+    ("auto_recover", Boolean),
     (
         "resource_thresholds",
         Section(&[("cpu_percent", Integer), ("memory_percent", Integer)]),

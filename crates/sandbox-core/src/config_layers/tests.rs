@@ -277,6 +277,7 @@ fn variables_are_keys() {
         &[
             ("SANDBOX_HOME", "/x"),
             ("SANDBOX_NAME", "x"),
+            ("SANDBOX_STATE_KEY", "x"),
             ("SANDBOX_TEST_REQUIRE", "all"),
             ("SANDBOX_ON", "1"),
             ("PATH", "/bin"),
@@ -381,10 +382,10 @@ fn operations_are_json_or_yaml() {
         cannot read `args[1]`: expected text, found 3"]],
     );
     check(
-        "type: file_write\npath: a\n",
+        "type: explode\npath: a\n",
         expect![[r"
-        cannot accept the operation at op:1:7
-        cannot run an operation of type `file_write`, as this version runs `command`, `file_operation`, `shell`"]],
+            cannot accept the operation at op:1:7
+            cannot run an operation of type `explode`; there are `command`, `file_operation`, `shell`, `script`, `file_write`, `file_delete`, `file_move`"]],
     );
     check(
         "command: ls\n",

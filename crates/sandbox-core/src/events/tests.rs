@@ -38,8 +38,8 @@ impl Lab {
         }
     }
 
-    fn append(&self, number: u64) -> u64 {
-        append(&self.ledger, number)
+    fn append(&self, number: u64) {
+        append(&self.ledger, number);
     }
 
     fn stream(&self, since: Option<u64>) -> EventStream {
@@ -51,11 +51,10 @@ fn name() -> SandboxName {
     "bench".parse().unwrap()
 }
 
-fn append(ledger: &Ledger, number: u64) -> u64 {
+fn append(ledger: &Ledger, number: u64) {
     ledger
         .append("test.number", Timestamp::UNIX_EPOCH, &number)
-        .unwrap()
-        .sequence
+        .unwrap();
 }
 
 /// Takes events until `count` have come.
@@ -106,7 +105,7 @@ fn many_writers_and_a_slow_reader_lose_nothing() {
         for _ in 0..4 {
             // As another process: a ledger of its own.
             let ledger = Ledger::open(lab.directory.path(), &name());
-            scope.spawn(move || (0..EACH).for_each(|number| drop(append(&ledger, number))));
+            scope.spawn(move || (0..EACH).for_each(|number| append(&ledger, number)));
         }
     });
     // The channel holds far less.
@@ -174,7 +173,7 @@ fn handlers_hear_in_order_and_a_panic_reaches_nobody_else() {
     lab.ledger.call(Arc::<Ears>::clone(&good));
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..20).for_each(|number| drop(lab.append(number))));
+            scope.spawn(|| (0..20).for_each(|number| lab.append(number)));
         }
     });
     // The end waits until everything was heard.
@@ -203,7 +202,7 @@ fn a_handler_that_is_stuck_holds_nobody_up() {
     let stuck = Arc::new(Stuck(Barrier::new(2), sender));
     lab.ledger.call(Arc::<Stuck>::clone(&stuck));
     let more = u64::try_from(HANDLER_QUEUE_MAX).unwrap() + 10;
-    (0..more).for_each(|number| drop(lab.append(number)));
+    (0..more).for_each(|number| lab.append(number));
     // All are in the journal; to the handler, those that found the queue full were not handed.
     let past = PastEvents::new(&lab.journal, &name(), 0).unwrap();
     assert_eq!(u64::try_from(past.count()).unwrap(), more);

@@ -9,13 +9,15 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sandbox_monitor::{Health, HealthCheck};
-use sandbox_state::{StateManager, StoreError};
+use sandbox_state::StoreError;
 use sandbox_types::causes;
 
 use crate::{registry::Found, sandbox::Sandbox};
 
 /// Layers younger than this may belong to a sandbox that is being made.
 const LAYERS_AGE_MIN: Duration = Duration::from_secs(60);
+/// How long the check of the store waits for another process that has it open.
+const STORE_BUSY_WAIT: Duration = Duration::from_secs(1);
 /// The most names that a finding lists.
 const NAMES_MAX: usize = 5;
 
@@ -96,13 +98,11 @@ impl HealthCheck for Store {
     }
 
     fn check(&self) -> Health {
-        let directory = self.0.directory();
-        // Opening makes it, and looking must not.
-        if !directory.join("state.redb").exists() {
-            return Health::healthy("there is none yet");
-        }
-        match StateManager::open(&directory).store() {
-            Ok(_store) => Health::healthy("it can be opened"),
+        // Looking must not make it, and who holds it longer than this uses it.
+        let state = self.0.state.clone().with_busy_wait(STORE_BUSY_WAIT);
+        match state.existing_store() {
+            Ok(None) => Health::healthy("there is none yet"),
+            Ok(Some(_store)) => Health::healthy("it can be opened"),
             Err(error @ StoreError::Busy { .. }) => Health::healthy(error.to_string()),
             Err(error) => Health::failed(causes(&error).join(": ")),
         }
@@ -138,9 +138,9 @@ impl HealthCheck for Usage {
 /// Returns names, the first of them if there are many.
 pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let more = names.len().saturating_sub(NAMES_MAX);
-    let mut shown = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        shown.push_str(&format!(" and {more} more"));
+    let shown = names.take(NAMES_MAX).collect::<Vec<_>>().join(", ");
+    match more {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    shown
 }

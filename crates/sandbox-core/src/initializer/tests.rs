@@ -197,3 +197,38 @@ fn layers_beside_a_workspace_lie_in_no_workspace_and_where_one_may_write() {
         fs::set_permissions(&outer, fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
+
+#[test]
+fn a_failure_at_any_step_leaves_nothing() {
+    let lab = Lab::new();
+    drop(lock(&lab.layout).unwrap());
+    let workspace = lab.path("new");
+    let steps = lab.plan(Some("box"), &workspace).unwrap().steps().to_vec();
+    let acts: Vec<_> = steps.iter().map(|step| step.act).collect();
+    assert_eq!(acts.len(), 8, "{acts:?}");
+    for failing in acts {
+        let plan = lab.plan(Some("box"), &workspace).unwrap();
+        let mut seen = Vec::new();
+        let error = SandboxInitializer::new(&lab.layout)
+            .apply_after(plan, |it| {
+                seen.push(it.act);
+                if it.act == failing {
+                    return Err(step("test", &it.path, io::ErrorKind::StorageFull.into()));
+                }
+                Ok(())
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("cannot test"), "{error}");
+        assert_eq!(seen.last(), Some(&failing));
+        assert!(!workspace.exists(), "{failing:?}");
+        for directory in [
+            lab.layout.sandboxes(),
+            lab.layout.index(),
+            lab.path("data/layers"),
+        ] {
+            let left = fs::read_dir(&directory).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{} after {failing:?}", directory.display());
+        }
+    }
+    lab.create("box", "new").unwrap();
+}

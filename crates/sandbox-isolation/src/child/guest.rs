@@ -50,7 +50,7 @@ pub(super) fn start(recipe: &mut Recipe) -> Result<Pid, Failure> {
         Some(ruleset) => Some(ruleset.make().map_err(|errno| Act::Ruleset.failed(errno))?),
         None => None,
     };
-    let mut stack = std::mem::replace(&mut recipe.stacks[2], Stack::none());
+    let mut stack = std::mem::replace(&mut recipe.stacks.guest, Stack::none());
     let mut context = (&mut *recipe, ruleset);
     // The memory is borrowed: nothing is copied, and a failure is simply written down.
     let started = clone::start(
@@ -60,7 +60,7 @@ pub(super) fn start(recipe: &mut Recipe) -> Result<Pid, Failure> {
         &mut context,
         run,
     );
-    recipe.stacks[2] = stack;
+    recipe.stacks.guest = stack;
     let leader = started.map_err(|errno| Act::GuestClone.failed(errno))?;
     recipe.guest.failure.map_or(Ok(leader), Err)
 }

@@ -2,7 +2,7 @@
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, process::Pid};
 
 use crate::sys::process::Accounted;
 
@@ -19,6 +19,7 @@ pub(crate) enum Act {
     Identity,
     Build(u16),
     Inner(u16),
+    TakeOver,
     NotDumpable,
     HostName,
     Loopback,
@@ -40,12 +41,13 @@ pub(crate) enum Act {
 }
 
 /// The acts without a number, in the order of their codes.
-const PLAIN: [Act; 23] = [
+const PLAIN: [Act; 24] = [
     Act::Builder,
     Act::Descriptors,
     Act::Namespaces,
     Act::IdMap,
     Act::Identity,
+    Act::TakeOver,
     Act::NotDumpable,
     Act::HostName,
     Act::Loopback,
@@ -83,6 +85,7 @@ impl Act {
             | Self::Namespaces
             | Self::IdMap
             | Self::Identity
+            | Self::TakeOver
             | Self::NotDumpable
             | Self::HostName
             | Self::Loopback
@@ -142,6 +145,8 @@ pub(crate) struct End {
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Message {
+    /// The builder has started init.
+    Born(Pid),
     /// The guest executes its program.
     Started { without_proc: bool },
     /// It could not be started.
@@ -158,6 +163,10 @@ impl Message {
 
     fn encode(&self) -> [u8; MESSAGE_BYTES] {
         let (head, numbers) = match *self {
+            Self::Born(init) => {
+                let [a, b, c, d] = init.as_raw_nonzero().get().to_le_bytes();
+                ([4, 0, 0, 0, a, b, c, d], [0; 7])
+            }
             Self::Started { without_proc } => {
                 ([1, u8::from(without_proc), 0, 0, 0, 0, 0, 0], [0; 7])
             }
@@ -226,6 +235,7 @@ impl Message {
                     ipv6: number(5),
                 },
             })),
+            4 => Pid::from_raw(value).map(Self::Born),
             _ => None,
         }
     }
@@ -249,7 +259,11 @@ mod tests {
         };
         let acts = [Act::Build(513), Act::Inner(2), Act::Execute, Act::Builder];
         let failures = acts.map(|act| Message::Failed(act.failed(Errno::NOENT)));
-        let others = [Message::Ended(end), Message::Started { without_proc: true }];
+        let others = [
+            Message::Ended(end),
+            Message::Started { without_proc: true },
+            Message::Born(Pid::INIT),
+        ];
         for message in failures.into_iter().chain(others) {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }

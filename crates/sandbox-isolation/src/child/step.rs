@@ -88,8 +88,6 @@ pub(crate) enum Step {
     },
     /// The root becomes read-only.
     Seal,
-    /// A copy of the root whose mounts this namespace owns: the kernel locks inherited ones.
-    Copy,
     Overlay {
         path: CString,
         options: CString,
@@ -142,7 +140,6 @@ impl Step {
                 ids,
             } => site.bind_verified(source, *inode, at, (*access, *ids)),
             Self::Seal => site.seal(),
-            Self::Copy => site.copy_root(),
             Self::Overlay { path, options } => rustix::mount::mount(
                 c"overlay",
                 path,
@@ -209,7 +206,6 @@ impl fmt::Display for Step {
             }
             Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
             Self::Seal => f.write_str("make the guest's root read-only"),
-            Self::Copy => f.write_str("take over the guest's root"),
             Self::Overlay { .. } => f.write_str("mount the transaction over the workspace"),
             Self::Pivot => f.write_str("change to the guest's root"),
             Self::Proc => f.write_str("mount /proc"),

@@ -58,14 +58,14 @@ const CONNECTIONS: u64 = 1024;
 
 /// Supervises until it is told to end; tells what the guest did.
 pub(super) fn run(list: AllowList, ports: &[u16], channel: OwnedFd, stop: &Stop) -> Activity {
-    let began = Instant::now();
     let sockets = match receive(&channel, stop) {
         Ok(Some(sockets)) => sockets,
         // The guest never was.
         Ok(None) => return Activity::default(),
-        Err(errno) => return failed(Record::new(began), errno),
+        Err(errno) => return failed(Record::new(Instant::now()), errno),
     };
     drop(channel);
+    let began = Instant::now();
     let mut supervisor = match Supervisor::new(list, sockets, ports, began) {
         Ok(supervisor) => supervisor,
         Err(errno) => return failed(Record::new(began), errno),

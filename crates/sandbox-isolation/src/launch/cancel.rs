@@ -1,15 +1,17 @@
-//! Ending a run from another thread.
+//! Ending a run from another thread, or by a signal.
 
 use std::{
-    fmt,
+    fmt, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
 };
 
 use rustix::event::EventfdFlags;
+
+use crate::sys::signals;
 
 /// Ends the run that waits with it. Clones are one and the same; cancelling cannot be taken back.
 #[derive(Clone)]
@@ -19,15 +21,35 @@ struct State {
     cancelled: AtomicBool,
     /// Wakes the waiting thread. Without it (no descriptors left) the thread notices at its next tick.
     wake: Option<OwnedFd>,
+    /// Where the signals arrive that ask for the end, and the first that did; 0 is none.
+    signals: Option<OwnedFd>,
+    signal: AtomicI32,
 }
 
 impl Cancellation {
     /// Returns a cancellation that was not asked for yet.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Returns a cancellation that SIGHUP, SIGINT and SIGTERM ask for too: for a program whose main thread runs one
+    /// operation. From now on these signals have no other effect on this thread and those that it starts; when they
+    /// were ignored, they stay ignored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no descriptor left.
+    pub fn on_signals() -> io::Result<Self> {
+        Ok(Self::with(Some(signals::take_endings()?)))
+    }
+
+    fn with(signals: Option<OwnedFd>) -> Self {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Self(Arc::new(State {
             cancelled: AtomicBool::new(false),
             wake: rustix::event::eventfd(0, flags).ok(),
+            signals,
+            signal: AtomicI32::new(0),
         }))
     }
 
@@ -42,12 +64,31 @@ impl Cancellation {
 
     /// Returns whether the end was asked for.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Acquire)
+        self.0.cancelled.load(Ordering::Acquire) || self.signal().is_some()
+    }
+
+    /// Returns the first signal that asked for the end.
+    pub fn signal(&self) -> Option<i32> {
+        let State {
+            cancelled,
+            signals,
+            signal,
+            ..
+        } = &*self.0;
+        while let Some(number) = signals.as_ref().and_then(signals::next) {
+            cancelled.store(true, Ordering::Release);
+            // The first one stays.
+            signal
+                .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire)
+                .ok();
+        }
+        Some(signal.load(Ordering::Acquire)).filter(|number| *number != 0)
     }
 
     /// Returns what becomes readable when the end is asked for.
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.0.wake.as_ref().map(|wake| wake.as_fd())
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let both = [&self.0.wake, &self.0.signals];
+        both.into_iter().flatten().map(|fd| fd.as_fd())
     }
 }
 

@@ -23,7 +23,6 @@ pub struct LaunchError {
 }
 
 impl LaunchError {
-    /// Returns an error of the step `step`.
     /// Returns an error without a hint. `step` stands behind "cannot".
     pub fn new(step: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self {
@@ -70,10 +69,11 @@ fn plain_text(act: Act) -> &'static str {
         Act::IdMap => "map the guest's user ids",
         Act::Identity => "change to the guest's user id",
         Act::Build(_) | Act::Inner(_) => "build the guest's view",
+        Act::TakeOver => "take over the guest's root",
         Act::NotDumpable => "protect the guest's first process",
         Act::HostName => "set the guest's host name",
         Act::Loopback => "bring the loopback interface up",
-        Act::Start => "learn that the limits hold",
+        Act::Start => "learn that the guest may start",
         Act::OldRoot => "let go of the host's file systems",
         Act::Watch => "watch for the guest's end",
         Act::Ruleset => "build the Landlock ruleset",

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a guest runs before built-in limits are attached on version 1.
-pub(crate) const LATE_AFTER: Duration = Duration::from_millis(3);
+pub(crate) const LATE_AFTER: Duration = Duration::from_millis(10);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
 /// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end

@@ -80,9 +80,6 @@ pub(crate) fn steps(
         build.add(path, entry)?;
     }
     let mut inner = Vec::new();
-    if ids.mapped {
-        inner.push(Step::Copy);
-    }
     if let WorkspaceMode::Overlay { upper, work } = &plan.workspace_mode {
         inner.push(build.add_overlay(upper, work)?);
     }
@@ -217,11 +214,17 @@ impl Build<'_> {
 
     /// Stages both layers and returns the mount itself.
     fn add_overlay(&mut self, upper: &Path, work: &Path) -> Result<Step, LaunchError> {
-        let layers = upper
-            .parent()
-            .filter(|parent| work.parent() == Some(parent));
-        let (Some(layers), Some(upper), Some(work)) = (layers, upper.file_name(), work.file_name())
-        else {
+        // A transaction that is not begun yet has no directory: then the one that will hold it is staged.
+        let set = upper.parent().filter(|set| work.parent() == Some(set));
+        let layers = set.and_then(|set| {
+            if set.exists() {
+                Some(set)
+            } else {
+                set.parent()
+            }
+        });
+        let inside = |path: &Path| Some(path.strip_prefix(layers?).ok()?.as_os_str().to_owned());
+        let (Some(layers), Some(upper), Some(work)) = (layers, inside(upper), inside(work)) else {
             let source = io::Error::other("its upper and work directories have different parents");
             return Err(LaunchError::new(
                 "mount the transaction over the workspace",
@@ -237,9 +240,9 @@ impl Build<'_> {
             ids: self.shift(Ids::Shift),
         });
         let mut options = format!("lowerdir={STAGE_LOWER},upperdir={STAGE_LAYERS}/").into_bytes();
-        options.extend(escape_option(upper));
+        options.extend(escape_option(&upper));
         options.extend(format!(",workdir={STAGE_LAYERS}/").into_bytes());
-        options.extend(escape_option(work));
+        options.extend(escape_option(&work));
         options.extend(b",userxattr,volatile");
         Ok(Step::Overlay {
             path: below_new_root(&self.plan.workspace)?,

@@ -3,14 +3,13 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
-    process::{Pid, Signal},
 };
 use sandbox_types::{
     CgroupPaths, Enforcement, ExitReason, LimitKind, Limits, ProcessUsage, Stream, Violation,
@@ -22,28 +21,22 @@ use super::{
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     start::read_message,
+    tree::Tree,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
     egress::Egress,
     stdio::{self, Pumped, Streams},
-    sys::process::{self, Accounted, Children, Patience},
+    sys::process::Accounted,
 };
 
 /// The time between two ticks: short at first, when most commands end, then longer.
 const TICK_FIRST: Duration = Duration::from_millis(25);
 const TICK_LONGEST: Duration = Duration::from_millis(250);
+/// How long a receiver that takes no output is left alone.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// Pieces of output that are taken before the other streams and limits are looked at again.
 const PIECES_PER_ROUND: usize = 16;
-
-/// The processes of a guest, by their first.
-#[derive(Debug)]
-pub(crate) struct Tree {
-    pub(super) init: Pid,
-    pub(super) handle: OwnedFd,
-    pub(super) builder: Option<Pid>,
-    pub(super) reaped: bool,
-}
 
 /// A guest that runs or has ended.
 pub(crate) struct Confined {
@@ -56,10 +49,19 @@ pub(crate) struct Confined {
     /// When the guest's first instruction ran.
     pub(super) running_since: Instant,
     pub(super) enforcement: Enforcement,
-    /// The end of a guest whose program could not be executed.
-    pub(super) outcome: Option<ExitReason>,
+    pub(super) start: Start,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
+}
+
+/// Whether the guest has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It is on its way.
+    Awaited,
+    Done,
+    /// Its program could not be executed.
+    Never(ExitReason),
 }
 
 impl std::fmt::Debug for Confined {
@@ -85,11 +87,16 @@ struct Turn {
 
 impl Running for Confined {
     fn root_pid(&self) -> u32 {
-        self.tree.init.as_raw_nonzero().get().unsigned_abs()
+        let init = self.tree.init();
+        init.map_or(0, |init| init.as_raw_nonzero().get().unsigned_abs())
     }
 
     fn cgroups(&self) -> CgroupPaths {
         self.meter.paths()
+    }
+
+    fn started(&mut self) -> Result<(), LaunchError> {
+        self.await_start()
     }
 
     fn wait(
@@ -97,7 +104,8 @@ impl Running for Confined {
         observer: &mut dyn Observer,
         cancel: &Cancellation,
     ) -> Result<Ended, LaunchError> {
-        if let Some(exit) = self.outcome {
+        self.await_start()?;
+        if let Start::Never(exit) = self.start {
             return Ok(self.ended(exit, ProcessUsage::default(), Unroutable::default()));
         }
         let waited = self.wait_for_end(observer, cancel);
@@ -126,6 +134,7 @@ impl Running for Confined {
     fn release(&mut self) -> Result<(), LaunchError> {
         self.kill();
         self.tree.reap()?;
+        drop(self.tree.take_recipe());
         self.meter.remove()
     }
 }
@@ -158,9 +167,13 @@ impl Confined {
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
-            let wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
+            let mut wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
+            let takes = observer.takes_output();
+            if !takes {
+                wake = wake.min(Instant::now() + ASK_AGAIN);
+            }
             let turn = self
-                .poll(cancel, wake, cause.is_none(), open)
+                .poll(cancel, wake, cause.is_none(), open.map(|it| it && takes))
                 .map_err(|errno| error(errno.into()))?;
             let streams = [
                 (Stream::Stdout, &mut self.streams.output),
@@ -192,8 +205,10 @@ impl Confined {
                 return Ok((last.filter(|_| cause.is_none()), cause));
             }
             let now = Instant::now();
-            if self.meter.is_planned() && now >= self.running_since + LATE_AFTER {
-                self.meter.attach_late(self.tree.init);
+            if let (true, Some(init)) = (self.meter.is_planned(), self.tree.init())
+                && now >= self.running_since + LATE_AFTER
+            {
+                self.meter.attach_late(init);
             }
             if now >= next_tick || clock.is_over(now) {
                 clock.pass(now, self.meter.is_frozen());
@@ -227,7 +242,9 @@ impl Confined {
             return None;
         }
         self.meter.poll();
-        self.meter.sweep(self.tree.init);
+        if let Some(init) = self.tree.init() {
+            self.meter.sweep(init);
+        }
         observer.tick(&self.meter.paths()).map(|kind| match kind {
             LimitKind::WallTime => ExitReason::TimedOut,
             LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
@@ -256,9 +273,9 @@ impl Confined {
     ) -> Result<Turn, Errno> {
         let mut fds = vec![
             PollFd::new(&self.status, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.tree.handle.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.tree.handle()?, PollFlags::IN),
         ];
-        let mut places = [None; 4];
+        let mut places = [None; 5];
         let mut add = |place: usize, fd, flags| {
             places[place] = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(fd, flags));
@@ -281,8 +298,8 @@ impl Confined {
                 },
             );
         }
-        if let (true, Some(fd)) = (can_end, cancel.descriptor()) {
-            add(3, fd, PollFlags::IN);
+        for (place, fd) in (3..).zip(cancel.descriptors()).filter(|_| can_end) {
+            add(place, fd, PollFlags::IN);
         }
         let timeout = timespec(wake.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
@@ -328,7 +345,7 @@ impl Confined {
         }
         Ok(match read_message(&mut self.status)? {
             Some(Message::Ended(end)) => Some(end),
-            Some(Message::Started { .. } | Message::Failed(_)) | None => None,
+            Some(Message::Born(_) | Message::Started { .. } | Message::Failed(_)) | None => None,
         })
     }
 
@@ -401,39 +418,6 @@ impl Confined {
             network,
             violations,
             enforcement,
-        }
-    }
-}
-
-impl Tree {
-    /// Kills init, and with it the whole pid namespace.
-    fn kill(&self) {
-        if !self.reaped {
-            // It fails only if init is dead already.
-            rustix::process::pidfd_send_signal(&self.handle, Signal::KILL).ok();
-        }
-    }
-
-    /// Waits until init is gone; returns its wait status and what the tree used.
-    fn reap(&mut self) -> Result<(i32, Accounted), LaunchError> {
-        Self::reap_builder(self.builder.take());
-        if self.reaped {
-            return Ok((0, Accounted::default()));
-        }
-        self.reaped = true;
-        match process::wait(Children::One(self.init), Patience::Block) {
-            Ok(Some((_, status, used))) => Ok((status, used)),
-            Ok(None) => Ok((0, Accounted::default())),
-            Err(errno) => Err(LaunchError::new(
-                "wait for the guest's first process",
-                errno,
-            )),
-        }
-    }
-
-    pub(super) fn reap_builder(builder: Option<Pid>) {
-        if let Some(builder) = builder {
-            process::wait(Children::One(builder), Patience::Block).ok();
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     sync::OnceLock,
     time::Instant,
 };
@@ -12,7 +12,7 @@ use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
     pipe::PipeFlags,
-    process::{Pid, PidfdFlags},
+    process::PidfdFlags,
 };
 use sandbox_types::{Enforcement, ExitReason, Level, NetworkAccess};
 
@@ -21,17 +21,18 @@ use super::{
     error::LaunchError,
     meter::Meter,
     recipe,
-    run::{Confined, Tree},
+    run::{Confined, Start},
+    tree::Tree,
 };
 use crate::{
     child::{
-        self, Channels, Recipe,
-        status::{Act, Failure, MESSAGE_BYTES, Message},
+        self, Channels, Recipe, Stacks,
+        status::{Act, MESSAGE_BYTES, Message},
     },
     egress::Egress,
     plan::LaunchPlan,
     stdio::Streams,
-    sys::{clone::Stack, landlock, process::ArgumentArea},
+    sys::{landlock, process::ArgumentArea},
     toolchains,
     view::Layout,
 };
@@ -42,15 +43,25 @@ const NAMESPACES: libc::c_int =
 /// Those that a caller without privileges gives it too. With a builder, init makes them while that one builds.
 const OWN_NAMESPACES: libc::c_int = libc::CLONE_NEWNS | libc::CLONE_NEWIPC;
 
-/// Starts what `plan` says.
-pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
+const WITHOUT_PROC: &str =
+    "/proc: the container that this runs in masks its own, so the guest has none";
+
+/// A guest that is built as far as that is possible before it may start.
+#[derive(Debug)]
+pub(crate) struct Readied {
+    confined: Confined,
+    /// The guest starts when a byte is written to it.
+    begin: OwnedFd,
+}
+
+/// Starts to build what `plan` says.
+pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
     let layout = lay_out(&plan)?;
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
-    let meter = Meter::prepare(&plan.name, &plan.limits)?;
     let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
     let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
         .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
@@ -61,7 +72,7 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
 
     let own_network = plan.network != NetworkAccess::Host;
     let mut egress = Egress::of(&plan.network)?;
-    let mut recipe = Recipe {
+    let recipe = Box::new(Recipe {
         identity: ids.identity(),
         namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
         own_network,
@@ -77,44 +88,33 @@ pub(crate) fn start(plan: LaunchPlan) -> Result<Confined, LaunchError> {
         },
         guest,
         arguments: argument_area(),
-        wait_for_start: meter.is_strict(),
-        stacks: [Stack::new(), Stack::new(), Stack::new()],
+        stacks: Stacks::new(),
         old_root: -1,
-        init: None,
-        failure: None,
-    };
-    let started_at = Instant::now();
-    let (init, builder) = child::start(&mut recipe);
+    });
+    let meter = Meter::prepare(&plan.name, &plan.limits)?;
+    let children = child::start(recipe)
+        .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.build, &recipe.inner))?;
     // Only the children have these ends now: their death is an end of file.
     drop((status.1, built, begin.0));
     streams.close_guest_ends();
     egress.iter_mut().for_each(Egress::close_their_end);
-    let mut status = File::from(status.0);
-    let init = init.map_err(|failure| {
-        let failure = first_failure(failure, &mut status);
-        let error = LaunchError::of(failure, &recipe.build, &recipe.inner);
-        Tree::reap_builder(builder);
-        error
-    })?;
-    let tree = Tree::new(init, builder)?;
-    let mut confined = Confined {
-        tree,
-        status,
+    let now = Instant::now();
+    let confined = Confined {
+        tree: Tree::of(children)?,
+        status: status.0.into(),
         streams,
         meter,
         limits: plan.limits,
-        started_at,
-        running_since: started_at,
+        started_at: now,
+        running_since: now,
         enforcement: enforcement(own_network),
-        outcome: None,
+        start: Start::Awaited,
         egress,
     };
-    if confined.meter.is_strict() {
-        attach_and_begin(&confined, &begin.1)?;
-    }
-    confined.outcome = await_guest(&mut confined, &recipe)?;
-    confined.running_since = Instant::now();
-    Ok(confined)
+    Ok(Readied {
+        confined,
+        begin: begin.1,
+    })
 }
 
 fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
@@ -126,19 +126,27 @@ fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
     })
 }
 
-/// Puts init into its cgroups, then lets it start the guest.
-fn attach_and_begin(confined: &Confined, begin: &OwnedFd) -> Result<(), LaunchError> {
-    confined.meter.attach(confined.tree.init)?;
-    rustix::io::write(begin, &[1])
-        .map(drop)
-        .map_err(|errno| LaunchError::new("start the guest", errno))
-}
-
-/// If init has failed, its builder fails too; init's reason is the one to tell. It is dead: there is no waiting.
-fn first_failure(of_builder: Failure, status: &mut File) -> Failure {
-    match read_message(status) {
-        Ok(Some(Message::Failed(first))) if first.act != Act::Builder => first,
-        Ok(_) | Err(_) => of_builder,
+impl Readied {
+    /// Lets the guest start.
+    pub(crate) fn launch(self) -> Result<Confined, LaunchError> {
+        let Self {
+            mut confined,
+            begin,
+        } = self;
+        let told = confined.tree.await_birth(&mut confined.status);
+        let told = told.map_err(|failure| confined.tree.failed(failure))?;
+        if let Some(failure) = told {
+            return Err(confined.tree.failed(failure));
+        }
+        if let (true, Some(init)) = (confined.meter.is_strict(), confined.tree.init()) {
+            confined.meter.attach(init)?;
+        }
+        confined.started_at = Instant::now();
+        match rustix::io::write(&begin, &[1]) {
+            // If init is dead, its last message says why.
+            Ok(_) | Err(Errno::PIPE) => Ok(confined),
+            Err(errno) => Err(LaunchError::new("start the guest", errno)),
+        }
     }
 }
 
@@ -200,44 +208,46 @@ fn enforcement(own_network: bool) -> Enforcement {
     }
 }
 
-/// Waits for the first message. `Some` is the end of a guest that never was.
-fn await_guest(
-    confined: &mut Confined,
-    recipe: &Recipe,
-) -> Result<Option<ExitReason>, LaunchError> {
-    match next_message(confined)? {
-        Some(Message::Started { without_proc }) => {
-            if without_proc {
-                confined.enforcement.mount = Level::Partial;
-                confined.enforcement.missing.push(
-                    "/proc: the container that this runs in masks its own, so the guest has none"
-                        .to_owned(),
-                );
+impl Confined {
+    /// Waits until the guest executes its program, or cannot.
+    pub(super) fn await_start(&mut self) -> Result<(), LaunchError> {
+        if self.start != Start::Awaited {
+            return Ok(());
+        }
+        self.start = match next_message(self)? {
+            Some(Message::Started { without_proc }) => {
+                if without_proc {
+                    self.enforcement.mount = Level::Partial;
+                    self.enforcement.missing.push(WITHOUT_PROC.to_owned());
+                }
+                Start::Done
             }
-            Ok(None)
-        }
-        Some(Message::Failed(failure)) if failure.act == Act::Execute => match failure.errno {
-            Errno::NOENT => Ok(Some(ExitReason::NotFound)),
-            Errno::ACCESS | Errno::NOEXEC => Ok(Some(ExitReason::NotExecutable)),
-            _ => Err(LaunchError::of(failure, &recipe.build, &recipe.inner)),
-        },
-        Some(Message::Failed(failure)) => {
-            Err(LaunchError::of(failure, &recipe.build, &recipe.inner))
-        }
-        Some(Message::Ended(_)) | None => {
-            let source = io::Error::other("its first process died");
-            Err(LaunchError::new("start the guest", source))
-        }
+            Some(Message::Failed(failure)) => Start::Never(match (failure.act, failure.errno) {
+                (Act::Execute, Errno::NOENT) => ExitReason::NotFound,
+                (Act::Execute, Errno::ACCESS | Errno::NOEXEC) => ExitReason::NotExecutable,
+                _ => return Err(self.tree.failed(failure)),
+            }),
+            Some(Message::Ended(_) | Message::Born(_)) | None => {
+                let source = io::Error::other("its first process died");
+                return Err(LaunchError::new("start the guest", source));
+            }
+        };
+        self.running_since = Instant::now();
+        Ok(())
     }
 }
 
 /// Reads the next message; `None` if init died without one.
 fn next_message(confined: &mut Confined) -> Result<Option<Message>, LaunchError> {
     let error = |source: io::Error| LaunchError::new("hear from the guest's first process", source);
+    let handle = confined
+        .tree
+        .handle()
+        .map_err(|errno| error(errno.into()))?;
     loop {
         let mut fds = [
             PollFd::new(&confined.status, PollFlags::IN),
-            PollFd::from_borrowed_fd(confined.tree.handle.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(handle, PollFlags::IN),
         ];
         match rustix::event::poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
@@ -258,22 +268,5 @@ pub(super) fn read_message(status: &mut File) -> io::Result<Option<Message>> {
         Ok(()) => Ok(Message::decode(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-impl Tree {
-    fn new(init: Pid, builder: Option<Pid>) -> Result<Self, LaunchError> {
-        // Init is our child and was not waited for: its id is still its own.
-        let handle: OwnedFd =
-            rustix::process::pidfd_open(init, PidfdFlags::empty()).map_err(|errno| {
-                rustix::process::kill_process(init, rustix::process::Signal::KILL).ok();
-                LaunchError::new("get hold of the guest's first process", errno)
-            })?;
-        Ok(Self {
-            init,
-            handle,
-            builder,
-            reaped: false,
-        })
     }
 }

@@ -1,14 +1,22 @@
 //! Starting processes: `clone(2)` with a function to run on a stack of its own.
 #![expect(unsafe_code, reason = "clone(2) takes raw pointers")]
 
-use std::{ffi::c_void, mem::MaybeUninit};
+use std::{
+    ffi::c_void,
+    mem::{ManuallyDrop, MaybeUninit},
+    ptr::NonNull,
+};
 
 use rustix::{io::Errno, process::Pid};
 
-use super::{check, signals};
+use super::{
+    check,
+    process::{self, Children, Patience},
+    signals,
+};
 
-/// Bytes of a child's stack: the steps are flat, so even an unoptimised build uses a small part.
-const STACK_BYTES: usize = 256 * 1024;
+/// Bytes of a child's stack: the steps are flat, so even an unoptimised build uses a small part (18 KiB).
+const STACK_BYTES: usize = 96 * 1024;
 
 /// The stack that one child runs on.
 pub(crate) struct Stack(Vec<MaybeUninit<u128>>);
@@ -35,6 +43,53 @@ pub(crate) enum Memory {
     /// The same memory, at the same time: `context` and the stack are the child's until it is dead, and the
     /// child may not use the C library, whose thread-local data it shares.
     Shared,
+}
+
+/// What a child with [`Memory::Shared`] was given: the child's alone, until it is dead.
+///
+/// Dropping it forgets the memory, for the child may still use it.
+pub(crate) struct Lent<T> {
+    child: Pid,
+    context: NonNull<T>,
+    stack: ManuallyDrop<Stack>,
+}
+
+// SAFETY: it is nothing but two boxes that cannot be opened yet.
+unsafe impl<T: Send> Send for Lent<T> {}
+
+impl<T> Lent<T> {
+    /// Starts a child that runs `entry(context)` while the caller goes on, as [`start`] otherwise. The context
+    /// comes back if there is no child.
+    pub(crate) fn start(
+        context: Box<T>,
+        flags: libc::c_int,
+        entry: fn(&mut T) -> i32,
+    ) -> Result<Self, (Box<T>, Errno)> {
+        let context = NonNull::from(Box::leak(context));
+        let mut stack = ManuallyDrop::new(Stack::new());
+        // SAFETY: just leaked, so it is alive and nobody else has it.
+        let lent = unsafe { &mut *context.as_ptr() };
+        match start(&mut stack, Memory::Shared, flags, lent, entry) {
+            Ok(child) => Ok(Self {
+                child,
+                context,
+                stack,
+            }),
+            Err(errno) => {
+                drop(ManuallyDrop::into_inner(stack));
+                // SAFETY: leaked above, and there is no child that has it.
+                Err((unsafe { Box::from_raw(context.as_ptr()) }, errno))
+            }
+        }
+    }
+
+    /// Waits until the child is dead; returns what it was given.
+    pub(crate) fn take_back(self) -> Result<Box<T>, Errno> {
+        process::wait(Children::One(self.child), Patience::Block)?;
+        drop(ManuallyDrop::into_inner(self.stack));
+        // SAFETY: leaked by `start`; the child that had it is dead, and `self` ends here.
+        Ok(unsafe { Box::from_raw(self.context.as_ptr()) })
+    }
 }
 
 /// Starts a child that runs `entry(context)` and exits with its answer; returns its process id.

@@ -21,6 +21,9 @@ pub(crate) struct Program {
     _strings: [Vec<CString>; 2],
 }
 
+// SAFETY: the pointers are to strings that it owns itself, or that are static.
+unsafe impl Send for Program {}
+
 impl Program {
     /// Returns the program that is the first of `candidates` that can be executed.
     pub(crate) fn new(

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::check;
+use super::raw;
 
 /// Attributes of mounts, as `mount_setattr(2)` has them.
 #[derive(Clone, Copy, Default)]
@@ -22,27 +22,30 @@ pub(crate) fn set_attributes(
     recursive: bool,
     attributes: Attributes,
 ) -> Result<(), Errno> {
-    let mut raw = libc::mount_attr {
+    let mut wanted = libc::mount_attr {
         attr_set: attributes.set,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
     };
     if let Some(namespace) = attributes.idmap {
-        raw.attr_set |= libc::MOUNT_ATTR_IDMAP;
-        raw.userns_fd = u64::try_from(namespace).map_err(|_negative| Errno::BADF)?;
+        wanted.attr_set |= libc::MOUNT_ATTR_IDMAP;
+        wanted.userns_fd = u64::try_from(namespace).map_err(|_negative| Errno::BADF)?;
     }
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // A builder calls this in memory that it shares, and it may well fail: no `errno`.
     // SAFETY: the path is an empty C string, the structure has the size that is given.
     let answer = unsafe {
-        libc::syscall(
+        raw::call(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            &raw const raw,
-            size_of::<libc::mount_attr>(),
+            [
+                tree.as_raw_fd().cast_unsigned() as usize,
+                c"".as_ptr().expose_provenance(),
+                flags.cast_unsigned() as usize,
+                (&raw const wanted).expose_provenance(),
+                size_of::<libc::mount_attr>(),
+            ],
         )
     };
-    check(answer).map(drop)
+    answer.map(drop)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::{io::Errno, process::Pid};
 
-use super::check;
+use super::{check, raw};
 
 /// What the kernel accounts to one or more processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,8 +125,8 @@ pub(crate) fn close_all_but(keep: &[RawFd]) -> Result<(), Errno> {
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: no pointers are given. The descriptors belong to values that this process never uses again:
     // it is a new child that runs a fixed list of steps with its own descriptors.
-    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
-    check(answer).map(drop)
+    let answer = unsafe { raw::call(libc::SYS_close_range, [first as usize, last as usize, 0]) };
+    answer.map(drop)
 }
 
 /// Leaves the caller's session keyring for a new, empty one.
@@ -203,10 +203,12 @@ pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 
 /// Closes a descriptor that was handed to this process by number.
 pub(crate) fn close(fd: RawFd) {
-    // SAFETY: this process was given the number, and nothing in it owns the descriptor.
-    unsafe {
-        libc::close(fd);
-    }
+    let Ok(fd) = usize::try_from(fd) else {
+        return;
+    };
+    // SAFETY: this process was given the number, and nothing in it owns the descriptor. (It fails only if the
+    // number is wrong.)
+    unsafe { raw::call(libc::SYS_close, [fd]) }.ok();
 }
 
 /// Where the kernel keeps this program's arguments, which everybody can read as `/proc/<pid>/cmdline`.

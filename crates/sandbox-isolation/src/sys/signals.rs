@@ -22,6 +22,56 @@ impl SignalSet {
     const fn only(signal: libc::c_int) -> Self {
         Self(1 << (signal - 1))
     }
+
+    /// Returns the set with the signals of `other` too.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The signals that ask a program to end.
+const ENDING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+
+/// Takes the signals that ask this program to end away from their default action: they are blocked in this thread
+/// and in those that it starts, and read from the descriptor instead. Those that whoever started us has ignored, as
+/// nohup(1) does, stay ignored.
+pub(crate) fn take_endings() -> Result<OwnedFd, Errno> {
+    let heard = ENDING.into_iter().filter(|&signal| !is_ignored(signal));
+    let set = heard.fold(SignalSet::EMPTY, |set, signal| {
+        set.with(SignalSet::only(signal))
+    });
+    let descriptor = descriptor_of(set)?;
+    let before = block_all();
+    set_mask(before.with(set));
+    Ok(descriptor)
+}
+
+/// Returns the number of the next signal that waits in such a descriptor.
+pub(crate) fn next(descriptor: &OwnedFd) -> Option<i32> {
+    // The kernel's `struct signalfd_siginfo` begins with the number.
+    let mut record = [0; 128];
+    match rustix::io::read(descriptor, &mut record) {
+        Ok(128) => record
+            .first_chunk()
+            .map(|number| i32::from_ne_bytes(*number)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // The kernel's `struct sigaction` is not larger, and begins with the handler.
+    let mut action = [0_u64; 4];
+    // SAFETY: nothing is set, and `action` is at least as large as what the kernel writes.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            std::ptr::null::<u64>(),
+            action.as_mut_ptr(),
+            size_of::<u64>(),
+        )
+    };
+    answer == 0 && usize::try_from(action[0]) == Ok(libc::SIG_IGN)
 }
 
 /// Blocks every signal in this thread and returns what was blocked before.
@@ -69,7 +119,11 @@ pub(crate) fn reset_dispositions() {
 
 /// Returns a descriptor that is readable while a child's death waits to be noticed.
 pub(crate) fn child_deaths() -> Result<OwnedFd, Errno> {
-    let set = SignalSet::only(libc::SIGCHLD);
+    descriptor_of(SignalSet::only(libc::SIGCHLD))
+}
+
+/// Returns a descriptor that is readable while one of these signals waits.
+fn descriptor_of(set: SignalSet) -> Result<OwnedFd, Errno> {
     // SAFETY: the pointer is to a set of the size that is given.
     let fd = unsafe {
         libc::syscall(

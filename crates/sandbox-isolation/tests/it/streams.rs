@@ -46,6 +46,17 @@ fn stdin_is_empty_given_or_forwarded() {
 }
 
 #[test]
+fn stdin_can_be_given_and_then_forwarded() {
+    let first = "line\n".repeat(100_000);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"forwarded").unwrap();
+    drop(writer);
+    let preceded = StdinSource::Preceded(first.clone().into_bytes(), reader.into());
+    let outcome = Lab::new().with(|plan| plan.stdin = preceded).run(&["cat"]);
+    assert_eq!(outcome.stdout, first + "forwarded");
+}
+
+#[test]
 fn an_input_that_nobody_reads_blocks_nothing() {
     let bytes = StdinSource::Bytes(vec![b'x'; 1 << 20]);
     let outcome = Lab::new().with(|plan| plan.stdin = bytes).run(&["true"]);

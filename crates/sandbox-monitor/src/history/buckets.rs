@@ -6,7 +6,7 @@ pub(crate) const BUCKETS: usize = 54;
 /// One histogram. Bucket 0 has what is below one unit; bucket `n` has values from `2^((n-1)/2)` units
 /// to `2^(n/2)`. A count stops at 65,535.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Buckets([u16; BUCKETS]);
+pub struct Buckets([u16; BUCKETS]);
 
 impl Default for Buckets {
     fn default() -> Self {

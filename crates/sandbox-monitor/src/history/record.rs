@@ -95,7 +95,7 @@ pub struct UsageRecord {
     /// The bytes that they changed in the workspace.
     pub written_bytes: Total,
     /// How often each wall time, CPU time and memory peak occurred.
-    pub(crate) buckets: [Buckets; 3],
+    pub buckets: [Buckets; 3],
 }
 
 /// Which of [`UsageRecord::buckets`].

@@ -157,7 +157,7 @@ impl Walk {
                 self.survey.plan.moves.push(Move::Detach {
                     path: entry.path.clone(),
                     to,
-                    leaving: leaving(lower),
+                    leaving: Identity::to_move(lower),
                 });
             }
             (Below::Merged, None) => {}
@@ -277,14 +277,14 @@ impl Walk {
         // A directory that was opened up above gets its mode back after the move, too.
         let opened = self.modes.original(&entry.path);
         let entering = Identity {
-            reopen: opened.or_else(|| reopen(&entry.stat)),
+            reopen: opened.or_else(|| Identity::to_move(&entry.stat).reopen),
             ..Identity::of(&entry.stat)
         };
         let path = entry.path.clone();
         if let Some((_, lower)) = &entry.lower {
             self.survey.plan.moves.push(Move::Exchange {
                 path,
-                leaving: leaving(lower),
+                leaving: Identity::to_move(lower),
                 entering,
             });
             return Ok(());
@@ -459,17 +459,4 @@ fn directory_kind(
     let xattrs = overlay::merged(&entry.xattrs, &below.xattrs);
     let same = Attributes::of(&entry.stat, xattrs) == below;
     Ok((!same).then_some(ChangeKind::Metadata))
-}
-
-fn leaving(lower: &Stat) -> Identity {
-    Identity {
-        reopen: reopen(lower),
-        ..Identity::of(lower)
-    }
-}
-
-/// Returns the mode of a directory that its owner may not rename as it is.
-fn reopen(stat: &Stat) -> Option<u32> {
-    let closed = stat.is_dir() && stat.permissions() & 0o200 == 0;
-    (closed && !is_privileged()).then(|| stat.permissions())
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{CommitError, ResumeError};
 
 /// A workspace with a bit of everything, and an upper layer that changes all of it.
-pub(super) fn rich(name: &str) -> (Lab, Transaction) {
+pub(crate) fn rich(name: &str) -> (Lab, Transaction) {
     let lab = Lab::new();
     lab.file("keep", "same")
         .file("edit", "old")

@@ -98,7 +98,7 @@ fn a_held_transaction_survives_a_stopped_commit() {
 }
 
 /// Recovers, and is stopped while doing so as well.
-fn recover_with_crashes(lab: &Lab, steps: u64) -> Vec<String> {
+pub(crate) fn recover_with_crashes(lab: &Lab, steps: u64) -> Vec<String> {
     let mut found = Vec::new();
     for second in [steps % 3, steps % 17] {
         let (result, _) = with_steps(second, || lab.manager.recover().map(|r| format!("{r:?}")));

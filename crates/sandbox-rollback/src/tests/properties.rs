@@ -12,7 +12,7 @@ use super::*;
 
 /// One act of a guest. It may fail; then nothing happened.
 #[derive(Clone, Debug)]
-enum Edit {
+pub(crate) enum Edit {
     Write(PathBuf, u8),
     Append(PathBuf),
     MakeDir(PathBuf),
@@ -30,7 +30,7 @@ enum Edit {
 }
 
 impl Edit {
-    fn make(&self, root: &Path) {
+    pub(crate) fn make(&self, root: &Path) {
         let _done = self.attempt(root);
     }
 
@@ -111,7 +111,7 @@ fn path() -> impl Strategy<Value = PathBuf> {
     vec(name, 1..4).prop_map(|names| names.iter().map(|name| bytes_name(name)).collect())
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     let attribute = prop_oneof![
         Just("user.a"),
         Just("user.overlay.opaque"),

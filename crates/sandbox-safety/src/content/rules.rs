@@ -8,6 +8,7 @@ pub(crate) mod files;
 mod keys;
 mod scripts;
 mod shells;
+mod system;
 mod text;
 mod tokens;
 
@@ -106,6 +107,7 @@ static TABLES: &[&[ContentRule]] = &[
     assignments::RULES,
     shells::RULES,
     scripts::RULES,
+    system::RULES,
     text::RULES,
     files::RULES,
 ];

@@ -119,6 +119,13 @@ pub(crate) fn read_argv(argv: &[String], spans: &[Span], stdin: Option<&str>) ->
     reader.into_reading()
 }
 
+/// Reads one command whose words are known.
+pub(crate) fn read_command(command: SimpleCommand) -> Reading {
+    let mut reader = Reader::default();
+    reader.dispatch(command);
+    reader.into_reading()
+}
+
 /// What is known while walking.
 #[derive(Debug, Default)]
 pub(super) struct Reader {

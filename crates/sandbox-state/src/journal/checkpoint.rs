@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_journal_that_was_cut_or_written_anew_is_found() {
         let directory = tempfile::tempdir().unwrap();
-        let journal = self::journal(&directory, 5);
+        let journal = journal(&directory, 5);
         let known = journal.verify().unwrap().checkpoint().unwrap();
         let whole = fs::read(journal.path()).unwrap();
         let other = tempfile::tempdir().unwrap();

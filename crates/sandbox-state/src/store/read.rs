@@ -8,7 +8,7 @@ use super::{
     envelope::{self, Kind, Place, Row},
     error::{Corruption, LookupError, Trouble},
     payload::{self, Value},
-    tables::{Access, Reading, Tables},
+    tables::{Access, PART_BYTES, Reading, Tables},
 };
 use crate::{
     Hash, KeySource,
@@ -52,6 +52,18 @@ pub struct Listed {
     /// Its newest version.
     #[serde(flatten)]
     pub newest: Version,
+}
+
+/// One version that a commit made.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// The namespace of the key.
+    pub namespace: String,
+    /// The key.
+    pub key: String,
+    /// The version.
+    #[serde(flatten)]
+    pub version: Version,
 }
 
 /// Which value of a key is meant.
@@ -221,6 +233,31 @@ impl<A: Access> Tables<A> {
             .collect()
     }
 
+    /// Returns the versions that were made after `sequence` and are kept, in the order of their commits.
+    pub(super) fn changes(&self, sequence: u64) -> Result<Vec<Change>, Trouble> {
+        let mut changes = Vec::new();
+        let Some(next) = sequence.checked_add(1) else {
+            return Ok(changes);
+        };
+        for entry in self.log.range((next, 0)..)? {
+            let (found, change) = entry?;
+            let (namespace, key, ..) = change.value();
+            let place = self.place((namespace, key), found.value().0);
+            let row = match self.at((namespace, key), place.sequence) {
+                Ok(Some(row)) if row.sequence == place.sequence => row,
+                Ok(_) => return Err(place.missing()),
+                Err(Trouble::Lookup(LookupError::NotKept { .. })) => continue,
+                Err(trouble) => return Err(trouble),
+            };
+            changes.push(Change {
+                namespace: namespace.to_owned(),
+                key: key.to_owned(),
+                version: Version::of(place, &row)?,
+            });
+        }
+        Ok(changes)
+    }
+
     /// Returns the pin of this name.
     pub(super) fn pin(&self, name: &str) -> Result<Pin, Trouble> {
         let (sequence, at) = self.pinned(name)?.ok_or_else(|| LookupError::NoPin {
@@ -248,19 +285,21 @@ impl Tables<Reading> {
         let (sequence, head) = self.head()?;
         let (last, chain) = self.verify_log()?;
         let mut keys = 0;
-        let (mut rows, mut gaps, mut values) = (0, 0, 0);
+        let (mut rows, mut gaps, mut parts) = (0, 0, 0);
         for entry in self.newest.iter()? {
             let (found, _) = entry?;
             let id = found.value();
             for row in self.rows(id)? {
-                self.payload(id, &row)?;
+                let payload = self.payload(id, &row)?;
                 rows += 1;
                 gaps += u64::from(row.facts.kind == Kind::Gap);
-                values += u64::from(row.facts.form.apart);
+                if row.facts.form.apart {
+                    parts += payload.len().div_ceil(PART_BYTES) as u64;
+                }
             }
             keys += 1;
         }
-        let counted = self.versions.len()? == rows && self.values.len()? == values;
+        let counted = self.versions.len()? == rows && self.values.len()? == parts;
         if last != sequence || chain != head || !counted {
             return Err(Trouble::Damaged(Corruption::Log { sequence: last }));
         }

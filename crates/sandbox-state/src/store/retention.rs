@@ -82,7 +82,9 @@ fn replace(
     for row in run {
         tables.versions.remove((id.0, id.1, row.sequence))?;
         if row.facts.form.apart {
-            tables.values.remove((id.0, id.1, row.sequence))?;
+            let part = |number| (id.0, id.1, row.sequence, number);
+            let parts = part(0)..=part(u32::MAX);
+            tables.values.retain_in(parts, |_, _| false)?;
         }
     }
     let gone = run.iter().map(|row| match row.facts.kind {

@@ -25,8 +25,12 @@ pub(super) const META_KEY: &str = "key";
 /// Every version of every key, without large values.
 const VERSIONS: TableDefinition<'_, VersionId, &[u8]> = TableDefinition::new("versions");
 
-/// The values that are too large for their row.
-const VALUES: TableDefinition<'_, VersionId, &[u8]> = TableDefinition::new("values");
+/// The payloads that are too large for their row, in parts of [`PART_BYTES`].
+const VALUES: TableDefinition<'_, PartId, &[u8]> = TableDefinition::new("values");
+
+/// With its names, a part just fits into a page of redb of 1 MiB: the sizes of pages are powers of
+/// two, and a page with more in it would be one of 2 MiB.
+pub(super) const PART_BYTES: usize = 1024 * 1024 - 8 * 1024;
 
 /// The sequence and the tag of the newest version of each key.
 const NEWEST: TableDefinition<'_, KeyId, Pointer> = TableDefinition::new("newest");
@@ -38,6 +42,7 @@ const LOG: TableDefinition<'_, (u64, u32), Change> = TableDefinition::new("log")
 const PINS: TableDefinition<'_, &str, Pin> = TableDefinition::new("pins");
 
 pub(super) type VersionId = (&'static str, &'static str, u64);
+pub(super) type PartId = (&'static str, &'static str, u64, u32);
 type KeyId = (&'static str, &'static str);
 type Pointer = (u64, &'static [u8; 32]);
 type Change = (
@@ -71,7 +76,7 @@ pub(super) struct Tables<A: Access> {
     pub(super) id: StoreId,
     pub(super) meta: A::Of<&'static str, u128>,
     pub(super) versions: A::Of<VersionId, &'static [u8]>,
-    pub(super) values: A::Of<VersionId, &'static [u8]>,
+    pub(super) values: A::Of<PartId, &'static [u8]>,
     pub(super) newest: A::Of<KeyId, Pointer>,
     pub(super) log: A::Of<(u64, u32), Change>,
     pub(super) pins: A::Of<&'static str, Pin>,
@@ -274,12 +279,16 @@ impl<A: Access> Tables<A> {
             return Ok(Zeroizing::new(row.inline.clone()));
         }
         let place = self.place(id, row.sequence);
-        let value = self.values.get((id.0, id.1, row.sequence))?;
-        let value = value.ok_or_else(|| place.missing())?;
-        if sha256(&[value.value()]) != row.digest {
-            return Err(place.changed());
+        let part = |number| (id.0, id.1, row.sequence, number);
+        let mut payload = Zeroizing::new(Vec::new());
+        for entry in self.values.range(part(0)..=part(u32::MAX))? {
+            payload.extend_from_slice(entry?.1.value());
         }
-        Ok(Zeroizing::new(value.value().to_vec()))
+        if sha256(&[&payload]) == row.digest {
+            Ok(payload)
+        } else {
+            Err(place.changed())
+        }
     }
 
     /// Returns the sequence that a pin holds.

@@ -108,6 +108,12 @@ fn a_number_names_the_state_at_one_time() {
     assert_eq!(history, [first, second, gone]);
     assert_eq!((history[1].at, history[1].bytes), (at(7), 3));
     assert!(history[2].deleted);
+    let changes = store.changes(1).unwrap();
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|it| (it.namespace.as_str(), it.version.sequence))
+        .collect();
+    assert_eq!(changes, [("b", 2), ("a", 3), ("a", 4)]);
     let found = store.verify().unwrap();
     assert_eq!((found.sequence, found.keys, found.versions), (4, 2, 4));
 }
@@ -215,12 +221,16 @@ fn values_have_any_content_and_limits_hold() {
         }
     }
     let zeros = vec![0; VALUE_BYTES_MAX + 1];
-    store.set("large", &zeros[1..]);
-    assert_eq!(
-        store.value("large", &When::Newest).unwrap().len(),
-        VALUE_BYTES_MAX
-    );
-    assert!(fs::metadata(lab.file()).unwrap().len() < 8 * 1024 * 1024);
+    store.set("largest", &zeros[1..]);
+    let found = store.value("largest", &When::Newest).unwrap();
+    assert!(found == zeros[1..]);
+    // A secret is not compressed, so this one is written in several parts.
+    let long: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
+    store.put("a", "long", &long, secret_put()).unwrap();
+    assert!(store.value("long", &When::Newest).unwrap() == long);
+    let file_bytes = fs::metadata(lab.file()).unwrap().len();
+    assert!(file_bytes < 8 * 1024 * 1024, "{file_bytes}");
+    store.verify().unwrap();
     let refused = store.put("a", "k", &zeros, open_put());
     assert!(matches!(refused, Err(StoreWriteError::TooLarge { .. })));
     for (namespace, key) in [("", "k"), ("a", ""), ("a", &"k".repeat(KEY_BYTES_MAX + 1))] {

@@ -9,7 +9,7 @@ use super::{
     error::Trouble,
     payload::{self, Packed, Value},
     read::{Pin, Version},
-    tables::{META_KEY, META_SEQUENCE, Tables, Writing, pin_tag},
+    tables::{META_KEY, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
 };
 use crate::{Hash, KeySource, hash::sha256, keys::SecretKey};
 
@@ -255,7 +255,10 @@ impl<'a> Commit<'a> {
         let (row, tag) = envelope::write(place, facts, &payload);
         let version_id = (id.0, id.1, self.sequence);
         if facts.form.apart {
-            self.tables.values.insert(version_id, payload.as_slice())?;
+            for (number, part) in (0_u32..).zip(payload.chunks(PART_BYTES)) {
+                let part_id = (id.0, id.1, self.sequence, number);
+                self.tables.values.insert(part_id, part)?;
+            }
         }
         self.tables.versions.insert(version_id, row.as_slice())?;
         self.tables.newest.insert(id, (self.sequence, &tag))?;

@@ -241,6 +241,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_limits(config)?;
     check_ranges(config, |key| !key.starts_with("resource_limits."))?;
     check_network(config)?;
+    if let Some(text) = &config.safety_constraints.approval_expiry {
+        check_wall_time("safety_constraints.approval_expiry", text)?;
+    }
     if let Some(path) = &config.events.file {
         check_path("events.file", path)?;
     }

@@ -77,6 +77,24 @@ impl Fields {
         }
     }
 
+    pub(super) fn take_flag(&mut self, name: &str) -> Result<Option<bool>, OperationError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(other) => Err(wrong_type(self.path(name), "true or false", &other)),
+        }
+    }
+
+    /// Takes all fields but those that are named here.
+    pub(super) fn take_others(&mut self, kept: &[&str]) -> Map<String, Value> {
+        let all = std::mem::take(&mut self.left);
+        let (kept, others) = all
+            .into_iter()
+            .partition(|(name, _)| kept.contains(&name.as_str()));
+        self.left = kept;
+        others
+    }
+
     pub(super) fn take_texts(&mut self, name: &str) -> Result<Option<Vec<String>>, OperationError> {
         let Some(value) = self.take(name) else {
             return Ok(None);

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::Action;
+use crate::{Action, FileWork};
 
 #[track_caller]
 fn check(document: &str, expected: Expect) {
@@ -100,23 +100,175 @@ fn what_is_not_a_document_is_refused() {
 }
 
 #[test]
-fn a_type_of_a_later_version_is_named() {
+fn a_type_that_there_is_not_is_named() {
     check(
-        r#"{"type": "file_write", "path": "a", "content": "b"}"#,
+        r#"{"type": "explode", "path": "a", "content": "b"}"#,
         expect![
-            "cannot run an operation of type `file_write`, as this version runs `command`, `file_operation`, `shell`"
+            "cannot run an operation of type `explode`; there are `command`, `file_operation`, `shell`, `script`, `file_write`, `file_delete`, `file_move`"
         ],
     );
     check(
         r#"{"type": "comand", "command": "ls"}"#,
         expect![
-            "cannot run an operation of type `comand`, as this version runs `command`, `file_operation`, `shell`; did you mean `command`?"
+            "cannot run an operation of type `comand`; there are `command`, `file_operation`, `shell`, `script`, `file_write`, `file_delete`, `file_move`; did you mean `command`?"
         ],
     );
     check(
         r#"{"type": 3, "command": "ls"}"#,
         expect!["cannot read `type`: expected text, found 3"],
     );
+}
+
+#[test]
+fn every_type_is_read() {
+    let read = |document: &str| {
+        let operation = Operation::from_json(document).unwrap();
+        (operation.type_name.clone(), operation.action)
+    };
+    let write = |content: &[u8], mode| {
+        let (path, content) = ("a/b".to_owned(), content.to_vec());
+        let work = FileWork::Write {
+            path,
+            content,
+            mode,
+        };
+        ("file_write".to_owned(), Action::File(work))
+    };
+    assert_eq!(
+        read(r#"{"type": "file_write", "path": "a/b", "content": "x\u0000", "mode": "0755"}"#),
+        write(b"x\0", Some(0o755))
+    );
+    assert_eq!(
+        read(r#"{"type": "file_write", "path": "a/b", "content_base64": "/w\n=="}"#),
+        write(&[0xff], None)
+    );
+    let gone = FileWork::Delete {
+        path: "-rf".to_owned(),
+        recursive: true,
+    };
+    assert_eq!(
+        read(r#"{"type": "file_delete", "path": "-rf", "recursive": true}"#),
+        ("file_delete".to_owned(), Action::File(gone))
+    );
+    let moved = Operation::file_move("a", "b").action;
+    assert_eq!(
+        read(r#"{"type": "file_move", "from": "a", "to": "b"}"#),
+        ("file_move".to_owned(), moved)
+    );
+    let script = Operation::script("python3", "print(1)").action;
+    assert_eq!(
+        read(r#"{"type": "script", "interpreter": "python3", "source": "print(1)"}"#),
+        ("script".to_owned(), script.clone())
+    );
+    assert_eq!(
+        read(r#"{"type": "script", "interpreter": ["python3"], "source": "print(1)"}"#).1,
+        script
+    );
+}
+
+#[test]
+fn work_on_a_file_that_fails_changes_nothing_unless_the_document_says_so() {
+    let read = |document| Operation::from_json(document).unwrap().on_failure;
+    let document = r#"{"type": "file_delete", "path": "a"}"#;
+    assert_eq!(read(document), OnFailure::Discard);
+    let document = r#"{"type": "file_delete", "path": "a", "on_failure": "keep"}"#;
+    assert_eq!(read(document), OnFailure::Keep);
+}
+
+#[test]
+fn a_field_of_another_type_is_named() {
+    check(
+        r#"{"type": "file_write", "path": "a", "content": "b", "cwd": "c"}"#,
+        expect![
+            "cannot accept the field `cwd` in an operation of type `file_write`, which has `path`, `content`, `content_base64`, `mode`"
+        ],
+    );
+    check(
+        r#"{"type": "file_write", "pth": "a", "content": "b"}"#,
+        expect!["cannot accept the unknown field `pth`; did you mean `path`?"],
+    );
+    check(
+        r#"{"type": "file_write", "path": "a"}"#,
+        expect![
+            "cannot tell what to write: a `file_write` has either `content` (text) or `content_base64`, and here is neither"
+        ],
+    );
+    check(
+        r#"{"type": "file_move", "from": "a"}"#,
+        expect!["cannot read an operation without the field `to`"],
+    );
+    check(
+        r#"{"type": "script", "source": "a"}"#,
+        expect!["cannot read an operation without the field `interpreter`"],
+    );
+}
+
+#[test]
+fn values_of_files_and_scripts_are_checked() {
+    for (document, field) in [
+        (r#""file_write", "path": "../x", "content": """#, "path"),
+        (r#""file_write", "path": "", "content": """#, "path"),
+        (r#""file_write", "path": "a\u0000", "content": """#, "path"),
+        (r#""file_write", "path": "a/", "content": """#, "path"),
+        (
+            r#""file_write", "path": "a", "content": "", "mode": "4755""#,
+            "mode",
+        ),
+        (
+            r#""file_write", "path": "a", "content": "", "mode": "9""#,
+            "mode",
+        ),
+        (
+            r#""file_write", "path": "a", "content": "", "mode": "+644""#,
+            "mode",
+        ),
+        (
+            r#""file_write", "path": "a", "content_base64": "%""#,
+            "content_base64",
+        ),
+        (r#""file_delete", "path": "a/..""#, "path"),
+        (r#""file_move", "from": "a", "to": "..""#, "to"),
+        (
+            r#""script", "interpreter": "", "source": "x""#,
+            "interpreter[0]",
+        ),
+        (
+            r#""script", "interpreter": [], "source": "x""#,
+            "interpreter[0]",
+        ),
+        (r#""script", "interpreter": "sh", "source": " ""#, "source"),
+    ] {
+        let error = Operation::from_json(&format!("{{\"type\": {document}}}")).unwrap_err();
+        assert!(matches!(error, OperationError::Value { .. }), "{error}");
+        assert_eq!(error.field(), Some(field), "{error}");
+    }
+}
+
+#[test]
+fn a_program_adds_types() {
+    let foreign = [ForeignType {
+        name: "greet",
+        fields: &["whom"],
+        read: &|fields| match fields.get("whom").and_then(Value::as_str) {
+            Some(whom) => Ok(Operation::command(["echo", whom]).env("A", "1")),
+            None => Err("whom is greeted?".to_owned()),
+        },
+    }];
+    let read = |document: &str| {
+        Operation::from_document_with(serde_json::from_str(document).unwrap(), &foreign)
+    };
+    let operation = read(r#"{"type": "greet", "whom": "you", "id": "g1", "env": {"B": "2"}}"#);
+    let operation = operation.unwrap();
+    assert_eq!(operation.type_name, "greet");
+    assert_eq!(operation.id.as_str(), "g1");
+    assert_eq!(operation.action.argv(), ["echo", "you"]);
+    assert_eq!(operation.env.len(), 2);
+    let refused = read(r#"{"type": "greet"}"#).unwrap_err();
+    assert!(matches!(refused, OperationError::Refused { .. }));
+    let unknown = read(r#"{"type": "greet", "whon": "you"}"#).unwrap_err();
+    assert!(unknown.to_string().contains("did you mean `whom`?"));
+    let unsupported = read(r#"{"type": "gret"}"#).unwrap_err();
+    assert!(unsupported.to_string().contains("did you mean `greet`?"));
 }
 
 #[test]

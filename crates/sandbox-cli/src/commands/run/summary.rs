@@ -80,13 +80,26 @@ pub(super) fn became(operation: &Operation, report: &OperationReport) -> &'stati
 
 fn refused(ui: Ui, report: &OperationReport) -> String {
     let mut text = describe::verdict(&report.verdict, |tone, text| ui.error_tone(tone, text));
+    let approval = report.approval.as_ref();
     let hint = if report.outcome == Outcome::Denied {
         "the judge denies it, and nothing was run; `sandbox check` explains single commands"
+            .to_owned()
+    } else if let Some(request) = approval.and_then(|it| it.request.as_ref()) {
+        let id = describe::short_approval(request);
+        format!(
+            "nobody was there to approve it, and nothing was run; it waits as {id}\n  approve: sandbox approvals approve {id}   deny: sandbox approvals deny {id}   or run it with --yes"
+        )
     } else {
-        "nobody was there to approve it, and nothing was run; if you know what it does, run it with --yes"
+        let reason = approval.and_then(|it| it.not_stored_because.as_deref());
+        let reason = reason.map_or_else(String::new, |it| {
+            format!(" and it cannot be approved later ({})", plain(it))
+        });
+        format!(
+            "nobody was there to approve it{reason}, and nothing was run; if you know what it does, run it with --yes"
+        )
     };
     text.push_str("\n  hint: ");
-    text.push_str(hint);
+    text.push_str(&hint);
     text
 }
 

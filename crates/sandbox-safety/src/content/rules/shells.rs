@@ -1,20 +1,9 @@
 //! Shells that somebody else types in, and programs that run what they have just downloaded.
 
-use sandbox_types::RiskLevel::{Critical, High, Medium};
+use sandbox_types::RiskLevel::{Critical, Medium};
 
-use super::{ContentRule, LooksIn, Match, When};
+use super::{ContentRule, Match, When, scripts::CODE};
 use crate::content::window::Window;
-
-const CODE: ContentRule = ContentRule {
-    id: "",
-    severity: High,
-    looks_in: LooksIn::Code,
-    message: "",
-    suggestion: "do not run it; find out where it came from",
-    when: When::Policy,
-    matches: &[],
-    spares: &[],
-};
 
 /// Shows the whole line, unless it is a comment.
 pub(super) fn when(window: &Window<'_>, holds: bool) -> Option<Match> {

@@ -107,11 +107,11 @@ fn rows_that_are_missing_or_swapped_are_found() {
             it.newest.remove(("a", "k")).unwrap();
         }),
         ("the value", |it| {
-            it.values.remove(("a", "k", 3)).unwrap();
+            it.values.remove(("a", "k", 3, 0)).unwrap();
         }),
         ("another value", |it| {
             it.values
-                .insert(("a", "k", 3), [1; 3000].as_slice())
+                .insert(("a", "k", 3, 0), [1; 3000].as_slice())
                 .unwrap();
         }),
         ("an old row in the place of the newest", |it| {

@@ -1,0 +1,66 @@
+//! What can be typed after `sandbox approvals`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// The judge asks about some operations; without a person at the terminal they wait here
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ApprovalsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ApprovalsCommand>,
+    #[command(flatten)]
+    pub(crate) list: ApprovalsListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// List what waits, oldest first (this is the default)
+    List(ApprovalsListArgs),
+    /// Approve a request and run it, once; the exit codes are those of `run`
+    Approve(ApproveArgs),
+    /// Deny a request
+    Deny(RequestArgs),
+    /// Remove a remembered approval
+    Forget(RuleArgs),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ApprovalsListArgs {
+    /// Also what was decided in the last 30 days
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// List the remembered approvals instead
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) rules: bool,
+}
+
+/// Runs exactly what was judged: with the input, environment, directory and network of that time. A
+/// request that is judged more severely by now is refused.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    /// The request: its id, or a unique beginning or end of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Approve exactly this operation in this sandbox from now on
+    #[arg(long)]
+    pub(crate) remember: bool,
+    /// Read this configuration file too
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// The request: its id, or a unique beginning or end of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RuleArgs {
+    /// The remembered approval: its id, or a unique beginning or end of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}

@@ -1,0 +1,73 @@
+//! What can be typed after `stats`, `health` and `metrics`.
+
+use std::time::Duration;
+
+use clap::Args;
+use sandbox_types::parse_duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// What is kept by the hour goes back one year; a longer span is a typing error.
+const SINCE_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// Counts every operation that ended, also refused ones. Single operations are kept for a day, then
+/// minutes for a week, then hours for a year; what was summed up counts where its minute or hour began.
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Count what ended in this time up to now, as in 30m, 24h or 7d
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = since)]
+    pub(crate) since: Duration,
+}
+
+/// Examines the host, the workspace, what killed callers left, transactions, the journal, the store and
+/// the usage history.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing has failed (it may be degraded), 1 something has.")]
+pub(crate) struct HealthArgs {
+    /// Repair what can be repaired, and look again
+    #[arg(long, overrides_with = "no_repair")]
+    pub(crate) repair: bool,
+    /// Only look (this is the default)
+    #[arg(long)]
+    pub(crate) no_repair: bool,
+}
+
+fn since(text: &str) -> Result<Duration, String> {
+    let days = text.trim().strip_suffix('d').and_then(|it| it.parse().ok());
+    let span = match days {
+        Some(days) => HOUR.saturating_mul(24).saturating_mul(days),
+        None => parse_duration(text).map_err(|_error| {
+            format!(
+                "'{text}' is not a duration: expected a whole number with s, m, h or d, as in 24h"
+            )
+        })?,
+    };
+    if span.is_zero() {
+        return Err("must be longer than nothing, as in 24h".to_owned());
+    }
+    if span > SINCE_MAX {
+        return Err("must be at most a hundred years".to_owned());
+    }
+    Ok(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_units_and_bounds() {
+        assert_eq!(since("90m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(since("7d"), Ok(HOUR * 168));
+        for bad in [
+            "0s",
+            "0d",
+            "d",
+            "-1h",
+            "yesterday",
+            "99999999999d",
+            "4294967295d",
+        ] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
+}

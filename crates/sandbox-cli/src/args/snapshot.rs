@@ -1,0 +1,96 @@
+//! What can be typed after `snapshot` and `rollback`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Take a snapshot of the workspace as it is committed; reads only what changed since the last
+    Create(SnapshotCreateArgs),
+    /// List the snapshots, oldest first
+    List,
+    /// Show one snapshot
+    Show {
+        /// The snapshot: its id, or a unique beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Show what changed from one snapshot to another, or to the workspace now
+    Diff {
+        /// The older snapshot
+        #[arg(value_name = "A")]
+        from: String,
+        /// The newer snapshot [default: the workspace now]
+        #[arg(value_name = "B")]
+        to: Option<String>,
+    },
+    /// Bring the workspace back to a snapshot, all of it or nothing; `sandbox undo` takes it back
+    Restore(SnapshotRestoreArgs),
+    /// Check that everything is there; damage is named with the snapshots and paths it concerns
+    Verify {
+        /// Read and check every byte
+        #[arg(long)]
+        read_data: bool,
+    },
+    /// Make the index again from what is kept
+    Repair,
+    /// Delete a snapshot; `prune` frees its space
+    Delete {
+        /// The snapshot: its id, or a unique beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Free the space of what no snapshot needs
+    Prune {
+        /// Only say what would be freed
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The oldest snapshots go when there are more than `max_snapshots` of the configuration; those with a tag stay, and are not counted."
+)]
+pub(crate) struct SnapshotCreateArgs {
+    /// Find it by this word, and never remove it by itself; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// What it is for
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotRestoreArgs {
+    /// The snapshot: its id, or a unique beginning of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Restore only what matches (a glob relative to the workspace; a directory with all in it); may
+    /// be given several times
+    #[arg(long = "path", value_name = "GLOB")]
+    pub(crate) paths: Vec<String>,
+    /// Restore to this directory, empty or not there yet, and leave the workspace alone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "To a snapshot: one restore, which `sandbox undo` takes back.\nTo before an operation: it and all after it are undone, newest first; a snapshot is taken before, and rolling back to that takes this back."
+)]
+pub(crate) struct RollbackArgs {
+    /// A snapshot, or an operation: back to just before it
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: String,
+    /// Roll back only what matches (a glob relative to the workspace); for snapshots
+    #[arg(long = "path", value_name = "GLOB")]
+    pub(crate) paths: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

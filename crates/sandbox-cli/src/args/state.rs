@@ -1,0 +1,77 @@
+//! What can be typed after `sandbox state`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Store a value, as a new version of its key
+    Set(StateSetArgs),
+    /// Print a value as it is
+    Get(StateGetArgs),
+    /// List the keys that are there
+    List {
+        /// Only keys that begin with this
+        #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
+        prefix: String,
+    },
+    /// List the versions of a key, oldest first, without their values
+    History {
+        /// The key
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Delete a key; its versions stay, and `state rollback` brings it back
+    Delete {
+        /// The key
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Make an old version the newest one again, as a new version
+    Rollback {
+        /// The key
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// The number of the version, as `state history` shows it
+        #[arg(long, value_name = "N")]
+        version: u64,
+    },
+}
+
+/// Stores a value of up to 64 MiB
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true),
+    override_usage = "sandbox state set [OPTIONS] KEY VALUE\n       sandbox state set [OPTIONS] KEY - | --file FILE"
+)]
+pub(crate) struct StateSetArgs {
+    /// The key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// The value; - reads it from standard input, as it is
+    #[arg(value_name = "VALUE", group = "what", allow_hyphen_values = true)]
+    pub(crate) value: Option<std::ffi::OsString>,
+    /// Read the value from FILE (- is standard input)
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) file: Option<PathBuf>,
+    /// Seal the value: it is encrypted on disk, and only `state get` shows it
+    #[arg(long)]
+    pub(crate) secret: bool,
+    /// Only if N is the version now (0: only if there is no value)
+    #[arg(long, value_name = "N")]
+    pub(crate) if_version: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateGetArgs {
+    /// The key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    /// The value of this version, as `state history` shows it
+    #[arg(long, value_name = "N", conflicts_with = "at")]
+    pub(crate) version: Option<u64>,
+    /// The value that the key had when this snapshot was made
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) at: Option<String>,
+}

@@ -1,0 +1,144 @@
+//! `sandbox approvals`: what waits for a person, and what a person has approved for good.
+
+use sandbox_core::{
+    ApprovalRequest, ApprovalRule, ApprovalState, Overrides, Remember, SandboxCore,
+};
+
+use crate::{
+    args::{ApprovalsArgs, ApprovalsCommand, ApproveArgs},
+    commands::{
+        describe,
+        run::{self, terminal::who},
+    },
+    exit_codes,
+    failure::Failure,
+    settings::Settings,
+    ui::{self, Tone, Ui},
+};
+
+/// The widest command that is listed.
+const COMMAND_WIDTH: usize = 80;
+
+pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failure> {
+    match args.command {
+        None if args.list.rules => list_rules(settings),
+        None => list(settings, args.list.all),
+        Some(ApprovalsCommand::List(args)) if args.rules => list_rules(settings),
+        Some(ApprovalsCommand::List(args)) => list(settings, args.all),
+        Some(ApprovalsCommand::Approve(args)) => approve(settings, args),
+        Some(ApprovalsCommand::Deny(args)) => {
+            let denied = settings.open_to_read()?.deny(&args.id, who())?;
+            told(settings.ui, &denied, || {
+                format!("sandbox: denied {}", describe::short_approval(&denied.id))
+            })
+        }
+        Some(ApprovalsCommand::Forget(args)) => {
+            let forgotten = settings.open_to_read()?.forget(&args.id, who())?;
+            told(settings.ui, &forgotten, || {
+                let command = describe::command(&forgotten.operation.argv, COMMAND_WIDTH);
+                format!("sandbox: forgot the approval of {command}")
+            })
+        }
+    }
+}
+
+fn list(settings: &Settings, all: bool) -> Result<u8, Failure> {
+    let core: SandboxCore = settings.open_to_read()?;
+    let requests = if all {
+        core.all_approvals()?
+    } else {
+        core.approvals()?
+    };
+    let ui = settings.ui;
+    if ui.is_json() {
+        ui::print_json(&requests)?;
+        return Ok(exit_codes::DONE);
+    }
+    if requests.is_empty() {
+        ui.note("sandbox: nothing waits for approval");
+    }
+    let lines: String = requests.iter().map(|it| request(ui, it)).collect();
+    ui::print(&lines)?;
+    Ok(exit_codes::DONE)
+}
+
+/// Returns the lines about one request: what it is, and why somebody is asked.
+fn request(ui: Ui, request: &ApprovalRequest) -> String {
+    let until = match request.state {
+        ApprovalState::Pending => format!("until {}", describe::time(&request.expires_at)),
+        ApprovalState::Granted | ApprovalState::Denied | ApprovalState::Expired => {
+            request.state.to_string()
+        }
+    };
+    let times = match request.times {
+        0 | 1 => String::new(),
+        times => format!(" ({times} times)"),
+    };
+    let mut text = format!(
+        "{}  {}  {until}{times}  {}\n",
+        ui.tone(Tone::Strong, describe::short_approval(&request.id)),
+        describe::time(&request.requested_at),
+        describe::command(&request.operation.argv, COMMAND_WIDTH),
+    );
+    if request.state == ApprovalState::Pending {
+        let verdict = describe::verdict(&request.verdict, |tone, text| ui.tone(tone, text));
+        for line in verdict.lines() {
+            text.push_str("    ");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn list_rules(settings: &Settings) -> Result<u8, Failure> {
+    let rules = settings.open_to_read()?.approval_rules()?;
+    let ui = settings.ui;
+    if ui.is_json() {
+        ui::print_json(&rules)?;
+        return Ok(exit_codes::DONE);
+    }
+    if rules.is_empty() {
+        ui.note("sandbox: no approval is remembered");
+    }
+    let line = |rule: &ApprovalRule| {
+        format!(
+            "{}  {}  {}  {}\n",
+            ui.tone(Tone::Strong, describe::short_approval(&rule.id)),
+            describe::time(&rule.remembered_at),
+            rule.operation.type_name,
+            describe::command(&rule.operation.argv, COMMAND_WIDTH),
+        )
+    };
+    ui::print(&rules.iter().map(line).collect::<String>())?;
+    Ok(exit_codes::DONE)
+}
+
+fn approve(settings: &Settings, args: ApproveArgs) -> Result<u8, Failure> {
+    let core = settings.open_with(&Overrides {
+        file: args.config,
+        ..Overrides::default()
+    })?;
+    let remember = if args.remember {
+        Remember::Always
+    } else {
+        Remember::Once
+    };
+    let approved = core.grant(&args.id, remember, who())?;
+    let command = describe::command(&approved.operation().action.argv(), COMMAND_WIDTH);
+    settings.ui.note(&format!("sandbox: approved {command}"));
+    run::approved(settings.ui, &core, approved)
+}
+
+fn told(
+    ui: Ui,
+    document: &impl serde::Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<u8, Failure> {
+    if ui.is_json() {
+        ui::print_json(document)?;
+    } else {
+        ui.note(&text());
+    }
+    Ok(exit_codes::DONE)
+}

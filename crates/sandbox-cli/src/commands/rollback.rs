@@ -1,0 +1,63 @@
+//! `sandbox rollback`: the workspace back to a snapshot, or to just before an operation.
+
+use sandbox_core::RollbackOptions;
+
+use crate::{
+    args::RollbackArgs,
+    commands::{describe, snapshot, waiting},
+    exit_codes,
+    failure::Failure,
+    settings::Settings,
+    ui::{self, one_line},
+};
+
+pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let options = RollbackOptions {
+        paths: args.paths,
+        state_sequence: None,
+        dry_run: args.dry_run,
+    };
+    let done = waiting::wait_for(core.roll_back(&args.target, options))??;
+    let ui = settings.ui;
+    if ui.is_json() {
+        ui::print_json(&done)?;
+        return Ok(exit_codes::DONE);
+    }
+    for note in &done.notes {
+        let path = one_line(&note.path.to_string_lossy(), usize::MAX);
+        ui.insist(&format!("sandbox: {path}: {}", note.reason));
+    }
+    let counts = snapshot::counts(&done.paths);
+    if done.dry_run {
+        let mut text = describe::changed_paths(&done.paths);
+        for path in &done.conflicts {
+            let path = one_line(&path.to_string_lossy(), usize::MAX);
+            let line = format!("  ! {path} (changed since: rollback refuses it)\n");
+            text.push_str(&line);
+        }
+        ui::print(&text)?;
+        ui.note(&format!(
+            "sandbox: it would leave {counts}; nothing was done"
+        ));
+        return Ok(exit_codes::DONE);
+    }
+    let back = match (&done.operation, &done.safety) {
+        (Some(operation), _) => {
+            format!(" (undo with: sandbox undo {})", describe::short(operation))
+        }
+        (None, Some(safety)) => {
+            format!(
+                " (take it back with: sandbox rollback {})",
+                snapshot::short(safety)
+            )
+        }
+        (None, None) => String::new(),
+    };
+    let undone = match done.undone.len() {
+        0 => String::new(),
+        count => format!("{count} operation(s) undone, "),
+    };
+    ui.note(&format!("sandbox: rolled back: {undone}{counts}{back}"));
+    Ok(exit_codes::DONE)
+}

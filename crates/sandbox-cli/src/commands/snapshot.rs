@@ -1,0 +1,360 @@
+//! `sandbox snapshot`: points in time of the workspace.
+
+use sandbox_core::{
+    RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId, SnapshotReport,
+    SnapshotRequest, VerifyDepth,
+};
+use sandbox_types::{Bytes, Change, ChangeSummary, Settlement};
+use serde_json::json;
+
+use crate::{
+    args::{SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs},
+    commands::{describe, waiting},
+    exit_codes,
+    failure::Failure,
+    settings::{self, Settings},
+    ui::{self, Tone, Ui, one_line, plain},
+};
+
+/// How much of an id is shown: unique in practice, and it can be typed.
+const SHORT_ID_LENGTH: usize = 12;
+/// The widest message in a list.
+const MESSAGE_WIDTH: usize = 60;
+
+pub(crate) fn run(settings: &Settings, command: SnapshotCommand) -> Result<u8, Failure> {
+    match command {
+        SnapshotCommand::Create(args) => create(settings, args),
+        SnapshotCommand::List => list(settings),
+        SnapshotCommand::Show { id } => show(settings, &id),
+        SnapshotCommand::Diff { from, to } => diff(settings, &from, to.as_deref()),
+        SnapshotCommand::Restore(args) => restore(settings, args),
+        SnapshotCommand::Verify { read_data } => verify(settings, read_data),
+        SnapshotCommand::Repair => repair(settings),
+        SnapshotCommand::Delete { id } => delete(settings, &id),
+        SnapshotCommand::Prune { dry_run } => prune(settings, dry_run),
+    }
+}
+
+/// Returns the beginning of an id that can be typed.
+pub(crate) fn short(id: &SnapshotId) -> String {
+    id.to_string().chars().take(SHORT_ID_LENGTH).collect()
+}
+
+fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let request = SnapshotRequest {
+        tags: args.tags,
+        message: args.message,
+        state_sequence: None,
+    };
+    let taken = waiting::wait_for(core.snapshot(request))??;
+    tell_omissions(settings.ui, &taken);
+    if settings.ui.is_json() {
+        ui::print_json(&taken)?;
+        return Ok(exit_codes::DONE);
+    }
+    ui::print(&format!("{}\n", taken.id))?;
+    settings.ui.note(&format!(
+        "sandbox: snapshot {}: {} files, {} ({} new, {} stored)",
+        short(&taken.id),
+        taken.files,
+        Bytes(taken.bytes),
+        Bytes(taken.new_bytes),
+        Bytes(taken.stored_bytes),
+    ));
+    for id in &taken.dropped {
+        settings.ui.note(&format!(
+            "sandbox: removed the oldest snapshot {} (max_snapshots)",
+            short(id)
+        ));
+    }
+    Ok(exit_codes::DONE)
+}
+
+/// The most paths that are named one by one.
+const NAMED_MAX: usize = 10;
+
+fn tell_omissions(ui: Ui, taken: &SnapshotReport) {
+    let reasons = taken.omitted.iter().map(|it| {
+        let reason = serde_json::to_value(it.reason).unwrap_or_default();
+        let reason = reason.as_str().unwrap_or("left out").replace('_', " ");
+        (&it.path, reason)
+    });
+    let torn = taken.torn.iter();
+    let torn = torn.map(|path| (path, "changed while it was read".to_owned()));
+    let all: Vec<_> = reasons.chain(torn).collect();
+    for (path, reason) in all.iter().take(NAMED_MAX) {
+        let path = one_line(&path.to_string_lossy(), usize::MAX);
+        ui.insist(&format!(
+            "sandbox: not as it should be in the snapshot: {path} ({reason})"
+        ));
+    }
+    if all.len() > NAMED_MAX {
+        ui.insist(&format!(
+            "sandbox: and {} more; --json lists all",
+            all.len() - NAMED_MAX
+        ));
+    }
+}
+
+fn list(settings: &Settings) -> Result<u8, Failure> {
+    let snapshots = settings.open_to_read()?.snapshots()?;
+    if settings.ui.is_json() {
+        ui::print_json(&snapshots)?;
+        return Ok(exit_codes::DONE);
+    }
+    if snapshots.is_empty() {
+        settings
+            .ui
+            .note("sandbox: there is no snapshot yet; `sandbox snapshot create` takes one");
+    }
+    let line = |it: &Snapshot| {
+        let mut words: Vec<String> = it
+            .tags
+            .iter()
+            .map(|tag| format!("[{}]", plain(tag)))
+            .collect();
+        words.extend(it.message.as_deref().map(plain));
+        format!(
+            "{}  {}  {:>8} files  {:>10}  {}\n",
+            settings.ui.tone(Tone::Strong, &short(&it.id)),
+            describe::time(&it.created_at),
+            it.files,
+            Bytes(it.bytes).to_string(),
+            one_line(&words.join(" "), MESSAGE_WIDTH),
+        )
+    };
+    let text: String = snapshots.iter().map(line).collect();
+    ui::print(&text)?;
+    Ok(exit_codes::DONE)
+}
+
+fn show(settings: &Settings, id: &str) -> Result<u8, Failure> {
+    let snapshot = settings.open_to_read()?.snapshot_named(id)?;
+    if settings.ui.is_json() {
+        ui::print_json(&snapshot)?;
+        return Ok(exit_codes::DONE);
+    }
+    let mut text = format!(
+        "snapshot {}\n  taken     {}\n  files     {} in {} directories, {}\n  added     {} ({} stored)\n",
+        snapshot.id,
+        describe::time(&snapshot.created_at),
+        snapshot.files,
+        snapshot.dirs,
+        Bytes(snapshot.bytes),
+        Bytes(snapshot.new_bytes),
+        Bytes(snapshot.stored_bytes),
+    );
+    let mut more = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let line = format!(
+                "  {name:<9} {}\n",
+                plain(&value).replace('\n', "\n            ")
+            );
+            text.push_str(&line);
+        }
+    };
+    more("parent", snapshot.parent.map(|id| id.to_string()));
+    more(
+        "tags",
+        (!snapshot.tags.is_empty()).then(|| snapshot.tags.join(", ")),
+    );
+    more("message", snapshot.message);
+    more("state", snapshot.state_sequence.map(|it| it.to_string()));
+    more(
+        "left out",
+        (snapshot.omitted > 0).then(|| snapshot.omitted.to_string()),
+    );
+    more(
+        "torn",
+        (snapshot.torn > 0).then(|| snapshot.torn.to_string()),
+    );
+    ui::print(&text)?;
+    Ok(exit_codes::DONE)
+}
+
+fn diff(settings: &Settings, from: &str, to: Option<&str>) -> Result<u8, Failure> {
+    let core = settings.open_to_read()?;
+    let changes = core.snapshot_diff(from, to)?;
+    if settings.ui.is_json() {
+        ui::print_json(&json!({"from": from, "to": to, "paths": changes}))?;
+        return Ok(exit_codes::DONE);
+    }
+    if changes.is_empty() {
+        settings.ui.note("sandbox: nothing differs");
+    }
+    ui::print(&describe::changed_paths(&changes))?;
+    Ok(exit_codes::DONE)
+}
+
+fn restore(settings: &Settings, args: SnapshotRestoreArgs) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let to = args.to.as_deref().map(settings::absolute).transpose()?;
+    let request = RestoreRequest {
+        paths: args.paths,
+        to: to.clone(),
+        dry_run: args.dry_run,
+    };
+    let done = waiting::wait_for(core.restore(&args.id, request))??;
+    let ui = settings.ui;
+    if ui.is_json() {
+        ui::print_json(&done)?;
+        return Ok(exit_codes::DONE);
+    }
+    tell_notes(ui, &done);
+    let counts = counts(&done.paths);
+    let id = short(&done.snapshot);
+    if done.dry_run {
+        ui::print(&describe::changed_paths(&done.paths))?;
+        ui.note(&format!(
+            "sandbox: {id} would leave {counts}; nothing was done"
+        ));
+    } else if let Some(to) = to {
+        ui.note(&format!(
+            "sandbox: restored {id} to {}: {counts}",
+            to.display()
+        ));
+    } else {
+        let hint = match &done.operation {
+            Some(operation) => format!(" (undo with: sandbox undo {})", describe::short(operation)),
+            None => String::new(),
+        };
+        ui.note(&format!("sandbox: restored {id}: {counts}{hint}"));
+    }
+    Ok(exit_codes::DONE)
+}
+
+/// Returns how many paths changed, in words.
+pub(crate) fn counts(changes: &[Change]) -> String {
+    let summary = ChangeSummary::of(Settlement::None, changes);
+    describe::counts(&summary).unwrap_or_else(|| "nothing differs".to_owned())
+}
+
+fn tell_notes(ui: Ui, done: &RestoreOutcome) {
+    for note in done.notes.iter().take(NAMED_MAX) {
+        let path = one_line(&note.path.to_string_lossy(), usize::MAX);
+        ui.insist(&format!("sandbox: {path}: {}", note.reason));
+    }
+    if done.notes.len() > NAMED_MAX {
+        let more = done.notes.len() - NAMED_MAX;
+        ui.insist(&format!("sandbox: and {more} more; --json lists all"));
+    }
+}
+
+fn verify(settings: &Settings, read_data: bool) -> Result<u8, Failure> {
+    let core = settings.open_to_read()?;
+    let depth = if read_data {
+        VerifyDepth::Data
+    } else {
+        VerifyDepth::Structure
+    };
+    let found = waiting::wait_for(core.verify_snapshots(depth))??;
+    let code = if found.ok {
+        exit_codes::DONE
+    } else {
+        exit_codes::NO
+    };
+    if settings.ui.is_json() {
+        ui::print_json(&found)?;
+    } else {
+        ui::print(&verified(settings.ui, &found))?;
+        if found.ok && !read_data {
+            settings
+                .ui
+                .note("sandbox: --read-data checks every byte too");
+        }
+    }
+    Ok(code)
+}
+
+fn verified(ui: Ui, found: &RepositoryVerification) -> String {
+    let mut text = String::new();
+    for problem in &found.problems {
+        let line = format!(
+            "{} {}\n",
+            ui.tone(Tone::Bad, "damaged:"),
+            plain(&problem.what)
+        );
+        text.push_str(&line);
+        for path in problem.paths.iter().take(NAMED_MAX) {
+            let line = format!("  {}\n", one_line(&path.to_string_lossy(), usize::MAX));
+            text.push_str(&line);
+        }
+        if problem.paths.len() > NAMED_MAX {
+            let line = format!("  and {} more\n", problem.paths.len() - NAMED_MAX);
+            text.push_str(&line);
+        }
+    }
+    let verdict = if found.ok {
+        ui.tone(Tone::Good, "intact")
+    } else {
+        ui.tone(Tone::Bad, "damaged")
+    };
+    let line = format!(
+        "{verdict}: {} snapshots, {} packs, {} chunks, {} read\n",
+        found.snapshots,
+        found.packs,
+        found.chunks,
+        Bytes(found.bytes_read),
+    );
+    text.push_str(&line);
+    text
+}
+
+fn repair(settings: &Settings) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let rebuilt = waiting::wait_for(core.repair_snapshots())??;
+    let code = if rebuilt.problems.is_empty() {
+        exit_codes::DONE
+    } else {
+        exit_codes::NO
+    };
+    if settings.ui.is_json() {
+        ui::print_json(&rebuilt)?;
+        return Ok(code);
+    }
+    for problem in &rebuilt.problems {
+        settings.ui.insist(&format!("sandbox: lost: {problem}"));
+    }
+    settings.ui.note(&format!(
+        "sandbox: made the index again: {} snapshots, {} chunks in {} packs",
+        rebuilt.snapshots, rebuilt.chunks, rebuilt.packs
+    ));
+    Ok(code)
+}
+
+fn delete(settings: &Settings, id: &str) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let deleted = waiting::wait_for(core.delete_snapshot(id))??;
+    if settings.ui.is_json() {
+        ui::print_json(&json!({"deleted": deleted}))?;
+        return Ok(exit_codes::DONE);
+    }
+    let id = short(&deleted);
+    settings.ui.note(&format!(
+        "sandbox: deleted {id}; `sandbox snapshot prune` frees its space"
+    ));
+    Ok(exit_codes::DONE)
+}
+
+fn prune(settings: &Settings, dry_run: bool) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let pruned = waiting::wait_for(core.prune_snapshots(dry_run))??;
+    if settings.ui.is_json() {
+        ui::print_json(&json!({
+            "dry_run": dry_run,
+            "removed_packs": pruned.removed_packs,
+            "rewritten_packs": pruned.rewritten_packs,
+            "unneeded_chunks": pruned.unneeded_chunks,
+            "freed_bytes": pruned.freed_bytes,
+        }))?;
+        return Ok(exit_codes::DONE);
+    }
+    let freed = Bytes(pruned.freed_bytes);
+    settings.ui.note(&if dry_run {
+        format!("sandbox: about {freed} would be freed; nothing was done")
+    } else {
+        format!("sandbox: freed {freed}")
+    });
+    Ok(exit_codes::DONE)
+}

@@ -1,0 +1,108 @@
+//! What the errors of snapshots mean for a person.
+
+use sandbox_core::{RepositoryError, RestoreError, SnapshotError};
+
+use super::{
+    Failure, Kind,
+    of_library::{
+        conflict, kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint,
+    },
+};
+
+const SEE_LIST: &str = "`sandbox snapshot list` lists them";
+const SEE_DAMAGE: &str =
+    "`sandbox snapshot verify --read-data` names all that is damaged, and what it concerns";
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            SnapshotError::NoTransactions(plan) => {
+                with_plan_hint(failure(kind_of_plan(plan)), plan)
+            }
+            SnapshotError::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
+            SnapshotError::Repository(source) => of_repository(failure, source),
+            SnapshotError::Restore { source, .. } => of_restore(failure, source),
+            SnapshotError::UnknownTarget { .. } => failure(Kind::NotFound)
+                .hint(SEE_LIST)
+                .hint("`sandbox log` lists the operations"),
+            SnapshotError::AmbiguousTarget { .. } => failure(Kind::NotFound).hint(
+                "write more of it; `sandbox snapshot list --json` and `sandbox log --json` have the full names",
+            ),
+            SnapshotError::NotUndoable { id } => failure(Kind::NotFound)
+                .hint(format!(
+                    "it changed nothing, was undone, or its undo set was dropped: `sandbox show {id}` tells"
+                ))
+                .hint("a snapshot can be rolled back to at any time: `sandbox snapshot list`"),
+            SnapshotError::PathsOfOperation { id } => failure(Kind::Usage).hint(format!(
+                "roll back without --path, or restore single paths of a snapshot; `sandbox show {id}` lists what it changed"
+            )),
+            SnapshotError::Conflict { paths } => {
+                conflict(failure(Kind::Refused), paths).hint("for `rollback`: nothing was done")
+            }
+            SnapshotError::Undo { safety, .. } => failure(Kind::Sandbox).hint(format!(
+                "`sandbox rollback {safety}` brings back the state before the rollback"
+            )),
+            SnapshotError::Destroyed(_)
+            | SnapshotError::History(_)
+            | SnapshotError::Plan { .. }
+            | SnapshotError::List(_)
+            | SnapshotError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+fn of_repository(failure: impl Fn(Kind) -> Failure, error: &RepositoryError) -> Failure {
+    match error {
+        RepositoryError::Empty => {
+            failure(Kind::NotFound).hint("`sandbox snapshot create` takes one")
+        }
+        RepositoryError::Unknown { .. } => failure(Kind::NotFound).hint(SEE_LIST),
+        RepositoryError::Ambiguous { .. } => failure(Kind::NotFound)
+            .hint("write more of it; `sandbox snapshot list --json` has the full ids"),
+        RepositoryError::Busy { .. } => failure(Kind::Sandbox).hint("try again when it has ended"),
+        RepositoryError::TooLong { .. } => failure(Kind::Usage),
+        RepositoryError::Index { .. } => failure(Kind::Sandbox)
+            .hint("`sandbox snapshot repair` makes it again from what is kept"),
+        RepositoryError::Damaged { .. } => failure(Kind::Sandbox).hint(SEE_DAMAGE),
+        RepositoryError::Newer { .. } => {
+            failure(Kind::Sandbox).hint("use the program that wrote it, or a newer one")
+        }
+        RepositoryError::Inside { .. } => {
+            failure(Kind::Config).hint("set SANDBOX_HOME to a directory outside of the workspace")
+        }
+        RepositoryError::File { .. } | _ => with_system_hint(failure(Kind::Sandbox), error),
+    }
+}
+
+fn of_restore(failure: impl Fn(Kind) -> Failure, error: &RestoreError) -> Failure {
+    match error {
+        RestoreError::Repository(source) => of_repository(failure, source),
+        RestoreError::Glob { .. } | RestoreError::NoPath { .. } => failure(Kind::Usage)
+            .hint("give a path or glob relative to the workspace, as in 'src/**/*.rs'"),
+        RestoreError::NotEmpty { .. } => {
+            failure(Kind::Refused).hint("name a directory that is empty, or not there yet")
+        }
+        RestoreError::Damaged { paths, .. } => {
+            let mut failure = failure(Kind::Sandbox)
+                .hint("nothing was touched")
+                .hint(SEE_DAMAGE);
+            let named = paths.iter().take(PATHS_SHOWN_MAX);
+            let named = named.map(|path| format!("damaged: {}", path.display()));
+            failure.causes.extend(named);
+            failure
+        }
+        RestoreError::Pinned { .. } => {
+            failure(Kind::Refused).hint("`chattr -i -a` lifts that; nothing was touched")
+        }
+        RestoreError::Commit(_) => with_system_hint(failure(Kind::Refused), error)
+            .hint("somebody may be changing the workspace: try again"),
+        RestoreError::Prepare { .. } | RestoreError::Begin(_) | _ => {
+            with_system_hint(failure(Kind::Sandbox), error)
+        }
+    }
+}
+
+/// The most damaged paths that are printed.
+const PATHS_SHOWN_MAX: usize = 10;

@@ -1,0 +1,441 @@
+//! Snapshots of the workspace: take, look, restore, check, delete; and the way back.
+//!
+//! A restore into the workspace is an operation like any other: it is in the log, and `undo` takes
+//! it back.
+
+mod error;
+mod records;
+mod rollback;
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+use sandbox_rollback::{
+    Compression, Destination, NewSnapshot, Omission, Pruned, Rebuilt, Repository, RestoreOptions,
+    Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
+};
+use sandbox_types::{
+    Change, ChangeSummary, Decision, OperationId, ReportedOperation, Risk, SandboxConfig,
+    Settlement, Verdict, causes,
+};
+use serde::{Serialize, Serializer};
+
+pub use error::SnapshotError;
+pub use records::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
+pub use rollback::{RollbackOptions, RollbackOutcome};
+
+use crate::{
+    core::{SandboxCore, in_background},
+    draft::Draft,
+    home::now,
+    ledger,
+    sandbox::Sandbox,
+};
+
+/// The name of the directory, beside the journal, that the snapshots lie in.
+const REPOSITORY: &str = "repository";
+/// The type of an operation that restores.
+const RESTORE_TYPE: &str = "snapshot_restore";
+
+/// What is said of a snapshot that is to be taken.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotRequest {
+    /// Words to find it by; they keep it from being removed by retention.
+    pub tags: Vec<String>,
+    /// What it is for.
+    pub message: Option<String>,
+    /// The sequence number of the sandbox's state, to pin it with the workspace.
+    pub state_sequence: Option<u64>,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug, Serialize)]
+pub struct SnapshotReport {
+    /// Its name.
+    pub id: SnapshotId,
+    /// The one before it.
+    pub parent: Option<SnapshotId>,
+    /// When it was taken.
+    pub created_at: Timestamp,
+    /// Everything in it that is no directory.
+    pub files: u64,
+    /// Directories, without the workspace itself.
+    pub dirs: u64,
+    /// The sizes of its regular files together.
+    pub bytes: u64,
+    /// How much of that no older snapshot had.
+    pub new_bytes: u64,
+    /// What the repository grew by.
+    pub stored_bytes: u64,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// How many files were read; the others had not changed.
+    pub files_read: u64,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What it is for.
+    pub message: Option<String>,
+    /// The state that is pinned with it.
+    pub state_sequence: Option<u64>,
+    /// What is in the workspace and not in it.
+    pub omitted: Vec<Omitted>,
+    /// Files that changed each time while they were read.
+    #[serde(serialize_with = "as_text")]
+    pub torn: Vec<PathBuf>,
+    /// Snapshots that retention removed.
+    pub dropped: Vec<SnapshotId>,
+}
+
+/// A path that is not in a snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub struct Omitted {
+    /// Relative to the workspace.
+    #[serde(serialize_with = "one_as_text")]
+    pub path: PathBuf,
+    /// Why.
+    pub reason: Omission,
+}
+
+/// What to restore.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreRequest {
+    /// Globs relative to the workspace; none means everything.
+    pub paths: Vec<String>,
+    /// Another directory than the workspace: empty, or not there yet.
+    pub to: Option<PathBuf>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was restored.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreOutcome {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The operation that `undo` takes back; `None` if there is nothing to take back.
+    pub operation: Option<OperationId>,
+    /// Whether it was only planned.
+    pub dry_run: bool,
+    /// What changed, or would.
+    pub paths: Vec<Change>,
+    /// Paths that are not as in the snapshot, and why.
+    pub notes: Vec<Note>,
+}
+
+/// A path that is not as in the snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub struct Note {
+    /// Relative to the workspace.
+    #[serde(serialize_with = "one_as_text")]
+    pub path: PathBuf,
+    /// Why.
+    pub reason: &'static str,
+}
+
+fn as_text<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
+fn one_as_text<S: Serializer>(path: &std::path::Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
+impl SandboxCore {
+    /// Takes a snapshot of the workspace as it is committed. Reads only what changed since the last
+    /// one, and then removes the oldest ones beyond `max_snapshots`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the workspace cannot be read or the repository not written.
+    pub async fn snapshot(
+        &self,
+        request: SnapshotRequest,
+    ) -> Result<SnapshotReport, SnapshotError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.take_snapshot(&request, now())).await
+    }
+
+    /// Returns all snapshots, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the repository cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, SnapshotError> {
+        Ok(self.sandbox.repository()?.snapshots()?)
+    }
+
+    /// Returns the snapshot that `id` is the name, or a unique beginning of the name, of.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none or more than one.
+    pub fn snapshot_named(&self, id: &str) -> Result<Snapshot, SnapshotError> {
+        Ok(self.sandbox.repository()?.show(id)?)
+    }
+
+    /// Returns what changed from one snapshot to another, or to the workspace now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of them is not there or cannot be read.
+    pub fn snapshot_diff(
+        &self,
+        from: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<Change>, SnapshotError> {
+        let repository = self.sandbox.repository()?;
+        let from = repository.show(from)?.id;
+        let to = to.map(|to| repository.show(to)).transpose()?;
+        Ok(repository.diff(&from, to.map(|to| to.id).as_ref())?)
+    }
+
+    /// Brings the workspace, or another directory, back to a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the snapshot is not there or damaged, when a path changes meanwhile, or when a
+    /// file cannot be written. Then nothing was touched.
+    pub async fn restore(
+        &self,
+        id: &str,
+        request: RestoreRequest,
+    ) -> Result<RestoreOutcome, SnapshotError> {
+        let (sandbox, id) = (Arc::clone(&self.sandbox), id.to_owned());
+        in_background(move || {
+            let id = sandbox.repository()?.show(&id)?.id;
+            sandbox.restore_snapshot(id, &request, now())
+        })
+        .await
+    }
+
+    /// Checks the repository; damage is a result.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the system cannot read a file of it.
+    pub async fn verify_snapshots(
+        &self,
+        depth: VerifyDepth,
+    ) -> Result<Verification, SnapshotError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || Ok(sandbox.repository()?.verify(depth)?)).await
+    }
+
+    /// Makes the index of the snapshots again from what is kept.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is nothing, or it cannot be written.
+    pub async fn repair_snapshots(&self) -> Result<Rebuilt, SnapshotError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || Ok(sandbox.repository()?.rebuild_index()?)).await
+    }
+
+    /// Deletes a snapshot, and returns its name. Its space is free after the next prune.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none of that name, or the repository cannot be written.
+    pub async fn delete_snapshot(&self, id: &str) -> Result<SnapshotId, SnapshotError> {
+        let (sandbox, id) = (Arc::clone(&self.sandbox), id.to_owned());
+        in_background(move || sandbox.delete_snapshot(&id, now())).await
+    }
+
+    /// Frees the space of what no snapshot needs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a snapshot cannot be read, or the repository not written.
+    pub async fn prune_snapshots(&self, dry_run: bool) -> Result<Pruned, SnapshotError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || {
+            let repository = sandbox.repository()?;
+            Ok(if dry_run {
+                repository.prune_plan()?
+            } else {
+                repository.prune()?
+            })
+        })
+        .await
+    }
+
+    /// Brings the workspace back to a snapshot, or to just before an operation.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the target is not known, cannot be reached any more, or a path was edited since.
+    pub async fn roll_back(
+        &self,
+        target: &str,
+        options: RollbackOptions,
+    ) -> Result<RollbackOutcome, SnapshotError> {
+        let (sandbox, target) = (Arc::clone(&self.sandbox), target.to_owned());
+        in_background(move || sandbox.roll_back(&target, &options, now())).await
+    }
+}
+
+impl Sandbox {
+    pub(crate) fn repository(&self) -> Result<Repository, SnapshotError> {
+        let directory = self.journal().path().with_file_name(REPOSITORY);
+        Ok(self.rollback()?.repository(&directory))
+    }
+
+    pub(crate) fn take_snapshot(
+        &self,
+        request: &SnapshotRequest,
+        now: Timestamp,
+    ) -> Result<SnapshotReport, SnapshotError> {
+        let clock = Instant::now();
+        // A suspended sandbox stands still: that is a good time for it.
+        let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
+        self.check_workspace()?;
+        let taken = self.repository()?.snapshot(&NewSnapshot {
+            created_at: now,
+            tags: request.tags.clone(),
+            message: request.message.clone(),
+            state_sequence: request.state_sequence,
+            compression: compression(&self.config),
+            retention: retention(&self.config),
+        })?;
+        let Taken {
+            snapshot, dropped, ..
+        } = &taken;
+        records::created(self.journal(), snapshot, taken.stored_bytes, now)
+            .map_err(SnapshotError::Record)?;
+        for id in dropped {
+            records::deleted(self.journal(), *id, "retention", now)
+                .map_err(SnapshotError::Record)?;
+        }
+        Ok(report(taken, clock.elapsed().as_secs_f64() * 1000.0))
+    }
+
+    fn delete_snapshot(&self, id: &str, now: Timestamp) -> Result<SnapshotId, SnapshotError> {
+        let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
+        let repository = self.repository()?;
+        let id = repository.show(id)?.id;
+        repository.delete(&id)?;
+        records::deleted(self.journal(), id, "asked for", now).map_err(SnapshotError::Record)?;
+        Ok(id)
+    }
+
+    fn restore_snapshot(
+        &self,
+        id: SnapshotId,
+        request: &RestoreRequest,
+        now: Timestamp,
+    ) -> Result<RestoreOutcome, SnapshotError> {
+        let clock = Instant::now();
+        let _in_use = self.enter()?;
+        self.check_workspace()?;
+        let options = RestoreOptions {
+            operation: OperationId::generate(),
+            paths: request.paths.clone(),
+            to: match &request.to {
+                None => Destination::Workspace,
+                Some(path) => Destination::Directory(path.clone()),
+            },
+            dry_run: request.dry_run,
+        };
+        let is_operation = !request.dry_run && request.to.is_none();
+        let repository = self.repository()?;
+        let reported = self.reported_restore(&id, &options);
+        let verdict = allowed();
+        if is_operation {
+            ledger::started(self.journal(), reported.clone(), &verdict, now)
+                .map_err(SnapshotError::Record)?;
+        }
+        // No `?` from here to the record, as for every operation.
+        let restored = repository.restore(&id, &options);
+        let ended = match &restored {
+            Ok(restored) => Ok(ChangeSummary::of(Settlement::Committed, &restored.changes)),
+            Err(error) => Err(causes(error)),
+        };
+        if is_operation {
+            let mut report = Draft::of_started(self, reported, now).restored(verdict, &ended);
+            report.duration_ms = clock.elapsed().as_secs_f64() * 1000.0;
+            ledger::finished(self.journal(), &report, now).map_err(SnapshotError::Record)?;
+            self.retain();
+        }
+        let restored = restored.map_err(|source| SnapshotError::Restore { id, source })?;
+        if !request.dry_run {
+            records::restored(self.journal(), (&restored, &options), now)
+                .map_err(SnapshotError::Record)?;
+        }
+        Ok(outcome(restored, options))
+    }
+
+    fn reported_restore(&self, id: &SnapshotId, options: &RestoreOptions) -> ReportedOperation {
+        let mut argv: Vec<String> = ["sandbox", "snapshot", "restore"].map(str::to_owned).into();
+        argv.push(id.to_string());
+        for path in &options.paths {
+            argv.extend(["--path".to_owned(), path.clone()]);
+        }
+        ReportedOperation {
+            id: options.operation.clone(),
+            type_name: RESTORE_TYPE.to_owned(),
+            argv,
+            cwd: self.workspace().to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// What the judge would say: the sandbox runs no command here.
+fn allowed() -> Verdict {
+    Verdict {
+        decision: Decision::Allow,
+        risk: Risk::of_score(0),
+        residual_risk: Risk::of_score(0),
+        findings: Vec::new(),
+        commands: Vec::new(),
+    }
+}
+
+fn compression(config: &SandboxConfig) -> Compression {
+    match config.safety_constraints.compress_snapshots {
+        Some(false) => Compression::None,
+        Some(true) | None => Compression::Zstd,
+    }
+}
+
+fn retention(config: &SandboxConfig) -> Retention {
+    let built_in = SandboxConfig::built_in().safety_constraints.max_snapshots;
+    let kept = config.safety_constraints.max_snapshots.or(built_in);
+    kept.and_then(|it| usize::try_from(it).ok())
+        .map_or(Retention::All, Retention::Newest)
+}
+
+fn report(taken: Taken, duration_ms: f64) -> SnapshotReport {
+    let snapshot = taken.snapshot;
+    let omitted = taken.omitted.into_iter();
+    SnapshotReport {
+        id: snapshot.id,
+        parent: snapshot.parent,
+        created_at: snapshot.created_at,
+        files: snapshot.files,
+        dirs: snapshot.dirs,
+        bytes: snapshot.bytes,
+        new_bytes: snapshot.new_bytes,
+        stored_bytes: taken.stored_bytes,
+        duration_ms,
+        files_read: taken.files_read,
+        tags: snapshot.tags,
+        message: snapshot.message,
+        state_sequence: snapshot.state_sequence,
+        omitted: omitted
+            .map(|(path, reason)| Omitted { path, reason })
+            .collect(),
+        torn: taken.torn,
+        dropped: taken.dropped,
+    }
+}
+
+fn outcome(restored: Restored, options: RestoreOptions) -> RestoreOutcome {
+    let notes = restored.notes.into_iter();
+    RestoreOutcome {
+        snapshot: restored.snapshot,
+        operation: restored.undoable.then_some(options.operation),
+        dry_run: options.dry_run,
+        paths: restored.changes,
+        notes: notes.map(|(path, reason)| Note { path, reason }).collect(),
+    }
+}

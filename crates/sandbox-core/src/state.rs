@@ -1,0 +1,234 @@
+//! The versioned state of a sandbox: each change of it is a record of the journal, too.
+//!
+//! The store is opened for one call and closed again; `run.rs` never opens it. A change is committed
+//! to the store and then recorded, while the store is still held. What a killed process committed and
+//! did not record is recorded by the next change: both go through [`Sandbox::record_changes`].
+
+use std::io;
+
+use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sandbox_state::{
+    AppendError, Change, Entry, KeySource, Listed, Pin, Put, ReadError, RolledBack, Secrecy,
+    StateError, StateManager, Store, Version, When, Zeroizing,
+};
+use sandbox_types::SandboxName;
+use serde_json::Value;
+
+use crate::{host::Host, layout::Layout, ledger, sandbox::Sandbox};
+
+/// The namespace of the keys that users store.
+const NAMESPACE: &str = "state";
+
+/// The variable that can hold the key of the secrets instead of a file.
+const KEY_VARIABLE: &str = "SANDBOX_STATE_KEY";
+
+/// How far back the journal is searched for the last change of the state. If there is none, all
+/// changes are taken for recorded: only a process that was killed at one certain moment could have
+/// left one that is not, and that would have been more than so many records ago.
+const SEARCHED_RECORDS_MAX: usize = 1000;
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct StatePut {
+    /// Whether it is sealed. A key that holds a secret takes only secrets until it is deleted.
+    pub secrecy: Secrecy,
+    /// The version that the key must have now, so that nobody else's change is lost; 0 for a key
+    /// that is not there.
+    pub expected: Option<u64>,
+}
+
+/// The state of a sandbox cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateAccessError {
+    /// The sandbox was destroyed meanwhile.
+    #[error("cannot use the state of a sandbox that is gone")]
+    Gone(#[source] io::Error),
+    /// The store refused it.
+    #[error(transparent)]
+    State(Box<StateError>),
+    /// The journal cannot be read. Nothing was changed.
+    #[error("cannot read the journal, in which changes of the state are recorded")]
+    Journal(#[source] ReadError),
+    /// The change was made and not recorded; the next change records it.
+    #[error("cannot record a change of the state in the journal")]
+    Record(#[source] AppendError),
+}
+
+impl From<StateError> for StateAccessError {
+    fn from(error: StateError) -> Self {
+        Self::State(Box::new(error))
+    }
+}
+
+/// Returns the state of a sandbox, with the key of the secrets that the caller has.
+pub(crate) fn of(host: &Host, layout: &Layout, name: &SandboxName) -> StateManager {
+    let keys = match host.variable(KEY_VARIABLE) {
+        Some(text) => KeySource::Text {
+            text: Zeroizing::new(text.to_owned()),
+            origin: KEY_VARIABLE.to_owned(),
+        },
+        None => KeySource::File(layout.state_key()),
+    };
+    StateManager::open(&layout.sandbox(name)).with_keys(keys)
+}
+
+/// Keeps this process from writing core dumps from now on, so that no secret gets into one. For
+/// programs that handle secrets and start nothing that should dump: children inherit it.
+pub fn without_core_dumps() {
+    let limit = Rlimit {
+        // Not 0: that would not hold for dumps that are piped to a program (core(5)).
+        current: Some(1),
+        maximum: getrlimit(Resource::Core).maximum,
+    };
+    // Lowering one's own limit fails only where it is lower already.
+    let _lowered = setrlimit(Resource::Core, limit);
+}
+
+impl Sandbox {
+    pub(crate) fn state_set(
+        &self,
+        key: &str,
+        value: &[u8],
+        put: StatePut,
+        now: Timestamp,
+    ) -> Result<Version, StateAccessError> {
+        let put = Put {
+            at: now,
+            secrecy: put.secrecy,
+            expected: put.expected,
+        };
+        self.change(now, |store| {
+            Ok(store
+                .put(NAMESPACE, key, value, put)
+                .map_err(StateError::from)?)
+        })
+    }
+
+    pub(crate) fn state_delete(
+        &self,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>, StateAccessError> {
+        self.change(now, |store| {
+            let deleted = store.delete(NAMESPACE, key, now);
+            Ok(deleted.map_err(StateError::from)?)
+        })
+    }
+
+    pub(crate) fn state_rollback(
+        &self,
+        key: &str,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<Version, StateAccessError> {
+        self.change(now, |store| {
+            let restored = store.rollback(NAMESPACE, key, version, now);
+            Ok(restored.map_err(StateError::from)?)
+        })
+    }
+
+    /// Makes the whole state what it was at `sequence`, in one commit.
+    pub(crate) fn rollback_state_to(
+        &self,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<RolledBack, StateAccessError> {
+        self.change(now, |store| {
+            let restored = store.rollback_to(NAMESPACE, sequence, now);
+            Ok(restored.map_err(StateError::from)?)
+        })
+    }
+
+    pub(crate) fn state_get(
+        &self,
+        key: &str,
+        when: &When,
+    ) -> Result<Option<Entry>, StateAccessError> {
+        Ok(self.state.get(NAMESPACE, key, when)?)
+    }
+
+    pub(crate) fn state_list(&self, prefix: &str) -> Result<Vec<Listed>, StateAccessError> {
+        Ok(self.state.list(NAMESPACE, prefix)?)
+    }
+
+    pub(crate) fn state_history(&self, key: &str) -> Result<Vec<Version>, StateAccessError> {
+        Ok(self.state.history(NAMESPACE, key)?)
+    }
+
+    /// Returns the number that names the state as it is now.
+    pub(crate) fn state_sequence(&self) -> Result<u64, StateAccessError> {
+        Ok(self.state.sequence()?)
+    }
+
+    /// Keeps the state as it is now under a name, until it is unpinned. The name of a pin that is
+    /// there keeps what it holds.
+    pub(crate) fn pin_state(&self, name: &str, now: Timestamp) -> Result<Pin, StateAccessError> {
+        let _in_use = self.in_use().map_err(StateAccessError::Gone)?;
+        Ok(self.state.pin(name, now)?)
+    }
+
+    /// Gives a pinned state up, and returns whether there was one.
+    pub(crate) fn unpin_state(&self, name: &str) -> Result<bool, StateAccessError> {
+        Ok(self.state.unpin(name)?)
+    }
+
+    /// Changes the state, and records what changed.
+    fn change<T>(
+        &self,
+        now: Timestamp,
+        work: impl FnOnce(&Store) -> Result<T, StateAccessError>,
+    ) -> Result<T, StateAccessError> {
+        // Without it the sandbox was destroyed, and its directory must not be made again.
+        let _in_use = self.in_use().map_err(StateAccessError::Gone)?;
+        let store = self.state.store().map_err(StateError::from)?;
+        let before = store.sequence().map_err(StateError::from)?;
+        if let Some(recorded) = self.recorded_sequence()? {
+            self.record_changes(&store, recorded, now)?;
+        }
+        let done = work(&store)?;
+        self.record_changes(&store, before, now)?;
+        Ok(done)
+    }
+
+    /// Records the changes after `sequence`.
+    fn record_changes(
+        &self,
+        store: &Store,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<(), StateAccessError> {
+        let changes = store.changes(sequence).map_err(StateError::from)?;
+        let users = |change: &Change| change.namespace == NAMESPACE;
+        for change in changes.into_iter().filter(users) {
+            ledger::state_changed(self.journal(), change, now).map_err(StateAccessError::Record)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the sequence up to which changes are recorded; `None` if that is too long ago to be
+    /// searched for.
+    fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
+        let records = self.journal().records_newest_first();
+        let mut records = records.map_err(StateAccessError::Journal)?;
+        for _ in 0..SEARCHED_RECORDS_MAX {
+            let Some(record) = records.next() else {
+                return Ok(Some(0));
+            };
+            let record = record.map_err(StateAccessError::Journal)?;
+            let kinds = [
+                ledger::STATE_SET,
+                ledger::STATE_DELETED,
+                ledger::STATE_ROLLED_BACK,
+            ];
+            if kinds.contains(&record.kind.as_str()) {
+                return Ok(record.payload.get("sequence").and_then(Value::as_u64));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests;

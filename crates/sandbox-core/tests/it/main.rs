@@ -1,0 +1,4 @@
+//! The library as programs use it: real commands, really confined.
+
+#[cfg(test)]
+mod operations;

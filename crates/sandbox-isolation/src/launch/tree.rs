@@ -1,0 +1,170 @@
+//! The processes of a guest, by their first.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal},
+};
+
+use super::{error::LaunchError, start::read_message};
+use crate::{
+    child::{
+        self, Recipe,
+        status::{Act, Failure, Message},
+    },
+    sys::{
+        clone::Lent,
+        process::{self, Accounted, Children, Patience},
+    },
+};
+
+/// The processes of a guest. Dropping it ends them.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// `None` as long as only the builder knows it, and once it is reaped.
+    init: Option<Init>,
+    recipe: Option<Held>,
+}
+
+/// Pid 1 of the guest's namespaces: our child, not waited for yet.
+#[derive(Debug)]
+struct Init {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+/// Who has the recipe.
+enum Held {
+    Own(Box<Recipe>),
+    Builder(Lent<Recipe>),
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Own(_) => "Own",
+            Self::Builder(_) => "Builder",
+        })
+    }
+}
+
+impl Tree {
+    /// Takes the children over.
+    pub(super) fn of(children: child::Children) -> Result<Self, LaunchError> {
+        match children {
+            child::Children::Builder(recipe) => Ok(Self {
+                init: None,
+                recipe: Some(Held::Builder(recipe)),
+            }),
+            child::Children::Init(pid, recipe) => Ok(Self {
+                init: Some(Init::hold(pid)?),
+                recipe: Some(Held::Own(recipe)),
+            }),
+        }
+    }
+
+    /// Waits until init is known, and returns it with the failure that was told meanwhile: init is quicker than its
+    /// builder at times.
+    pub(super) fn await_birth(&mut self, status: &mut File) -> Result<Option<Failure>, Failure> {
+        let mut told = None;
+        while self.init.is_none() {
+            match read_message(status) {
+                Ok(Some(Message::Born(pid))) => {
+                    let held =
+                        Init::hold(pid).map_err(|_no_handle| Act::Builder.failed(Errno::MFILE))?;
+                    self.init = Some(held);
+                }
+                Ok(Some(Message::Failed(failure))) => {
+                    told.get_or_insert(failure);
+                }
+                Ok(Some(Message::Started { .. } | Message::Ended(_))) => {}
+                Ok(None) | Err(_) => return Err(told.unwrap_or(Act::Builder.failed(Errno::CHILD))),
+            }
+        }
+        Ok(told)
+    }
+
+    /// Returns init's process id.
+    pub(super) fn init(&self) -> Option<Pid> {
+        self.init.as_ref().map(|init| init.pid)
+    }
+
+    /// Returns what becomes readable when init is dead.
+    pub(super) fn handle(&self) -> Result<BorrowedFd<'_>, Errno> {
+        let init = self.init.as_ref().ok_or(Errno::CHILD)?;
+        Ok(init.handle.as_fd())
+    }
+
+    /// Kills init, and with it the whole pid namespace.
+    pub(super) fn kill(&self) {
+        if let Some(init) = &self.init {
+            // It fails only if init is dead already.
+            rustix::process::pidfd_send_signal(&init.handle, Signal::KILL).ok();
+        }
+    }
+
+    /// Waits until init is gone; returns its wait status and what the tree used.
+    pub(super) fn reap(&mut self) -> Result<(i32, Accounted), LaunchError> {
+        let Some(init) = self.init.take() else {
+            return Ok((0, Accounted::default()));
+        };
+        match process::wait(Children::One(init.pid), Patience::Block) {
+            Ok(Some((_, status, used))) => Ok((status, used)),
+            Ok(None) => Ok((0, Accounted::default())),
+            Err(errno) => Err(LaunchError::new(
+                "wait for the guest's first process",
+                errno,
+            )),
+        }
+    }
+
+    /// Ends the tree, and puts into words why it came to nothing.
+    pub(super) fn failed(&mut self, failure: Failure) -> LaunchError {
+        self.kill();
+        let recipe = self.take_recipe();
+        recipe.map_or_else(
+            || LaunchError::of(failure, &[], &[]),
+            |recipe| LaunchError::of(failure, &recipe.build, &recipe.inner),
+        )
+    }
+
+    /// Waits until the builder is dead, which is soon after its init has left it or has died.
+    pub(super) fn take_recipe(&mut self) -> Option<Box<Recipe>> {
+        match self.recipe.take()? {
+            Held::Own(recipe) => Some(recipe),
+            Held::Builder(builder) => builder.take_back().ok(),
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.kill();
+        // It fails only if somebody else has waited for our children.
+        drop(self.reap());
+        drop(self.take_recipe());
+    }
+}
+
+impl Init {
+    fn hold(pid: Pid) -> Result<Self, LaunchError> {
+        // Init is our child and was not waited for: its id is still its own.
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => Ok(Self { pid, handle }),
+            Err(errno) => {
+                rustix::process::kill_process(pid, Signal::KILL).ok();
+                process::wait(Children::One(pid), Patience::Block).ok();
+                let source = io::Error::from(errno);
+                Err(LaunchError::new(
+                    "get hold of the guest's first process",
+                    source,
+                ))
+            }
+        }
+    }
+}

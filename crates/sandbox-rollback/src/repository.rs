@@ -1,0 +1,193 @@
+//! Snapshots: whole states of the workspace, deduplicated and compressed in one directory.
+//!
+//! ```text
+//! format.json      the version; it is written last, so what has it is complete
+//! lock             flock: shared to read, alone to change
+//! packs/N.pack     frames of chunks, written once: the truth
+//! index.redb       where each chunk lies, and the stat cache: made again from the packs if lost
+//! index.seal       the SHA-256 of the index as it was closed
+//! ```
+
+use std::path::{Path, PathBuf};
+
+mod content;
+mod difference;
+mod error;
+mod frame;
+mod index;
+mod node;
+mod pack;
+mod prune;
+mod reader;
+mod rebuild;
+mod record;
+mod restore;
+mod scan;
+mod seen;
+mod session;
+mod take;
+mod verify;
+mod wire;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::RepositoryError;
+pub use frame::Compression;
+pub use node::Omission;
+pub use prune::{Pruned, Retention};
+pub use rebuild::Rebuilt;
+pub use record::{Snapshot, SnapshotId, SnapshotIdError};
+pub use restore::{Destination, RestoreError, RestoreOptions, Restored};
+pub use take::{NewSnapshot, Taken};
+pub use verify::{Problem, Verification, VerifyDepth};
+
+use sandbox_types::Change;
+
+use crate::layout::Layout;
+use session::Session;
+
+/// The snapshots of one workspace, in a directory of their own.
+///
+/// Nothing is open between two calls: several processes may use one repository, each change waits
+/// for the others.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    layout: Layout,
+    directory: PathBuf,
+}
+
+impl Repository {
+    pub(crate) fn new(layout: Layout, directory: &Path) -> Self {
+        Self {
+            layout,
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Takes a snapshot of the workspace as it is committed: what running operations have written
+    /// and what is held for review is not in it.
+    ///
+    /// Makes the repository if there is none. Reads only files that changed since the last snapshot.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the workspace or the repository cannot be read or written, or when another process
+    /// changes the repository for more than a minute. Then there is no new snapshot.
+    pub fn snapshot(&self, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
+        take::take(self, new)
+    }
+
+    /// Returns all snapshots, oldest first; none if there is no repository yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the repository cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
+        match Session::read(self) {
+            Ok(session) => session.snapshots(),
+            Err(RepositoryError::Empty) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the snapshot that `text` is the id, or a unique beginning of the id, of.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none or more than one.
+    pub fn show(&self, text: &str) -> Result<Snapshot, RepositoryError> {
+        Session::read(self)?.find(text)
+    }
+
+    /// Returns what changed from the snapshot `from` to the snapshot `to`, or to the workspace as
+    /// it is now.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of them is not there or cannot be read.
+    pub fn diff(
+        &self,
+        from: &SnapshotId,
+        to: Option<&SnapshotId>,
+    ) -> Result<Vec<Change>, RepositoryError> {
+        difference::between(self, from, to)
+    }
+
+    /// Brings the workspace, or another directory, back to a snapshot.
+    ///
+    /// In the workspace only what differs is touched, all of it or nothing: everything needed is
+    /// read, checked and written beside the workspace first, then it is committed like the changes
+    /// of an operation. `RollbackManager::undo` takes it back.
+    ///
+    /// # Errors
+    ///
+    /// Fails when something of the snapshot is damaged: the error names the paths, and nothing was
+    /// touched. Fails when a path changes meanwhile, and when a file cannot be written.
+    pub fn restore(
+        &self,
+        id: &SnapshotId,
+        options: &RestoreOptions,
+    ) -> Result<Restored, RestoreError> {
+        restore::restore(self, id, options)
+    }
+
+    /// Checks the repository; damage is a result.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is nothing to check, or the system cannot read a file.
+    pub fn verify(&self, depth: VerifyDepth) -> Result<Verification, RepositoryError> {
+        verify::verify(self, depth)
+    }
+
+    /// Deletes a snapshot; its space is free after the next [`Self::prune`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such snapshot or the repository cannot be written.
+    pub fn delete(&self, id: &SnapshotId) -> Result<(), RepositoryError> {
+        prune::delete(self, id)
+    }
+
+    /// Frees the space of what no snapshot needs any more.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a snapshot cannot be read: then nothing is freed, because what it needs is unknown.
+    pub fn prune(&self) -> Result<Pruned, RepositoryError> {
+        prune::prune(self)
+    }
+
+    /// Returns what [`Self::prune`] would free.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prune`].
+    pub fn prune_plan(&self) -> Result<Pruned, RepositoryError> {
+        prune::plan(self)
+    }
+
+    /// Makes the index again from the packs. Costs one reading of all that is kept, and the next
+    /// snapshot reads every file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are no packs, or the repository cannot be written.
+    pub fn rebuild_index(&self) -> Result<Rebuilt, RepositoryError> {
+        rebuild::rebuild(self)
+    }
+
+    fn packs(&self) -> PathBuf {
+        self.directory.join("packs")
+    }
+
+    fn index(&self) -> PathBuf {
+        self.directory.join("index.redb")
+    }
+
+    fn seal(&self) -> PathBuf {
+        self.directory.join("index.seal")
+    }
+}

@@ -1,0 +1,135 @@
+//! How the repository's operations fail.
+
+use std::path::{Path, PathBuf};
+
+use crate::file_error::FileError;
+
+/// The repository cannot be used, or what was asked for is not in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepositoryError {
+    /// There is no snapshot yet.
+    #[error("there is no snapshot yet")]
+    Empty,
+    /// No snapshot has that id.
+    #[error("there is no snapshot '{id}'")]
+    Unknown {
+        /// What was asked for.
+        id: String,
+    },
+    /// More than one snapshot's id begins like that.
+    #[error("'{id}' is the beginning of several snapshots' ids")]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+    },
+    /// Another process changes the repository, and did so for longer than the wait.
+    #[error("cannot use the repository '{}': another process changes it", path.display())]
+    Busy {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// It lies in the workspace, and would be a part of what it keeps.
+    #[error("cannot keep snapshots in '{}': it is inside of the workspace", path.display())]
+    Inside {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// A newer program wrote it.
+    #[error("cannot use the repository '{}': it has format {version}, and this program knows up to {known}", path.display())]
+    Newer {
+        /// The repository.
+        path: PathBuf,
+        /// Its format.
+        version: u64,
+        /// The newest format that is known.
+        known: u64,
+    },
+    /// The index is missing or damaged; it can be made again from the packs.
+    #[error("cannot read the index '{}': {why}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A part of it is not what was written.
+    #[error("cannot read {what} from '{}': {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was to be read.
+        what: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A file of the repository or of the workspace cannot be read or written.
+    #[error("cannot work with the repository")]
+    File {
+        /// Which one.
+        #[source]
+        source: FileError,
+    },
+    /// What is given for a snapshot cannot be kept.
+    #[error("cannot keep a {what} of {bytes} bytes: the longest has {bytes_max}")]
+    TooLong {
+        /// What it is.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The longest that is possible.
+        bytes_max: usize,
+    },
+}
+
+impl From<FileError> for RepositoryError {
+    fn from(source: FileError) -> Self {
+        Self::File { source }
+    }
+}
+
+/// Why the index did not answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// redb says so.
+    Database(Box<redb::Error>),
+    /// redb panicked, or a row has not the form that we write.
+    Damaged(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+impl Trouble {
+    pub(super) fn at(self, path: &Path) -> RepositoryError {
+        let path = path.to_owned();
+        match self {
+            Self::Database(error) if matches!(*error, redb::Error::DatabaseAlreadyOpen) => {
+                RepositoryError::Busy { path }
+            }
+            Self::Database(error) => {
+                let why = error.to_string();
+                if let redb::Error::Io(source) = *error
+                    && is_the_systems(&source)
+                {
+                    let source = crate::file_error::cannot("use", &path)(source);
+                    return RepositoryError::File { source };
+                }
+                RepositoryError::Index { path, why }
+            }
+            Self::Damaged(why) => RepositoryError::Index { path, why },
+        }
+    }
+}
+
+/// Returns whether the system failed; otherwise the content of the file is at fault.
+fn is_the_systems(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    !matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::InvalidInput
+    )
+}

@@ -1,0 +1,390 @@
+//! Which snapshots go, and the space of what nobody needs any more.
+//!
+//! The order is what makes it safe: new packs are durable, then the index changes in one step, then
+//! the old packs are deleted. A crash in between leaves packs that are not in the index.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+};
+
+use redb::ReadableTable as _;
+use serde::Serialize;
+
+use super::{
+    Repository,
+    error::{RepositoryError, Trouble},
+    frame::{Block, Compression, Kind},
+    index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
+    node::{Content, Hash, Stream},
+    pack::{self, Depth},
+    reader::Reader,
+    record::{Snapshot, SnapshotId},
+    session::{Session, forget, remove},
+    take::{add_chunks, append_chunk},
+    writer::{Packer, Stored},
+};
+use crate::file_error::cannot;
+
+/// What a deletion's chunk begins with.
+pub(super) const DELETION_MAGIC: &[u8; 4] = b"SBD1";
+
+/// A pack of which less is needed is written anew, in percent.
+const NEEDED_PERCENT_MIN: u64 = 60;
+/// Packs below this size are put together when there are many of them.
+const SMALL_PACK_BYTES: u64 = 1 << 20;
+const SMALL_PACKS_MAX: usize = 16;
+
+/// Which snapshots stay when a new one is taken. Those with a tag always do, and are not counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retention {
+    /// All of them.
+    All,
+    /// The newest, at least one.
+    Newest(usize),
+}
+
+/// What was freed, or would be.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Pruned {
+    /// Packs of which nothing was needed.
+    pub removed_packs: u64,
+    /// Packs that were written anew without what was not needed.
+    pub rewritten_packs: u64,
+    /// Chunks that nobody needs.
+    pub unneeded_chunks: u64,
+    /// How much less the packs take; for a plan, at least how much.
+    pub freed_bytes: u64,
+}
+
+/// Removes the oldest snapshots beyond what is to be kept.
+pub(super) fn retain(
+    session: &Session<'_>,
+    retention: Retention,
+    newest: &SnapshotId,
+) -> Result<Vec<SnapshotId>, RepositoryError> {
+    let Retention::Newest(keep) = retention else {
+        return Ok(Vec::new());
+    };
+    let snapshots = session.snapshots()?;
+    let counted: Vec<_> = snapshots.iter().filter(|it| it.tags.is_empty()).collect();
+    let excess = counted.len().saturating_sub(keep.max(1));
+    let going = counted.into_iter().take(excess);
+    let going: Vec<_> = going.filter(|it| it.id != *newest).collect();
+    delete_all(session, &going)?;
+    Ok(going.into_iter().map(|it| it.id).collect())
+}
+
+pub(super) fn delete(repository: &Repository, id: &SnapshotId) -> Result<(), RepositoryError> {
+    let session = Session::write(repository)?;
+    let snapshot = session.find(&id.to_string())?;
+    delete_all(&session, &[&snapshot])?;
+    session.close()
+}
+
+/// Deletes snapshots: in a pack, so that an index that is made again knows it too, and in the index.
+fn delete_all(session: &Session<'_>, going: &[&Snapshot]) -> Result<(), RepositoryError> {
+    if going.is_empty() {
+        return Ok(());
+    }
+    let next = session.next()?;
+    let packs = session.repository.packs();
+    let mut stored = Stored {
+        packer: Packer::new(&packs, next.pack, Compression::None),
+        fresh: BTreeMap::new(),
+        new_bytes: 0,
+        next_block: next.block,
+    };
+    let mut deletions = Vec::new();
+    for snapshot in going {
+        let record = snapshot.id.0;
+        let chunk = [DELETION_MAGIC.as_slice(), &record.0].concat();
+        let deletion = append_chunk(&mut stored, Kind::Deletion, &chunk)?;
+        deletions.push((snapshot.number, record, deletion));
+    }
+    stored.packer.finish()?;
+    sync_directory(&packs)?;
+    session.index.write(|transaction| {
+        add_chunks(transaction, &stored)?;
+        let mut seen_by = transaction.open_table(SEEN_BY)?;
+        for (number, record, deletion) in &deletions {
+            forget(transaction, *number, (record, deletion))?;
+            let current = seen_by.get(CURRENT)?.map(|hash| *hash.value());
+            if current == Some(record.0) {
+                // What was seen may name chunks that the next prune removes.
+                seen_by.remove(CURRENT)?;
+                transaction.open_table(SEEN)?.retain(|_, _| false)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn prune(repository: &Repository) -> Result<Pruned, RepositoryError> {
+    let session = Session::write(repository)?;
+    let pruned = run(&session)?;
+    session.close()?;
+    Ok(pruned)
+}
+
+pub(super) fn plan(repository: &Repository) -> Result<Pruned, RepositoryError> {
+    let session = Session::read(repository)?;
+    Ok(Decision::of(&session)?.pruned())
+}
+
+/// What is needed of the packs, and what becomes of each.
+struct Decision {
+    needed: BTreeSet<Hash>,
+    /// By pack: its length, and how much of its chunks is there and is needed.
+    packs: BTreeMap<u32, Use>,
+    unneeded_chunks: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Use {
+    bytes: u64,
+    chunk_bytes: u64,
+    needed_bytes: u64,
+    rewrite: bool,
+}
+
+impl Decision {
+    fn of(session: &Session<'_>) -> Result<Self, RepositoryError> {
+        let reader = session.reader()?;
+        let needed = needed(session, &reader)?;
+        let mut packs: BTreeMap<u32, Use> = BTreeMap::new();
+        for (number, bytes) in session.packs()? {
+            packs.entry(number).or_default().bytes = bytes;
+        }
+        let mut unneeded_chunks = 0;
+        session.index.read(|transaction| {
+            let blocks = transaction.open_table(BLOCKS)?;
+            let mut pack_of = BTreeMap::new();
+            for row in blocks.iter()? {
+                let (block, place) = row?;
+                pack_of.insert(block.value(), place.value().0);
+            }
+            for row in transaction.open_table(CHUNKS)?.iter()? {
+                let (hash, place) = row?;
+                let (block, _, bytes) = place.value();
+                let is_needed = needed.contains(&Hash(*hash.value()));
+                unneeded_chunks += u64::from(!is_needed);
+                let pack = pack_of.get(&block).and_then(|pack| packs.get_mut(pack));
+                if let Some(pack) = pack {
+                    pack.chunk_bytes += u64::from(bytes);
+                    pack.needed_bytes += if is_needed { u64::from(bytes) } else { 0 };
+                }
+            }
+            Ok(())
+        })?;
+        let small = |it: &&mut Use| it.bytes < SMALL_PACK_BYTES && it.needed_bytes > 0;
+        let many_small = packs.values_mut().filter(small).count() > SMALL_PACKS_MAX;
+        for pack in packs.values_mut() {
+            let sparse = pack.needed_bytes * 100 < pack.chunk_bytes * NEEDED_PERCENT_MIN;
+            pack.rewrite = pack.needed_bytes > 0 && (sparse || many_small && small(&&mut *pack));
+        }
+        Ok(Self {
+            needed,
+            packs,
+            unneeded_chunks,
+        })
+    }
+
+    fn pruned(&self) -> Pruned {
+        let mut pruned = Pruned {
+            unneeded_chunks: self.unneeded_chunks,
+            ..Pruned::default()
+        };
+        for pack in self.packs.values() {
+            if pack.needed_bytes == 0 {
+                pruned.removed_packs += 1;
+                pruned.freed_bytes += pack.bytes;
+            } else if pack.rewrite {
+                pruned.rewritten_packs += 1;
+                let gone = pack.chunk_bytes - pack.needed_bytes;
+                // As large a part of the file as of its chunks.
+                let part = u128::from(pack.bytes) * u128::from(gone);
+                let part = part / u128::from(pack.chunk_bytes.max(1));
+                pruned.freed_bytes += u64::try_from(part).unwrap_or(0);
+            }
+        }
+        pruned
+    }
+}
+
+/// Returns every chunk that a snapshot needs, and those that say which snapshots are deleted.
+fn needed(session: &Session<'_>, reader: &Reader) -> Result<BTreeSet<Hash>, RepositoryError> {
+    let mut needed = BTreeSet::new();
+    for snapshot in session.snapshots()? {
+        needed.insert(snapshot.id.0);
+        let mut stack = vec![snapshot.root];
+        while let Some(node) = stack.pop() {
+            let Content::Directory(stream) = &node.content else {
+                continue;
+            };
+            // A directory that was there before has been looked into.
+            if !add(&mut needed, stream) {
+                continue;
+            }
+            for node in reader.entries(&node)? {
+                match &node.content {
+                    Content::File(stream) => {
+                        add(&mut needed, stream);
+                    }
+                    Content::Directory(_) => stack.push(node),
+                    Content::Symlink(_)
+                    | Content::Pipe
+                    | Content::CharacterDevice(..)
+                    | Content::BlockDevice(..)
+                    | Content::Omitted(_) => {}
+                }
+            }
+        }
+    }
+    session.index.read(|transaction| {
+        for row in transaction.open_table(DELETED)?.iter()? {
+            needed.insert(Hash(*row?.1.value()));
+        }
+        Ok(())
+    })?;
+    Ok(needed)
+}
+
+/// Adds the chunks of a stream, and returns whether one of them is new.
+fn add(needed: &mut BTreeSet<Hash>, stream: &Stream) -> bool {
+    let before = needed.len();
+    needed.extend(stream.hashes());
+    needed.len() > before
+}
+
+/// Frees what is not needed.
+pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
+    let decision = Decision::of(session)?;
+    let before: u64 = decision.packs.values().map(|pack| pack.bytes).sum();
+    let mut pruned = decision.pruned();
+    if pruned.removed_packs + pruned.rewritten_packs == 0 {
+        return Ok(pruned);
+    }
+    let packs = session.repository.packs();
+    let next = session.next()?;
+    let mut stored = Stored {
+        packer: Packer::new(&packs, next.pack, Compression::Zstd),
+        fresh: BTreeMap::new(),
+        new_bytes: 0,
+        next_block: next.block,
+    };
+    let mut going = BTreeSet::new();
+    for (number, pack) in &decision.packs {
+        let goes = pack.needed_bytes == 0
+            || pack.rewrite && rewrite(session, *number, &decision.needed, &mut stored)?;
+        if goes {
+            going.insert(*number);
+        }
+    }
+    stored.packer.finish()?;
+    sync_directory(&packs)?;
+    session.index.write(|transaction| {
+        drop_packs(transaction, &going)?;
+        add_chunks(transaction, &stored)?;
+        // Whose record is gone needs no note that it is deleted.
+        let chunks = transaction.open_table(CHUNKS)?;
+        let mut gone = Vec::new();
+        let mut deleted = transaction.open_table(DELETED)?;
+        for row in deleted.iter()? {
+            let record = *row?.0.value();
+            if chunks.get(&record)?.is_none() {
+                gone.push(record);
+            }
+        }
+        for record in gone {
+            deleted.remove(&record)?;
+        }
+        Ok(())
+    })?;
+    for number in &going {
+        remove(&pack::path(&packs, *number))?;
+    }
+    let after: u64 = session.packs()?.iter().map(|(_, bytes)| bytes).sum();
+    pruned.freed_bytes = before.saturating_sub(after);
+    Ok(pruned)
+}
+
+/// Writes what is needed of a pack into new ones; `false` if it is damaged: then it stays.
+fn rewrite(
+    session: &Session<'_>,
+    number: u32,
+    needed: &BTreeSet<Hash>,
+    stored: &mut Stored,
+) -> Result<bool, RepositoryError> {
+    let path = pack::path(&session.repository.packs(), number);
+    let file = File::open(&path).map_err(cannot("open", &path))?;
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut sound = true;
+    let examined = pack::examine(&file, number, Depth::Payloads, |found| {
+        let Some(Ok(bytes)) = found.block else {
+            sound = false;
+            return Ok(());
+        };
+        let mut start = 0;
+        for (hash, length) in found.header.members {
+            let end = start + length as usize;
+            let chunk = bytes.get(start..end).unwrap_or_default();
+            start = end;
+            if !needed.contains(&hash) || stored.fresh.contains_key(&hash) {
+                continue;
+            }
+            if Hash::of(chunk) != hash {
+                sound = false;
+                return Ok(());
+            }
+            let open = blocks
+                .last_mut()
+                .filter(|open| open.kind == found.header.kind && !open.is_full_for(chunk.len()));
+            if let Some(open) = open {
+                open.add(hash, chunk);
+            } else {
+                let mut block = Block::new(found.header.kind);
+                block.add(hash, chunk);
+                blocks.push(block);
+            }
+        }
+        Ok(())
+    });
+    let (faults, _) = examined.map_err(cannot::<io::Error>("read", &path))?;
+    if !sound || !faults.is_empty() {
+        return Ok(false);
+    }
+    for block in blocks {
+        let mut offset = 0;
+        for (hash, length) in &block.members {
+            stored
+                .fresh
+                .insert(*hash, (stored.next_block, offset, *length));
+            offset += length;
+        }
+        stored.packer.write(stored.next_block, &block)?;
+        stored.next_block += 1;
+    }
+    Ok(true)
+}
+
+/// Takes packs out of the index, with all that lies in them.
+fn drop_packs(transaction: &redb::WriteTransaction, going: &BTreeSet<u32>) -> Result<(), Trouble> {
+    let mut gone = BTreeSet::new();
+    let mut blocks = transaction.open_table(BLOCKS)?;
+    for row in blocks.iter()? {
+        let (block, place) = row?;
+        if going.contains(&place.value().0) {
+            gone.insert(block.value());
+        }
+    }
+    blocks.retain(|block, _| !gone.contains(&block))?;
+    transaction
+        .open_table(CHUNKS)?
+        .retain(|_, (block, _, _)| !gone.contains(&block))?;
+    transaction
+        .open_table(PACKS)?
+        .retain(|pack, _| !going.contains(&pack))?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Chunks on their way out of packs: each is checked against its address.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    error::RepositoryError,
+    frame::Fault,
+    index::Lookup,
+    node::{Content, Extent, Hash, Node, Stream, decode_directory},
+    pack,
+};
+use crate::file_error::cannot;
+
+/// How many blocks are kept unpacked: neighbours are asked for one after the other.
+const BLOCKS_KEPT: usize = 16;
+
+/// The largest directory that is read, in bytes of its canonical form.
+const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
+
+/// A block that was unpacked: its number and its bytes.
+type Unpacked = (u64, Rc<[u8]>);
+
+/// Reads chunks.
+pub(super) struct Reader {
+    packs: PathBuf,
+    lookup: Lookup,
+    files: RefCell<BTreeMap<u32, Rc<File>>>,
+    kept: RefCell<VecDeque<Unpacked>>,
+    /// Directories that were looked at and are in no pack.
+    pub(super) extra: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl Reader {
+    pub(super) fn new(packs: &Path, lookup: Lookup) -> Self {
+        Self {
+            packs: packs.to_owned(),
+            lookup,
+            files: RefCell::default(),
+            kept: RefCell::default(),
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Returns a chunk whose SHA-256 is `hash`, or fails.
+    pub(super) fn chunk(&self, hash: &Hash) -> Result<Vec<u8>, RepositoryError> {
+        if let Some(bytes) = self.extra.get(hash) {
+            return Ok(bytes.clone());
+        }
+        let damaged = |path: &Path, why| RepositoryError::Damaged {
+            path: path.to_owned(),
+            what: format!("chunk {hash}"),
+            why,
+        };
+        let Some(place) = self.lookup.chunk(hash)? else {
+            return Err(damaged(&self.packs, "the index does not have it"));
+        };
+        let Some((pack, offset, bytes)) = self.lookup.block(place.block)? else {
+            return Err(damaged(&self.packs, "the index does not have its block"));
+        };
+        let path = pack::path(&self.packs, pack);
+        let block = self
+            .block(place.block, (pack, offset, bytes))?
+            .map_err(|fault| damaged(&path, fault.as_str()))?;
+        let start = place.offset as usize;
+        let chunk = block.get(start..start.saturating_add(place.bytes as usize));
+        match chunk {
+            Some(chunk) if Hash::of(chunk) == *hash => Ok(chunk.to_vec()),
+            _ => Err(damaged(&path, Fault::Content.as_str())),
+        }
+    }
+
+    fn block(
+        &self,
+        number: u64,
+        (pack, offset, bytes): (u32, u64, u32),
+    ) -> Result<Result<Rc<[u8]>, Fault>, RepositoryError> {
+        let known = |kept: &VecDeque<Unpacked>| {
+            let found = kept.iter().find(|(known, _)| *known == number);
+            found.map(|(_, block)| Rc::clone(block))
+        };
+        if let Some(block) = known(&self.kept.borrow()) {
+            return Ok(Ok(block));
+        }
+        let path = pack::path(&self.packs, pack);
+        let file = self.file(pack, &path)?;
+        let block = match pack::read(&file, offset, bytes) {
+            Ok(Ok((_, block))) => Rc::from(block),
+            Ok(Err(fault)) => return Ok(Err(fault)),
+            // The file is shorter than the index says.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(Fault::Payload));
+            }
+            Err(error) => return Err(cannot("read", &path)(error).into()),
+        };
+        let mut kept = self.kept.borrow_mut();
+        kept.push_front((number, Rc::clone(&block)));
+        kept.truncate(BLOCKS_KEPT);
+        Ok(Ok(block))
+    }
+
+    fn file(&self, pack: u32, path: &Path) -> Result<Rc<File>, RepositoryError> {
+        let mut files = self.files.borrow_mut();
+        if let Some(file) = files.get(&pack) {
+            return Ok(Rc::clone(file));
+        }
+        let file = match File::open(path) {
+            Ok(file) => Rc::new(file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(RepositoryError::Damaged {
+                    path: path.to_owned(),
+                    what: "a pack".to_owned(),
+                    why: "it is missing",
+                });
+            }
+            Err(error) => return Err(cannot("open", path)(error).into()),
+        };
+        files.insert(pack, Rc::clone(&file));
+        Ok(file)
+    }
+
+    /// Returns the entries of the directory that `node` is.
+    pub(super) fn entries(&self, node: &Node) -> Result<Vec<Node>, RepositoryError> {
+        match &node.content {
+            Content::Directory(stream) => self.directory(stream),
+            Content::File(_)
+            | Content::Symlink(_)
+            | Content::Pipe
+            | Content::CharacterDevice(..)
+            | Content::BlockDevice(..)
+            | Content::Omitted(_) => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn directory(&self, stream: &Stream) -> Result<Vec<Node>, RepositoryError> {
+        let damaged = || RepositoryError::Damaged {
+            path: self.packs.clone(),
+            what: "a directory".to_owned(),
+            why: "it is not of the form that is written",
+        };
+        if stream.bytes > DIRECTORY_BYTES_MAX {
+            return Err(damaged());
+        }
+        let mut bytes = Vec::new();
+        for extent in &stream.extents {
+            match extent {
+                Extent::Data { hash, .. } => bytes.extend(self.chunk(hash)?),
+                Extent::Hole { .. } => return Err(damaged()),
+            }
+        }
+        decode_directory(&bytes).ok_or_else(damaged)
+    }
+}

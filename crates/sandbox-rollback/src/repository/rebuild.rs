@@ -1,0 +1,169 @@
+//! Makes the index again from the frames of the packs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+};
+
+use serde::Serialize;
+
+use super::{
+    Repository,
+    error::RepositoryError,
+    index::{BLOCKS, CHUNKS, DELETED, Index, META, PACKS, SNAPSHOTS},
+    node::Hash,
+    pack::{self, Depth, Found},
+    record::Snapshot,
+    session::{META_NUMBER, Session, Sharing, pack_files, remove, take_lock, write_format},
+    verify::note_snapshots,
+};
+use crate::file_error::cannot;
+
+/// What was found in the packs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rebuilt {
+    /// Packs.
+    pub packs: u64,
+    /// Chunks that are what their address says.
+    pub chunks: u64,
+    /// Snapshots whose record is there.
+    pub snapshots: u64,
+    /// What is damaged, and so not in the index.
+    pub problems: Vec<String>,
+}
+
+/// The rows of the new index.
+#[derive(Default)]
+struct Rows {
+    chunks: BTreeMap<Hash, (u64, u32, u32)>,
+    blocks: Vec<(u64, (u32, u64, u32))>,
+    packs: Vec<(u32, u64)>,
+    snapshots: BTreeMap<u64, Hash>,
+    records: BTreeSet<Hash>,
+    deleted: BTreeSet<Hash>,
+    /// The chunk of each deletion.
+    deletions: BTreeMap<Hash, Hash>,
+    number: u64,
+}
+
+pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryError> {
+    let packs = repository.packs();
+    if !packs.is_dir() {
+        return Err(RepositoryError::Empty);
+    }
+    let lock = take_lock(&repository.directory, Sharing::Alone)?;
+    let mut rows = Rows::default();
+    let mut rebuilt = Rebuilt::default();
+    for number in pack_files(&packs)? {
+        let path = pack::path(&packs, number);
+        let file = File::open(&path).map_err(cannot("open", &path))?;
+        let bytes = file.metadata().map_err(cannot("read", &path))?.len();
+        rows.packs.push((number, bytes));
+        let problems = &mut rebuilt.problems;
+        let examined = pack::examine(&file, number, Depth::Payloads, |found| {
+            if let Err(what) = rows.add(number, &found) {
+                problems.push(format!(
+                    "packs/{number:08}.pack at {}: {what}",
+                    found.offset
+                ));
+            }
+            Ok(())
+        });
+        let (faults, _) = examined.map_err(cannot::<io::Error>("read", &path))?;
+        for fault in faults {
+            let what = format!("packs/{number:08}.pack at {}: {}", fault.offset, fault.what);
+            rebuilt.problems.push(what);
+        }
+    }
+    let gone = |hash: &Hash| rows.deleted.contains(hash);
+    rows.snapshots.retain(|_, record| !gone(record));
+    rebuilt.packs = rows.packs.len() as u64;
+    rebuilt.chunks = rows.chunks.len() as u64;
+    rebuilt.snapshots = rows.snapshots.len() as u64;
+    remove(&repository.seal())?;
+    set_aside(repository)?;
+    Index::create(&repository.index(), |transaction| {
+        let mut chunks = transaction.open_table(CHUNKS)?;
+        for (hash, place) in &rows.chunks {
+            chunks.insert(&hash.0, *place)?;
+        }
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for (block, place) in &rows.blocks {
+            blocks.insert(*block, *place)?;
+        }
+        let mut packs = transaction.open_table(PACKS)?;
+        for (number, bytes) in &rows.packs {
+            packs.insert(*number, *bytes)?;
+        }
+        let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+        for (number, record) in &rows.snapshots {
+            snapshots.insert(*number, &record.0)?;
+        }
+        let mut deleted = transaction.open_table(DELETED)?;
+        for (record, deletion) in &rows.deletions {
+            if rows.records.contains(record) {
+                deleted.insert(&record.0, &deletion.0)?;
+            }
+        }
+        transaction
+            .open_table(META)?
+            .insert(META_NUMBER, rows.number)?;
+        Ok(())
+    })?;
+    write_format(repository)?;
+    drop(lock);
+    Session::write(repository)?.close()?;
+    Ok(rebuilt)
+}
+
+/// Keeps the old index under another name.
+fn set_aside(repository: &Repository) -> Result<(), RepositoryError> {
+    let index = repository.index();
+    match fs::rename(&index, index.with_extension("redb.old")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(cannot("set aside", &index)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Rows {
+    /// Adds a frame that is what it says.
+    fn add(&mut self, pack: u32, found: &Found) -> Result<(), &'static str> {
+        let bytes = match &found.block {
+            Some(Ok(bytes)) => bytes,
+            Some(Err(fault)) => return Err(fault.as_str()),
+            None => return Err("it was not read"),
+        };
+        let block = self.blocks.len() as u64 + 1;
+        let mut start = 0_u32;
+        let mut places = Vec::new();
+        for (hash, length) in &found.header.members {
+            let chunk = bytes.get(start as usize..(start + length) as usize);
+            let chunk = chunk.filter(|chunk| Hash::of(chunk) == *hash);
+            let chunk = chunk.ok_or("it does not hold what its header says")?;
+            if let Some(snapshot) = Snapshot::decoded(chunk)
+                && found.header.kind == super::frame::Kind::Snapshot
+            {
+                self.number = self.number.max(snapshot.number);
+                self.snapshots.insert(snapshot.number, *hash);
+            }
+            places.push((*hash, (block, start, *length)));
+            start += length;
+        }
+        let frame = u32::try_from(found.bytes).map_err(|_too_long| "it is too long")?;
+        self.blocks.push((block, (pack, found.offset, frame)));
+        for (hash, place) in places {
+            self.chunks.entry(hash).or_insert(place);
+        }
+        let before = self.deleted.clone();
+        note_snapshots(found, &mut self.records, &mut self.deleted);
+        if let Some((deletion, _)) = found.header.members.first() {
+            let new = self.deleted.difference(&before);
+            self.deletions
+                .extend(new.map(|record| (*record, *deletion)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,388 @@
+//! The repository while it is in use: locked, its format known, its index open.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
+
+use redb::{ReadableTable as _, WriteTransaction};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Repository,
+    content::{CHUNK_BYTES_MAX, WHOLE_BYTES_MAX},
+    error::{RepositoryError, Trouble},
+    frame::BUNDLE_BYTES,
+    index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, sync_directory},
+    node::Hash,
+    pack,
+    reader::Reader,
+    record::Snapshot,
+    wire::Out,
+};
+use crate::{
+    file_error::{FileError, cannot},
+    layout::make_private,
+    lock,
+    step::step,
+};
+
+/// How long a change waits for another one, and a reader for a change.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+const VERSION: u64 = 1;
+
+/// A repository in use.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) index: Index,
+    #[expect(dead_code, reason = "holds the flock until the session ends")]
+    lock: OwnedFd,
+}
+
+/// The numbers that come next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) pack: u32,
+    pub(super) block: u64,
+    pub(super) snapshot: u64,
+}
+
+/// Whether others may use it at the same time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Sharing {
+    Shared,
+    Alone,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn of(repository: &'a Repository, index: Index, lock: OwnedFd) -> Self {
+        Self {
+            repository,
+            index,
+            lock,
+        }
+    }
+
+    /// Opens the repository to read it.
+    pub(super) fn read(repository: &'a Repository) -> Result<Self, RepositoryError> {
+        check_format(&repository.directory)?;
+        let lock = take_lock(&repository.directory, Sharing::Shared)?;
+        if let Some(index) = Index::open_to_read(&repository.index())? {
+            return Ok(Self {
+                repository,
+                index,
+                lock,
+            });
+        }
+        // A killed process left it: opening it to write repairs it.
+        drop(lock);
+        let lock = take_lock(&repository.directory, Sharing::Alone)?;
+        drop(Index::open(&repository.index(), Check::AsNeeded)?);
+        match Index::open_to_read(&repository.index())? {
+            Some(index) => Ok(Self {
+                repository,
+                index,
+                lock,
+            }),
+            None => Err(RepositoryError::Index {
+                path: repository.index(),
+                why: "it cannot be repaired by itself".to_owned(),
+            }),
+        }
+    }
+
+    /// Opens the repository to change it.
+    pub(super) fn write(repository: &'a Repository) -> Result<Self, RepositoryError> {
+        check_format(&repository.directory)?;
+        let lock = take_lock(&repository.directory, Sharing::Alone)?;
+        Self::alone(repository, lock)
+    }
+
+    /// Opens the repository to change it, and makes it if there is none.
+    pub(super) fn write_or_create(repository: &'a Repository) -> Result<Self, RepositoryError> {
+        let directory = &repository.directory;
+        if directory.starts_with(&repository.layout.workspace) {
+            return Err(RepositoryError::Inside {
+                path: directory.clone(),
+            });
+        }
+        make_private(directory).map_err(cannot("create", directory))?;
+        let lock = take_lock(directory, Sharing::Alone)?;
+        match check_format(directory) {
+            Err(RepositoryError::Empty) => create(repository)?,
+            checked => checked?,
+        }
+        Self::alone(repository, lock)
+    }
+
+    fn alone(repository: &'a Repository, lock: OwnedFd) -> Result<Self, RepositoryError> {
+        // From here on the index may change: its seal holds again when it is closed.
+        remove(&repository.seal())?;
+        let session = Self {
+            repository,
+            index: Index::open(&repository.index(), Check::AsNeeded)?,
+            lock,
+        };
+        session.remove_strays()?;
+        Ok(session)
+    }
+
+    /// Deletes packs that are not in the index: what a killed process wrote, or what a prune had
+    /// replaced.
+    pub(super) fn remove_strays(&self) -> Result<(), RepositoryError> {
+        let known = self.packs()?;
+        let packs = self.repository.packs();
+        for number in pack_files(&packs)? {
+            if !known.iter().any(|(known, _)| *known == number) {
+                remove(&pack::path(&packs, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the packs with their lengths.
+    pub(super) fn packs(&self) -> Result<Vec<(u32, u64)>, RepositoryError> {
+        self.index.read(|transaction| {
+            let mut packs = Vec::new();
+            for row in transaction.open_table(PACKS)?.iter()? {
+                let (number, bytes) = row?;
+                packs.push((number.value(), bytes.value()));
+            }
+            Ok(packs)
+        })
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader, RepositoryError> {
+        Ok(Reader::new(&self.repository.packs(), self.index.lookup()?))
+    }
+
+    /// Returns the hashes of the records of all snapshots, oldest first.
+    pub(super) fn records(&self) -> Result<Vec<Hash>, RepositoryError> {
+        self.index.read(|transaction| {
+            let mut records = Vec::new();
+            for row in transaction.open_table(SNAPSHOTS)?.iter()? {
+                records.push(Hash(*row?.1.value()));
+            }
+            Ok(records)
+        })
+    }
+
+    /// Returns all snapshots, oldest first.
+    pub(super) fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
+        let reader = self.reader()?;
+        let records = self.records()?;
+        let read = |hash: &Hash| self.snapshot(&reader, hash);
+        records.iter().map(read).collect()
+    }
+
+    /// Reads the record of a snapshot.
+    pub(super) fn snapshot(
+        &self,
+        reader: &Reader,
+        record: &Hash,
+    ) -> Result<Snapshot, RepositoryError> {
+        let bytes = reader.chunk(record)?;
+        Snapshot::decoded(&bytes).ok_or_else(|| RepositoryError::Damaged {
+            path: self.repository.packs(),
+            what: format!("the record of snapshot {record}"),
+            why: "it is not of the form that is written",
+        })
+    }
+
+    /// Returns the snapshot that `text` names.
+    pub(super) fn find(&self, text: &str) -> Result<Snapshot, RepositoryError> {
+        let id = || text.chars().take(80).collect();
+        let wanted = text.to_ascii_lowercase();
+        let records = self.records()?;
+        let mut found = records
+            .iter()
+            .filter(|record| !wanted.is_empty() && record.to_string().starts_with(&wanted));
+        match (found.next(), found.next()) {
+            (Some(record), None) => self.snapshot(&self.reader()?, record),
+            (Some(_), Some(_)) => Err(RepositoryError::Ambiguous { id: id() }),
+            (None, _) => Err(RepositoryError::Unknown { id: id() }),
+        }
+    }
+
+    pub(super) fn next(&self) -> Result<Next, RepositoryError> {
+        self.index.read(|transaction| {
+            let packs = transaction.open_table(PACKS)?;
+            let blocks = transaction.open_table(BLOCKS)?;
+            let snapshot = transaction.open_table(META)?.get(META_NUMBER)?;
+            Ok(Next {
+                pack: packs.last()?.map_or(0, |row| row.0.value()) + 1,
+                block: blocks.last()?.map_or(0, |row| row.0.value()) + 1,
+                snapshot: snapshot.map_or(0, |number| number.value()) + 1,
+            })
+        })
+    }
+
+    /// Closes the index and seals it.
+    pub(super) fn close(self) -> Result<(), RepositoryError> {
+        let repository = self.repository;
+        drop(self.index);
+        let seal = repository.seal();
+        let draft = seal.with_extension("seal.new");
+        let write = || -> io::Result<()> {
+            step()?;
+            fs::write(&draft, seal_of(&repository.index())?)?;
+            fs::rename(&draft, &seal)
+        };
+        write().map_err(cannot("write", &seal))?;
+        Ok(())
+    }
+}
+
+/// The highest number of a snapshot so far.
+pub(super) const META_NUMBER: &str = "snapshot";
+
+/// Notes in the index that a snapshot is deleted.
+pub(super) fn forget(
+    transaction: &WriteTransaction,
+    number: u64,
+    (record, deletion): (&Hash, &Hash),
+) -> Result<(), Trouble> {
+    transaction.open_table(SNAPSHOTS)?.remove(number)?;
+    let mut deleted = transaction.open_table(DELETED)?;
+    deleted.insert(&record.0, &deletion.0)?;
+    Ok(())
+}
+
+/// Returns the bytes of a seal for the index as it lies on disk.
+pub(super) fn seal_of(index: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(index)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            got => digest.update(&buffer[..got]),
+        }
+    }
+    let mut out = Out::default();
+    out.bytes(b"SBS1");
+    out.bytes(&digest.finalize());
+    Ok(out.0)
+}
+
+/// Returns the numbers of the pack files that are there.
+pub(super) fn pack_files(packs: &Path) -> Result<Vec<u32>, FileError> {
+    let list = || -> io::Result<Vec<u32>> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(packs)? {
+            let name = entry?.file_name();
+            numbers.extend(name.to_str().and_then(pack::number_of));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    };
+    list().map_err(cannot("list", packs))
+}
+
+/// Deletes a file; it is no error if it is not there.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+    let remove = || {
+        step()?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    };
+    remove().map_err(cannot("remove", path))
+}
+
+pub(super) fn take_lock(directory: &Path, sharing: Sharing) -> Result<OwnedFd, RepositoryError> {
+    let path = directory.join("lock");
+    let file = lock::open(&path).map_err(cannot("open", &path))?;
+    let taken = match sharing {
+        Sharing::Shared => lock::wait_shared_for(&file, WAIT_MAX),
+        Sharing::Alone => lock::wait_exclusive_for(&file, WAIT_MAX),
+    };
+    if taken.map_err(cannot("lock", &path))? {
+        return Ok(file);
+    }
+    Err(RepositoryError::Busy {
+        path: directory.to_owned(),
+    })
+}
+
+/// Returns the content of `format.json`.
+pub(super) fn format_text() -> String {
+    let format = serde_json::json!({
+        "version": VERSION,
+        "hash": "sha256",
+        "whole_bytes_max": WHOLE_BYTES_MAX,
+        "chunk_bytes_max": CHUNK_BYTES_MAX,
+        "bundle_bytes": BUNDLE_BYTES,
+    });
+    format!("{format}\n")
+}
+
+/// Checks that the repository is one of ours; [`RepositoryError::Empty`] if there is none.
+pub(super) fn check_format(directory: &Path) -> Result<(), RepositoryError> {
+    let path = directory.join("format.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match pack_files(&directory.join("packs")) {
+                Ok(packs) if !packs.is_empty() => Err(damaged_format(&path, "it is missing")),
+                _ => Err(RepositoryError::Empty),
+            };
+        }
+        Err(error) => return Err(cannot("read", &path)(error).into()),
+    };
+    if text == format_text().as_bytes() {
+        return Ok(());
+    }
+    let version = serde_json::from_slice::<serde_json::Value>(&text)
+        .ok()
+        .and_then(|format| format["version"].as_u64());
+    match version {
+        Some(version) if version > VERSION => Err(RepositoryError::Newer {
+            path: directory.to_owned(),
+            version,
+            known: VERSION,
+        }),
+        _ => Err(damaged_format(&path, "it is not what was written")),
+    }
+}
+
+fn damaged_format(path: &Path, why: &'static str) -> RepositoryError {
+    RepositoryError::Damaged {
+        path: path.to_owned(),
+        what: "the format".to_owned(),
+        why,
+    }
+}
+
+/// Makes an empty repository; the format comes last.
+fn create(repository: &Repository) -> Result<(), RepositoryError> {
+    let packs = repository.packs();
+    make_private(&packs).map_err(cannot("create", &packs))?;
+    Index::create(&repository.index(), |_| Ok(()))?;
+    write_format(repository)?;
+    let parent = repository.directory.parent().unwrap_or(Path::new("."));
+    sync_directory(parent)?;
+    Ok(())
+}
+
+/// Writes `format.json`, durably.
+pub(super) fn write_format(repository: &Repository) -> Result<(), RepositoryError> {
+    let path = repository.directory.join("format.json");
+    let draft = path.with_extension("json.new");
+    let write = || -> io::Result<()> {
+        step()?;
+        fs::write(&draft, format_text())?;
+        File::open(&draft)?.sync_all()?;
+        step()?;
+        fs::rename(&draft, &path)
+    };
+    write().map_err(cannot("write", &path))?;
+    sync_directory(&repository.directory)?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Whatever is changed in the repository is found, named, and never restored.
+
+use super::*;
+
+/// Every how many bytes one is changed, in the packs and in the rest.
+const PACK_STRIDE: usize = 3;
+const INDEX_STRIDE: usize = 9973;
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name().unwrap() != "lock" {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_changed_byte_is_found() {
+    let lab = rich();
+    lab.take();
+    lab.file("a", "second");
+    lab.take();
+    let repository = lab.repository();
+    assert!(repository.verify(VerifyDepth::Data).unwrap().ok);
+    let mut flips = 0;
+    for path in files(&lab.root.path().join("repo")) {
+        let good = fs::read(&path).unwrap();
+        let is_index = path.ends_with("index.redb");
+        let stride = if is_index { INDEX_STRIDE } else { PACK_STRIDE };
+        for at in (0..good.len()).step_by(stride) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            fs::write(&path, &bad).unwrap();
+            let checked = repository.verify(VerifyDepth::Data).unwrap();
+            assert!(!checked.ok, "byte {at} of {}", path.display());
+            flips += 1;
+        }
+        fs::write(&path, &good[..good.len() / 2]).unwrap();
+        assert!(
+            !repository.verify(VerifyDepth::Data).unwrap().ok,
+            "cut {}",
+            path.display()
+        );
+        fs::write(&path, &good).unwrap();
+        let checked = repository.verify(VerifyDepth::Data).unwrap();
+        assert!(checked.ok, "{checked:?}");
+    }
+    println!("{flips} flipped bits, all found");
+}
+
+#[test]
+fn a_damaged_file_is_named_and_nothing_is_touched() {
+    let lab = Lab::new();
+    fs::create_dir(lab.ws().join("d")).unwrap();
+    let noise = noise(60_000);
+    fs::write(lab.ws().join("d/precious"), &noise).unwrap();
+    let first = lab.take();
+    lab.file("other", "x");
+    let second = lab.take();
+    lab.file("d/precious", "gone").file("other", "y");
+    let edited = lab.manifest();
+    let pack = lab.root.path().join("repo/packs/00000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[30_000] ^= 4;
+    fs::write(&pack, &bytes).unwrap();
+    let repository = lab.repository();
+    for taken in [&first, &second] {
+        let refused = repository.restore(&taken.snapshot.id, &options("back"));
+        let Err(RestoreError::Damaged { paths, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(paths, [PathBuf::from("d/precious")]);
+    }
+    let away = RestoreOptions {
+        to: Destination::Directory(lab.root.path().join("away")),
+        ..options("away")
+    };
+    repository.restore(&first.snapshot.id, &away).unwrap_err();
+    assert!(!lab.root.path().join("away").exists());
+    assert_same(&edited, &lab.manifest(), "nothing is touched");
+    assert!(
+        repository.verify(VerifyDepth::Structure).unwrap().ok,
+        "no header is damaged"
+    );
+    let checked = repository.verify(VerifyDepth::Data).unwrap();
+    let affected: Vec<_> = checked
+        .problems
+        .iter()
+        .flat_map(|it| it.snapshots.clone())
+        .collect();
+    assert_eq!(affected, [first.snapshot.id, second.snapshot.id]);
+    assert!(
+        checked
+            .problems
+            .iter()
+            .any(|it| it.paths == [PathBuf::from("d/precious")])
+    );
+    let other = repository
+        .restore(&second.snapshot.id, &selected("part", &["other"]))
+        .unwrap();
+    assert_eq!(
+        listed(&other.changes),
+        ["Modified other"],
+        "the rest returns"
+    );
+}
+
+#[test]
+fn the_index_is_made_again() {
+    let lab = rich();
+    let before = lab.manifest();
+    let first = lab.take();
+    lab.file("a", "second");
+    let second = lab.take();
+    let third = lab.take();
+    let repository = lab.repository();
+    repository.delete(&second.snapshot.id).unwrap();
+    let index = lab.root.path().join("repo/index.redb");
+    for damage in ["missing", "empty", "cut", "noise"] {
+        let good = fs::read(&index).unwrap();
+        match damage {
+            "missing" => fs::remove_file(&index).unwrap(),
+            "empty" => fs::write(&index, "").unwrap(),
+            "cut" => fs::write(&index, &good[..good.len() / 3]).unwrap(),
+            _ => fs::write(&index, vec![0xA5; good.len()]).unwrap(),
+        }
+        let refused = repository.snapshot(&new());
+        assert!(
+            matches!(refused, Err(RepositoryError::Index { .. })),
+            "{damage}: {refused:?}"
+        );
+        let checked = repository.verify(VerifyDepth::Data).unwrap();
+        assert!(!checked.ok, "{damage}");
+        let named = &checked.problems.last().unwrap().snapshots;
+        assert!(named.contains(&first.snapshot.id) && !named.contains(&second.snapshot.id));
+        let rebuilt = repository.rebuild_index().unwrap();
+        assert!(rebuilt.problems.is_empty());
+        let ids: Vec<_> = repository
+            .snapshots()
+            .unwrap()
+            .iter()
+            .map(|it| it.id)
+            .collect();
+        assert_eq!(ids, [first.snapshot.id, third.snapshot.id], "{damage}");
+        assert!(repository.verify(VerifyDepth::Data).unwrap().ok, "{damage}");
+    }
+    lab.restore(&first, "back");
+    assert_same(&before, &lab.manifest(), "restored");
+}

@@ -1,0 +1,465 @@
+//! Checks everything that is kept, and names the snapshots that damage concerns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use redb::ReadableTable as _;
+use serde::Serialize;
+
+use super::{
+    Repository,
+    error::RepositoryError,
+    frame::Kind,
+    index::{BLOCKS, CHUNKS, Check, Index},
+    node::{Content, Hash, Node},
+    pack::{self, Depth, Found},
+    prune::DELETION_MAGIC,
+    reader::Reader,
+    record::SnapshotId,
+    session::{Session, Sharing, check_format, pack_files, seal_of, take_lock},
+};
+use crate::file_error::{FileError, cannot};
+
+/// The most paths that one problem names.
+const PATHS_NAMED_MAX: usize = 1000;
+/// The most problems that are listed.
+const PROBLEMS_MAX: usize = 10_000;
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VerifyDepth {
+    /// The index, the headers of the packs, and that every snapshot has all its parts.
+    Structure,
+    /// Also every byte.
+    Data,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verification {
+    /// Whether there is no problem.
+    pub ok: bool,
+    /// How many snapshots there are.
+    pub snapshots: u64,
+    /// How many packs.
+    pub packs: u64,
+    /// How many chunks.
+    pub chunks: u64,
+    /// How much of the packs was read.
+    pub bytes_read: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// Where, and what.
+    pub what: String,
+    /// The snapshots that it concerns.
+    pub snapshots: Vec<SnapshotId>,
+    /// What of them cannot be restored, relative to the workspace: up to a thousand paths.
+    #[serde(serialize_with = "as_text")]
+    pub paths: Vec<PathBuf>,
+}
+
+fn as_text<S: serde::Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
+pub(super) fn verify(
+    repository: &Repository,
+    depth: VerifyDepth,
+) -> Result<Verification, RepositoryError> {
+    let mut check = Checked::default();
+    match check_format(&repository.directory) {
+        Ok(()) => {}
+        Err(RepositoryError::Empty) => {
+            return Ok(Verification {
+                ok: true,
+                ..Verification::default()
+            });
+        }
+        // A changed number looks like a newer format.
+        Err(error @ (RepositoryError::Damaged { .. } | RepositoryError::Newer { .. })) => {
+            check.problem(error.to_string());
+        }
+        Err(error) => return Err(error),
+    }
+    let opened = open(repository, &mut check);
+    match opened {
+        Ok(session) => {
+            check.all(&session, depth)?;
+            if check.reseal && check.verification.problems.is_empty() {
+                session.close()?;
+            }
+        }
+        Err(error @ RepositoryError::Index { .. }) => {
+            let _lock = take_lock(&repository.directory, Sharing::Shared)?;
+            check.without_index(repository, (depth, &error))?;
+        }
+        Err(error) => return Err(error),
+    }
+    let mut verification = check.verification;
+    verification.ok = verification.problems.is_empty();
+    verification.problems.truncate(PROBLEMS_MAX);
+    Ok(verification)
+}
+
+/// Opens the repository without changing a byte of it, if its index was closed properly. An index
+/// that a killed process left has no seal: redb repairs it and checks all of it.
+fn open<'a>(
+    repository: &'a Repository,
+    check: &mut Checked,
+) -> Result<Session<'a>, RepositoryError> {
+    let seal = repository.seal();
+    let lock = take_lock(&repository.directory, Sharing::Shared)?;
+    match fs::read(&seal) {
+        Ok(bytes) => {
+            match seal_of(&repository.index()) {
+                Ok(expected) if expected == bytes => {}
+                Ok(_) => check.problem(
+                    "index.redb is not as it was closed: `repair` makes it again from the packs"
+                        .to_owned(),
+                ),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(cannot("read", repository.index())(error).into()),
+            }
+            match Index::open_to_read(&repository.index())? {
+                Some(index) => Ok(Session::of(repository, index, lock)),
+                None => Err(RepositoryError::Index {
+                    path: repository.index(),
+                    why: "it was not closed properly".to_owned(),
+                }),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            drop(lock);
+            let lock = take_lock(&repository.directory, Sharing::Alone)?;
+            let index = Index::open(&repository.index(), Check::All)?;
+            check.reseal = true;
+            Ok(Session::of(repository, index, lock))
+        }
+        Err(error) => Err(cannot("read", &seal)(error).into()),
+    }
+}
+
+/// What the index says of the packs.
+struct Expected {
+    /// Block by pack and offset of its frame, with the frame's length.
+    blocks: BTreeMap<(u32, u64), (u64, u32)>,
+    /// Block, offset in it and length, by chunk.
+    chunks: BTreeMap<Hash, (u64, u32, u32)>,
+}
+
+#[derive(Default)]
+struct Checked {
+    verification: Verification,
+    /// Chunks that lie where the index says, and are what their address says as far as was read.
+    good: BTreeSet<Hash>,
+    reseal: bool,
+}
+
+impl Checked {
+    fn problem(&mut self, what: String) {
+        self.verification.problems.push(Problem {
+            what,
+            snapshots: Vec::new(),
+            paths: Vec::new(),
+        });
+    }
+
+    fn all(&mut self, session: &Session<'_>, depth: VerifyDepth) -> Result<(), RepositoryError> {
+        let expected = match expected(session) {
+            Ok(expected) => expected,
+            Err(error) => return self.without_index(session.repository, (depth, &error)),
+        };
+        let packs = session.packs()?;
+        self.verification.packs = packs.len() as u64;
+        self.verification.chunks = expected.chunks.len() as u64;
+        for (number, bytes) in packs {
+            self.pack(
+                &session.repository.packs(),
+                (number, bytes),
+                depth,
+                &expected,
+            )?;
+        }
+        let missing = expected.blocks.len();
+        if missing > 0 && self.verification.problems.is_empty() {
+            self.blocks_found(&expected);
+        }
+        self.snapshots(session)
+    }
+
+    /// Every block of the index must have been found, else the index is wrong.
+    fn blocks_found(&mut self, expected: &Expected) {
+        let lost = expected
+            .chunks
+            .keys()
+            .filter(|hash| !self.good.contains(*hash));
+        let lost = lost.count();
+        if lost > 0 {
+            self.problem(format!("the index and the packs differ in {lost} chunk(s)"));
+        }
+    }
+
+    fn pack(
+        &mut self,
+        packs: &Path,
+        (number, bytes): (u32, u64),
+        depth: VerifyDepth,
+        expected: &Expected,
+    ) -> Result<(), FileError> {
+        let path = pack::path(packs, number);
+        let name = format!("packs/{number:08}.pack");
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.problem(format!("{name} is missing"));
+                return Ok(());
+            }
+            Err(error) => return Err(cannot("open", &path)(error)),
+        };
+        let length = file.metadata().map_err(cannot("read", &path))?.len();
+        if length != bytes {
+            self.problem(format!("{name} has {length} bytes instead of {bytes}"));
+        }
+        let mut strange = Vec::new();
+        let good = &mut self.good;
+        let examined = pack::examine(&file, number, depth_of(depth), |found| {
+            strange.extend(frame(&found, number, expected, good));
+            Ok(())
+        });
+        let (faults, read) = examined.map_err(cannot("read", &path))?;
+        self.verification.bytes_read += read;
+        for fault in faults {
+            self.problem(format!("{name} at {}: {}", fault.offset, fault.what));
+        }
+        for (offset, what) in strange {
+            self.problem(format!("{name} at {offset}: {what}"));
+        }
+        Ok(())
+    }
+
+    /// Walks each snapshot, and names what of it cannot be restored.
+    fn snapshots(&mut self, session: &Session<'_>) -> Result<(), RepositoryError> {
+        let reader = session.reader()?;
+        let mut whole = BTreeSet::new();
+        for record in session.records()? {
+            self.verification.snapshots += 1;
+            let id = SnapshotId(record);
+            let snapshot = match session.snapshot(&reader, &record) {
+                Ok(snapshot) if self.good.contains(&record) => snapshot,
+                Ok(_) | Err(RepositoryError::Damaged { .. } | RepositoryError::Index { .. }) => {
+                    self.affected(id, "its record is damaged", Vec::new());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let paths = self.damaged_paths(&reader, snapshot.root, &mut whole)?;
+            if !paths.is_empty() {
+                self.affected(id, "paths cannot be restored", paths);
+            }
+        }
+        Ok(())
+    }
+
+    fn affected(&mut self, id: SnapshotId, what: &str, paths: Vec<PathBuf>) {
+        let count = if paths.is_empty() {
+            String::new()
+        } else {
+            format!("{} ", paths.len())
+        };
+        self.verification.problems.push(Problem {
+            what: format!("snapshot {id}: {count}{what}"),
+            snapshots: vec![id],
+            paths,
+        });
+    }
+
+    /// Returns what cannot be read below `root`; directories without damage are walked once.
+    fn damaged_paths(
+        &self,
+        reader: &Reader,
+        root: Node,
+        whole: &mut BTreeSet<Vec<Hash>>,
+    ) -> Result<Vec<PathBuf>, RepositoryError> {
+        let mut damaged = Vec::new();
+        let mut walked = Vec::new();
+        let mut stack = vec![(PathBuf::new(), root)];
+        while let Some((path, node)) = stack.pop() {
+            let Content::Directory(stream) = &node.content else {
+                continue;
+            };
+            let key: Vec<Hash> = stream.hashes().collect();
+            if whole.contains(&key) {
+                continue;
+            }
+            let is_good = key.iter().all(|hash| self.good.contains(hash));
+            let entries = match reader.directory(stream) {
+                Ok(entries) if is_good => entries,
+                Ok(_) | Err(RepositoryError::Damaged { .. } | RepositoryError::Index { .. }) => {
+                    damaged.push(path);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            walked.push(key);
+            for node in entries {
+                let path = path.join(&node.name);
+                if let Content::File(stream) = &node.content
+                    && !stream.hashes().all(|hash| self.good.contains(&hash))
+                {
+                    damaged.push(path.clone());
+                }
+                if node.is_dir() {
+                    stack.push((path, node));
+                }
+            }
+            if damaged.len() > PATHS_NAMED_MAX {
+                break;
+            }
+        }
+        if damaged.is_empty() {
+            whole.extend(walked);
+        }
+        damaged.sort_unstable();
+        damaged.truncate(PATHS_NAMED_MAX);
+        Ok(damaged)
+    }
+
+    /// The index cannot be read: what is in the packs is checked all the same.
+    fn without_index(
+        &mut self,
+        repository: &Repository,
+        (depth, error): (VerifyDepth, &RepositoryError),
+    ) -> Result<(), RepositoryError> {
+        let packs = repository.packs();
+        let (mut records, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+        for number in pack_files(&packs)? {
+            let path = pack::path(&packs, number);
+            let file = File::open(&path).map_err(cannot("open", &path))?;
+            self.verification.packs += 1;
+            let chunks = &mut self.verification.chunks;
+            let examined = pack::examine(&file, number, depth_of(depth), |found| {
+                *chunks += found.header.members.len() as u64;
+                note_snapshots(&found, &mut records, &mut deleted);
+                Ok(())
+            });
+            let (faults, read) = examined.map_err(cannot("read", &path))?;
+            self.verification.bytes_read += read;
+            for fault in faults {
+                let what = format!("packs/{number:08}.pack at {}: {}", fault.offset, fault.what);
+                self.problem(what);
+            }
+        }
+        let alive: Vec<_> = records
+            .difference(&deleted)
+            .copied()
+            .map(SnapshotId)
+            .collect();
+        self.verification.snapshots = alive.len() as u64;
+        self.verification.problems.push(Problem {
+            what: format!("{error}: `repair` makes it again from the packs"),
+            snapshots: alive,
+            paths: Vec::new(),
+        });
+        Ok(())
+    }
+}
+
+/// Notes records of snapshots and deletions of them.
+pub(super) fn note_snapshots(
+    found: &Found,
+    records: &mut BTreeSet<Hash>,
+    deleted: &mut BTreeSet<Hash>,
+) {
+    match found.header.kind {
+        Kind::Snapshot => records.extend(found.header.members.iter().map(|(hash, _)| *hash)),
+        Kind::Deletion => {
+            let bytes = match &found.block {
+                Some(Ok(bytes)) => bytes.as_slice(),
+                Some(Err(_)) | None => &[],
+            };
+            let record = bytes.strip_prefix(DELETION_MAGIC.as_slice());
+            let record = record.and_then(|record| record.try_into().ok());
+            deleted.extend(record.map(Hash));
+        }
+        Kind::Data | Kind::Tree => {}
+    }
+}
+
+fn depth_of(depth: VerifyDepth) -> Depth {
+    match depth {
+        VerifyDepth::Structure => Depth::Headers,
+        VerifyDepth::Data => Depth::Payloads,
+    }
+}
+
+/// Compares a frame with the index, notes its good chunks, and returns what is wrong with it.
+fn frame(
+    found: &Found,
+    pack: u32,
+    expected: &Expected,
+    good: &mut BTreeSet<Hash>,
+) -> Option<(u64, &'static str)> {
+    let offset = found.offset;
+    let Some((block, bytes)) = expected.blocks.get(&(pack, offset)) else {
+        return Some((offset, "the index does not know this frame"));
+    };
+    if u64::from(*bytes) != found.bytes {
+        return Some((offset, "the index has another length for this frame"));
+    }
+    let content = match &found.block {
+        Some(Err(fault)) => return Some((offset, fault.as_str())),
+        Some(Ok(content)) => Some(content),
+        None => None,
+    };
+    let mut start = 0_u32;
+    let mut wrong = None;
+    for (hash, length) in &found.header.members {
+        let range = start as usize..(start + length) as usize;
+        let place = (*block, start, *length);
+        start += length;
+        let is_right = content.is_none_or(|content| {
+            content
+                .get(range)
+                .is_some_and(|chunk| Hash::of(chunk) == *hash)
+        });
+        match expected.chunks.get(hash) {
+            // Another copy of it is the one that is used.
+            Some(known) if known.0 != *block => {}
+            Some(known) if *known == place && is_right => {
+                good.insert(*hash);
+            }
+            Some(_) | None => wrong = Some((offset, "it does not hold what the index says")),
+        }
+    }
+    wrong
+}
+
+fn expected(session: &Session<'_>) -> Result<Expected, RepositoryError> {
+    session.index.read(|transaction| {
+        let mut expected = Expected {
+            blocks: BTreeMap::new(),
+            chunks: BTreeMap::new(),
+        };
+        for row in transaction.open_table(BLOCKS)?.iter()? {
+            let (block, place) = row?;
+            let (pack, offset, bytes) = place.value();
+            expected
+                .blocks
+                .insert((pack, offset), (block.value(), bytes));
+        }
+        for row in transaction.open_table(CHUNKS)?.iter()? {
+            let (hash, place) = row?;
+            expected.chunks.insert(Hash(*hash.value()), place.value());
+        }
+        Ok(expected)
+    })
+}

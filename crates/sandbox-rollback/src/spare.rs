@@ -1,0 +1,152 @@
+//! The directory of a transaction that changed nothing is the next one's: making and deleting directories is most
+//! of what such a transaction costs.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use rustix::fs::RenameFlags;
+
+use crate::{layout::Layout, lock, step::step, trash};
+
+/// What a set holds that was never more than begun.
+const PLAIN: [&str; 3] = ["lock", "upper", "work"];
+/// What the kernel leaves in the work directory of a volatile overlay, the innermost first. It does not mount one
+/// over these: `Documentation/filesystems/overlayfs.rst`.
+const LEFT_BY_OVERLAY: [&str; 4] = [
+    "work/work/incompat/volatile/dirty",
+    "work/work/incompat/volatile",
+    "work/work/incompat",
+    "work/work",
+];
+
+/// Makes `set` the spare one if its upper layer is empty and there is none yet; returns whether it did. Its lock
+/// stays taken as long as the overlay may be mounted.
+pub(crate) fn keep(layout: &Layout, set: &Path) -> bool {
+    let keep = || -> io::Result<bool> {
+        let spare = layout.spare();
+        if spare.exists() || fs::read_dir(set.join("upper"))?.next().is_some() {
+            return Ok(false);
+        }
+        for entry in fs::read_dir(set)? {
+            if !PLAIN
+                .iter()
+                .any(|name| entry.as_ref().is_ok_and(|it| it.file_name() == *name))
+            {
+                return Ok(false);
+            }
+        }
+        for path in LEFT_BY_OVERLAY {
+            let path = set.join(path);
+            match remove(&path) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    // The kernel makes it for nobody, and its owner may not be root.
+                    let top = set.join("work/work");
+                    fs::set_permissions(top, fs::Permissions::from_mode(0o700))?;
+                    remove(&path)?;
+                }
+                result => result?,
+            }
+        }
+        step()?;
+        rename(set, &spare)?;
+        Ok(true)
+    };
+    // What cannot be kept is thrown away.
+    keep().unwrap_or(false)
+}
+
+/// Makes the spare set `set`; returns its lock file, taken. `None` if there is none, or its overlay is still being
+/// unmounted.
+pub(crate) fn claim(layout: &Layout, set: &Path) -> Option<fs::File> {
+    step().ok()?;
+    rename(&layout.spare(), set).ok()?;
+    let open = || -> io::Result<Option<fs::File>> {
+        let path = set.join("lock");
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let lock = file.try_clone()?.into();
+        Ok(lock::try_exclusive(&lock)?.then_some(file))
+    };
+    match open() {
+        Ok(Some(file)) => Some(file),
+        Ok(None) | Err(_) => {
+            // If this fails too, recovery discards it, and the transaction says that its id is in use.
+            drop(trash::throw(set, &layout.trash()));
+            None
+        }
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let cwd = rustix::fs::CWD;
+    Ok(rustix::fs::renameat_with(
+        cwd,
+        from,
+        cwd,
+        to,
+        RenameFlags::NOREPLACE,
+    )?)
+}
+
+/// Removes a file or an empty directory that may not be there.
+fn remove(path: &Path) -> io::Result<()> {
+    let attempt = || match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::IsADirectory => fs::remove_dir(path),
+        result => result,
+    };
+    match attempt() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stat::Stat,
+        tests::{Lab, write},
+    };
+
+    #[test]
+    fn a_set_that_changed_nothing_is_used_again() {
+        let lab = Lab::new();
+        let first = lab.begin("first");
+        let set = lab.layers().join("tx/first");
+        fs::create_dir_all(set.join("work/work/incompat/volatile")).unwrap();
+        fs::write(set.join("work/work/incompat/volatile/dirty"), "").unwrap();
+        let inode = |path: &Path| Stat::at(rustix::fs::CWD, path).unwrap().ino;
+        let number = inode(&set);
+        drop(first.discard().unwrap());
+        assert!(lab.layers().join("spare").exists());
+
+        fs::set_permissions(lab.ws(), fs::Permissions::from_mode(0o750)).unwrap();
+        let second = lab.begin("second");
+        let set = lab.layers().join("tx/second");
+        assert_eq!(inode(&set), number);
+        assert!(fs::read_dir(set.join("work")).unwrap().next().is_none());
+        let mode = fs::metadata(second.upper()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o750);
+        assert_eq!(second.changes().unwrap(), []);
+        write(&second.upper().join("a"), "1");
+        drop(second.discard().unwrap());
+        assert!(!lab.layers().join("spare").exists(), "it holds something");
+        assert!(lab.layers().join("trash/second.0").exists());
+    }
+
+    #[test]
+    fn a_set_whose_overlay_may_be_mounted_is_not_used() {
+        let lab = Lab::new();
+        let held = lab.begin("first").discard().unwrap();
+        let second = lab.begin("second");
+        assert!(lab.layers().join("trash/second.0").exists());
+        drop(held);
+        drop(second.discard().unwrap());
+        assert!(lab.manager.recover().unwrap().interrupted.is_empty());
+        lab.manager.clone().remove_all().unwrap();
+        assert!(!lab.layers().exists());
+    }
+}
