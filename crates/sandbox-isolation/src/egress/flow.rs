@@ -8,7 +8,7 @@ use rustix::{
 };
 
 /// How much is read at once. What the other side does not take is kept, and nothing more is read.
-pub(super) const PIECE_BYTES: usize = 64 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces of one connection before the others have their turn.
 const PIECES_PER_TURN: usize = 8;
 

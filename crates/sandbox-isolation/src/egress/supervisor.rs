@@ -37,7 +37,7 @@ use super::{
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 4096;
 /// From so many on, less is read at once, so that what waits in memory stays below 100 MiB.
-const CONNECTIONS_MANY: usize = 256;
+const CONNECTIONS_MANY: usize = 64;
 const PIECE_BYTES_MANY: usize = 8 * 1024;
 /// Accepted or answered in one turn, before others have theirs.
 const PER_TURN: usize = 64;
