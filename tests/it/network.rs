@@ -112,7 +112,8 @@ fn a_command_reaches_what_is_allowed_and_the_report_says_so() {
     assert_eq!(report["usage"]["net_tx_bytes"], 26);
     assert_eq!(report["enforcement"]["network"], "full");
     // It is kept, and a person can read it.
-    lab.sandbox(&["show"]).code(0).prints("1 connection, ");
+    let id = report["operation"]["id"].as_str().unwrap();
+    lab.sandbox(&["show", id]).code(0).prints("1 connection, ");
     // The control: without the list there is nothing at that address.
     let report = run(&lab, &[], &fetch(port));
     assert_eq!(report["outcome"], "failed", "{report:#}");
