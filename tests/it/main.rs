@@ -12,6 +12,8 @@ mod approvals;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod components;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod escapes;
