@@ -28,6 +28,8 @@ mod lifecycle_states;
 #[cfg(test)]
 mod monitor;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod scan;
