@@ -17,6 +17,7 @@ mod doctor;
 mod draft;
 mod event;
 mod events;
+mod guarded;
 mod guest_program;
 mod health;
 mod history;

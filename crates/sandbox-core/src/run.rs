@@ -32,6 +32,7 @@ use crate::{
     caller::{Caller, Event},
     course::{Course, Sampler},
     draft::Draft,
+    guarded::Guarded,
     launch_plan::{self, PlanError},
     ledger,
     readied::Readied,
@@ -120,8 +121,23 @@ impl Sandbox {
     /// Like [`Sandbox::run`], for a request that was approved too.
     pub(crate) fn run_ordered(
         &self,
-        Ordered { operation, request }: Ordered<'_>,
+        ordered: Ordered<'_>,
         caller: &mut dyn Caller,
+        cancel: &Cancellation,
+        now: Timestamp,
+    ) -> Result<OperationReport, RunError> {
+        let mut guarded = Guarded::new(caller, cancel);
+        let ran = self.tell(ordered, &mut guarded, cancel, now);
+        // A caller that panicked is cancelled, and its operation is settled and recorded by now.
+        guarded.go_on();
+        ran
+    }
+
+    /// Tells the story. No panic of the caller's reaches this.
+    fn tell(
+        &self,
+        Ordered { operation, request }: Ordered<'_>,
+        caller: &mut Guarded<'_>,
         cancel: &Cancellation,
         now: Timestamp,
     ) -> Result<OperationReport, RunError> {

@@ -6,7 +6,7 @@ use sandbox_types::{OperationId, Violation, ViolationKind};
 use serde_json::json;
 
 use super::*;
-use crate::launch_plan::PlanError;
+use crate::{caller::Event, launch_plan::PlanError};
 
 /// No process has it, and none had it.
 const NOBODY: (u32, u64) = (u32::MAX, u64::MAX);
@@ -31,6 +31,39 @@ fn commits(bench: &Bench, id: &OperationId) {
     writes(transaction.upper());
     let survey = transaction.survey().unwrap();
     transaction.commit(survey).unwrap();
+}
+
+/// Panics when the guest was started.
+struct Panicking;
+
+impl Caller for Panicking {
+    fn hear(&mut self, event: Event<'_>) {
+        assert!(!matches!(event, Event::Started(_)), "the caller's own");
+    }
+}
+
+#[test]
+fn a_caller_that_panics_is_settled_and_recorded_first() {
+    let bench = Bench::new(Some(ExitReason::Exited(0)), writes);
+    let cancel = Cancellation::new();
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let operation = Operation::shell("true");
+        let now = Timestamp::UNIX_EPOCH;
+        bench
+            .sandbox
+            .run(&operation, &mut Panicking, &cancel, now)
+            .map(drop)
+    }));
+    let payload = ran.unwrap_err();
+    let said = payload.downcast_ref::<&str>();
+    assert_eq!(said, Some(&"the caller's own"));
+    assert!(cancel.is_cancelled(), "the guest is not asked to end");
+    // The scripted guest ended by itself before it could be cancelled.
+    assert_eq!(
+        bench.recorded(),
+        "operation.started, operation.finished \"completed\""
+    );
+    assert_eq!(bench.files(), "kept=before made=after");
 }
 
 #[test]
