@@ -144,9 +144,9 @@ impl Index {
             }
             _ => {}
         }
-        let file = private(&draft).map_err(cannot("create", &draft))?;
+        private(&draft).map_err(cannot("create", &draft))?;
         contain(|| {
-            let database = builder().create_file(file)?;
+            let database = builder().create(&draft)?;
             let transaction = begin(&database)?;
             create_tables(&transaction)?;
             fill(&transaction)?;
