@@ -209,7 +209,7 @@ impl Sandbox {
 
     /// Returns the sequence up to which changes are recorded; `None` if that is too long ago to be
     /// searched for.
-    fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
+    pub(crate) fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
         let records = self.journal().records_newest_first();
         let mut records = records.map_err(StateAccessError::Journal)?;
         for _ in 0..SEARCHED_RECORDS_MAX {

@@ -100,9 +100,21 @@ impl HealthCheck for Store {
     fn check(&self) -> Health {
         // Looking must not make it, and who holds it longer than this uses it.
         let state = self.0.state.clone().with_busy_wait(STORE_BUSY_WAIT);
+        // Before the store: a change is committed first and recorded then. What is wrong with the
+        // journal itself, its own check says.
+        let recorded = self.0.recorded_sequence().ok().flatten().unwrap_or(0);
         match state.existing_store() {
+            Ok(None) if recorded > 0 => Health::failed(format!(
+                "it is gone: the journal has changes of it up to {recorded}"
+            )),
             Ok(None) => Health::healthy("there is none yet"),
-            Ok(Some(_store)) => Health::healthy("it can be opened"),
+            Ok(Some(store)) => match store.sequence() {
+                Ok(sequence) if sequence < recorded => Health::failed(format!(
+                    "it ends at change {sequence}, the journal has {recorded}: an older copy is in its place"
+                )),
+                Ok(_) => Health::healthy("it can be opened"),
+                Err(error) => Health::failed(causes(&error).join(": ")),
+            },
             Err(error @ StoreError::Busy { .. }) => Health::healthy(error.to_string()),
             Err(error) => Health::failed(causes(&error).join(": ")),
         }

@@ -1,6 +1,12 @@
 //! Checks the hash chain of the journal: what was appended since the last look, and once a day all.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use sandbox_monitor::{Health, HealthCheck};
@@ -93,7 +99,11 @@ impl JournalChain {
     fn keep(&self, verified: &Verified) -> io::Result<()> {
         let path = self.path();
         let new = path.with_extension(format!("new-{}", std::process::id()));
-        fs::write(&new, serde_json::to_vec(verified)?)?;
+        let mut options = fs::File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        options
+            .open(&new)?
+            .write_all(&serde_json::to_vec(verified)?)?;
         fs::rename(&new, &path)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sandbox_monitor::HealthState;
 use sandbox_types::SandboxConfig;
 use tempfile::TempDir;
 
@@ -60,6 +61,31 @@ fn recorded(core: &SandboxCore) -> Vec<String> {
             ))
         })
         .collect()
+}
+
+#[test]
+fn a_store_that_lacks_recorded_changes_is_unhealthy() {
+    let directory = TempDir::new().unwrap();
+    block_on(async {
+        let core = sandbox(directory.path(), &[]).await;
+        let health = async || {
+            let report = core.health().await;
+            let found = report.checks.iter().find(|it| it.name == "store");
+            found.unwrap().health.state
+        };
+        assert_eq!(health().await, HealthState::Healthy);
+        core.state_set("a", "one", OPEN).await.unwrap();
+        assert_eq!(health().await, HealthState::Healthy);
+        let path = directory.path().join("data/sandboxes/bench/state.redb");
+        let older = directory.path().join("older");
+        std::fs::copy(&path, &older).unwrap();
+        core.state_set("a", "two", OPEN).await.unwrap();
+        assert_eq!(health().await, HealthState::Healthy);
+        std::fs::copy(&older, &path).unwrap();
+        assert_eq!(health().await, HealthState::Failed);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(health().await, HealthState::Failed);
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -143,6 +144,7 @@ impl Index {
             }
             _ => {}
         }
+        private(&draft).map_err(cannot("create", &draft))?;
         contain(|| {
             let database = builder().create(&draft)?;
             let transaction = begin(&database)?;
@@ -247,6 +249,13 @@ impl Lookup {
         contain(|| Ok(self.blocks.get(block)?.map(|row| row.value())))
             .map_err(|trouble| trouble.at(&self.path))
     }
+}
+
+/// Opens an empty file that only its owner can read, whatever the caller's umask is.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(true);
+    options.mode(0o600).open(path)
 }
 
 fn exists(path: &Path) -> Result<(), RepositoryError> {

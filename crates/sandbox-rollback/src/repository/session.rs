@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     path::Path,
     time::Duration,
@@ -16,7 +16,7 @@ use super::{
     content::{CHUNK_BYTES_MAX, WHOLE_BYTES_MAX},
     error::{RepositoryError, Trouble},
     frame::BUNDLE_BYTES,
-    index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, sync_directory},
+    index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, private, sync_directory},
     node::Hash,
     pack,
     reader::Reader,
@@ -230,7 +230,8 @@ impl<'a> Session<'a> {
         let draft = seal.with_extension("seal.new");
         let write = || -> io::Result<()> {
             step()?;
-            fs::write(&draft, seal_of(&repository.index())?)?;
+            let sealed = seal_of(&repository.index())?;
+            private(&draft)?.write_all(&sealed)?;
             fs::rename(&draft, &seal)
         };
         write().map_err(cannot("write", &seal))?;
@@ -377,8 +378,9 @@ pub(super) fn write_format(repository: &Repository) -> Result<(), RepositoryErro
     let draft = path.with_extension("json.new");
     let write = || -> io::Result<()> {
         step()?;
-        fs::write(&draft, format_text())?;
-        File::open(&draft)?.sync_all()?;
+        let mut file = private(&draft)?;
+        file.write_all(format_text().as_bytes())?;
+        file.sync_all()?;
         step()?;
         fs::rename(&draft, &path)
     };

@@ -76,7 +76,11 @@ impl<'a> Planner<'a> {
     pub(super) fn everything(&mut self) -> Result<Vec<Change>, RestoreError> {
         for node in self.reader.entries(self.then)? {
             let path = PathBuf::from(&node.name);
-            if self.leads(&path, &node)? {
+            if matches!(node.content, Content::Omitted(_)) {
+                if self.selection.covers(&path) {
+                    self.note(path, NOT_KEPT);
+                }
+            } else if self.leads(&path, &node)? {
                 self.list(&path, &node, ChangeKind::Created)?;
             }
         }

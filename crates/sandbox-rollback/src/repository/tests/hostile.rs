@@ -41,6 +41,48 @@ fn any_name_and_kind_returns() {
 }
 
 #[test]
+fn what_is_left_out_is_not_said_to_be_restored_elsewhere() {
+    let lab = rich();
+    let _socket = std::os::unix::net::UnixListener::bind(lab.ws().join("socket")).unwrap();
+    let taken = lab.take();
+    let to = |name: &str, globs: &[&str]| RestoreOptions {
+        to: Destination::Directory(lab.root.path().join(name)),
+        ..selected(name, globs)
+    };
+    let restore = |options: &RestoreOptions| {
+        let restored = lab.repository().restore(&taken.snapshot.id, options);
+        restored.unwrap()
+    };
+    let all = restore(&to("all", &[]));
+    assert!(!listed(&all.changes).contains(&"Created socket".to_owned()));
+    assert_eq!(all.notes.len(), 1, "{:?}", all.notes);
+    assert_eq!(all.notes[0].0, Path::new("socket"));
+    let part = restore(&to("part", &["a"]));
+    assert_eq!(listed(&part.changes), ["Created a"]);
+    assert!(part.notes.is_empty(), "{:?}", part.notes);
+}
+
+#[test]
+fn files_of_the_repository_are_the_owners_alone() {
+    let lab = rich();
+    lab.take();
+    let mut directories = vec![lab.repository().directory.clone()];
+    let mut files = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            assert_eq!(metadata.mode() & 0o077, 0, "{}", path.display());
+            files += usize::from(metadata.is_file());
+            if metadata.is_dir() {
+                directories.push(path);
+            }
+        }
+    }
+    assert!(files >= 5, "{files}");
+}
+
+#[test]
 fn sockets_are_left_out_and_left_alone() {
     let lab = rich();
     let path = lab.ws().join("dir/socket");
