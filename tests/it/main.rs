@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod escapes;
 #[cfg(test)]
 mod events;

@@ -13,7 +13,7 @@ use super::{
 use crate::failure::Failure;
 
 /// A token of the right form, which never belonged to anybody.
-const TOKEN: &str = concat!("ghp_", "1ZTVnVv2fgKD0f6YYIgrCOX6Jhw7Hd000000");
+const TOKEN: &str = concat!("gh", "p_Zqumpm08hsE8JNpjJOQGa2rb19FlY01xVVzU");
 const RULE: &str = "secret.github-token";
 
 pub(super) async fn tell(story: &mut Story<'_>) -> Result<(), Failure> {

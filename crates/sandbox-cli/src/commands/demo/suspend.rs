@@ -67,7 +67,8 @@ impl Counting {
     }
 
     fn count(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |it| it.len())
+        // It writes lines of two bytes.
+        fs::metadata(&self.file).map_or(0, |it| it.len() / 2)
     }
 
     /// Waits until it has counted on.
@@ -107,7 +108,7 @@ async fn suspend(
             if !listed || state(story)? != State::Suspended {
                 return Err(format!("the sandbox is {}", state(story)?));
             }
-            let evidence = format!("it stands at {count}");
+            let evidence = format!("it counts, and stands at {count}");
             Ok(Suspended::Frozen(counting, evidence))
         }
         Err(error @ SuspendError::Freeze { .. }) => {
