@@ -125,13 +125,11 @@ fn healthy(health: &HealthReport) -> Result<String, String> {
             .filter(|it| !it.name.starts_with("host."))
     };
     let ill = ours().find(|it| it.health.state != HealthState::Healthy);
-    match ill {
-        Some(ill) => Err(format!("{}: {}", ill.name, ill.health.detail)),
-        None => {
-            let names: Vec<&str> = ours().map(|it| it.name.as_str()).collect();
-            Ok(names.join(", "))
-        }
+    if let Some(ill) = ill {
+        return Err(format!("{}: {}", ill.name, ill.health.detail));
     }
+    let names: Vec<&str> = ours().map(|it| it.name.as_str()).collect();
+    Ok(names.join(", "))
 }
 
 /// A `sandbox run` of its own, which is killed at the latest when the story ends.
@@ -242,12 +240,16 @@ async fn alerted(story: &Story<'_>, busy: Result<Busy, String>) -> Result<String
     } = busy?;
     let raised = async {
         while let Some(event) = events.next().await {
-            match event.map_err(|error| reason(&error))?.kind {
-                EventKind::AlertRaised(it) if it.operation == *operation.id() => return Ok(()),
-                EventKind::OperationFinished(it) if it.id() == operation.id() => {
-                    return Err(format!("none until its end: {}", ended(&it)));
-                }
-                _ => {}
+            let kind = event.map_err(|error| reason(&error))?.kind;
+            if let EventKind::AlertRaised(it) = &kind
+                && it.operation == *operation.id()
+            {
+                return Ok(());
+            }
+            if let EventKind::OperationFinished(it) = &kind
+                && it.id() == operation.id()
+            {
+                return Err(format!("none until its end: {}", ended(it)));
             }
         }
         Err("the events have ended".to_owned())
