@@ -22,10 +22,10 @@ pub(super) async fn tell(story: &mut Story<'_>) -> Result<(), Failure> {
     let counting = Counting::start(story).await;
     let frozen = suspend(story, counting).await;
     let (claim, held, counting) = match frozen {
-        Ok(Suspended::Frozen(counting, evidence)) => (
+        Ok(Suspended::Frozen(counting, stands_at)) => (
             "what runs is frozen in the middle",
-            Ok(evidence),
-            Some(counting),
+            Ok(format!("it counts, and stands at {stands_at}")),
+            Some((counting, stands_at)),
         ),
         Ok(Suspended::NoFreezer(why)) => (
             "this host cannot freeze what runs: that is said, and it runs on",
@@ -40,8 +40,13 @@ pub(super) async fn tell(story: &mut Story<'_>) -> Result<(), Failure> {
         .narrator
         .step("a new operation is refused meanwhile", held)?;
     story.narrator.command("sandbox resume")?;
+    let claim = if counting.is_some() {
+        "it goes on where it stood"
+    } else {
+        "operations run again"
+    };
     let held = goes_on(story, counting).await;
-    story.narrator.step("it goes on where it stood", held)
+    story.narrator.step(claim, held)
 }
 
 /// An operation that lengthens a file outside of its workspace, so that it can be seen at work.
@@ -90,7 +95,8 @@ impl Counting {
 }
 
 enum Suspended {
-    Frozen(Counting, String),
+    /// At which count it stands.
+    Frozen(Counting, u64),
     /// There is none, and why.
     NoFreezer(String),
 }
@@ -108,8 +114,7 @@ async fn suspend(
             if !listed || state(story)? != State::Suspended {
                 return Err(format!("the sandbox is {}", state(story)?));
             }
-            let evidence = format!("it counts, and stands at {count}");
-            Ok(Suspended::Frozen(counting, evidence))
+            Ok(Suspended::Frozen(counting, count))
         }
         Err(error @ SuspendError::Freeze { .. }) => {
             counting.counts().await?;
@@ -139,13 +144,16 @@ async fn refuses(story: &Story<'_>) -> Result<String, String> {
     }
 }
 
-async fn goes_on(story: &Story<'_>, counting: Option<Counting>) -> Result<String, String> {
-    let stood = counting.as_ref().map(Counting::count);
+async fn goes_on(story: &Story<'_>, counting: Option<(Counting, u64)>) -> Result<String, String> {
+    let now = counting.as_ref().map(|(counting, _)| counting.count());
     story.core.resume().await.map_err(|error| reason(&error))?;
-    let mut evidence = "a new operation runs".to_owned();
-    if let (Some(counting), Some(stood)) = (counting, stood) {
+    let mut evidence = "`true` ran".to_owned();
+    if let Some((counting, stood_at)) = counting {
+        if now != Some(stood_at) {
+            return Err(format!("it was at {stood_at}, and went on to {now:?}"));
+        }
         counting.counts().await?;
-        evidence = format!("from {stood} to {}", counting.count());
+        evidence = format!("from {stood_at} to {}", counting.count());
         counting.end().await?;
     }
     let report = story.run(Operation::command(["true"])).await?;
