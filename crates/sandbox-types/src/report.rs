@@ -36,7 +36,7 @@ pub enum Outcome {
 }
 
 /// The operation, as the report names it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ReportedOperation {
     /// Its name.
     pub id: OperationId,
