@@ -1,10 +1,9 @@
-//! What outlives an operation: the log, the journal, the sandboxes themselves; and the demo.
+//! What outlives an operation: the log, the journal, and the sandboxes themselves.
 
 use std::{
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -86,30 +85,6 @@ fn sandboxes_are_made_listed_and_destroyed_without_a_trace() {
         fs::read_dir(lab.data().join("layers")).map_or(0, Iterator::count),
         0
     );
-}
-
-#[test]
-fn the_demo_holds_and_leaves_nothing() {
-    let lab = Lab::new();
-    let temporary = lab.root().join("outside");
-    let lab = lab.env("TMPDIR", temporary.to_str().unwrap());
-    let ended = lab
-        .command(&["demo"])
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8_lossy(&ended.stdout);
-    assert!(
-        ended.status.success(),
-        "{stdout}{}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
-    assert!(stdout.contains("✓") && !stdout.contains("✗"), "{stdout}");
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
-    // Also for a user without a home.
-    let lab = lab.without_env("HOME").without_env("SANDBOX_HOME");
-    lab.sandbox(&["demo", "--quiet"]).code(0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod components;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod escapes;
 #[cfg(test)]
 mod events;

@@ -1,10 +1,19 @@
 //! `sandbox demo`: the whole story on a temporary workspace. Every step verifies what it claims.
 
+mod approvals;
 mod chapters;
 mod confinement;
+mod content;
+mod events;
 mod history;
+mod kinds;
+mod means;
 mod narrator;
+mod snapshots;
+mod state;
+mod suspend;
 mod tree;
+mod watch;
 
 use tokio::signal;
 
@@ -37,7 +46,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
 }
 
 fn tell(scratch: &Scratch, narrator: &mut Narrator) -> Result<(), Failure> {
-    let runtime = waiting::runtime()?;
+    let runtime = waiting::runtime_with_clock()?;
     let told = runtime.block_on(async {
         let story = Story::begin(scratch, narrator)?;
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The story: judge, confine, limit, run and undo, review, survive a mistake, remember, leave.
+//! The story in its order, and the chapters about one operation: judge, limit, run, review, declare.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
@@ -8,7 +8,10 @@ use sandbox_types::{
     ViolationKind, causes,
 };
 
-use super::{confinement, history, narrator::Narrator, tree::Tree};
+use super::{
+    approvals, confinement, content, events, history, kinds, narrator::Narrator, snapshots, state,
+    suspend, tree::Tree, watch,
+};
 use crate::{
     commands::{describe, scratch::Scratch},
     failure::{Failure, Kind},
@@ -47,13 +50,21 @@ impl<'a> Story<'a> {
         self.run_and_undo().await?;
         self.review().await?;
         self.declared_files().await?;
+        approvals::tell(&mut self).await?;
+        content::tell(&mut self).await?;
+        kinds::tell(&mut self).await?;
         self.mistake().await?;
+        snapshots::tell(&mut self).await?;
+        state::tell(&mut self).await?;
+        watch::tell(&mut self).await?;
+        suspend::tell(&mut self).await?;
+        events::tell(&mut self).await?;
         history::tell(self)
     }
 
     async fn judge(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("1. Judge: say what a command would do, before it does")?;
+            .chapter("Judge: say what a command would do, before it does")?;
         let judge = Judge::unconfined(
             &SandboxConfig::default(),
             &self.scratch.workspace(),
@@ -97,7 +108,7 @@ impl<'a> Story<'a> {
 
     async fn limits(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("3. Limit: what is asked for holds, or the run is refused")?;
+            .chapter("Limit: what is asked for holds, or the run is refused")?;
         let report = self
             .run(Operation::command(["sleep", "60"]).timeout(TIME_LIMIT))
             .await;
@@ -144,7 +155,7 @@ impl<'a> Story<'a> {
 
     async fn run_and_undo(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("4. Run: changes are kept, and can be taken back")?;
+            .chapter("Run: changes are kept, and can be taken back")?;
         let text = "echo more words >> README.md && mkdir build && echo made > build/output.txt \
                     && rm src/old.txt && chmod 600 src/lib.txt";
         let before = self.tree();
@@ -198,7 +209,7 @@ impl<'a> Story<'a> {
 
     async fn review(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("5. Review: hold the changes until somebody has looked")?;
+            .chapter("Review: hold the changes until somebody has looked")?;
         let operation = || Operation::shell("echo reviewed >> README.md").review();
         let before = self.tree();
         self.narrator
@@ -256,7 +267,7 @@ impl<'a> Story<'a> {
 
     async fn declared_files(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("6. Declare: an operation may write what it said, nothing else")?;
+            .chapter("Declare: an operation may write what it said, nothing else")?;
         let before = self.tree();
         let operation =
             Operation::shell("echo a > output.txt; echo b > other.txt").files(["output.txt"]);
@@ -279,7 +290,7 @@ impl<'a> Story<'a> {
 
     async fn mistake(&mut self) -> Result<(), Failure> {
         self.narrator
-            .chapter("7. Survive: the mistake that everybody fears")?;
+            .chapter("Survive: the mistake that everybody fears")?;
         let before = self.tree();
         let text = "rm -rf ./* .git";
         self.narrator

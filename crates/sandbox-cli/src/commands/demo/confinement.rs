@@ -17,7 +17,7 @@ const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 pub(super) async fn tell(story: &mut Story<'_>) -> Result<(), Failure> {
     story
         .narrator
-        .chapter("2. Confine: the kernel holds what the text may hide")?;
+        .chapter("Confine: the kernel holds what the text may hide")?;
     for canary in canaries(story.scratch) {
         let held = cannot_read(story, &canary, CANARY.trim()).await;
         let shown = canary.strip_prefix(story.scratch.root()).unwrap_or(&canary);

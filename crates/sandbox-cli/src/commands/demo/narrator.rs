@@ -17,6 +17,7 @@ pub(super) struct Narrator {
     ui: Ui,
     marks: Marks,
     began: Instant,
+    chapters: usize,
     steps: Vec<Value>,
     failed: usize,
 }
@@ -27,13 +28,16 @@ impl Narrator {
             ui: settings.ui,
             marks: marks(&settings.host),
             began: Instant::now(),
+            chapters: 0,
             steps: Vec::new(),
             failed: 0,
         }
     }
 
-    pub(super) fn chapter(&self, title: &str) -> Result<(), Failure> {
-        self.say(&format!("\n{}\n", self.ui.tone(Tone::Strong, title)))
+    pub(super) fn chapter(&mut self, title: &str) -> Result<(), Failure> {
+        self.chapters += 1;
+        let title = format!("{}. {title}", self.chapters);
+        self.say(&format!("\n{}\n", self.ui.tone(Tone::Strong, &title)))
     }
 
     /// Shows what is run, as one would type it.
