@@ -8,7 +8,10 @@
 //! index.seal       the SHA-256 of the index as it was closed
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
 
 mod content;
 mod difference;
@@ -76,7 +79,22 @@ impl Repository {
     /// Fails when the workspace or the repository cannot be read or written, or when another process
     /// changes the repository for more than a minute. Then there is no new snapshot.
     pub fn snapshot(&self, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
-        take::take(self, new)
+        take::take(self, new, &|_| Ok(()))
+    }
+
+    /// Like [`Self::snapshot`]; calls `companion` with the id when all is written and the snapshot is
+    /// not there yet. A kill after that leaves what `companion` did without a snapshot, never a
+    /// snapshot without it. Nobody else changes the repository meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::snapshot`], and when `companion` fails.
+    pub fn snapshot_with(
+        &self,
+        new: &NewSnapshot,
+        companion: &dyn Fn(&SnapshotId) -> Result<(), Box<dyn Error + Send + Sync>>,
+    ) -> Result<Taken, RepositoryError> {
+        take::take(self, new, companion)
     }
 
     /// Returns all snapshots, oldest first; none if there is no repository yet.
