@@ -463,3 +463,6 @@ fn outcome(restored: Restored, options: RestoreOptions) -> RestoreOutcome {
         notes: notes.map(|(path, reason)| Note { path, reason }).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;
