@@ -8,10 +8,7 @@
 //! index.seal       the SHA-256 of the index as it was closed
 //! ```
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 mod content;
 mod difference;
@@ -43,7 +40,7 @@ pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
 pub use record::{Snapshot, SnapshotId, SnapshotIdError};
 pub use restore::{Destination, RestoreError, RestoreOptions, Restored};
-pub use take::{NewSnapshot, Taken};
+pub use take::{CompanionFailure, NewSnapshot, Taken};
 pub use verify::{Problem, Verification, VerifyDepth};
 
 use sandbox_types::Change;
@@ -92,7 +89,7 @@ impl Repository {
     pub fn snapshot_with(
         &self,
         new: &NewSnapshot,
-        companion: &dyn Fn(&SnapshotId) -> Result<(), Box<dyn Error + Send + Sync>>,
+        companion: &dyn Fn(&SnapshotId) -> Result<(), CompanionFailure>,
     ) -> Result<Taken, RepositoryError> {
         take::take(self, new, companion)
     }

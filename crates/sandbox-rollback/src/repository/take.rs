@@ -71,8 +71,8 @@ struct Walked {
 
 /// What is done when a snapshot has its id and is not there yet: if it fails, there is none.
 pub(super) type Companion<'a> = &'a dyn Fn(&SnapshotId) -> Result<(), CompanionFailure>;
-/// Why.
-pub(super) type CompanionFailure = Box<dyn Error + Send + Sync>;
+/// Why what belongs to a snapshot was not kept.
+pub type CompanionFailure = Box<dyn Error + Send + Sync>;
 
 pub(super) fn take(
     repository: &Repository,
