@@ -30,13 +30,26 @@ const UNUSABLE: &[(&[&str], &str)] = &[
         &["run", "--pids", "x", "--", "true"],
         "is not a whole number",
     ),
+    (&["run", "--net", "allow", "--", "true"], "add --allow-host"),
     (
-        &["run", "--net", "allow", "--", "true"],
-        "not in this version",
+        &[
+            "run",
+            "--net",
+            "host",
+            "--allow-host",
+            "a.example",
+            "--",
+            "true",
+        ],
+        "leave --net out",
     ),
     (
-        &["run", "--allow-host", "x", "--", "true"],
-        "unexpected argument",
+        &["run", "--allow-host", "http://a.example/", "--", "true"],
+        "only its host and port",
+    ),
+    (
+        &["run", "--allow-host", "127.1", "--", "true"],
+        "read as an address",
     ),
     (&["run", "--detach", "--", "true"], "unexpected argument"),
     (

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::symlink,
     process::{Child, ChildStdout, Command},
     sync::mpsc,
     time::{Duration, Instant},
@@ -215,9 +216,19 @@ fn a_file_that_cannot_be_written_is_told_once_and_stops_nothing() {
     assert_eq!(ended.stderr.matches("cannot write events").count(), 1);
     assert_eq!(lab.read("a").unwrap(), "hi\n");
 
-    let inside = lab.workspace().join("events.jsonl").display().to_string();
-    let lab = lab.env("SANDBOX_EVENTS__FILE", inside);
-    lab.sandbox(&["run", "--", "true"])
-        .code(2)
-        .says("lies in the workspace");
+    // A link to the workspace hides nothing, and our own files are not to be appended to.
+    let link = lab.root().join("link");
+    symlink(lab.workspace(), &link).unwrap();
+    let mut lab = lab;
+    for (file, place) in [
+        (lab.workspace().join("events.jsonl"), "the workspace"),
+        (link.join("events.jsonl"), "the workspace"),
+        (lab.data().join("journal.log"), "the sandbox's own data"),
+    ] {
+        lab = lab.env("SANDBOX_EVENTS__FILE", file.display().to_string());
+        lab.sandbox(&["run", "--", "true"])
+            .code(2)
+            .says(&format!("lies in {place}"));
+    }
+    assert_eq!(lab.read("events.jsonl"), None);
 }

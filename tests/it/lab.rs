@@ -151,7 +151,7 @@ impl Lab {
 }
 
 /// Returns the program under test: another user may not be able to reach the build directory.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var_os("SANDBOX_TEST_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_sandbox").into(), PathBuf::from)
 }

@@ -12,6 +12,8 @@ mod approvals;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod components;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod escapes;
@@ -25,6 +27,8 @@ mod lifecycle;
 mod lifecycle_states;
 #[cfg(test)]
 mod monitor;
+#[cfg(test)]
+mod network;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

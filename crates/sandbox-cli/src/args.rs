@@ -16,7 +16,7 @@ use sandbox_types::SandboxName;
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use monitor::{HealthArgs, StatsArgs};
-pub(crate) use run::RunArgs;
+pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use scan::ScanArgs;
 pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};

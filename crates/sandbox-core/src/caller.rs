@@ -56,7 +56,8 @@ pub trait Caller: Send {
     }
 
     /// Returns what the guest reads on standard input: it is copied through a pipe, so that the
-    /// guest never holds the caller's own file. `None` is an empty input.
+    /// guest never holds the caller's own file. `None` is an empty input. Asked once, before the judge
+    /// has spoken.
     fn stdin(&mut self) -> Option<OwnedFd> {
         None
     }

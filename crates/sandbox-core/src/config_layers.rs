@@ -153,8 +153,8 @@ fn join(path: &str, key: &str) -> String {
 ///
 /// # Errors
 ///
-/// Fails when a file cannot be read, or a layer has an unknown key, a wrong type or a value that
-/// cannot be meant.
+/// Fails when a file cannot be read, a layer has an unknown key, a wrong type or a value that cannot be
+/// meant, or two layers contradict each other.
 pub fn load(layers: &Layers) -> Result<Effective, ConfigLoadError> {
     let files = [
         (&layers.system, Presence::Optional),
@@ -212,6 +212,10 @@ fn merge(layers: Vec<Layer>) -> Result<Effective, ConfigLoadError> {
     let config: SandboxConfig = figment
         .extract()
         .map_err(|error| ConfigLoadError::Merge(Box::new(error)))?;
+    // Each layer alone was checked; two of them may contradict each other.
+    validate(&config, |error| {
+        origins.get(&error.key).cloned().unwrap_or(Origin::Default)
+    })?;
     Ok(Effective { config, origins })
 }
 

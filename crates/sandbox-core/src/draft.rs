@@ -101,6 +101,7 @@ impl Draft {
             report.outcome = Outcome::of_exit(execution.exit);
             describe_exit(&mut report, execution.exit, &program);
             report.usage = execution.usage.clone();
+            report.network.clone_from(&execution.network);
             report.violations.clone_from(&execution.violations);
             report.enforcement = execution.enforcement.clone();
             report.stdout = execution.stdout.clone();
@@ -140,6 +141,7 @@ impl Draft {
             limits: ReportedLimits::default(),
             alerts: Vec::new(),
             changes: ChangeSummary::nothing(),
+            network: None,
             violations: Vec::new(),
             enforcement: Enforcement::default(),
             stdout: CapturedOutput::default(),

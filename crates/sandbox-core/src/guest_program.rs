@@ -4,7 +4,7 @@
 //! `rm` and `mv`: the host follows no path of the workspace. Content and scripts travel on standard
 //! input, so that their size has no limit of the kernel's argument lists.
 
-use std::{os::fd::OwnedFd, path::Path};
+use std::{os::fd::OwnedFd, path::Path, sync::Arc};
 
 use sandbox_isolation::StdinSource;
 use sandbox_types::{
@@ -73,7 +73,7 @@ fn shell(text: &str, name: &str, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Returns what the guest reads. Text of the operation is stronger than what the caller forwards.
-pub(crate) fn stdin(operation: &Operation, forwarded: Option<OwnedFd>) -> StdinSource {
+pub(crate) fn stdin(operation: &Operation, forwarded: Option<Arc<OwnedFd>>) -> StdinSource {
     let given = operation.stdin.as_deref().unwrap_or_default();
     let forwarded = forwarded.filter(|_| operation.stdin.is_none());
     match &operation.action {

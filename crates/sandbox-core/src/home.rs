@@ -1,6 +1,7 @@
 //! All sandboxes of one user: find, make, open, destroy.
 
 mod destroy;
+mod event_file;
 #[cfg(test)]
 mod tests;
 
@@ -108,11 +109,13 @@ pub enum OpenError {
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// The guest could replace the file of events.
-    #[error("events.file: {} lies in the workspace, where operations could replace it", path.display())]
+    /// The file of events lies where it must not.
+    #[error("events.file: {} lies in {place}", path.display())]
     EventFile {
         /// The file.
         path: PathBuf,
+        /// Where that is, and what would come of it.
+        place: &'static str,
     },
     /// The creation cannot be written down.
     #[error("cannot record that the sandbox was made")]
@@ -341,9 +344,7 @@ impl Home {
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
         if let Some(file) = &config.events.file {
-            if file.starts_with(&record.workspace) {
-                return Err(OpenError::EventFile { path: file.clone() });
-            }
+            event_file::check(file, &record, &self.layout)?;
             ledger.copy_to(file);
         }
         for handler in self.plugins.event_handlers() {
@@ -370,7 +371,7 @@ impl Home {
         let ledger = Ledger::open(&self.layout.sandbox(&record.name), &record.name);
         let config = self.effective_config(Some(record), &Overrides::default());
         if let Some(file) = config.ok().and_then(|it| it.config.events.file)
-            && !file.starts_with(&record.workspace)
+            && event_file::check(&file, record, &self.layout).is_ok()
         {
             ledger.copy_to(&file);
         }

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use sandbox_isolation::{LaunchPlan, View, WorkspaceMode};
@@ -236,7 +237,7 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
 pub(crate) fn of(
     operation: &Operation,
     sandbox: &Sandbox,
-    forwarded: Option<OwnedFd>,
+    forwarded: Option<Arc<OwnedFd>>,
 ) -> LaunchPlan {
     let workspace_mode = match &sandbox.rollback {
         Some(rollback) if !operation.direct => {

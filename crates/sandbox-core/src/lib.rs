@@ -112,3 +112,8 @@ pub use sandbox_types as types;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/embedding.md")]
 pub struct EmbeddingGuide;
+
+/// The tests run the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/components.md")]
+pub struct ComponentsGuide;

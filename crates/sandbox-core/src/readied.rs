@@ -1,6 +1,6 @@
 //! A confinement that is built while its operation is still judged.
 
-use std::{os::fd::OwnedFd, ptr};
+use std::{os::fd::OwnedFd, ptr, sync::Arc};
 
 use sandbox_isolation::{LaunchError, Prepared, Running};
 use sandbox_safety::Clearance;
@@ -21,7 +21,7 @@ impl<'a> Readied<'a> {
     pub(crate) fn of(
         operation: &'a Operation,
         sandbox: &Sandbox,
-        forwarded: Option<OwnedFd>,
+        forwarded: Option<Arc<OwnedFd>>,
     ) -> Self {
         let plan = launch_plan::of(operation, sandbox, forwarded);
         Self {

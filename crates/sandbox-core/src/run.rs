@@ -15,7 +15,7 @@
 //!
 //! A refusal and a failing command are reports. An error means that the sandbox itself failed.
 
-use std::{error::Error, fmt, time::Instant};
+use std::{error::Error, fmt, os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use sandbox_isolation::{Cancellation, LaunchError};
@@ -127,7 +127,8 @@ impl Sandbox {
     ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
         // The confinement is built beside what follows. Nothing runs in it before the clearance.
-        let mut readied = self.ready(operation, caller);
+        let stdin = caller.stdin().map(Arc::new);
+        let mut readied = self.ready(operation, stdin.clone());
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
@@ -142,8 +143,8 @@ impl Sandbox {
                 }
                 // Answers take their time, and what is built is not to stand about.
                 drop(readied);
-                let permission = self.ask(operation, &verdict, caller, now);
-                readied = self.ready(operation, caller);
+                let permission = self.ask((operation, stdin.as_deref()), &verdict, caller, now);
+                readied = self.ready(operation, stdin);
                 permission
             }
         };
@@ -178,10 +179,10 @@ impl Sandbox {
     fn ready<'a>(
         &self,
         operation: &'a Operation,
-        caller: &mut dyn Caller,
+        stdin: Option<Arc<OwnedFd>>,
     ) -> Result<Readied<'a>, PlanError> {
         launch_plan::check(operation, self)?;
-        Ok(Readied::of(operation, self, caller.stdin()))
+        Ok(Readied::of(operation, self, stdin))
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.

@@ -173,7 +173,7 @@ fn expected(inputs: &[Input]) -> u64 {
         Input::File(_, file) => file
             .metadata()
             .ok()
-            .filter(|it| it.is_file())
+            .filter(std::fs::Metadata::is_file)
             .map(|it| it.len()),
         Input::Tree(..) => None,
     };

@@ -117,6 +117,7 @@ impl Running for ScriptedProcess {
         Ok(Ended {
             exit: self.0,
             usage: ProcessUsage::default(),
+            network: None,
             violations: Vec::new(),
             enforcement: Enforcement::default(),
         })

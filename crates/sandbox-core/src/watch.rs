@@ -55,9 +55,16 @@ impl<'a> Watch<'a> {
     ) -> Execution {
         self.meter.set_sources(cgroups);
         (course.watched, course.unwritten) = self.sampler.end();
+        let mut usage = self.meter.finish(ended.usage);
+        let network = ended.network.map(|activity| {
+            usage.net_rx_bytes = activity.received_bytes;
+            usage.net_tx_bytes = activity.sent_bytes;
+            activity.report
+        });
         Execution {
             exit: ended.exit,
-            usage: self.meter.finish(ended.usage),
+            usage,
+            network,
             violations: ended.violations,
             enforcement: ended.enforcement,
             stdout: self.stdout,

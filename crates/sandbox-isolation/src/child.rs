@@ -32,6 +32,7 @@ use self::{
     step::Step,
 };
 use crate::{
+    egress::{self, Doors},
     init::{self, NetworkBuilder, Watch},
     stdio::GuestEnds,
     sys::{
@@ -91,17 +92,23 @@ pub(crate) struct Channels {
     pub(crate) built: (RawFd, RawFd),
     /// Readable once the guest may start: it was cleared, its transaction is there, its limits hold.
     pub(crate) start: RawFd,
+    /// Where the guest's network leads, if anywhere.
+    pub(crate) doors: Option<Doors>,
     pub(crate) stdio: GuestEnds,
 }
 
+/// As many as [`Channels`] has.
+const KEPT_MAX: usize = 9;
+
 impl Channels {
-    fn keep<'a>(&self, buffer: &'a mut [RawFd; 8]) -> &'a [RawFd] {
+    fn keep<'a>(&self, buffer: &'a mut [RawFd; KEPT_MAX]) -> &'a [RawFd] {
         let all = [
             Some(self.caller),
             Some(self.status),
             Some(self.built.0),
             Some(self.built.1),
             Some(self.start),
+            self.doors.as_ref().map(|doors| doors.channel),
             self.stdio.input,
             Some(self.stdio.output),
             Some(self.stdio.error),
@@ -162,7 +169,7 @@ fn build(recipe: &mut Recipe) -> i32 {
 
 fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
     // 1. Only our own descriptors: a leaked one would reach the guest's side.
-    let mut buffer = [0; 8];
+    let mut buffer = [0; KEPT_MAX];
     process::close_all_but(recipe.channels.keep(&mut buffer))
         .map_err(|errno| Act::Descriptors.failed(errno))?;
     // 2. Init first: it makes its namespaces while the view is built here. As the caller's child, not ours.
@@ -213,7 +220,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     //    by an ignored SIGCHLD. All signals stay blocked.
     signals::reset_dispositions();
     // 2. Only our own descriptors.
-    let mut buffer = [0; 8];
+    let mut buffer = [0; KEPT_MAX];
     process::close_all_but(recipe.channels.keep(&mut buffer))
         .map_err(|errno| Act::Descriptors.failed(errno))?;
     // 3. The caller's arguments may hold secrets, and the guest sees init's.
@@ -257,6 +264,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
                 .map_err(|errno| Act::TakeOver.failed(errno))?;
         }
     }
+    open_doors(&recipe.channels)?;
     // 5. Nothing of the guest's own is touched before the caller says that it may start.
     init::await_start(&recipe.channels)?;
     // What this namespace must mount itself.
@@ -276,6 +284,17 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     }
     .send(fd(recipe.channels.status));
     Ok((leader, watch))
+}
+
+/// Lets the guest's network lead to the caller, while there are capabilities for that.
+fn open_doors(channels: &Channels) -> Result<(), Failure> {
+    let Some(doors) = &channels.doors else {
+        return Ok(());
+    };
+    egress::netns::open(&doors.ports, fd(doors.channel))
+        .map_err(|errno| Act::Egress.failed(errno))?;
+    process::close(doors.channel);
+    Ok(())
 }
 
 /// The write end is the builder's alone from here on, so its death is an end of file.

@@ -12,7 +12,7 @@ pub(crate) mod tree;
 use std::fmt::Debug;
 
 use sandbox_types::{
-    CgroupPaths, Enforcement, ExitReason, LimitKind, ProcessUsage, Stream, Violation,
+    CgroupPaths, Enforcement, ExitReason, LimitKind, NetworkReport, ProcessUsage, Stream, Violation,
 };
 
 pub use cancel::Cancellation;
@@ -117,10 +117,23 @@ pub struct Ended {
     pub exit: ExitReason,
     /// What the whole tree used.
     pub usage: ProcessUsage,
+    /// What it did over the network, if it had a list of allowed hosts.
+    pub network: Option<NetworkActivity>,
     /// What it ran into, as far as that can be seen.
     pub violations: Vec<Violation>,
     /// Which mechanisms held.
     pub enforcement: Enforcement,
+}
+
+/// What a guest with a list of allowed hosts did over the network.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkActivity {
+    /// Its connections, as far as they are listed.
+    pub report: NetworkReport,
+    /// What it received over all connections.
+    pub received_bytes: u64,
+    /// What it sent over all connections.
+    pub sent_bytes: u64,
 }
 
 /// Confines with what the kernel has: namespaces, Landlock, seccomp, cgroups.

@@ -19,6 +19,7 @@
 
 mod cgroup;
 mod child;
+mod egress;
 mod init;
 mod kernel;
 mod launch;
@@ -37,7 +38,8 @@ pub use cgroup::{
 };
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{
-    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, Observer, Prepared, Running,
+    Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
+    Prepared, Running,
 };
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 

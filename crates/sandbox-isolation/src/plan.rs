@@ -1,6 +1,6 @@
 //! What the caller says about one launch.
 
-use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf};
+use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use sandbox_types::{Limits, NetworkAccess};
 
@@ -74,7 +74,7 @@ pub enum StdinSource {
     Bytes(Vec<u8>),
     /// What this descriptor gives. It is read here and written to a pipe: the guest never holds a descriptor of
     /// the caller's.
-    Forward(OwnedFd),
+    Forward(Arc<OwnedFd>),
     /// These bytes, then what this descriptor gives.
-    Preceded(Vec<u8>, OwnedFd),
+    Preceded(Vec<u8>, Arc<OwnedFd>),
 }

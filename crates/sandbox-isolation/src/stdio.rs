@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
+    sync::Arc,
 };
 
 use rustix::{
@@ -40,7 +41,7 @@ pub(crate) struct Input {
     pipe: File,
     pending: Vec<u8>,
     written: usize,
-    source: Option<File>,
+    source: Option<Arc<OwnedFd>>,
 }
 
 impl Streams {
@@ -56,7 +57,7 @@ impl Streams {
             None => (None, None),
             Some((bytes, source)) => {
                 let (read, write) = pipe(owner)?;
-                let input = Input::new(write, bytes, source.map(File::from))?;
+                let input = Input::new(write, bytes, source)?;
                 (Some(input), Some(read))
             }
         };
@@ -109,7 +110,7 @@ pub(crate) enum Pumped {
 }
 
 impl Input {
-    fn new(pipe: OwnedFd, pending: Vec<u8>, source: Option<File>) -> io::Result<Self> {
+    fn new(pipe: OwnedFd, pending: Vec<u8>, source: Option<Arc<OwnedFd>>) -> io::Result<Self> {
         rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
         Ok(Self {
             pipe: pipe.into(),
@@ -130,14 +131,14 @@ impl Input {
     /// Moves what can be moved without waiting, after [`Self::waits_for`] was ready.
     pub(crate) fn pump(&mut self) -> Pumped {
         if self.written == self.pending.len() {
-            let Some(source) = &mut self.source else {
+            let Some(source) = &self.source else {
                 return Pumped::Done;
             };
             self.pending.clear();
             self.pending.reserve_exact(CHUNK_BYTES);
             self.written = 0;
             // Not zeroed before, as in `drain`.
-            match rustix::io::read(&*source, rustix::buffer::spare_capacity(&mut self.pending)) {
+            match rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.pending)) {
                 Ok(0) => return Pumped::Done,
                 Ok(_) => {}
                 Err(Errno::AGAIN | Errno::INTR) => return Pumped::Open,

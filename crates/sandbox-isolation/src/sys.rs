@@ -3,6 +3,7 @@
 //! Everything here may be called between `clone` and `execve`: no allocation, no lock, no panic.
 
 pub(crate) mod clone;
+pub(crate) mod datagram;
 pub(crate) mod exec;
 pub(crate) mod landlock;
 pub(crate) mod mount;

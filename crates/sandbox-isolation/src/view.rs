@@ -11,6 +11,7 @@ use sandbox_types::NetworkAccess;
 
 use crate::{
     child::step::Access,
+    egress,
     plan::LaunchPlan,
     real_paths::RealPaths,
     toolchains::{self, ETC_ENTRIES, HOME_SECRETS, SYSTEM_DIRECTORIES},
@@ -100,7 +101,7 @@ impl Layout {
             hidden: Vec::new(),
             paths: RealPaths::default(),
         };
-        layout.add_system(plan.network == NetworkAccess::Host);
+        layout.add_system(&plan.network);
         layout.add_private(&plan.view.home);
         layout.add_toolchains(plan);
         layout.add_granted(plan)?;
@@ -144,7 +145,7 @@ impl Layout {
         }
     }
 
-    fn add_system(&mut self, with_host_network: bool) {
+    fn add_system(&mut self, network: &NetworkAccess) {
         for directory in SYSTEM_DIRECTORIES {
             self.add_host(Path::new(directory));
         }
@@ -153,9 +154,16 @@ impl Layout {
         }
         self.add("/etc/hosts", Entry::File(HOSTS.to_vec()));
         self.add("/etc/mtab", Entry::Link("/proc/self/mounts".into()));
-        if with_host_network {
-            for name in ["/etc/resolv.conf", "/etc/hosts"] {
-                self.add_host(Path::new(name));
+        match network {
+            NetworkAccess::None => {}
+            NetworkAccess::Allow(_) => {
+                let text = format!("nameserver {}\n", egress::GATEWAY_IPV4);
+                self.add("/etc/resolv.conf", Entry::File(text.into_bytes()));
+            }
+            NetworkAccess::Host => {
+                for name in ["/etc/resolv.conf", "/etc/hosts"] {
+                    self.add_host(Path::new(name));
+                }
             }
         }
         self.add("/proc", Entry::Directory);

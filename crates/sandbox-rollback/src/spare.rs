@@ -70,14 +70,12 @@ pub(crate) fn claim(layout: &Layout, set: &Path) -> Option<fs::File> {
         let lock = file.try_clone()?.into();
         Ok(lock::try_exclusive(&lock)?.then_some(file))
     };
-    match open() {
-        Ok(Some(file)) => Some(file),
-        Ok(None) | Err(_) => {
-            // If this fails too, recovery discards it, and the transaction says that its id is in use.
-            drop(trash::throw(set, &layout.trash()));
-            None
-        }
+    if let Ok(Some(file)) = open() {
+        return Some(file);
     }
+    // If this fails too, recovery discards it, and the transaction says that its id is in use.
+    drop(trash::throw(set, &layout.trash()));
+    None
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -63,6 +63,8 @@ fn remaining(part: &Part<'_>, confinement: &Confinement) -> u8 {
         Held::View => true,
         Held::Network => match network {
             NetworkAccess::None => true,
+            // What may leave, may leave to any of the listed hosts.
+            NetworkAccess::Allow(list) => list.patterns().is_empty(),
             NetworkAccess::Host => false,
         },
         Held::Nothing => false,

@@ -14,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, IdError, Limit, Limits, NetworkAccess, SandboxName, format_duration, parse_duration,
+    AllowList, Bytes, IdError, Limit, Limits, NetworkAccess, SandboxName, format_duration,
+    parse_duration,
 };
 
 mod content;
@@ -135,6 +136,10 @@ pub struct NetworkConstraints {
     /// Whether operations use the host's own network. Otherwise they have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_external: Option<bool>,
+    /// The hosts that operations may reach, as in `example.com`, `*.example.com:443` or `10.0.0.0/8`.
+    /// Lists of several configuration layers add up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_hosts: Vec<String>,
 }
 
 /// How strictly a command is judged before it runs.
@@ -254,6 +259,7 @@ impl SandboxConfig {
                 approval_expiry: Some("24h".to_owned()),
                 network: NetworkConstraints {
                     allow_external: Some(false),
+                    allow_hosts: Vec::new(),
                 },
                 content: ContentConstraints::built_in(),
             },
@@ -291,9 +297,14 @@ impl SandboxConfig {
 
     /// Returns what operations may reach over the network.
     pub fn network(&self) -> NetworkAccess {
-        match self.safety_constraints.network.allow_external {
-            Some(true) => NetworkAccess::Host,
-            Some(false) | None => NetworkAccess::None,
+        let network = &self.safety_constraints.network;
+        if network.allow_external == Some(true) {
+            return NetworkAccess::Host;
+        }
+        match AllowList::parse(&network.allow_hosts) {
+            Ok(list) if !list.patterns().is_empty() => NetworkAccess::Allow(list),
+            // What is checked before is always a list; what is none allows nothing.
+            Ok(_) | Err(_) => NetworkAccess::None,
         }
     }
 

@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Enforcement, LimitKind, Violation};
+use crate::{Enforcement, LimitKind, NetworkReport, Violation};
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -142,6 +142,8 @@ pub struct Execution {
     pub exit: ExitReason,
     /// What it used.
     pub usage: Usage,
+    /// What it reached over the network, if it had a list of allowed hosts.
+    pub network: Option<NetworkReport>,
     /// What it ran into, as far as that can be seen.
     pub violations: Vec<Violation>,
     /// Which mechanisms held.

@@ -20,6 +20,7 @@ pub mod errors;
 pub mod execution;
 pub mod id;
 pub mod limits;
+pub mod network;
 pub mod operation;
 pub mod operation_file;
 pub mod report;
@@ -37,6 +38,10 @@ pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
 pub use id::{ApprovalId, IdError, OperationId, SandboxName};
 pub use limits::{Limit, LimitKind, LimitSource, Limits};
+pub use network::{
+    AllowList, HostName, HostPattern, NetworkConnection, NetworkDecision, NetworkReport,
+    NetworkRoute, PatternError,
+};
 pub use operation::{LimitsRequest, NetworkAccess, OnFailure, Operation};
 pub use operation_file::{ForeignType, OperationError};
 pub use report::{OperationReport, Outcome, ReportedApproval, ReportedLimits, ReportedOperation};

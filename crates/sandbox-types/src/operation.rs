@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Bytes, FileWork, OperationId, Script};
+use crate::{Action, AllowList, Bytes, FileWork, OperationId, Script};
 
 /// What becomes of the changes of a command that did not succeed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,8 @@ pub enum NetworkAccess {
     /// An empty network namespace.
     #[default]
     None,
+    /// The hosts of a list, by way of the caller.
+    Allow(AllowList),
     /// The host's own network. Must be asked for.
     Host,
 }

@@ -16,7 +16,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    Bytes, ConfigError, LimitsRequest, NetworkAccess, OnFailure, Operation,
+    AllowList, Bytes, ConfigError, HostPattern, LimitsRequest, NetworkAccess, OnFailure, Operation,
     config::{check_number, check_wall_time},
 };
 
@@ -40,8 +40,11 @@ const COMMON_FIELDS: [&str; 8] = [
 ];
 const LIMIT_FIELDS: [&str; 4] = ["memory_mb", "cpu_percent", "processes", "disk_mb"];
 const NETWORK_FIELDS: [&str; 2] = ["mode", "allow_hosts"];
-const NETWORK_MODES: [(&str, NetworkAccess); 2] =
-    [("none", NetworkAccess::None), ("host", NetworkAccess::Host)];
+static NETWORK_MODES: [(&str, NetworkAccess); 3] = [
+    ("none", NetworkAccess::None),
+    ("allow", NetworkAccess::Allow(AllowList::nothing())),
+    ("host", NetworkAccess::Host),
+];
 const ON_FAILURE: [(&str, OnFailure); 3] = [
     ("keep", OnFailure::Keep),
     ("discard", OnFailure::Discard),
@@ -393,23 +396,50 @@ fn take_limits(fields: &mut Fields) -> Result<LimitsRequest, OperationError> {
     })
 }
 
-/// Reads `"none"`, `"host"` or `{"mode": "host"}`.
+/// Reads `"none"`, `"host"`, `{"mode": "host"}` or `{"allow_hosts": ["example.com"]}`.
 fn take_network(fields: &mut Fields) -> Result<Option<NetworkAccess>, OperationError> {
     if fields.is_text("network") {
-        return fields.take_choice("network", &NETWORK_MODES);
+        return match fields.take_choice("network", &NETWORK_MODES)? {
+            Some(NetworkAccess::Allow(_)) => Err(lone_allow("network")),
+            mode => Ok(mode),
+        };
     }
     let Some(mut network) = fields.take_section("network")? else {
         return Ok(None);
     };
     network.refuse_unknown(&NETWORK_FIELDS)?;
-    if network.has("allow_hosts") {
-        return Err(OperationError::Value {
-            field: "network.allow_hosts".to_owned(),
-            value: "a list of hosts".to_owned(),
-            reason: "this version knows the networks `none` and `host` only".to_owned(),
-        });
+    let hosts = network.take_texts("allow_hosts")?;
+    let allows = |mode: &NetworkAccess| matches!(mode, NetworkAccess::Allow(_));
+    let mode = network.take_choice("mode", &NETWORK_MODES)?;
+    let Some(hosts) = hosts else {
+        return match mode {
+            Some(mode) if allows(&mode) => Err(lone_allow("network.mode")),
+            mode => Ok(mode),
+        };
+    };
+    if let Some(mode) = mode.filter(|mode| !allows(mode)) {
+        let named = NETWORK_MODES.iter().find(|(_, it)| *it == mode);
+        let reason =
+            "a list of allowed hosts belongs to the mode `allow`, which needs not be written";
+        return Err(value_error(
+            "network.mode",
+            named.map_or("", |(name, _)| *name),
+            reason,
+        ));
     }
-    network.take_choice("mode", &NETWORK_MODES)
+    for (at, host) in hosts.iter().enumerate() {
+        host.parse::<HostPattern>().map_err(|error| {
+            value_error(&format!("network.allow_hosts[{at}]"), host, error.reason)
+        })?;
+    }
+    let list = AllowList::parse(&hosts)
+        .map_err(|error| value_error("network.allow_hosts", &error.pattern, error.reason))?;
+    Ok(Some(NetworkAccess::Allow(list)))
+}
+
+fn lone_allow(field: &str) -> OperationError {
+    let reason = "it needs a list of hosts, as in {\"allow_hosts\": [\"example.com:443\"]}";
+    value_error(field, "allow", reason)
 }
 
 fn refuse_nul(field: &str, text: &str) -> Result<(), OperationError> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Alert, ApprovalId, CapturedOutput, ChangeSummary, Enforcement, ExitReason, LimitKind,
-    Operation, OperationId, SandboxName, Usage, Verdict, Violation,
+    NetworkReport, Operation, OperationId, SandboxName, Usage, Verdict, Violation,
 };
 
 /// The version of the report's form.
@@ -36,7 +36,7 @@ pub enum Outcome {
 }
 
 /// The operation, as the report names it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ReportedOperation {
     /// Its name.
     pub id: OperationId,
@@ -119,6 +119,9 @@ pub struct OperationReport {
     pub alerts: Vec<Alert>,
     /// What it changed.
     pub changes: ChangeSummary,
+    /// What it reached over the network, if it had a list of allowed hosts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub network: Option<NetworkReport>,
     /// What it ran into.
     pub violations: Vec<Violation>,
     /// Which mechanisms held.

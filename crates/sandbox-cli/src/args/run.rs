@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use sandbox_types::{Bytes, NetworkAccess, OnFailure};
+use sandbox_types::{Bytes, HostPattern, OnFailure};
 
 use super::values;
 
@@ -70,9 +70,14 @@ pub(crate) struct RunArgs {
     /// Limit what may be added to the workspace, as in 2G
     #[arg(long, value_name = "SIZE", value_parser = values::disk, allow_hyphen_values = true)]
     pub(crate) disk: Option<Bytes>,
-    /// Give it no network, or the host's own [default: from the configuration, else none]
-    #[arg(long, value_name = "none|host", value_parser = values::network)]
+    /// Give it no network, a list of allowed hosts, or the host's own network [default: from the configuration, else
+    /// none]
+    #[arg(long, value_name = "none|allow|host", value_parser = values::network)]
     pub(crate) net: Option<NetworkMode>,
+    /// Let it reach this host, as in example.com, *.example.com:443, 192.0.2.7:8080 or 10.0.0.0/8; without a port: 80
+    /// and 443. May be given more than once; implies --net allow
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) allow_host: Vec<HostPattern>,
     /// Let it see this host path, read-only
     #[arg(long, value_name = "PATH")]
     pub(crate) read: Vec<PathBuf>,
@@ -121,14 +126,6 @@ impl From<OnFailureMode> for OnFailure {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NetworkMode {
     None,
+    Allow,
     Host,
-}
-
-impl From<NetworkMode> for NetworkAccess {
-    fn from(mode: NetworkMode) -> Self {
-        match mode {
-            NetworkMode::None => Self::None,
-            NetworkMode::Host => Self::Host,
-        }
-    }
 }

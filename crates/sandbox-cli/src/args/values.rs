@@ -53,10 +53,8 @@ pub(super) fn network(text: &str) -> Result<NetworkMode, String> {
     match text {
         "none" => Ok(NetworkMode::None),
         "host" => Ok(NetworkMode::Host),
-        "allow" => {
-            Err("a list of allowed hosts is not in this version; use none or host".to_owned())
-        }
-        _ => Err("expected none or host".to_owned()),
+        "allow" => Ok(NetworkMode::Allow),
+        _ => Err("expected none, allow or host".to_owned()),
     }
 }
 
@@ -103,10 +101,6 @@ mod tests {
             assert!(wall_time(bad).is_err(), "{bad}");
         }
         assert!(cpu("0%").is_err() && processes("0").is_err() && disk("0").is_err());
-        assert!(
-            network("allow")
-                .unwrap_err()
-                .contains("not in this version")
-        );
+        assert!(network("some").unwrap_err().contains("none, allow or host"));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     ui::{self, Tone, Ui},
 };
 
-/// The widest command that is listed.
+/// The widest command that is listed, unless somebody is to decide on it: then all of it is.
 const COMMAND_WIDTH: usize = 80;
 
 pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failure> {
@@ -64,10 +64,13 @@ fn list(settings: &Settings, all: bool) -> Result<u8, Failure> {
 
 /// Returns the lines about one request: what it is, and why somebody is asked.
 fn request(ui: Ui, request: &ApprovalRequest) -> String {
-    let until = match request.state {
-        ApprovalState::Pending => format!("until {}", describe::time(&request.expires_at)),
+    let (until, width) = match request.state {
+        ApprovalState::Pending => {
+            let until = format!("until {}", describe::time(&request.expires_at));
+            (until, usize::MAX)
+        }
         ApprovalState::Granted | ApprovalState::Denied | ApprovalState::Expired => {
-            request.state.to_string()
+            (request.state.to_string(), COMMAND_WIDTH)
         }
     };
     let times = match request.times {
@@ -78,7 +81,7 @@ fn request(ui: Ui, request: &ApprovalRequest) -> String {
         "{}  {}  {until}{times}  {}\n",
         ui.tone(Tone::Strong, describe::short_approval(&request.id)),
         describe::time(&request.requested_at),
-        describe::command(&request.operation.argv, COMMAND_WIDTH),
+        describe::command(&request.operation.argv, width),
     );
     if request.state == ApprovalState::Pending {
         let verdict = describe::verdict(&request.verdict, |tone, text| ui.tone(tone, text));

@@ -1,8 +1,9 @@
 //! Words for people about verdicts, changes and operations.
 
 use sandbox_types::{
-    ApprovalId, Change, ChangeKind, ChangeSummary, ContentFinding, Decision, OperationId,
-    OperationReport, Outcome, RiskLevel, Settlement, Verdict,
+    ApprovalId, Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision,
+    NetworkDecision, NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement,
+    Usage, Verdict,
 };
 
 use crate::ui::{Tone, one_line, plain};
@@ -105,6 +106,34 @@ pub(crate) fn counts(changes: &ChangeSummary) -> Option<String> {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Returns one line for all connections that were allowed, and one for each that failed. Refused ones are violations.
+pub(crate) fn connections(network: &NetworkReport, usage: &Usage) -> Vec<String> {
+    let of = |decision| {
+        network
+            .connections
+            .iter()
+            .filter(move |it| it.decision == decision)
+    };
+    let count = of(NetworkDecision::Allowed).count();
+    let plural = if count == 1 { "" } else { "s" };
+    let more = if network.truncated { " or more" } else { "" };
+    let mut lines = vec![format!(
+        "{count}{more} connection{plural}, {} received, {} sent",
+        Bytes(usage.net_rx_bytes),
+        Bytes(usage.net_tx_bytes)
+    )];
+    lines.extend(of(NetworkDecision::Failed).map(|it| {
+        let host = it
+            .name
+            .as_deref()
+            .or(it.address.as_deref())
+            .unwrap_or_default();
+        let reason = it.reason.as_deref().unwrap_or_default();
+        format!("{host} port {}: {reason}", it.port)
+    }));
+    lines
 }
 
 /// Returns one line for each changed path, with its line end.

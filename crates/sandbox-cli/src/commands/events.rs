@@ -106,10 +106,6 @@ fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failu
 }
 
 /// Returns what a person wants to know of an event; of kinds without words of their own, all.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a new kind is shown without a line here"
-)]
 fn text(kind: &EventKind) -> String {
     match kind {
         EventKind::OperationStarted(it) => {

@@ -52,20 +52,7 @@ fn head(entry: &LogEntry, outcome: &str) -> String {
 fn text(ui: Ui, entry: &LogEntry) -> String {
     let report = &entry.report;
     if entry.interrupted {
-        let became = match report.changes.settlement {
-            Settlement::Committed => "its changes are in the workspace",
-            Settlement::Discarded => "its changes were dropped",
-            Settlement::Pending => "its changes wait for review",
-            Settlement::None => "what it changed is not known",
-        };
-        let since = match entry.since {
-            Some("undone") => "its changes were undone",
-            _ => became,
-        };
-        return head(
-            entry,
-            &format!("interrupted: its process was killed; {since}"),
-        );
+        return interrupted(entry);
     }
     let mut text = head(entry, &describe::outcome(report));
     let mut add = |label: &str, value: &str| {
@@ -92,6 +79,11 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
         ),
     );
     add("enforced", &enforced(report));
+    if let Some(network) = &report.network {
+        for line in describe::connections(network, usage) {
+            add("network", &plain(&line));
+        }
+    }
     for violation in &report.violations {
         add("violation", &plain(&violation.detail));
     }
@@ -120,6 +112,23 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
     text.push_str(&captured("stdout", &report.stdout));
     text.push_str(&captured("stderr", &report.stderr));
     text
+}
+
+fn interrupted(entry: &LogEntry) -> String {
+    let became = match entry.report.changes.settlement {
+        Settlement::Committed => "its changes are in the workspace",
+        Settlement::Discarded => "its changes were dropped",
+        Settlement::Pending => "its changes wait for review",
+        Settlement::None => "what it changed is not known",
+    };
+    let since = match entry.since {
+        Some("undone") => "its changes were undone",
+        _ => became,
+    };
+    head(
+        entry,
+        &format!("interrupted: its process was killed; {since}"),
+    )
 }
 
 /// What the content scan found, and what it left out.

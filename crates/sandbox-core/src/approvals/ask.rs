@@ -1,18 +1,14 @@
 //! Asks whether an operation may run: rules first, then the caller, then approvers, then later.
 
 use std::{
-    fs::File,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::FileTypeExt as _,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::seek,
+    fs::{FileType, fstat, seek},
 };
 use sandbox_types::{Action, ApprovalId, Operation, ReportedApproval, Verdict};
 
@@ -72,7 +68,7 @@ impl Sandbox {
     /// not hold: it is then as if nobody had said yes.
     pub(crate) fn ask(
         &self,
-        operation: &Operation,
+        (operation, stdin): (&Operation, Option<&OwnedFd>),
         verdict: &Verdict,
         caller: &mut dyn Caller,
         now: Timestamp,
@@ -85,7 +81,7 @@ impl Sandbox {
                     .remember(operation, verdict, who.clone(), now)
                     .and_then(|_rule| self.granted_now(operation, who, now)),
                 (Answer::No, who) => self.denied_now(operation, who, now),
-                (Answer::Later, who) => match not_kept(operation, caller.stdin()) {
+                (Answer::Later, who) => match not_kept(operation, stdin) {
                     Some(reason) => return Permission::not_stored(reason),
                     None => self.store(operation, verdict, who, now),
                 },
@@ -363,7 +359,7 @@ fn input(operation: &Operation) -> &'static str {
 }
 
 /// Returns why the operation cannot be kept: its input is a stream that is gone when it is approved.
-fn not_kept(operation: &Operation, stdin: Option<OwnedFd>) -> Option<String> {
+fn not_kept(operation: &Operation, stdin: Option<&OwnedFd>) -> Option<String> {
     let reads_it = operation.stdin.is_none() && !matches!(operation.action, Action::File(_));
     let what = stdin.filter(|_| reads_it).and_then(stream)?;
     Some(format!(
@@ -372,18 +368,16 @@ fn not_kept(operation: &Operation, stdin: Option<OwnedFd>) -> Option<String> {
 }
 
 /// Returns what kind of stream the input is, unless there is nothing in it and never will be.
-fn stream(stdin: OwnedFd) -> Option<&'static str> {
-    let file = File::from(stdin);
-    let Ok(metadata) = file.metadata() else {
-        return None;
-    };
-    let kind = metadata.file_type();
+fn stream(stdin: &OwnedFd) -> Option<&'static str> {
+    let status = fstat(stdin).ok()?;
+    let kind = FileType::from_raw_mode(status.st_mode);
     if kind.is_file() {
-        let read = seek(&file, rustix::fs::SeekFrom::Current(0)).unwrap_or(0);
-        return (read < metadata.len()).then_some("a file");
+        let read = seek(stdin, rustix::fs::SeekFrom::Current(0)).unwrap_or(0);
+        let length = u64::try_from(status.st_size).unwrap_or(0);
+        return (read < length).then_some("a file");
     }
     if kind.is_fifo() || kind.is_socket() {
-        let mut fds = [PollFd::from_borrowed_fd(file.as_fd(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
         let ready = poll(&mut fds, Some(&Timespec::default()));
         let events = fds[0].revents();
         // Its writer has closed it without a word.

@@ -23,6 +23,9 @@ pub(crate) struct Task {
     pub(crate) workspace: PathBuf,
     /// The host paths that the configuration granted at that time.
     granted: Vec<PathBuf>,
+    /// Those of them that it may write.
+    #[serde(default)]
+    writable: Vec<PathBuf>,
 }
 
 impl Task {
@@ -34,6 +37,7 @@ impl Task {
             network: sandbox.network(operation),
             workspace: sandbox.workspace().to_owned(),
             granted: granted(sandbox),
+            writable: sandbox.config.isolation.write.clone(),
             operation: operation.clone(),
         }
     }
@@ -50,9 +54,11 @@ impl Task {
 
     /// Returns a path that the configuration grants now and did not when it was judged.
     pub(crate) fn granted_since(&self, sandbox: &Sandbox) -> Option<PathBuf> {
-        granted(sandbox)
-            .into_iter()
-            .find(|path| !self.granted.contains(path))
+        let written = &sandbox.config.isolation.write;
+        let is_new = |path: &PathBuf| {
+            !self.granted.contains(path) || written.contains(path) && !self.writable.contains(path)
+        };
+        granted(sandbox).into_iter().find(is_new)
     }
 
     /// Returns the digest that binds the approval, `None` if a path in it has no form as text.
@@ -78,6 +84,7 @@ impl Task {
             && self.network == other.network
             && self.workspace == other.workspace
             && self.granted == other.granted
+            && self.writable == other.writable
     }
 }
 
@@ -104,6 +111,8 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
         network: NetworkAccess,
         direct: bool,
         paths: [&'a [PathBuf]; 3],
+        granted: Vec<PathBuf>,
+        writable: &'a [PathBuf],
     }
     digest(&Same {
         type_name: &operation.type_name,
@@ -114,6 +123,8 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
         network: sandbox.network(operation),
         direct: operation.direct,
         paths: [&operation.read, &operation.write, &operation.hide],
+        granted: granted(sandbox),
+        writable: &sandbox.config.isolation.write,
     })
 }
 

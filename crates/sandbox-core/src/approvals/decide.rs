@@ -217,11 +217,10 @@ impl Sandbox {
             let Ok(record) = record else { return true };
             match record.kind.as_str() {
                 ledger::GRANTED if is_about(&record.payload, &request.id) => return false,
-                ledger::STARTED | ledger::FINISHED => {
-                    let id = record.payload.pointer("/operation/id");
-                    if id.and_then(|it| it.as_str()) == Some(request.operation.id.as_str()) {
-                        return true;
-                    }
+                ledger::STARTED | ledger::FINISHED
+                    if is_of(&record.payload, request.operation_id()) =>
+                {
+                    return true;
                 }
                 _ => {}
             }
@@ -235,10 +234,19 @@ impl Sandbox {
             return Err(changed(stored, "what is to run is not stored any more"));
         };
         let before = &stored.request.verdict;
+        let known = self.known(&stored.request)?;
         if task.digest(before).as_ref() != Some(&stored.digest)
-            || self.recorded_digest(&stored.request.id)?.as_ref() != Some(&stored.digest)
+            || known.digest.as_ref() != Some(&stored.digest)
+            // What is listed is what runs.
+            || self.reported(&task.operation) != stored.request.operation
         {
             return Err(changed(stored, "its file is not what the journal recorded"));
+        }
+        if let Some(state) = known.decided {
+            return Err(ApprovalError::Decided {
+                id: stored.request.id.clone(),
+                state,
+            });
         }
         if task.workspace != *self.workspace() {
             return Err(changed(stored, "it was asked for in another workspace"));
@@ -267,17 +275,32 @@ impl Sandbox {
         Ok(now)
     }
 
-    /// Returns the digest that the journal has of a request.
-    fn recorded_digest(&self, id: &ApprovalId) -> Result<Option<String>, ApprovalError> {
+    /// Returns what the journal has of a request. A grant that was followed by no start decides nothing.
+    fn known(&self, request: &ApprovalRequest) -> Result<Known, ApprovalError> {
+        let mut known = Known::default();
+        let mut has_begun = false;
         let records = self.journal().records_newest_first();
         for record in records.map_err(ApprovalError::Read)? {
             let record = record.map_err(ApprovalError::Read)?;
-            if record.kind == ledger::REQUESTED && is_about(&record.payload, id) {
-                let digest = record.payload.get("digest").and_then(|it| it.as_str());
-                return Ok(digest.map(str::to_owned));
-            }
+            let is_about = || is_about(&record.payload, &request.id);
+            let decided = match record.kind.as_str() {
+                ledger::STARTED | ledger::FINISHED => {
+                    has_begun |= is_of(&record.payload, request.operation_id());
+                    None
+                }
+                ledger::GRANTED if has_begun && is_about() => Some(ApprovalState::Granted),
+                ledger::DENIED if is_about() => Some(ApprovalState::Denied),
+                ledger::EXPIRED if is_about() => Some(ApprovalState::Expired),
+                ledger::REQUESTED if is_about() => {
+                    let digest = record.payload.get("digest").and_then(|it| it.as_str());
+                    known.digest = digest.map(str::to_owned);
+                    break;
+                }
+                _ => None,
+            };
+            known.decided = known.decided.or(decided);
         }
-        Ok(None)
+        Ok(known)
     }
 
     /// What has run is not stored any longer: there may be secrets in it. A failure leaves it until
@@ -292,6 +315,19 @@ impl Sandbox {
             let _written = self.approvals.write(&lock, &stored);
         }
     }
+}
+
+/// What the journal has of a request.
+#[derive(Debug, Default)]
+struct Known {
+    digest: Option<String>,
+    decided: Option<ApprovalState>,
+}
+
+/// Whether a record is the start or the end of the operation.
+fn is_of(payload: &serde_json::Value, operation: &OperationId) -> bool {
+    let id = payload.pointer("/operation/id");
+    id.and_then(|it| it.as_str()) == Some(operation.as_str())
 }
 
 fn is_about(payload: &serde_json::Value, id: &ApprovalId) -> bool {

@@ -54,7 +54,10 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("compress_snapshots", Boolean),
     ("undo_keep", Integer),
     ("approval_expiry", Text),
-    ("network", Section(&[("allow_external", Boolean)])),
+    (
+        "network",
+        Section(&[("allow_external", Boolean), ("allow_hosts", Texts)]),
+    ),
     ("content", CONTENT),
 ]);
 

@@ -123,6 +123,7 @@ fn security(config: &SandboxConfig, kernel: &KernelFacts) -> Vec<InitializationC
     let profile = format!("{:?}", config.profile()).to_lowercase();
     let network = match config.network() {
         NetworkAccess::None => "none",
+        NetworkAccess::Allow(_) => "a list of allowed hosts",
         NetworkAccess::Host => "the host's own",
     };
     let missing = |there: bool, what: &str| (!there).then(|| format!("the kernel has no {what}"));

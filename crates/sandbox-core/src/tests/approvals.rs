@@ -197,6 +197,41 @@ fn a_changed_request_is_refused() {
     assert_eq!(bench.launched.load(Ordering::SeqCst), 0);
 }
 
+#[test]
+fn what_is_listed_is_what_would_run_and_reaches_no_more() {
+    let mut bench = bench();
+    bench.sandbox.config.isolation.read = vec!["/srv".into()];
+    let id = bench.request(&Operation::shell("echo 'c"));
+    bench.sandbox.config.isolation.write = vec!["/srv".into()];
+    let error = bench.grant(&id, NOW).unwrap_err();
+    assert!(matches!(error, ApprovalError::Worse { .. }), "{error}");
+    let id = bench.request(&unreadable());
+    bench.tamper(&id, |it| it["request"]["operation"]["argv"] = ["ls"].into());
+    let error = bench.grant(&id, NOW).unwrap_err();
+    assert!(matches!(error, ApprovalError::Changed { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_put_back_does_not_undo_the_decision() {
+    let bench = bench();
+    for expected in [ApprovalState::Granted, ApprovalState::Denied] {
+        let id = bench.request(&unreadable());
+        let before = fs::read(bench.file(&id)).unwrap();
+        if expected == ApprovalState::Granted {
+            bench.approve(&id);
+        } else {
+            bench.sandbox.deny(id.as_str(), Who::api(), NOW).unwrap();
+        }
+        fs::write(bench.file(&id), before).unwrap();
+        let error = bench.grant(&id, NOW).unwrap_err();
+        let ApprovalError::Decided { state, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(state, expected);
+    }
+    assert_eq!(bench.launched.load(Ordering::SeqCst), 1);
+}
+
 /// Finds the same in everything.
 #[derive(Debug)]
 struct Suspicious(RiskLevel);
@@ -315,6 +350,14 @@ fn a_remembered_approval_is_for_exactly_that() {
             "{other:?}"
         );
     }
+    // What the configuration grants is a part of it.
+    let before = bench.sandbox.config.clone();
+    bench.sandbox.config.isolation.write = vec!["/srv".into()];
+    let verdict = bench.sandbox.judge(&unreadable());
+    let found = |bench: &Bench| bench.sandbox.remembered(&unreadable(), &verdict);
+    assert!(found(&bench).is_none());
+    bench.sandbox.config = before;
+    assert!(found(&bench).is_some());
     // A new finding asks again, and what is denied is never approved.
     with_validator(&mut bench, RiskLevel::Low);
     bench.request(&unreadable());

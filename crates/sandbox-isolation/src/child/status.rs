@@ -37,10 +37,11 @@ pub(crate) enum Act {
     Landlock,
     Seccomp,
     Execute,
+    Egress,
 }
 
 /// The acts without a number, in the order of their codes.
-const PLAIN: [Act; 23] = [
+const PLAIN: [Act; 24] = [
     Act::Builder,
     Act::Descriptors,
     Act::Namespaces,
@@ -64,6 +65,7 @@ const PLAIN: [Act; 23] = [
     Act::Landlock,
     Act::Seccomp,
     Act::Execute,
+    Act::Egress,
 ];
 const CODE_BUILD: u8 = 100;
 const CODE_INNER: u8 = 101;
@@ -100,7 +102,8 @@ impl Act {
             | Self::Directory
             | Self::Landlock
             | Self::Seccomp
-            | Self::Execute => {
+            | Self::Execute
+            | Self::Egress => {
                 let code = (0_u8..).zip(PLAIN).find(|(_, act)| *act == self);
                 (code.map_or(0, |(code, _)| code), 0)
             }

@@ -87,6 +87,7 @@ fn plain_text(act: Act) -> &'static str {
         Act::Landlock => "enforce Landlock",
         Act::Seccomp => "install the system call filter",
         Act::Execute => "execute the program",
+        Act::Egress => "let the guest's network lead to the allowed hosts",
     }
 }
 

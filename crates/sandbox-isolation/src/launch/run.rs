@@ -17,7 +17,7 @@ use sandbox_types::{
 };
 
 use super::{
-    Cancellation, Ended, Observer, Running,
+    Cancellation, Ended, NetworkActivity, Observer, Running,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     start::read_message,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     child::status::{End, Message, Unroutable},
+    egress::Egress,
     stdio::{self, Pumped, Streams},
     sys::process::Accounted,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Confined {
     pub(super) running_since: Instant,
     pub(super) enforcement: Enforcement,
     pub(super) start: Start,
+    /// Who watches the guest's network, if it leads anywhere.
+    pub(super) egress: Option<Egress>,
 }
 
 /// Whether the guest has started.
@@ -379,13 +382,13 @@ impl Confined {
         }
     }
 
-    fn ended(&self, exit: ExitReason, usage: ProcessUsage, unroutable: Unroutable) -> Ended {
+    fn ended(&mut self, exit: ExitReason, usage: ProcessUsage, unroutable: Unroutable) -> Ended {
         let mut enforcement = self.enforcement.clone();
         enforcement.cgroup = self.meter.kind();
         enforcement.missing.extend(self.meter.missing());
         let attempts = unroutable.ipv4 + unroutable.ipv6;
         let plural = if attempts == 1 { "" } else { "s" };
-        let violations = if attempts == 0 {
+        let mut violations = if attempts == 0 {
             Vec::new()
         } else {
             vec![Violation {
@@ -395,9 +398,24 @@ impl Confined {
                 ),
             }]
         };
+        let activity = self.egress.as_mut().map(Egress::finish);
+        let network = activity.map(|activity| {
+            violations.extend(activity.violations);
+            if let Some(failure) = activity.failure {
+                enforcement.missing.push(format!(
+                    "network: its supervisor failed, and nothing was reached from then on: {failure}"
+                ));
+            }
+            NetworkActivity {
+                report: activity.report,
+                received_bytes: activity.bytes.0,
+                sent_bytes: activity.bytes.1,
+            }
+        });
         Ended {
             exit,
             usage,
+            network,
             violations,
             enforcement,
         }

@@ -29,6 +29,7 @@ use crate::{
         self, Channels, Recipe, Stacks,
         status::{Act, MESSAGE_BYTES, Message},
     },
+    egress::Egress,
     plan::LaunchPlan,
     stdio::Streams,
     sys::{landlock, process::ArgumentArea},
@@ -57,12 +58,7 @@ pub(crate) struct Readied {
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = Layout::of(&plan).map_err(|unusable| {
-        LaunchError::new(
-            format!("grant {}", unusable.path.display()),
-            unusable.source,
-        )
-    })?;
+    let layout = lay_out(&plan)?;
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
@@ -74,7 +70,8 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(open)?;
 
-    let own_network = plan.network == NetworkAccess::None;
+    let own_network = plan.network != NetworkAccess::Host;
+    let mut egress = Egress::of(&plan.network)?;
     let recipe = Box::new(Recipe {
         identity: ids.identity(),
         namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
@@ -86,6 +83,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
             status: status.1.as_raw_fd(),
             built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
             start: begin.0.as_raw_fd(),
+            doors: egress.as_ref().map(Egress::doors),
             stdio: streams.guest_ends(),
         },
         guest,
@@ -99,6 +97,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     // Only the children have these ends now: their death is an end of file.
     drop((status.1, built, begin.0));
     streams.close_guest_ends();
+    egress.iter_mut().for_each(Egress::close_their_end);
     let now = Instant::now();
     let confined = Confined {
         tree: Tree::of(children)?,
@@ -110,10 +109,20 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         running_since: now,
         enforcement: enforcement(own_network),
         start: Start::Awaited,
+        egress,
     };
     Ok(Readied {
         confined,
         begin: begin.1,
+    })
+}
+
+fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
+    Layout::of(plan).map_err(|unusable| {
+        LaunchError::new(
+            format!("grant {}", unusable.path.display()),
+            unusable.source,
+        )
     })
 }
 

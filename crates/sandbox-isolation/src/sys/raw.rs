@@ -25,34 +25,35 @@ pub(super) unsafe fn call<const N: usize>(
 }
 
 #[cfg(target_arch = "x86_64")]
-unsafe fn enter(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+unsafe fn enter(number: libc::c_long, all: [usize; 6]) -> isize {
     let answer;
     // SAFETY: the kernel changes nothing but these registers and what the arguments point to.
     unsafe {
         std::arch::asm!(
             "syscall",
-            inlateout("rax") number as isize => answer,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            inlateout("rax") number => answer,
+            in("rdi") all[0], in("rsi") all[1], in("rdx") all[2],
+            in("r10") all[3], in("r8") all[4], in("r9") all[5],
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );
-    }
+    };
     answer
 }
 
 #[cfg(target_arch = "aarch64")]
-unsafe fn enter(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+unsafe fn enter(number: libc::c_long, all: [usize; 6]) -> isize {
     let answer;
     // SAFETY: the kernel changes nothing but these registers and what the arguments point to.
     unsafe {
         std::arch::asm!(
             "svc 0",
-            in("x8") number as isize,
-            inlateout("x0") a.cast_signed() => answer,
-            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f,
+            in("x8") number,
+            inlateout("x0") all[0].cast_signed() => answer,
+            in("x1") all[1], in("x2") all[2], in("x3") all[3], in("x4") all[4], in("x5") all[5],
             options(nostack),
         );
-    }
+    };
     answer
 }
 

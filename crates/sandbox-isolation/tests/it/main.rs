@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod caller_death;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod lab;

@@ -1,6 +1,6 @@
 //! Standard input, output and error.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use sandbox_isolation::StdinSource;
 
@@ -35,7 +35,7 @@ fn stdin_is_empty_given_or_forwarded() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"forwarded").unwrap();
     drop(writer);
-    let forward = StdinSource::Forward(reader.into());
+    let forward = StdinSource::Forward(Arc::new(reader.into()));
     assert_eq!(
         Lab::new()
             .with(|plan| plan.stdin = forward)
@@ -51,7 +51,7 @@ fn stdin_can_be_given_and_then_forwarded() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"forwarded").unwrap();
     drop(writer);
-    let preceded = StdinSource::Preceded(first.clone().into_bytes(), reader.into());
+    let preceded = StdinSource::Preceded(first.clone().into_bytes(), Arc::new(reader.into()));
     let outcome = Lab::new().with(|plan| plan.stdin = preceded).run(&["cat"]);
     assert_eq!(outcome.stdout, first + "forwarded");
 }
@@ -63,7 +63,7 @@ fn an_input_that_nobody_reads_blocks_nothing() {
     assert_eq!(outcome.output(), "");
     // Open for ever, and never with anything in it.
     let (reader, _writer) = std::io::pipe().unwrap();
-    let forward = StdinSource::Forward(reader.into());
+    let forward = StdinSource::Forward(Arc::new(reader.into()));
     assert_eq!(
         Lab::new()
             .with(|plan| plan.stdin = forward)

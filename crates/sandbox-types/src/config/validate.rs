@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use super::SandboxConfig;
-use crate::{format_duration, parse_duration};
+use crate::{AllowList, HostPattern, format_duration, parse_duration};
 
 /// A value that cannot be meant.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -240,6 +240,7 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     }
     check_limits(config)?;
     check_ranges(config, |key| !key.starts_with("resource_limits."))?;
+    check_network(config)?;
     if let Some(text) = &config.safety_constraints.approval_expiry {
         check_wall_time("safety_constraints.approval_expiry", text)?;
     }
@@ -266,6 +267,25 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
         let key = format!("isolation.env_set.{name}");
         check_variable(&key, name)?;
         check_no_nul(&key, value)?;
+    }
+    Ok(())
+}
+
+fn check_network(config: &SandboxConfig) -> Result<(), ConfigError> {
+    const KEY: &str = "safety_constraints.network.allow_hosts";
+    let network = &config.safety_constraints.network;
+    for (at, text) in network.allow_hosts.iter().enumerate() {
+        text.parse::<HostPattern>()
+            .map_err(|error| refuse(&format!("{KEY}[{at}]"), text, error.reason))?;
+    }
+    let Some(first) = network.allow_hosts.first() else {
+        return Ok(());
+    };
+    AllowList::parse(&network.allow_hosts).map_err(|error| refuse(KEY, first, error.reason))?;
+    if network.allow_external == Some(true) {
+        let reason = "`allow_external: true` gives operations the host's own network, where no list holds; \
+                      set it to false, or drop the list";
+        return Err(refuse(KEY, first, reason.to_owned()));
     }
     Ok(())
 }

@@ -44,10 +44,6 @@ impl Fields {
         self.left.keys().cloned().collect()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.left.get(name).is_some_and(|it| !it.is_null())
-    }
-
     pub(super) fn is_text(&self, name: &str) -> bool {
         self.left.get(name).is_some_and(Value::is_string)
     }

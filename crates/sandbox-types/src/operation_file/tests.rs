@@ -56,6 +56,22 @@ fn the_customers_document_is_read() {
 }
 
 #[test]
+fn allowed_hosts_are_read() {
+    for (network, patterns) in [
+        (
+            r#"{"allow_hosts": ["Example.com:443", "[::1]:80"]}"#,
+            vec!["example.com:443", "[::1]:80"],
+        ),
+        (r#"{"mode": "allow", "allow_hosts": []}"#, vec![]),
+    ] {
+        let document = format!(r#"{{"type": "command", "command": "ls", "network": {network}}}"#);
+        let operation = Operation::from_json(&document).unwrap();
+        let list = AllowList::parse(patterns).unwrap();
+        assert_eq!(operation.network, Some(NetworkAccess::Allow(list)));
+    }
+}
+
+#[test]
 fn args_are_an_argv() {
     let operation =
         Operation::from_json(r#"{"type": "command", "args": ["echo", "a b", ""]}"#).unwrap();
@@ -359,9 +375,14 @@ fn values_are_checked() {
         (r#""limits": {"disk_mb": 0}"#, "limits.disk_mb"),
         (r#""network": "some""#, "network"),
         (r#""network": {"mode": "allow"}"#, "network.mode"),
+        (r#""network": "allow""#, "network"),
         (
-            r#""network": {"allow_hosts": ["example.com:443"]}"#,
-            "network.allow_hosts",
+            r#""network": {"allow_hosts": ["ok.example", "a b"]}"#,
+            "network.allow_hosts[1]",
+        ),
+        (
+            r#""network": {"mode": "host", "allow_hosts": ["example.com"]}"#,
+            "network.mode",
         ),
         (r#""on_failure": "explode""#, "on_failure"),
     ] {

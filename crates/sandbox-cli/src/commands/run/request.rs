@@ -6,10 +6,10 @@ use std::{
 };
 
 use sandbox_core::{Host, check_request, config_layers::operation_from_text};
-use sandbox_types::Operation;
+use sandbox_types::{AllowList, HostPattern, NetworkAccess, Operation};
 
 use crate::{
-    args::RunArgs,
+    args::{NetworkMode, RunArgs},
     commands::input,
     failure::{Failure, Kind},
     settings::{absolute, current_directory},
@@ -27,9 +27,7 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     if let Some(mode) = args.on_failure {
         operation.on_failure = mode.into();
     }
-    if let Some(mode) = args.net {
-        operation.network = Some(mode.into());
-    }
+    operation.network = network(args.net, args.allow_host, operation.network)?;
     operation.timeout = args.timeout.or(operation.timeout);
     let limits = &mut operation.limits;
     limits.memory = args.memory.or(limits.memory);
@@ -52,6 +50,37 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)
+}
+
+/// Returns the network that was typed, else the one of the document.
+fn network(
+    mode: Option<NetworkMode>,
+    hosts: Vec<HostPattern>,
+    documented: Option<NetworkAccess>,
+) -> Result<Option<NetworkAccess>, Failure> {
+    let usage = |message: &str, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
+    if !hosts.is_empty() {
+        return match mode {
+            None | Some(NetworkMode::Allow) => AllowList::of(hosts)
+                .map(|list| Some(NetworkAccess::Allow(list)))
+                .map_err(|error| Failure::of(Kind::Usage, &error)),
+            Some(NetworkMode::None | NetworkMode::Host) => usage(
+                "--allow-host gives a list of allowed hosts, and --net another network",
+                "leave --net out, or write --net allow",
+            ),
+        };
+    }
+    match (mode, documented) {
+        (None, documented) => Ok(documented),
+        (Some(NetworkMode::None), _) => Ok(Some(NetworkAccess::None)),
+        (Some(NetworkMode::Host), _) => Ok(Some(NetworkAccess::Host)),
+        (Some(NetworkMode::Allow), Some(listed @ NetworkAccess::Allow(_))) => Ok(Some(listed)),
+        (Some(NetworkMode::Allow), _) => usage(
+            "--net allow needs the hosts that are allowed",
+            "add --allow-host HOST[:PORT], as in --allow-host example.com; hosts of the configuration \
+             (safety_constraints.network.allow_hosts) hold without --net",
+        ),
+    }
 }
 
 /// Lets the command start where the user stands, if that is inside the workspace; else in the

@@ -1,0 +1,144 @@
+//! Measures what the list of allowed hosts costs: 1 GiB through it and new connections a second, against the same
+//! client outside, both to a server on loopback.
+//!
+//! ```sh
+//! cargo run --release -p sandbox-isolation --example egress_speed
+//! ```
+#![expect(clippy::print_stdout, reason = "an example tells what it measures")]
+
+use std::{
+    ffi::OsString,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    thread,
+    time::Instant,
+};
+
+use sandbox_isolation::{
+    Cancellation, KernelLauncher, LaunchPlan, Launcher as _, Observer, StdinSource, View,
+    WorkspaceMode,
+};
+use sandbox_types::{AllowList, CgroupPaths, LimitKind, Limits, NetworkAccess, Stream};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const GIB: u64 = 1 << 30;
+const CONNECTIONS: u32 = 5_000;
+const ROUNDS: u32 = 5;
+
+fn main() -> Outcome<()> {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, what, address] = words.as_slice() {
+        println!("{}", client(what, address.parse()?)?);
+        return Ok(());
+    }
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let address = server.local_addr()?;
+    thread::spawn(move || {
+        server
+            .incoming()
+            .flatten()
+            .for_each(|it| drop(thread::spawn(|| answer(it))));
+    });
+    for (what, unit, amount) in [
+        ("download", "MiB/s", 1024.0),
+        ("connect", "/s", f64::from(CONNECTIONS)),
+    ] {
+        let (mut direct, mut through) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            direct.push(amount / client(what, address)?);
+            through.push(amount / confined(what, address)?);
+        }
+        let (direct, through) = (median(direct), median(through));
+        println!(
+            "{what}: direct {direct:.0} {unit}, allowed {through:.0} {unit}, ratio {:.2}",
+            through / direct
+        );
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Sends as much as it is asked for: the request is a number of bytes.
+fn answer(mut stream: TcpStream) -> Option<()> {
+    let mut wanted = [0; 8];
+    stream.read_exact(&mut wanted).ok()?;
+    let mut left = u64::from_le_bytes(wanted);
+    let piece = vec![7; 256 * 1024];
+    while left > 0 {
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        stream.write_all(piece.get(..now)?).ok()?;
+        left -= now as u64;
+    }
+    Some(())
+}
+
+/// Returns how many seconds it took.
+fn client(what: &str, address: SocketAddr) -> Outcome<f64> {
+    let mut buffer = vec![0; 256 * 1024];
+    let start = Instant::now();
+    let (times, bytes) = if what == "connect" {
+        (CONNECTIONS, 1)
+    } else {
+        (1, GIB)
+    };
+    for _ in 0..times {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(&bytes.to_le_bytes())?;
+        while stream.read(&mut buffer)? > 0 {}
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// The same client as a guest.
+fn confined(what: &str, address: SocketAddr) -> Outcome<f64> {
+    struct Heard(Vec<u8>);
+    impl Observer for Heard {
+        fn output(&mut self, _: Stream, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+        fn tick(&mut self, _: &CgroupPaths) -> Option<LimitKind> {
+            None
+        }
+    }
+    let program = std::env::current_exe()?;
+    let directory = tempfile::tempdir()?;
+    let workspace: PathBuf = directory.path().canonicalize()?;
+    let words = [
+        program.display().to_string(),
+        what.to_owned(),
+        address.to_string(),
+    ];
+    let plan = LaunchPlan {
+        name: "egress-speed".to_owned(),
+        argv: words.map(OsString::from).to_vec(),
+        env: Vec::new(),
+        workspace_mode: WorkspaceMode::Direct,
+        cwd: workspace.clone(),
+        view: View {
+            home: workspace.clone(),
+            search_path: OsString::new(),
+            read: vec![program],
+            write: Vec::new(),
+            hide: Vec::new(),
+        },
+        workspace,
+        network: NetworkAccess::Allow(AllowList::parse([address.to_string()])?),
+        limits: Limits::default(),
+        host_ids: 2_000_000,
+        stdin: StdinSource::Empty,
+    };
+    let mut heard = Heard(Vec::new());
+    let mut running = KernelLauncher::new().launch(plan)?;
+    let ended = running.wait(&mut heard, &Cancellation::new())?;
+    running.release()?;
+    if !ended.exit.is_success() {
+        return Err(format!("the client ended with {:?}", ended.exit).into());
+    }
+    Ok(String::from_utf8(heard.0)?.trim().parse()?)
+}
