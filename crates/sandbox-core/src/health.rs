@@ -12,7 +12,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use sandbox_monitor::{HealthMonitor, HealthReport, HostCheck};
+use sandbox_monitor::{Health, HealthCheck, HealthMonitor, HealthReport, HostCheck, Recovery};
 
 pub use repair::{HealthOutcome, Repair, RepairBy, RepairEnd, RepairError};
 pub use watch::HealthWatch;
@@ -86,9 +86,53 @@ fn monitor(sandbox: &Arc<Sandbox>, data: &std::path::Path) -> HealthMonitor {
     monitor.add(Arc::new(checks::Layers(data.to_owned())));
     monitor.add(Arc::new(journal::JournalChain(Arc::clone(sandbox))));
     monitor.add(Arc::new(checks::Store(Arc::clone(sandbox))));
+    monitor.add(Arc::new(checks::Snapshots(Arc::clone(sandbox))));
     monitor.add(Arc::new(checks::Usage(Arc::clone(sandbox))));
     for check in sandbox.plugins.health_checks() {
-        monitor.add(Arc::clone(check));
+        let name = free_name(&monitor, check.name());
+        monitor.add(match name {
+            None => Arc::clone(check),
+            Some(name) => Arc::new(Renamed {
+                name,
+                check: Arc::clone(check),
+            }),
+        });
     }
     monitor
+}
+
+/// Returns another name for a check of a plugin if there is one of its name: none of them is to hide
+/// another.
+fn free_name(monitor: &HealthMonitor, name: &str) -> Option<String> {
+    let is_taken = |name: &str| monitor.find(name).is_some();
+    if !is_taken(name) {
+        return None;
+    }
+    (1..)
+        .map(|number| match number {
+            1 => format!("{name} (plugin)"),
+            number => format!("{name} (plugin {number})"),
+        })
+        .find(|name| !is_taken(name))
+}
+
+/// A check of a plugin whose name another check has.
+#[derive(Debug)]
+struct Renamed {
+    name: String,
+    check: Arc<dyn HealthCheck>,
+}
+
+impl HealthCheck for Renamed {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn check(&self) -> Health {
+        self.check.check()
+    }
+
+    fn recovery(&self) -> Option<&dyn Recovery> {
+        self.check.recovery()
+    }
 }

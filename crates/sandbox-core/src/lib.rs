@@ -88,7 +88,7 @@ pub use settle::SettleError;
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
-    SnapshotRestored,
+    SnapshotRestored, StateBack,
 };
 pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
@@ -103,9 +103,9 @@ pub use sandbox_rollback::{
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{
-    Entry, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy, StateError,
-    StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version,
-    When,
+    Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy,
+    StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification,
+    Version, When,
 };
 pub use sandbox_types as types;
 

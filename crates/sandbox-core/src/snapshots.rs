@@ -6,6 +6,7 @@
 mod error;
 mod records;
 mod rollback;
+mod with_state;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -14,6 +15,7 @@ use sandbox_rollback::{
     Compression, Destination, NewSnapshot, Omission, Pruned, Rebuilt, Repository, RestoreOptions,
     Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
 };
+use sandbox_state::When;
 use sandbox_types::{
     Change, ChangeSummary, Decision, OperationId, ReportedOperation, Risk, SandboxConfig,
     Settlement, Verdict, causes,
@@ -23,6 +25,7 @@ use serde::{Serialize, Serializer};
 pub use error::SnapshotError;
 pub use records::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
 pub use rollback::{RollbackOptions, RollbackOutcome};
+pub use with_state::StateBack;
 
 use crate::{
     core::{SandboxCore, in_background},
@@ -44,8 +47,6 @@ pub struct SnapshotRequest {
     pub tags: Vec<String>,
     /// What it is for.
     pub message: Option<String>,
-    /// The sequence number of the sandbox's state, to pin it with the workspace.
-    pub state_sequence: Option<u64>,
 }
 
 /// A snapshot that was taken.
@@ -141,7 +142,7 @@ fn one_as_text<S: Serializer>(path: &std::path::Path, to: S) -> Result<S::Ok, S:
 }
 
 impl SandboxCore {
-    /// Takes a snapshot of the workspace as it is committed. Reads only what changed since the last
+    /// Takes a snapshot of the workspace as it is committed, and pins the state if there is any. Reads only what changed since the last
     /// one, and then removes the oldest ones beyond `max_snapshots`.
     ///
     /// # Errors
@@ -171,6 +172,15 @@ impl SandboxCore {
     /// Fails when there is none or more than one.
     pub fn snapshot_named(&self, id: &str) -> Result<Snapshot, SnapshotError> {
         Ok(self.sandbox.repository()?.show(id)?)
+    }
+
+    /// Returns which state of the sandbox a snapshot has, for [`SandboxCore::state_get`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::snapshot_named`].
+    pub fn state_of_snapshot(&self, id: &str) -> Result<When, SnapshotError> {
+        self.sandbox.state_of_snapshot(id)
     }
 
     /// Returns what changed from one snapshot to another, or to the workspace now.
@@ -253,13 +263,16 @@ impl SandboxCore {
             Ok(if dry_run {
                 repository.prune_plan()?
             } else {
-                repository.prune()?
+                let pruned = repository.prune()?;
+                sandbox.release_pins();
+                pruned
             })
         })
         .await
     }
 
-    /// Brings the workspace back to a snapshot, or to just before an operation.
+    /// Brings the workspace, and the state if asked for, back to a snapshot, or to just before an
+    /// operation.
     ///
     /// # Errors
     ///
@@ -285,17 +298,26 @@ impl Sandbox {
         request: &SnapshotRequest,
         now: Timestamp,
     ) -> Result<SnapshotReport, SnapshotError> {
+        self.take_snapshot_keeping(request, retention(&self.config), now)
+    }
+
+    fn take_snapshot_keeping(
+        &self,
+        request: &SnapshotRequest,
+        retention: Retention,
+        now: Timestamp,
+    ) -> Result<SnapshotReport, SnapshotError> {
         let clock = Instant::now();
         // A suspended sandbox stands still: that is a good time for it.
         let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
         self.check_workspace()?;
-        let taken = self.repository()?.snapshot(&NewSnapshot {
+        let taken = self.take_with_state(&mut NewSnapshot {
             created_at: now,
             tags: request.tags.clone(),
             message: request.message.clone(),
-            state_sequence: request.state_sequence,
+            state_sequence: None,
             compression: compression(&self.config),
-            retention: retention(&self.config),
+            retention,
         })?;
         let Taken {
             snapshot, dropped, ..
@@ -306,6 +328,7 @@ impl Sandbox {
             records::deleted(self.journal(), *id, "retention", now)
                 .map_err(SnapshotError::Record)?;
         }
+        self.release_pins();
         Ok(report(taken, clock.elapsed().as_secs_f64() * 1000.0))
     }
 
@@ -314,6 +337,7 @@ impl Sandbox {
         let repository = self.repository()?;
         let id = repository.show(id)?.id;
         repository.delete(&id)?;
+        self.release_pins();
         records::deleted(self.journal(), id, "asked for", now).map_err(SnapshotError::Record)?;
         Ok(id)
     }
@@ -439,3 +463,6 @@ fn outcome(restored: Restored, options: RestoreOptions) -> RestoreOutcome {
         notes: notes.map(|(path, reason)| Note { path, reason }).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{host::Host, layout::Layout, ledger, sandbox::Sandbox};
 
 /// The namespace of the keys that users store.
-const NAMESPACE: &str = "state";
+pub(crate) const NAMESPACE: &str = "state";
 
 /// The variable that can hold the key of the secrets instead of a file.
 const KEY_VARIABLE: &str = "SANDBOX_STATE_KEY";

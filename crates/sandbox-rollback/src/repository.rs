@@ -40,7 +40,7 @@ pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
 pub use record::{Snapshot, SnapshotId, SnapshotIdError};
 pub use restore::{Destination, RestoreError, RestoreOptions, Restored};
-pub use take::{NewSnapshot, Taken};
+pub use take::{CompanionFailure, NewSnapshot, Taken};
 pub use verify::{Problem, Verification, VerifyDepth};
 
 use sandbox_types::Change;
@@ -76,7 +76,22 @@ impl Repository {
     /// Fails when the workspace or the repository cannot be read or written, or when another process
     /// changes the repository for more than a minute. Then there is no new snapshot.
     pub fn snapshot(&self, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
-        take::take(self, new)
+        take::take(self, new, &|_| Ok(()))
+    }
+
+    /// Like [`Self::snapshot`]; calls `companion` with the id when all is written and the snapshot is
+    /// not there yet. A kill after that leaves what `companion` did without a snapshot, never a
+    /// snapshot without it. Nobody else changes the repository meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::snapshot`], and when `companion` fails.
+    pub fn snapshot_with(
+        &self,
+        new: &NewSnapshot,
+        companion: &dyn Fn(&SnapshotId) -> Result<(), CompanionFailure>,
+    ) -> Result<Taken, RepositoryError> {
+        take::take(self, new, companion)
     }
 
     /// Returns all snapshots, oldest first; none if there is no repository yet.

@@ -33,7 +33,7 @@ pub use creation::STORE_FORMAT;
 pub use error::{Corruption, LookupError, StoreError, StoreReadError, StoreWriteError};
 pub use payload::Value;
 pub use read::{Change, Entry, Listed, Pin, StoreVerification, Version, When};
-pub use write::{Put, RolledBack, Secrecy};
+pub use write::{KeyBack, Put, RolledBack, Secrecy};
 
 use crate::KeySource;
 use creation::Missing;
@@ -184,6 +184,20 @@ impl Store {
         })
     }
 
+    /// Returns the keys that [`Store::rollback_to`] would change, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store has not come so far, when what a key was then is no longer kept, and as
+    /// [`Store::history`].
+    pub fn rollback_plan(
+        &self,
+        namespace: &str,
+        sequence: u64,
+    ) -> Result<Vec<KeyBack>, StoreReadError> {
+        self.read(|tables| write::rollback_plan(tables, namespace, sequence))
+    }
+
     /// Pins the state of the store as it is now: retention keeps all that it needs, until the pin is
     /// removed. A name that is pinned already keeps what it holds, and that is returned.
     ///
@@ -193,6 +207,17 @@ impl Store {
     pub fn pin(&self, name: &str, at: Timestamp) -> Result<Pin, StoreWriteError> {
         check_name("pin", name, KEY_BYTES_MAX)?;
         self.write(at, |commit| commit.pin(name))
+    }
+
+    /// Pins the state of the store as it was at `sequence`, in place of a pin of the same name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store has not come so far, when what a key was then is no longer kept, and as
+    /// [`Store::pin`].
+    pub fn pin_at(&self, name: &str, sequence: u64, at: Timestamp) -> Result<Pin, StoreWriteError> {
+        check_name("pin", name, KEY_BYTES_MAX)?;
+        self.write(at, |commit| commit.pin_at(name, sequence))
     }
 
     /// Removes a pin, and returns whether there was one. What only it kept goes when its key is

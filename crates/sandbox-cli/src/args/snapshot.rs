@@ -81,7 +81,7 @@ pub(crate) struct SnapshotRestoreArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "To a snapshot: one restore, which `sandbox undo` takes back.\nTo before an operation: it and all after it are undone, newest first; a snapshot is taken before, and rolling back to that takes this back."
+    after_help = "To a snapshot: one restore, which `sandbox undo` takes back.\nTo before an operation: it and all after it are undone, newest first; a snapshot is taken before, and rolling back to that takes this back.\nWith --state, a snapshot is taken before in both cases: `sandbox rollback SNAPSHOT --state` takes both back. To a snapshot that was taken before there was any state, all keys are deleted."
 )]
 pub(crate) struct RollbackArgs {
     /// A snapshot, or an operation: back to just before it
@@ -90,6 +90,9 @@ pub(crate) struct RollbackArgs {
     /// Roll back only what matches (a glob relative to the workspace); for snapshots
     #[arg(long = "path", value_name = "GLOB")]
     pub(crate) paths: Vec<String>,
+    /// Roll all keys of the state back too, secrets included
+    #[arg(long)]
+    pub(crate) state: bool,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -71,7 +71,7 @@ pub(crate) struct StateGetArgs {
     /// The value of this version, as `state history` shows it
     #[arg(long, value_name = "N", conflicts_with = "at")]
     pub(crate) version: Option<u64>,
-    /// The value that the key had when this snapshot was made
+    /// The value that the key had when this snapshot was taken: its id, or a unique beginning of it
     #[arg(long, value_name = "SNAPSHOT")]
     pub(crate) at: Option<String>,
 }

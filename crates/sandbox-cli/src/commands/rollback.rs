@@ -15,7 +15,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     let core = settings.open()?;
     let options = RollbackOptions {
         paths: args.paths,
-        state_sequence: None,
+        state: args.state,
         dry_run: args.dry_run,
     };
     let done = waiting::wait_for(core.roll_back(&args.target, options))??;
@@ -28,7 +28,10 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         let path = one_line(&note.path.to_string_lossy(), usize::MAX);
         ui.insist(&format!("sandbox: {path}: {}", note.reason));
     }
-    let counts = snapshot::counts(&done.paths);
+    let mut counts = snapshot::counts(&done.paths);
+    if let Some(state) = &done.state {
+        counts = format!("{counts}; state: {} key(s)", state.keys.len());
+    }
     if done.dry_run {
         let mut text = describe::changed_paths(&done.paths);
         for path in &done.conflicts {
@@ -36,21 +39,27 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
             let line = format!("  ! {path} (changed since: rollback refuses it)\n");
             text.push_str(&line);
         }
+        for it in done.state.iter().flat_map(|state| &state.keys) {
+            let key = one_line(&it.key, usize::MAX);
+            text.push_str(&match it.restores {
+                Some(version) => format!("  state: {key} (back to version {version})\n"),
+                None => format!("  state: {key} (deleted)\n"),
+            });
+        }
         ui::print(&text)?;
         ui.note(&format!(
             "sandbox: it would leave {counts}; nothing was done"
         ));
         return Ok(exit_codes::DONE);
     }
+    let flag = if done.state.is_some() { " --state" } else { "" };
     let back = match (&done.operation, &done.safety) {
-        (Some(operation), _) => {
-            format!(" (undo with: sandbox undo {})", describe::short(operation))
+        (_, Some(safety)) => {
+            let safety = snapshot::short(safety);
+            format!(" (take it back with: sandbox rollback {safety}{flag})")
         }
-        (None, Some(safety)) => {
-            format!(
-                " (take it back with: sandbox rollback {})",
-                snapshot::short(safety)
-            )
+        (Some(operation), None) => {
+            format!(" (undo with: sandbox undo {})", describe::short(operation))
         }
         (None, None) => String::new(),
     };

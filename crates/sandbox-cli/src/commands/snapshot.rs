@@ -45,7 +45,6 @@ fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> 
     let request = SnapshotRequest {
         tags: args.tags,
         message: args.message,
-        state_sequence: None,
     };
     let taken = waiting::wait_for(core.snapshot(request))??;
     tell_omissions(settings.ui, &taken);

@@ -64,7 +64,7 @@ fn get(settings: &Settings, args: &StateGetArgs) -> Result<u8, Failure> {
     let core = settings.open_to_read()?;
     let when = match (args.version, &args.at) {
         (Some(version), _) => When::Version(version),
-        (None, Some(snapshot)) => When::Pin(snapshot.clone()),
+        (None, Some(snapshot)) => core.state_of_snapshot(snapshot)?,
         (None, None) => When::Newest,
     };
     let Some(entry) = waiting::wait_for(core.state_get(&args.key, when.clone()))?? else {

@@ -15,6 +15,10 @@ const SEE_DAMAGE: &str =
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
+        let error = match error {
+            SnapshotError::State(error) => return error.into(),
+            error => error,
+        };
         let failure = |kind| Self::of(kind, &error);
         match &error {
             SnapshotError::NoTransactions(plan) => {
@@ -42,6 +46,12 @@ impl From<SnapshotError> for Failure {
             }
             SnapshotError::Undo { safety, .. } => failure(Kind::Sandbox).hint(format!(
                 "`sandbox rollback {safety}` brings back the state before the rollback"
+            )),
+            SnapshotError::OtherStore { .. } => failure(Kind::NotFound).hint(
+                "roll back without --state, then `sandbox state history KEY` and `sandbox state rollback KEY --version N`",
+            ),
+            SnapshotError::StateOnly { safety, .. } => failure(Kind::Sandbox).hint(format!(
+                "`sandbox rollback {safety} --state` brings back both as they were"
             )),
             SnapshotError::Destroyed(_)
             | SnapshotError::History(_)

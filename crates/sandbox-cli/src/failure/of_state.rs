@@ -82,8 +82,10 @@ fn of_lookup(error: &LookupError) -> Failure {
         LookupError::NoVersion { key, .. } | LookupError::NotKept { key, .. } => {
             failure.hint(format!("`sandbox state history {key}` shows what is kept"))
         }
-        LookupError::NoPin { .. } => failure.hint("`sandbox snapshot list` shows the snapshots"),
-        LookupError::NoSequence { .. } | _ => failure,
+        LookupError::NoPin { .. } | LookupError::NoSequence { .. } => failure.hint(
+            "the store of the state is another one than then; without --state, the workspace alone is rolled back",
+        ),
+        _ => failure,
     }
 }
 

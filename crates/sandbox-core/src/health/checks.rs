@@ -1,6 +1,8 @@
-//! Checks that only look: the workspace, layers without a sandbox, the store, the usage history.
+//! Checks that only look: the workspace, layers without a sandbox, the store, the snapshots, the usage
+//! history.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,6 +11,7 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sandbox_monitor::{Health, HealthCheck};
+use sandbox_rollback::{RepositoryError, VerifyDepth};
 use sandbox_state::StoreError;
 use sandbox_types::causes;
 
@@ -18,6 +21,8 @@ use crate::{registry::Found, sandbox::Sandbox};
 const LAYERS_AGE_MIN: Duration = Duration::from_secs(60);
 /// How long the check of the store waits for another process that has it open.
 const STORE_BUSY_WAIT: Duration = Duration::from_secs(1);
+/// The way out of most damage to the snapshots; never by itself, because it gives up what is lost.
+const REPAIR_SNAPSHOTS: &str = "`sandbox snapshot repair` saves what is intact";
 /// The most names that a finding lists.
 const NAMES_MAX: usize = 5;
 
@@ -116,6 +121,48 @@ impl HealthCheck for Store {
                 Err(error) => Health::failed(causes(&error).join(": ")),
             },
             Err(error @ StoreError::Busy { .. }) => Health::healthy(error.to_string()),
+            Err(error) => Health::failed(causes(&error).join(": ")),
+        }
+    }
+}
+
+/// The repository of the snapshots has all its parts. Their bytes are not read: that takes long.
+#[derive(Debug)]
+pub(super) struct Snapshots(pub(super) Arc<Sandbox>);
+
+impl HealthCheck for Snapshots {
+    fn name(&self) -> &'static str {
+        "repository"
+    }
+
+    fn check(&self) -> Health {
+        let Ok(repository) = self.0.repository() else {
+            return Health::healthy("there are no snapshots without transactions");
+        };
+        match repository.verify(VerifyDepth::Structure) {
+            Ok(found) if found.ok && found.snapshots == 0 => {
+                Health::healthy("there is no snapshot yet")
+            }
+            Ok(found) if found.ok => Health::healthy(format!(
+                "{} snapshots in {} packs",
+                found.snapshots, found.packs
+            )),
+            Ok(found) => {
+                let damaged = found.problems.iter().flat_map(|it| &it.snapshots);
+                let damaged: BTreeSet<String> = damaged.map(ToString::to_string).collect();
+                let what = found.problems.first().map_or("", |it| it.what.as_str());
+                let which = match damaged.len() {
+                    0 => "no snapshot in particular".to_owned(),
+                    _ => format!("damaged: {}", listed(damaged.into_iter())),
+                };
+                Health::failed(format!("{what}; {which}; {REPAIR_SNAPSHOTS}"))
+            }
+            Err(RepositoryError::Empty) => Health::healthy("there is no snapshot yet"),
+            Err(error @ RepositoryError::Busy { .. }) => Health::healthy(error.to_string()),
+            Err(error @ (RepositoryError::Index { .. } | RepositoryError::Damaged { .. })) => {
+                let what = causes(&error).join(": ");
+                Health::failed(format!("{what}; {REPAIR_SNAPSHOTS}"))
+            }
             Err(error) => Health::failed(causes(&error).join(": ")),
         }
     }

@@ -6,7 +6,9 @@ use sandbox_rollback::{RepositoryError, RestoreError, SnapshotId, UndoError, Upk
 use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 
-use crate::{history::HistoryError, launch_plan::PlanError, suspend::EnterError};
+use crate::{
+    history::HistoryError, launch_plan::PlanError, state::StateAccessError, suspend::EnterError,
+};
 
 /// Snapshots cannot be taken, found or restored.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,24 @@ pub enum SnapshotError {
         /// Why.
         #[source]
         source: UndoError,
+    },
+    /// The state cannot be pinned, or not be rolled back.
+    #[error(transparent)]
+    State(#[from] StateAccessError),
+    /// The journal tells of changes of another store than the one that is there.
+    #[error("cannot tell the state before {id}: the store of the state was replaced since")]
+    OtherStore {
+        /// The operation.
+        id: OperationId,
+    },
+    /// The workspace was not rolled back, and the state could not be put back.
+    #[error("the state is rolled back, the workspace is not")]
+    StateOnly {
+        /// Workspace and state before all of it.
+        safety: SnapshotId,
+        /// What failed in the workspace.
+        #[source]
+        source: Box<SnapshotError>,
     },
     /// One of the operations was not taken back; those after it were.
     #[error("cannot undo {id}; the operations after it are undone")]

@@ -67,8 +67,11 @@ pub struct RollbackDone {
     pub operation: Option<OperationId>,
     /// The operations that were undone, in that order.
     pub undone: Vec<OperationId>,
-    /// The snapshot of the state before.
+    /// The snapshot of what was before.
     pub safety: Option<SnapshotId>,
+    /// The sequence number of the state that is back, if the state was rolled back too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_sequence: Option<u64>,
 }
 
 pub(super) fn created(

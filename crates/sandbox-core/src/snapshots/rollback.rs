@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sandbox_rollback::{OnConflict, RepositoryError, RollbackManager, SnapshotId};
+use sandbox_rollback::{OnConflict, RepositoryError, Retention, RollbackManager, SnapshotId};
 use sandbox_types::{Change, OperationId};
 use serde::Serialize;
 
 use super::{
-    Note, RestoreRequest, SnapshotError, SnapshotRequest, as_text,
+    Note, RestoreRequest, SnapshotError, SnapshotReport, SnapshotRequest, StateBack, as_text,
     records::{self, RollbackDone},
 };
 use crate::{history::HistoryError, ledger, sandbox::Sandbox};
@@ -19,8 +19,8 @@ use crate::{history::HistoryError, ledger, sandbox::Sandbox};
 pub struct RollbackOptions {
     /// Globs relative to the workspace, for a snapshot; none means everything.
     pub paths: Vec<String>,
-    /// The sequence number of the sandbox's state, for the snapshot that is taken before.
-    pub state_sequence: Option<u64>,
+    /// Roll the versioned state of the sandbox back too.
+    pub state: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -36,8 +36,11 @@ pub struct RollbackOutcome {
     pub operation: Option<OperationId>,
     /// The operations that were undone, or would be, newest first.
     pub undone: Vec<OperationId>,
-    /// The snapshot of the state before them: rolling back to it takes this back.
+    /// The snapshot of what was before: rolling back to it takes this back.
     pub safety: Option<SnapshotId>,
+    /// What became of the versioned state, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateBack>,
     /// What changed, or would; a path may stand here once for each operation that changed it.
     pub paths: Vec<Change>,
     /// Paths that somebody else changed since.
@@ -48,7 +51,7 @@ pub struct RollbackOutcome {
 }
 
 /// What a name means.
-enum Target {
+pub(super) enum Target {
     Snapshot(SnapshotId),
     Operation(OperationId),
 }
@@ -60,12 +63,11 @@ impl Sandbox {
         options: &RollbackOptions,
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
-        let outcome = match self.target(target)? {
-            Target::Snapshot(id) => self.to_snapshot(id, options, now)?,
-            Target::Operation(id) if !options.paths.is_empty() => {
-                return Err(SnapshotError::PathsOfOperation { id });
-            }
-            Target::Operation(id) => self.to_before(&id, options, now)?,
+        let target = self.target(target)?;
+        let outcome = if options.state {
+            self.roll_back_both(&target, options, now)?
+        } else {
+            self.roll_back_workspace(&target, options, None, now)?
         };
         if !options.dry_run {
             let done = RollbackDone {
@@ -73,10 +75,41 @@ impl Sandbox {
                 operation: outcome.operation.clone(),
                 undone: outcome.undone.clone(),
                 safety: outcome.safety,
+                state_sequence: outcome.state.as_ref().map(|it| it.sequence),
             };
             records::rolled_back(self.journal(), &done, now).map_err(SnapshotError::Record)?;
         }
         Ok(outcome)
+    }
+
+    /// Rolls the workspace back; takes a snapshot before if the way needs one and there is none.
+    pub(super) fn roll_back_workspace(
+        &self,
+        target: &Target,
+        options: &RollbackOptions,
+        safety: Option<SnapshotId>,
+        now: Timestamp,
+    ) -> Result<RollbackOutcome, SnapshotError> {
+        match target {
+            Target::Snapshot(id) => self.to_snapshot(*id, options, now),
+            Target::Operation(id) if !options.paths.is_empty() => {
+                Err(SnapshotError::PathsOfOperation { id: id.clone() })
+            }
+            Target::Operation(id) => self.to_before(id, (options, safety), now),
+        }
+    }
+
+    /// Takes the snapshot that takes a rollback back. It drops no other one: that may be the target.
+    pub(super) fn safety(
+        &self,
+        target: &str,
+        now: Timestamp,
+    ) -> Result<SnapshotReport, SnapshotError> {
+        let request = SnapshotRequest {
+            tags: Vec::new(),
+            message: Some(format!("before the rollback to {target}")),
+        };
+        self.take_snapshot_keeping(&request, Retention::All, now)
     }
 
     /// Finds out whether the name is that of a snapshot or of an operation.
@@ -124,6 +157,7 @@ impl Sandbox {
             operation: restored.operation,
             undone: Vec::new(),
             safety: None,
+            state: None,
             paths: restored.paths,
             conflicts: Vec::new(),
             notes: restored.notes,
@@ -135,7 +169,7 @@ impl Sandbox {
     fn to_before(
         &self,
         id: &OperationId,
-        options: &RollbackOptions,
+        (options, safety): (&RollbackOptions, Option<SnapshotId>),
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
         let _in_use = self.enter()?;
@@ -153,6 +187,7 @@ impl Sandbox {
             operation: None,
             undone: going,
             safety: None,
+            state: None,
             paths,
             conflicts,
             notes: Vec::new(),
@@ -165,12 +200,10 @@ impl Sandbox {
                 paths: outcome.conflicts,
             });
         }
-        let request = SnapshotRequest {
-            tags: Vec::new(),
-            message: Some(format!("before the rollback to {id}")),
-            state_sequence: options.state_sequence,
+        let safety = match safety {
+            Some(safety) => safety,
+            None => self.safety(&outcome.target, now)?.id,
         };
-        let safety = self.take_snapshot(&request, now)?.id;
         for operation in &outcome.undone {
             rollback
                 .undo(operation, OnConflict::Refuse)

@@ -23,6 +23,9 @@ pub enum RepositoryError {
         /// What was asked for.
         id: String,
     },
+    /// What belongs to the snapshot and is kept elsewhere was not kept. There is no new snapshot.
+    #[error("cannot keep what belongs to the snapshot")]
+    Companion(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another process changes the repository, and did so for longer than the wait.
     #[error("cannot use the repository '{}': another process changes it", path.display())]
     Busy {

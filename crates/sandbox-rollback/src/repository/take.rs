@@ -1,6 +1,6 @@
 //! Takes a snapshot: walk, store, make durable, then one change of the index.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
 
 use jiff::Timestamp;
 use redb::WriteTransaction;
@@ -69,13 +69,22 @@ struct Walked {
     stored: Stored,
 }
 
-pub(super) fn take(repository: &Repository, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
+/// What is done when a snapshot has its id and is not there yet: if it fails, there is none.
+pub(super) type Companion<'a> = &'a dyn Fn(&SnapshotId) -> Result<(), CompanionFailure>;
+/// Why what belongs to a snapshot was not kept.
+pub type CompanionFailure = Box<dyn Error + Send + Sync>;
+
+pub(super) fn take(
+    repository: &Repository,
+    new: &NewSnapshot,
+    companion: Companion<'_>,
+) -> Result<Taken, RepositoryError> {
     check_length("message", new.message.as_deref(), MESSAGE_BYTES_MAX)?;
     for tag in &new.tags {
         check_length("tag", Some(tag), TAG_BYTES_MAX)?;
     }
     let session = Session::write_or_create(repository)?;
-    let taken = store(&session, new);
+    let taken = store(&session, new, companion);
     if taken.is_err() {
         // On a full disk the space is needed now. If this fails, the next change does it.
         drop(session.remove_strays());
@@ -86,7 +95,11 @@ pub(super) fn take(repository: &Repository, new: &NewSnapshot) -> Result<Taken, 
     Ok(taken)
 }
 
-fn store(session: &Session<'_>, new: &NewSnapshot) -> Result<Taken, RepositoryError> {
+fn store(
+    session: &Session<'_>,
+    new: &NewSnapshot,
+    companion: Companion<'_>,
+) -> Result<Taken, RepositoryError> {
     let repository = session.repository;
     let next = session.next()?;
     let packer = Packer::new(&repository.packs(), next.pack, new.compression);
@@ -117,6 +130,7 @@ fn store(session: &Session<'_>, new: &NewSnapshot) -> Result<Taken, RepositoryEr
     snapshot.id = SnapshotId(record);
     stored.packer.finish()?;
     sync_directory(&repository.packs())?;
+    companion(&snapshot.id).map_err(RepositoryError::Companion)?;
     // No reading may be open while the index changes and is closed.
     let known = seen.table.take().is_some();
     session.index.write(|transaction| {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use redb::{ReadableTable as _, WriteTransaction};
+use serde::Serialize;
 
 use super::{
     Options,
@@ -9,7 +10,7 @@ use super::{
     error::Trouble,
     payload::{self, Packed, Value},
     read::{Pin, Version},
-    tables::{META_KEY, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
+    tables::{Access, META_KEY, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
 };
 use crate::{Hash, KeySource, hash::sha256, keys::SecretKey};
 
@@ -41,6 +42,15 @@ pub struct RolledBack {
     pub sequence: u64,
     /// The keys that got a new version, which is a deletion for those that were not there.
     pub changed: Vec<(String, Version)>,
+}
+
+/// A key that a rollback of everything changes.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct KeyBack {
+    /// The key.
+    pub key: String,
+    /// The number of the version that is brought back; `None` if the key is deleted.
+    pub restores: Option<u64>,
 }
 
 /// What a new version holds.
@@ -141,31 +151,40 @@ impl<'a> Commit<'a> {
         namespace: &str,
         sequence: u64,
     ) -> Result<Vec<(String, Version)>, Trouble> {
-        self.tables.check_reached(sequence)?;
         let mut changed = Vec::new();
-        for key in self.tables.keys(namespace, "")? {
-            let id = (namespace, key.as_str());
-            let newest = self.tables.newest(id)?;
-            if newest.as_ref().is_none_or(|it| it.sequence <= sequence) {
-                continue;
-            }
-            let then = self.tables.at(id, sequence)?;
-            if !is_same(newest.as_ref(), then.as_ref()) {
-                let version = self.restore(id, newest.as_ref(), then.as_ref())?;
-                changed.push((key, version));
-            }
+        for (key, now, then) in differing(&self.tables, namespace, sequence)? {
+            let version = self.restore((namespace, &key), Some(&now), then.as_ref())?;
+            changed.push((key, version));
         }
         Ok(changed)
     }
 
     /// Pins the last sequence under a name. A name that is pinned keeps what it holds.
     pub(super) fn pin(&mut self, name: &str) -> Result<Pin, Trouble> {
-        if self.tables.pinned(name)?.is_none() {
-            let (sequence, at) = (self.sequence - 1, self.at.as_microsecond());
-            let tag = pin_tag(self.tables.id, name, sequence, at);
-            self.tables.pins.insert(name, (sequence, at, &tag))?;
-            self.changed = true;
+        match self.tables.pinned(name)? {
+            Some(_) => self.tables.pin(name),
+            None => self.pin_at(name, self.sequence - 1),
         }
+    }
+
+    /// Pins an earlier sequence under a name, if all of it is kept.
+    pub(super) fn pin_at(&mut self, name: &str, sequence: u64) -> Result<Pin, Trouble> {
+        self.tables.check_reached(sequence)?;
+        let mut newer = Vec::new();
+        for entry in self.tables.newest.iter()? {
+            let (id, pointer) = entry?;
+            if pointer.value().0 > sequence {
+                let (namespace, key) = id.value();
+                newer.push((namespace.to_owned(), key.to_owned()));
+            }
+        }
+        for (namespace, key) in newer {
+            self.tables.at((&namespace, &key), sequence)?;
+        }
+        let at = self.at.as_microsecond();
+        let tag = pin_tag(self.tables.id, name, sequence, at);
+        self.tables.pins.insert(name, (sequence, at, &tag))?;
+        self.changed = true;
         self.tables.pin(name)
     }
 
@@ -308,6 +327,44 @@ impl<'a> Commit<'a> {
         }
         Ok(false)
     }
+}
+
+/// Returns the keys of a namespace that are not what they were at `sequence`, as they are now and as
+/// they were then.
+fn differing<A: Access>(
+    tables: &Tables<A>,
+    namespace: &str,
+    sequence: u64,
+) -> Result<Vec<(String, Row, Option<Row>)>, Trouble> {
+    tables.check_reached(sequence)?;
+    let mut found = Vec::new();
+    for key in tables.keys(namespace, "")? {
+        let id = (namespace, key.as_str());
+        let Some(now) = tables.newest(id)?.filter(|it| it.sequence > sequence) else {
+            continue;
+        };
+        let then = tables.at(id, sequence)?;
+        if !is_same(Some(&now), then.as_ref()) {
+            found.push((key, now, then));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns what [`Commit::rollback_to`] would do.
+pub(super) fn rollback_plan<A: Access>(
+    tables: &Tables<A>,
+    namespace: &str,
+    sequence: u64,
+) -> Result<Vec<KeyBack>, Trouble> {
+    let back = |(key, _, then): (String, Row, Option<Row>)| KeyBack {
+        key,
+        restores: then
+            .filter(|it| it.facts.kind == Kind::Value)
+            .map(|it| it.facts.number),
+    };
+    let found = differing(tables, namespace, sequence)?;
+    Ok(found.into_iter().map(back).collect())
 }
 
 /// Whether a key is now what it was: the same version brought back, or the same bytes, or not there.
