@@ -147,6 +147,14 @@ fn a_selection_and_another_place() {
     lab.sandbox(&["snapshot", "restore", id(&taken), "--path", "../x"])
         .code(2)
         .says("names no path");
+    for options in [&["--path", "scr"][..], &["--path", "scr", "--dry-run"]] {
+        let mut args = vec!["snapshot", "restore", id(&taken)];
+        args.extend(options);
+        lab.sandbox(&args).code(1).says("'scr'");
+    }
+    // It is meant, and nothing of it differs.
+    lab.sandbox(&["snapshot", "restore", id(&taken), "--path", "src"])
+        .code(0);
 }
 
 #[test]

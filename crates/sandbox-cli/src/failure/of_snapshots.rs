@@ -91,6 +91,8 @@ fn of_restore(failure: impl Fn(Kind) -> Failure, error: &RestoreError) -> Failur
         RestoreError::Repository(source) => of_repository(failure, source),
         RestoreError::Glob { .. } | RestoreError::NoPath { .. } => failure(Kind::Usage)
             .hint("give a path or glob relative to the workspace, as in 'src/**/*.rs'"),
+        RestoreError::NothingSelected { .. } => failure(Kind::Refused)
+            .hint("`*` does not match `/`; `sandbox snapshot diff ID` lists what differs"),
         RestoreError::NotEmpty { .. } => {
             failure(Kind::Refused).hint("name a directory that is empty, or not there yet")
         }

@@ -22,6 +22,8 @@ use super::{
     Repository,
     difference::look,
     error::RepositoryError,
+    node::Node,
+    reader::Reader,
     record::{Snapshot, SnapshotId},
     session::Session,
 };
@@ -100,6 +102,12 @@ pub enum RestoreError {
         /// The pattern.
         glob: String,
     },
+    /// No path is meant.
+    #[error("cannot restore '{globs}': nothing in the snapshot or the workspace has that name")]
+    NothingSelected {
+        /// The patterns.
+        globs: String,
+    },
     /// Something that is needed is damaged.
     #[error("cannot restore {}: its content is damaged", counted(paths))]
     Damaged {
@@ -146,12 +154,16 @@ impl From<FileError> for RestoreError {
 #[derive(Debug)]
 pub(super) struct Selection {
     globs: Option<GlobSet>,
+    text: String,
 }
 
 impl Selection {
     fn new(globs: &[String]) -> Result<Self, RestoreError> {
         if globs.is_empty() {
-            return Ok(Self { globs: None });
+            return Ok(Self {
+                globs: None,
+                text: String::new(),
+            });
         }
         let mut set = GlobSetBuilder::new();
         for glob in globs {
@@ -170,11 +182,14 @@ impl Selection {
             let built = GlobBuilder::new(plain).literal_separator(true).build();
             set.add(built.map_err(bad)?);
         }
-        let globs = set.build().map_err(|source| RestoreError::Glob {
-            glob: globs.join(", "),
-            source,
-        })?;
-        Ok(Self { globs: Some(globs) })
+        let text = globs.join(", ");
+        match set.build() {
+            Ok(globs) => Ok(Self {
+                globs: Some(globs),
+                text,
+            }),
+            Err(source) => Err(RestoreError::Glob { glob: text, source }),
+        }
     }
 
     /// Returns whether `path` is restored with all that is below it.
@@ -189,6 +204,24 @@ impl Selection {
 
     pub(super) fn is_all(&self) -> bool {
         self.globs.is_none()
+    }
+
+    /// Refuses if nothing differs because nothing is meant: a slip of the pen.
+    fn check_met(
+        &self,
+        reader: &Reader,
+        root: &Node,
+        found: &[Change],
+    ) -> Result<(), RestoreError> {
+        let is_met = self.is_all()
+            || !found.is_empty()
+            || stage::leads_to_selected(reader, self, Path::new(""), root)?;
+        if is_met {
+            return Ok(());
+        }
+        Err(RestoreError::NothingSelected {
+            globs: self.text.clone(),
+        })
     }
 }
 
@@ -271,6 +304,7 @@ fn prepare(
     }
     let workspace = Tree::open(&layout.workspace)?;
     let mut survey = wanted.survey(&workspace, transaction, dry_run)?;
+    selection.check_met(&reader, &snapshot.root, &survey.changes)?;
     survey.changes.sort_unstable();
     survey.plan.sort();
     let mut notes = wanted.notes;
@@ -308,6 +342,7 @@ fn elsewhere(
     };
     let mut planner = Planner::new(&reader, selection, (&snapshot.root, &snapshot.root));
     let changes = planner.everything()?;
+    selection.check_met(&reader, &snapshot.root, &changes)?;
     let mut notes = planner.finish().notes;
     if !options.dry_run {
         if is_new {
@@ -347,7 +382,7 @@ fn not_empty(path: &Path) -> RestoreError {
 /// Writes everything below `staging`, and moves it to where it belongs.
 fn write_to(
     staging: &Path,
-    reader: &super::reader::Reader,
+    reader: &Reader,
     (snapshot, selection): (&Snapshot, &Selection),
     path: &Path,
 ) -> Result<Notes, RestoreError> {
