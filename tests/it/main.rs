@@ -37,6 +37,7 @@ mod operations;
 mod scan;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
 mod snapshots_state;
 #[cfg(test)]
 mod state;

@@ -108,12 +108,13 @@ fn free_name(monitor: &HealthMonitor, name: &str) -> Option<String> {
     if !is_taken(name) {
         return None;
     }
-    (1..)
-        .map(|number| match number {
-            1 => format!("{name} (plugin)"),
-            number => format!("{name} (plugin {number})"),
-        })
-        .find(|name| !is_taken(name))
+    let mut free = format!("{name} (plugin)");
+    let mut number = 1;
+    while is_taken(&free) {
+        number += 1;
+        free = format!("{name} (plugin {number})");
+    }
+    Some(free)
 }
 
 /// A check of a plugin whose name another check has.

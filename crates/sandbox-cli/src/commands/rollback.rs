@@ -41,10 +41,11 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         }
         for it in done.state.iter().flat_map(|state| &state.keys) {
             let key = one_line(&it.key, usize::MAX);
-            text.push_str(&match it.restores {
+            let line = match it.restores {
                 Some(version) => format!("  state: {key} (back to version {version})\n"),
                 None => format!("  state: {key} (deleted)\n"),
-            });
+            };
+            text.push_str(&line);
         }
         ui::print(&text)?;
         ui.note(&format!(

@@ -15,10 +15,9 @@ const SEE_DAMAGE: &str =
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
-        let error = match error {
-            SnapshotError::State(error) => return error.into(),
-            error => error,
-        };
+        if let SnapshotError::State(error) = error {
+            return error.into();
+        }
         let failure = |kind| Self::of(kind, &error);
         match &error {
             SnapshotError::NoTransactions(plan) => {

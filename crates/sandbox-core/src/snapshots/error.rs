@@ -93,7 +93,7 @@ pub enum SnapshotError {
         safety: SnapshotId,
         /// What failed in the workspace.
         #[source]
-        source: Box<SnapshotError>,
+        source: Box<Self>,
     },
     /// One of the operations was not taken back; those after it were.
     #[error("cannot undo {id}; the operations after it are undone")]

@@ -161,7 +161,7 @@ impl Sandbox {
                     pin.map(|pin| pin.sequence)
                         .ok_or_else(|| read_failed(LookupError::NoPin { name }.into()))
                 }
-                _ => Ok(0),
+                When::Newest | When::Version(_) | When::Sequence(_) => Ok(0),
             },
         }
     }
