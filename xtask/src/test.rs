@@ -56,7 +56,7 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
         .tempdir()
         .context("cannot make a directory for the unprivileged tests")?;
     let built = Built::now()?;
-    let sandbox = copy(&built.program("sandbox-cli", "bin")?, directory.path())?;
+    let sandbox = copy(&built.binary("sandbox-cli")?, directory.path())?;
     let home = directory.path().join("home");
     fs::create_dir(&home).context("cannot make a home for the unprivileged tests")?;
     std::os::unix::fs::chown(&home, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID))
@@ -64,7 +64,7 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
 
     for package in KERNEL_TESTS {
         println!("the kernel tests of {package} once more, as user {UNPRIVILEGED_ID}");
-        let tests = copy(&built.program(package, "test")?, directory.path())?;
+        let tests = copy(&built.tests(package)?, directory.path())?;
         let mut command = Command::new(tests);
         command
             .args(name)
@@ -103,19 +103,35 @@ impl Built {
         Ok(Self(messages.collect()))
     }
 
-    /// Returns the program that `package` has of this kind: `bin`, or `test` for integration tests.
-    fn program(&self, package: &str, kind: &str) -> anyhow::Result<PathBuf> {
+    /// Returns the program that `package` installs.
+    fn binary(&self, package: &str) -> anyhow::Result<PathBuf> {
+        self.program(package, |target, is_test| {
+            target["kind"][0] == "bin" && !is_test
+        })
+    }
+
+    /// Returns the kernel tests of `package`.
+    fn tests(&self, package: &str) -> anyhow::Result<PathBuf> {
+        self.program(package, |target, _| {
+            target["kind"][0] == "test" && target["name"] == "it"
+        })
+    }
+
+    fn program(
+        &self,
+        package: &str,
+        is_wanted: impl Fn(&Value, bool) -> bool,
+    ) -> anyhow::Result<PathBuf> {
         self.0
             .iter()
-            .filter(|it| it["target"]["kind"][0] == kind)
-            .filter(|it| it["profile"]["test"] == (kind == "test"))
+            .filter(|it| is_wanted(&it["target"], it["profile"]["test"] == true))
             .filter(|it| {
                 it["package_id"]
                     .as_str()
                     .is_some_and(|id| id.contains(package))
             })
             .find_map(|it| it["executable"].as_str().map(PathBuf::from))
-            .with_context(|| format!("cargo built no {kind} of {package}"))
+            .with_context(|| format!("cargo built no such program of {package}"))
     }
 }
 
