@@ -19,6 +19,10 @@ pub(crate) const NEW_ROOT: &str = "/sys";
 pub(crate) const STAGE_LOWER: &str = "/usr";
 /// See [`STAGE_LOWER`].
 pub(crate) const STAGE_LAYERS: &str = "/etc";
+/// Where both are found once the old root is gone: names in the new root that the guest's `/proc` covers, as the
+/// host's own names below it.
+pub(crate) const STAGES: [&str; 3] = ["proc/stage", "proc/stage/usr", "proc/stage/etc"];
+
 /// What the guest may do below a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -88,9 +92,9 @@ pub(crate) enum Step {
     },
     /// The root becomes read-only.
     Seal,
-    Overlay {
-        path: CString,
-        options: CString,
+    /// The old root goes; the overlay's layers stay, if there are any.
+    SetAside {
+        has_layers: bool,
     },
     /// The new root becomes the root.
     Pivot,
@@ -104,6 +108,17 @@ pub(crate) enum Step {
     Protect {
         at: CString,
     },
+}
+
+/// The steps of building the guest's view.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    /// Those that need the caller's rights on the host's files.
+    pub(crate) build: Vec<Step>,
+    /// Those that init takes itself.
+    pub(crate) inner: Vec<Step>,
+    /// Those that init takes when the operation starts: they look at what may change until then.
+    pub(crate) late: Vec<Step>,
 }
 
 impl Step {
@@ -140,13 +155,7 @@ impl Step {
                 ids,
             } => site.bind_verified(source, *inode, at, (*access, *ids)),
             Self::Seal => site.seal(),
-            Self::Overlay { path, options } => rustix::mount::mount(
-                c"overlay",
-                path,
-                c"overlay",
-                MountFlags::NOSUID | MountFlags::NODEV,
-                Some(options.as_c_str()),
-            ),
+            Self::SetAside { has_layers } => site.set_aside(*has_layers),
             Self::Pivot => site.pivot(),
             Self::Proc => site.mount_proc(),
             Self::Terminals => rustix::mount::mount(
@@ -206,7 +215,7 @@ impl fmt::Display for Step {
             }
             Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
             Self::Seal => f.write_str("make the guest's root read-only"),
-            Self::Overlay { .. } => f.write_str("mount the transaction over the workspace"),
+            Self::SetAside { .. } => f.write_str("let go of the host's file systems"),
             Self::Pivot => f.write_str("change to the guest's root"),
             Self::Proc => f.write_str("mount /proc"),
             Self::Terminals => f.write_str("mount /dev/pts"),

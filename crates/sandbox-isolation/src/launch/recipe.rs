@@ -15,26 +15,18 @@ use super::{caller, error::LaunchError};
 use crate::{
     child::{
         guest::{Guest, Ruleset},
-        step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, Step},
+        order::Contents,
+        step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, STAGES, Step, Steps},
     },
     init,
     plan::{LaunchPlan, WorkspaceMode},
     seccomp_profile::{self, Profile},
-    sys::{
-        exec::Program,
-        landlock::{self, RulesetAttributes},
-    },
+    sys::landlock::{self, RulesetAttributes},
     view::{Entry, Layout},
 };
 
 /// Where programs are looked for if the guest's environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
-/// The steps of building the view.
-pub(crate) struct Steps {
-    pub(crate) build: Vec<Step>,
-    pub(crate) inner: Vec<Step>,
-}
 
 /// Returns `bytes` for the kernel.
 pub(crate) fn c_string(bytes: impl AsRef<OsStr>, what: &str) -> Result<CString, LaunchError> {
@@ -63,7 +55,7 @@ pub(crate) fn steps(
     plan: &LaunchPlan,
     layout: &Layout,
     ids: &caller::Ids,
-    workspace: &fs::Metadata,
+    (workspace, when): (&fs::Metadata, When),
 ) -> Result<Steps, LaunchError> {
     let mut build = Build {
         plan,
@@ -79,22 +71,90 @@ pub(crate) fn steps(
     for (path, entry) in &layout.entries {
         build.add(path, entry)?;
     }
-    let mut inner = Vec::new();
-    if let WorkspaceMode::Overlay { upper, work } = &plan.workspace_mode {
-        inner.push(build.add_overlay(upper, work)?);
+    let layers = Layers::of(plan)?;
+    if let Some(layers) = &layers {
+        build.stage(layers, when)?;
     }
     build.steps.push(Step::Seal);
-    inner.extend([Step::Pivot, Step::Proc, Step::Terminals]);
+    let mut inner = vec![Step::Pivot];
+    if when == When::Ahead {
+        let has_layers = layers.is_some();
+        inner.push(Step::SetAside { has_layers });
+    }
+    inner.extend([Step::Proc, Step::Terminals]);
+    let mut late = Vec::new();
     for path in &layout.protected {
-        inner.push(Step::Protect { at: inside(path)? });
+        late.push(Step::Protect { at: inside(path)? });
     }
     for path in &layout.hidden {
-        inner.push(Step::Hide { at: inside(path)? });
+        let at = inside(path)?;
+        // Nobody outside can change these until the operation starts.
+        let is_ours = path.starts_with("/proc");
+        let steps = if is_ours { &mut inner } else { &mut late };
+        steps.push(Step::Hide { at });
     }
     Ok(Steps {
         build: build.steps,
         inner,
+        late,
     })
+}
+
+/// Returns where the transaction is mounted, inside.
+pub(crate) fn overlay(plan: &LaunchPlan) -> Result<Option<CString>, LaunchError> {
+    let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
+    let at = is_overlay.then(|| c_string(&plan.workspace, "the workspace"));
+    at.transpose()
+}
+
+/// When a confinement is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// For an operation that is known.
+    Now,
+    /// For one that comes later, perhaps.
+    Ahead,
+}
+
+/// The two layers of a transaction that get the changes, relative to the directory that holds the sandbox's
+/// transactions: a transaction that is not begun yet has no directory of its own.
+pub(crate) struct Layers<'a> {
+    pub(crate) directory: &'a Path,
+    upper: &'a Path,
+    work: &'a Path,
+}
+
+impl<'a> Layers<'a> {
+    /// Returns them, if the workspace is changed by a transaction.
+    pub(crate) fn of(plan: &'a LaunchPlan) -> Result<Option<Self>, LaunchError> {
+        let WorkspaceMode::Overlay { upper, work } = &plan.workspace_mode else {
+            return Ok(None);
+        };
+        let set = upper.parent().filter(|set| work.parent() == Some(set));
+        let layers = set.and_then(Path::parent).and_then(|directory| {
+            Some(Self {
+                directory,
+                upper: upper.strip_prefix(directory).ok()?,
+                work: work.strip_prefix(directory).ok()?,
+            })
+        });
+        layers.map(Some).ok_or_else(|| {
+            let source = io::Error::other("its upper and work directories have different parents");
+            LaunchError::new("mount the transaction over the workspace", source)
+        })
+    }
+
+    /// Returns the options of the mount. All layers are named relative to where they are staged.
+    fn options(&self) -> Result<CString, LaunchError> {
+        let staged = |path: &str| path.trim_start_matches('/').to_owned();
+        let (lower, layers) = (staged(STAGE_LOWER), staged(STAGE_LAYERS));
+        let mut options = format!("lowerdir={lower},upperdir={layers}/").into_bytes();
+        options.extend(escape_option(self.upper.as_os_str()));
+        options.extend(format!(",workdir={layers}/").into_bytes());
+        options.extend(escape_option(self.work.as_os_str()));
+        options.extend(b",userxattr,volatile");
+        c_string(OsStr::from_bytes(&options), "the layers")
+    }
 }
 
 /// What a mount needs to be mounted on.
@@ -212,42 +272,23 @@ impl Build<'_> {
         })
     }
 
-    /// Stages both layers and returns the mount itself.
-    fn add_overlay(&mut self, upper: &Path, work: &Path) -> Result<Step, LaunchError> {
-        // A transaction that is not begun yet has no directory: then the one that will hold it is staged.
-        let set = upper.parent().filter(|set| work.parent() == Some(set));
-        let layers = set.and_then(|set| {
-            if set.exists() {
-                Some(set)
-            } else {
-                set.parent()
+    /// Puts the layers where the overlay will find them.
+    fn stage(&mut self, layers: &Layers<'_>, when: When) -> Result<(), LaunchError> {
+        if when == When::Ahead {
+            for at in STAGES {
+                let at = c_string(at, "a path")?;
+                self.steps.push(Step::Directory { at, owner: None });
             }
-        });
-        let inside = |path: &Path| Some(path.strip_prefix(layers?).ok()?.as_os_str().to_owned());
-        let (Some(layers), Some(upper), Some(work)) = (layers, inside(upper), inside(work)) else {
-            let source = io::Error::other("its upper and work directories have different parents");
-            return Err(LaunchError::new(
-                "mount the transaction over the workspace",
-                source,
-            ));
-        };
+        }
         let lower = self.workspace(c_string(STAGE_LOWER, "a path")?, Access::Read)?;
         self.steps.push(lower);
         self.steps.push(Step::Bind {
-            source: c_string(layers, "the layers")?,
+            source: c_string(layers.directory, "the layers")?,
             at: c_string(STAGE_LAYERS, "a path")?,
             access: Access::Write,
             ids: self.shift(Ids::Shift),
         });
-        let mut options = format!("lowerdir={STAGE_LOWER},upperdir={STAGE_LAYERS}/").into_bytes();
-        options.extend(escape_option(&upper));
-        options.extend(format!(",workdir={STAGE_LAYERS}/").into_bytes());
-        options.extend(escape_option(&work));
-        options.extend(b",userxattr,volatile");
-        Ok(Step::Overlay {
-            path: below_new_root(&self.plan.workspace)?,
-            options: c_string(OsStr::from_bytes(&options), "the layers")?,
-        })
+        Ok(())
     }
 
     fn temporary_options(&self, mode: u32) -> Result<CString, LaunchError> {
@@ -316,20 +357,25 @@ fn escape_option(name: &OsStr) -> Vec<u8> {
     escaped
 }
 
-/// Lays out what makes a process the guest.
-pub(crate) fn guest(
-    plan: &LaunchPlan,
-    layout: &Layout,
-    shares_id_with_init: bool,
-) -> Result<Guest, LaunchError> {
+/// Lays out what makes a process the guest, whatever its operation.
+pub(crate) fn guest(plan: &LaunchPlan, layout: &Layout) -> Result<Guest, LaunchError> {
     Ok(Guest {
-        program: program(plan)?,
-        directory: c_string(&plan.cwd, "the working directory")?,
-        limits: process_limits(&plan.limits, shares_id_with_init),
         landlock: ruleset(plan, layout)?,
         filter: seccomp_profile::compile(filter_of(plan)),
         failure: None,
     })
+}
+
+/// Lays out the operation.
+pub(crate) fn order(plan: &LaunchPlan, shares_id_with_init: bool) -> Result<Vec<u64>, LaunchError> {
+    let overlay = Layers::of(plan)?.map(|layers| layers.options());
+    let contents = Contents {
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits: process_limits(&plan.limits, shares_id_with_init),
+        overlay: overlay.transpose()?,
+        ..program(plan)?
+    };
+    Ok(contents.pack())
 }
 
 /// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
@@ -341,12 +387,12 @@ fn filter_of(plan: &LaunchPlan) -> Profile {
     }
 }
 
-fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {
+fn program(plan: &LaunchPlan) -> Result<Contents, LaunchError> {
     let Some(name) = plan.argv.first() else {
         let source = io::Error::from(io::ErrorKind::InvalidInput);
         return Err(LaunchError::new("execute an empty command", source));
     };
-    let candidates = if name.as_bytes().contains(&b'/') {
+    let programs = if name.as_bytes().contains(&b'/') {
         vec![c_string(name, "the program")?]
     } else {
         let path = plan.env.iter().find(|(key, _)| key == "PATH");
@@ -366,11 +412,12 @@ fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {
         variable.push(value);
         c_string(variable, "an environment variable")
     });
-    Ok(Program::new(
-        candidates,
-        arguments.collect::<Result<_, _>>()?,
-        environment.collect::<Result<_, _>>()?,
-    ))
+    Ok(Contents {
+        programs,
+        arguments: arguments.collect::<Result<_, _>>()?,
+        environment: environment.collect::<Result<_, _>>()?,
+        ..Contents::default()
+    })
 }
 
 fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, u64)> {
@@ -439,9 +486,13 @@ fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, Launch
                 & handled,
         ),
     ];
+    let mut workspace = None;
     for (path, entry) in &layout.entries {
         let right = match entry {
-            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
+            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => {
+                workspace = Some((c_string(path, "a path")?, handled));
+                continue;
+            }
             Entry::Temporary { .. }
             | Entry::Bind {
                 is_directory: true,
@@ -469,5 +520,6 @@ fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, Launch
         },
         size,
         paths,
+        workspace,
     }))
 }

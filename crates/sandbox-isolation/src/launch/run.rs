@@ -345,7 +345,10 @@ impl Confined {
         }
         Ok(match read_message(&mut self.status)? {
             Some(Message::Ended(end)) => Some(end),
-            Some(Message::Born(_) | Message::Started { .. } | Message::Failed(_)) | None => None,
+            Some(
+                Message::Born(_) | Message::Ready | Message::Started { .. } | Message::Failed(_),
+            )
+            | None => None,
         })
     }
 

@@ -11,6 +11,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType},
     pipe::PipeFlags,
     process::PidfdFlags,
 };
@@ -20,7 +21,7 @@ use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
-    recipe,
+    recipe::{self, When},
     run::{Confined, Start},
     tree::Tree,
 };
@@ -50,7 +51,7 @@ const WITHOUT_PROC: &str =
 #[derive(Debug)]
 pub(crate) struct Readied {
     confined: Confined,
-    /// The guest starts when a byte is written to it.
+    /// The guest starts when a message is sent to it.
     begin: OwnedFd,
 }
 
@@ -59,14 +60,17 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
     let layout = lay_out(&plan)?;
-    let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
+    let steps = recipe::steps(&plan, &layout, &ids, (&workspace, When::Now))?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
-    let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
+    let guest = recipe::guest(&plan, &layout)?;
+    let order = recipe::order(&plan, shares_id_with_init)?;
+    let overlay = recipe::overlay(&plan)?;
     let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
     let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
         .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(open);
-    let (status, built, begin) = (pipe()?, pipe()?, pipe()?);
+    let (status, built) = (pipe()?, pipe()?);
+    let begin = start_channel().map_err(open)?;
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(open)?;
 
@@ -76,26 +80,27 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         identity: ids.identity(),
         namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
         own_network,
-        build: steps.build,
-        inner: steps.inner,
+        steps,
+        overlay,
+        order,
         channels: Channels {
-            caller: own.as_raw_fd(),
+            caller: Some(own.as_raw_fd()),
             status: status.1.as_raw_fd(),
             built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
-            start: begin.0.as_raw_fd(),
+            start: begin.1.as_raw_fd(),
             doors: egress.as_ref().map(Egress::doors),
             stdio: streams.guest_ends(),
         },
         guest,
         arguments: argument_area(),
         stacks: Stacks::new(),
-        old_root: -1,
+        stage: None,
     });
     let meter = Meter::prepare(&plan.name, &plan.limits)?;
     let children = child::start(recipe)
-        .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.build, &recipe.inner))?;
+        .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.steps))?;
     // Only the children have these ends now: their death is an end of file.
-    drop((status.1, built, begin.0));
+    drop((status.1, built, begin.1));
     streams.close_guest_ends();
     egress.iter_mut().for_each(Egress::close_their_end);
     let now = Instant::now();
@@ -113,7 +118,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     };
     Ok(Readied {
         confined,
-        begin: begin.1,
+        begin: begin.0,
     })
 }
 
@@ -142,12 +147,21 @@ impl Readied {
             confined.meter.attach(init)?;
         }
         confined.started_at = Instant::now();
-        match rustix::io::write(&begin, &[1]) {
+        match rustix::net::send(&begin, &START, SendFlags::NOSIGNAL) {
             // If init is dead, its last message says why.
-            Ok(_) | Err(Errno::PIPE) => Ok(confined),
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(confined),
             Err(errno) => Err(LaunchError::new("start the guest", errno)),
         }
     }
+}
+
+/// What lets a guest start whose order its init has.
+const START: [u8; 8] = [0; 8];
+
+/// Returns both ends of what lets the guest start: the one that says so, and init's.
+fn start_channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
 /// Where this process's arguments are; looked up once, for they stay where they are.
@@ -227,7 +241,7 @@ impl Confined {
                 (Act::Execute, Errno::ACCESS | Errno::NOEXEC) => ExitReason::NotExecutable,
                 _ => return Err(self.tree.failed(failure)),
             }),
-            Some(Message::Ended(_) | Message::Born(_)) | None => {
+            Some(Message::Ended(_) | Message::Born(_) | Message::Ready) | None => {
                 let source = io::Error::other("its first process died");
                 return Err(LaunchError::new("start the guest", source));
             }

@@ -82,7 +82,7 @@ impl Tree {
                 Ok(Some(Message::Failed(failure))) => {
                     told.get_or_insert(failure);
                 }
-                Ok(Some(Message::Started { .. } | Message::Ended(_))) => {}
+                Ok(Some(Message::Ready | Message::Started { .. } | Message::Ended(_))) => {}
                 Ok(None) | Err(_) => return Err(told.unwrap_or(Act::Builder.failed(Errno::CHILD))),
             }
         }
@@ -127,10 +127,8 @@ impl Tree {
     pub(super) fn failed(&mut self, failure: Failure) -> LaunchError {
         self.kill();
         let recipe = self.take_recipe();
-        recipe.map_or_else(
-            || LaunchError::of(failure, &[], &[]),
-            |recipe| LaunchError::of(failure, &recipe.build, &recipe.inner),
-        )
+        let steps = recipe.map(|recipe| recipe.steps).unwrap_or_default();
+        LaunchError::of(failure, &steps)
     }
 
     /// Waits until the builder is dead, which is soon after its init has left it or has died.
