@@ -231,6 +231,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     // 2. Only our own descriptors.
     let mut buffer = [0; KEPT_MAX];
     process::close_all_but(recipe.channels.keep(&mut buffer))
+        .and_then(|()| process::fill_standard_streams())
         .map_err(|errno| Act::Descriptors.failed(errno))?;
     // 3. The caller's arguments may hold secrets, and the guest sees init's.
     if let Some(arguments) = recipe.arguments {

@@ -2,11 +2,11 @@
 #![expect(unsafe_code, reason = "calls that rustix does not have")]
 
 use std::{
-    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, IntoRawFd as _, RawFd},
     time::Duration,
 };
 
-use rustix::{io::Errno, process::Pid};
+use rustix::{event::EventfdFlags, io::Errno, process::Pid};
 
 use super::{check, raw};
 
@@ -127,6 +127,18 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // it is a new child that runs a fixed list of steps with its own descriptors.
     let answer = unsafe { raw::call(libc::SYS_close_range, [first as usize, last as usize, 0]) };
     answer.map(drop)
+}
+
+/// Puts something of no use where the standard streams were, so that nothing that is opened later takes their place.
+pub(crate) fn fill_standard_streams() -> Result<(), Errno> {
+    loop {
+        let filler = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+        if filler.as_raw_fd() > libc::STDERR_FILENO {
+            return Ok(());
+        }
+        // Stays open: the guest's streams replace it.
+        let _number = filler.into_raw_fd();
+    }
 }
 
 /// Leaves the caller's session keyring for a new, empty one.
