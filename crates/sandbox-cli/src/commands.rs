@@ -30,4 +30,5 @@ mod amounts;
 pub(crate) mod describe;
 mod input;
 mod scratch;
+pub(crate) mod session;
 mod waiting;

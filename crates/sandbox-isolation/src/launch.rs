@@ -32,6 +32,9 @@ pub trait Launcher: Debug + Send + Sync {
     /// is told by [`Prepared::launch`] and [`Running::started`].
     fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError>;
 
+    /// Lets the next operation start sooner, if this launcher can: called when nobody waits any more.
+    fn keep_ready(&self) {}
+
     /// Starts what `plan` says; returns once it runs.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ mod launch;
 mod plan;
 mod real_paths;
 mod seccomp_profile;
+mod session;
 mod stdio;
 mod sys;
 mod toolchains;
@@ -40,6 +41,9 @@ pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
 pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
+};
+pub use session::{
+    KeeperProgram, SessionLauncher, SessionStatus, end_session, keep_session, session_status,
 };
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 

@@ -96,6 +96,9 @@ pub(crate) struct RunArgs {
     /// Approve what the judge asks about
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Build its confinement for it alone, and none for the next one
+    #[arg(long)]
+    pub(crate) no_session: bool,
     /// Write the JSON report to FILE too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -1,6 +1,9 @@
 //! `sandbox status`: how the sandbox is.
 
+use std::time::Duration;
+
 use sandbox_core::State;
+use sandbox_types::format_duration;
 
 use crate::{
     commands::describe,
@@ -61,6 +64,17 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
             describe::time(&operation.since),
             operation.process.pid,
             describe::command(&operation.argv, COMMAND_WIDTH),
+        );
+        text.push_str(&line);
+    }
+    if let Some(session) = status.session {
+        let seconds = |seconds: f64| format_duration(Duration::from_secs_f64(seconds.round()));
+        let line = format!(
+            "session    process {}   {}, idle for {}, ends after {}\n",
+            session.pid,
+            if session.ready { "ready" } else { "not ready" },
+            seconds(session.idle_seconds),
+            seconds(session.idle_timeout_seconds),
         );
         text.push_str(&line);
     }

@@ -42,7 +42,7 @@ const PIECES_PER_ROUND: usize = 16;
 pub(crate) struct Confined {
     pub(super) tree: Tree,
     pub(super) status: File,
-    pub(super) streams: Streams,
+    pub(crate) streams: Streams,
     pub(super) meter: Meter,
     pub(super) limits: Limits,
     pub(super) started_at: Instant,
@@ -133,7 +133,7 @@ impl Running for Confined {
 
     fn release(&mut self) -> Result<(), LaunchError> {
         self.kill();
-        self.tree.reap()?;
+        self.tree.await_end()?;
         drop(self.tree.take_recipe());
         self.meter.remove()
     }

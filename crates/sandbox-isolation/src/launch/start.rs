@@ -1,9 +1,10 @@
 //! Starting a plan, up to the guest's first instruction.
 
 use std::{
+    ffi::CString,
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     sync::OnceLock,
     time::Instant,
 };
@@ -15,7 +16,7 @@ use rustix::{
     pipe::PipeFlags,
     process::PidfdFlags,
 };
-use sandbox_types::{Enforcement, ExitReason, Level, NetworkAccess};
+use sandbox_types::{Enforcement, ExitReason, Level, Limits, NetworkAccess};
 
 use super::{
     caller::Ids,
@@ -28,11 +29,13 @@ use super::{
 use crate::{
     child::{
         self, Channels, Recipe, Stacks,
+        guest::Guest,
         status::{Act, MESSAGE_BYTES, Message},
+        step::Steps,
     },
-    egress::Egress,
-    plan::LaunchPlan,
-    stdio::Streams,
+    egress::{Doors, Egress},
+    plan::{LaunchPlan, StdinSource},
+    stdio::{GuestEnds, Streams},
     sys::{landlock, process::ArgumentArea},
     toolchains,
     view::Layout,
@@ -55,74 +58,152 @@ pub(crate) struct Readied {
     begin: OwnedFd,
 }
 
+/// A confinement on its way.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) tree: Tree,
+    /// Tells what init tells.
+    pub(crate) status: File,
+    /// Lets the guest start; its end ends init until then.
+    pub(crate) begin: OwnedFd,
+}
+
+/// What a plan makes of a confinement, whatever its operation.
+struct Site {
+    ids: Ids,
+    layout: Layout,
+    steps: Steps,
+    guest: Guest,
+    overlay: Option<CString>,
+    own_network: bool,
+}
+
+/// What init has of its caller from the beginning.
+struct Ends {
+    caller: Option<RawFd>,
+    stdio: GuestEnds,
+    doors: Option<Doors>,
+}
+
+impl Site {
+    fn of(plan: &LaunchPlan, when: When) -> Result<Self, LaunchError> {
+        let workspace = check_workspace(plan)?;
+        let ids = Ids::of(&workspace, plan.host_ids);
+        let layout = lay_out(plan)?;
+        Ok(Self {
+            steps: recipe::steps(plan, &layout, &ids, (&workspace, when))?,
+            guest: recipe::guest(plan, &layout)?,
+            overlay: recipe::overlay(plan)?,
+            own_network: has_own_network(plan),
+            ids,
+            layout,
+        })
+    }
+
+    /// Starts the processes that build it.
+    fn build(self, order: Vec<u64>, ends: Ends) -> Result<Built, LaunchError> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_channel);
+        let (status, built) = (pipe()?, pipe()?);
+        let begin = start_channel().map_err(no_channel)?;
+        let mapped = self.ids.mapped;
+        let recipe = Box::new(Recipe {
+            identity: self.ids.identity(),
+            namespaces: NAMESPACES | if mapped { 0 } else { OWN_NAMESPACES },
+            own_network: self.own_network,
+            steps: self.steps,
+            overlay: self.overlay,
+            order,
+            channels: Channels {
+                caller: ends.caller,
+                status: status.1.as_raw_fd(),
+                built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
+                start: begin.1.as_raw_fd(),
+                doors: ends.doors,
+                stdio: ends.stdio,
+            },
+            guest: self.guest,
+            arguments: argument_area(),
+            stacks: Stacks::new(),
+            stage: None,
+        });
+        let children = child::start(recipe)
+            .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.steps))?;
+        // Only the children have these ends now: their death is an end of file.
+        drop((status.1, built, begin.1));
+        Ok(Built {
+            tree: Tree::of(children)?,
+            status: status.0.into(),
+            begin: begin.0,
+        })
+    }
+}
+
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
-    let workspace = check_workspace(&plan)?;
-    let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan)?;
-    let steps = recipe::steps(&plan, &layout, &ids, (&workspace, When::Now))?;
-    let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
-    let guest = recipe::guest(&plan, &layout)?;
-    let order = recipe::order(&plan, shares_id_with_init)?;
-    let overlay = recipe::overlay(&plan)?;
-    let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
-    let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
-        .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(open);
-    let (status, built) = (pipe()?, pipe()?);
-    let begin = start_channel().map_err(open)?;
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-        .map_err(open)?;
-
-    let own_network = plan.network != NetworkAccess::Host;
+    let site = Site::of(&plan, When::Now)?;
+    let order = order(&plan, &site.ids)?;
+    let mut streams = open_streams(plan.stdin, &site.ids)?;
+    let own = own_handle()?;
     let mut egress = Egress::of(&plan.network)?;
-    let recipe = Box::new(Recipe {
-        identity: ids.identity(),
-        namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
-        own_network,
-        steps,
-        overlay,
-        order,
-        channels: Channels {
-            caller: Some(own.as_raw_fd()),
-            status: status.1.as_raw_fd(),
-            built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
-            start: begin.1.as_raw_fd(),
-            doors: egress.as_ref().map(Egress::doors),
-            stdio: streams.guest_ends(),
-        },
-        guest,
-        arguments: argument_area(),
-        stacks: Stacks::new(),
-        stage: None,
-    });
+    let own_network = site.own_network;
+    let ends = Ends {
+        caller: Some(own.as_raw_fd()),
+        stdio: streams.guest_ends(),
+        doors: egress.as_ref().map(Egress::doors),
+    };
     let meter = Meter::prepare(&plan.name, &plan.limits)?;
-    let children = child::start(recipe)
-        .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.steps))?;
-    // Only the children have these ends now: their death is an end of file.
-    drop((status.1, built, begin.1));
+    let built = site.build(order, ends)?;
     streams.close_guest_ends();
     egress.iter_mut().for_each(Egress::close_their_end);
-    let now = Instant::now();
-    let confined = Confined {
-        tree: Tree::of(children)?,
-        status: status.0.into(),
-        streams,
-        meter,
-        limits: plan.limits,
-        started_at: now,
-        running_since: now,
-        enforcement: enforcement(own_network),
-        start: Start::Awaited,
-        egress,
-    };
+    let parts = (streams, meter, plan.limits);
+    let mut confined = Confined::of(built.tree, built.status, parts);
+    confined.set_network(own_network, egress);
     Ok(Readied {
         confined,
-        begin: begin.0,
+        begin: built.begin,
     })
 }
 
-fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
+/// Starts to build what every operation of `plan`'s kind needs; returns what was looked at for it too.
+pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), LaunchError> {
+    let mut site = Site::of(plan, When::Ahead)?;
+    let layout = std::mem::take(&mut site.layout);
+    let ends = Ends {
+        caller: None,
+        stdio: GuestEnds {
+            input: None,
+            output: -1,
+            error: -1,
+        },
+        doors: None,
+    };
+    Ok((site.build(Vec::new(), ends)?, layout))
+}
+
+/// Lays out the operation of `plan` for init.
+pub(crate) fn order(plan: &LaunchPlan, ids: &Ids) -> Result<Vec<u64>, LaunchError> {
+    recipe::order(plan, !ids.mapped || ids.inside.0 == 0)
+}
+
+pub(crate) fn open_streams(stdin: StdinSource, ids: &Ids) -> Result<Streams, LaunchError> {
+    Streams::open(stdin, ids.mapped.then_some(ids.outside))
+        .map_err(|error| LaunchError::new("open the channels to the guest", error))
+}
+
+/// Returns what becomes readable when this process is dead.
+pub(crate) fn own_handle() -> Result<OwnedFd, LaunchError> {
+    rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(no_channel)
+}
+
+pub(crate) fn no_channel(errno: Errno) -> LaunchError {
+    LaunchError::new("open the channels to the guest", errno)
+}
+
+pub(crate) fn has_own_network(plan: &LaunchPlan) -> bool {
+    plan.network != NetworkAccess::Host
+}
+
+pub(crate) fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
     Layout::of(plan).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
@@ -143,10 +224,7 @@ impl Readied {
         if let Some(failure) = told {
             return Err(confined.tree.failed(failure));
         }
-        if let (true, Some(init)) = (confined.meter.is_strict(), confined.tree.init()) {
-            confined.meter.attach(init)?;
-        }
-        confined.started_at = Instant::now();
+        confined.attach()?;
         match rustix::net::send(&begin, &START, SendFlags::NOSIGNAL) {
             // If init is dead, its last message says why.
             Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(confined),
@@ -170,7 +248,7 @@ fn argument_area() -> Option<ArgumentArea> {
     *AREA.get_or_init(|| ArgumentArea::parse(&fs::read_to_string("/proc/self/stat").ok()?))
 }
 
-fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
+pub(crate) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
     let path = &plan.workspace;
     let error = |source: io::Error| {
         LaunchError::new(format!("use {} as the workspace", path.display()), source)
@@ -223,6 +301,42 @@ fn enforcement(own_network: bool) -> Enforcement {
 }
 
 impl Confined {
+    /// Returns a guest that is on its way.
+    pub(crate) fn of(
+        tree: Tree,
+        status: File,
+        (streams, meter, limits): (Streams, Meter, Limits),
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            tree,
+            status,
+            streams,
+            meter,
+            limits,
+            started_at: now,
+            running_since: now,
+            enforcement: Enforcement::default(),
+            start: Start::Awaited,
+            egress: None,
+        }
+    }
+
+    /// Puts init where the limits hold that must hold from the start: the guest's time begins.
+    pub(crate) fn attach(&mut self) -> Result<(), LaunchError> {
+        if let (true, Some(init)) = (self.meter.is_strict(), self.tree.init()) {
+            self.meter.attach(init)?;
+        }
+        self.started_at = Instant::now();
+        Ok(())
+    }
+
+    /// Says what network the guest has.
+    pub(crate) fn set_network(&mut self, own_network: bool, egress: Option<Egress>) {
+        self.enforcement = enforcement(own_network);
+        self.egress = egress;
+    }
+
     /// Waits until the guest executes its program, or cannot.
     pub(super) fn await_start(&mut self) -> Result<(), LaunchError> {
         if self.start != Start::Awaited {
@@ -276,7 +390,7 @@ fn next_message(confined: &mut Confined) -> Result<Option<Message>, LaunchError>
 }
 
 /// Reads one message that is there; `None` at the end.
-pub(super) fn read_message(status: &mut File) -> io::Result<Option<Message>> {
+pub(crate) fn read_message(status: &mut File) -> io::Result<Option<Message>> {
     let mut bytes = [0; MESSAGE_BYTES];
     match status.read_exact(&mut bytes) {
         Ok(()) => Ok(Message::decode(&bytes)),

@@ -141,6 +141,13 @@ pub(crate) fn fill_standard_streams() -> Result<(), Errno> {
     }
 }
 
+/// Returns the priority of this process's input and output (`ioprio_get(2)`); negative if there is none.
+pub(crate) fn io_priority() -> i64 {
+    const PROCESS: libc::c_int = 1;
+    // SAFETY: no pointers are given; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, PROCESS, 0) }
+}
+
 /// Leaves the caller's session keyring for a new, empty one.
 pub(crate) fn join_new_session_keyring() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
