@@ -46,6 +46,8 @@ const HANDLE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 pub(crate) struct Site {
     root: Option<OwnedFd>,
     stage: Option<Stage<OwnedFd>>,
+    /// An empty directory for the layers, if the old root goes before they are used.
+    own_stage: Option<OwnedFd>,
     empty_file: Option<OwnedFd>,
     empty_directory: Option<OwnedFd>,
     /// Taken before the new root covers it.
@@ -192,17 +194,19 @@ impl Site {
             directory: open(OLD_ROOT)?,
             has_only_layers: false,
         });
+        self.own_stage = open(STAGE).ok();
         self.empty_file = Some(open(EMPTY_FILE)?);
         self.empty_directory = Some(open(EMPTY_DIRECTORY)?);
         Ok(())
     }
 
     /// Lets go of the old root at once, and keeps copies of the layers that were staged there: a confinement that
-    /// waits for its operation holds nothing of the host that it does not need.
+    /// waits for its operation holds nothing of the host that it does not need. After the guest's `/proc` is mounted:
+    /// the kernel allows that only where another one is visible as a whole.
     pub(super) fn set_aside(&mut self, has_layers: bool) -> Result<(), Errno> {
         let old_root = self.stage.take().ok_or(Errno::BADF)?;
         if has_layers {
-            let directory = rustix::fs::open(STAGE, HANDLE | OFlags::DIRECTORY, Mode::empty())?;
+            let directory = self.own_stage.take().ok_or(Errno::BADF)?;
             for layer in LAYERS {
                 // A copy's top is not locked, so it can be detached alone.
                 let tree = rustix::mount::open_tree(&old_root.directory, layer, tree_flags())?;

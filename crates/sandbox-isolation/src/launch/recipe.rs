@@ -76,12 +76,11 @@ pub(crate) fn steps(
         build.stage(layers, when)?;
     }
     build.steps.push(Step::Seal);
-    let mut inner = vec![Step::Pivot];
+    let mut inner = vec![Step::Pivot, Step::Proc, Step::Terminals];
     if when == When::Ahead {
         let has_layers = layers.is_some();
         inner.push(Step::SetAside { has_layers });
     }
-    inner.extend([Step::Proc, Step::Terminals]);
     let mut late = Vec::new();
     for path in &layout.protected {
         late.push(Step::Protect { at: inside(path)? });
