@@ -42,10 +42,10 @@ pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
 };
+pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 pub use session::{
     KeeperProgram, SessionLauncher, SessionStatus, end_session, keep_session, session_status,
 };
-pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
 pub fn landlock_abi() -> Option<u32> {

@@ -132,7 +132,9 @@ impl Tree {
         };
         if let Some(keeper) = &init.keeper {
             // Without an answer its keeper is dead too, and whoever waits for orphans waits for it.
-            return Ok(keeper.await_end().unwrap_or((libc::SIGKILL, Accounted::default())));
+            return Ok(keeper
+                .await_end()
+                .unwrap_or((libc::SIGKILL, Accounted::default())));
         }
         match process::wait(Children::One(init.pid), Patience::Block) {
             Ok(Some((_, status, used))) => Ok((status, used)),

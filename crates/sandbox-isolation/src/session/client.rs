@@ -24,6 +24,9 @@ use crate::{
     plan::LaunchPlan,
 };
 
+/// How long a keeper may take to finish a confinement, counted from the moment when it is needed: about as long as
+/// building one takes on a busy machine.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a keeper may take to say how it is, and to end when it is asked to.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,7 @@ pub struct SessionLauncher {
     directory: PathBuf,
     idle_timeout: Duration,
     program: KeeperProgram,
+    patience: Duration,
     wanted: Arc<Want>,
 }
 
@@ -68,8 +72,17 @@ impl SessionLauncher {
             directory,
             idle_timeout,
             program,
+            patience: PATIENCE,
             wanted: Arc::default(),
         }
+    }
+
+    /// Lets operations wait so long for a confinement that is not complete when they need it; then they start
+    /// without one.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn join(&self, plan: &LaunchPlan) -> Option<Joining> {
@@ -81,7 +94,6 @@ impl SessionLauncher {
         keeper.ask(Request::Join(&key.encode())).ok()?;
         Some(Joining { key, keeper })
     }
-
 }
 
 impl Want {
@@ -108,6 +120,7 @@ impl Launcher for SessionLauncher {
             None => KernelLauncher::new().prepare(plan),
             Some(joining) => Ok(Box::new(Awaiting {
                 wanted: Arc::clone(&self.wanted),
+                patience: self.patience,
                 order: Order::of(&plan)?,
                 plan,
                 joining,
@@ -126,6 +139,7 @@ impl Launcher for SessionLauncher {
 /// An operation that waits for its clearance, and for what it runs in.
 struct Awaiting {
     wanted: Arc<Want>,
+    patience: Duration,
     plan: LaunchPlan,
     order: Order,
     joining: Joining,
@@ -141,11 +155,12 @@ impl Prepared for Awaiting {
     fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
         let Self {
             wanted,
+            patience,
             plan,
             order,
             joining,
         } = *self;
-        match joined::await_grant(joining.keeper) {
+        match joined::await_grant(joining.keeper, patience) {
             Ok(grant) => {
                 if let Some(confined) = order.send(&plan, grant)? {
                     return Ok(Box::new(confined));

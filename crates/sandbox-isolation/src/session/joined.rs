@@ -27,10 +27,6 @@ use crate::{
     sys::{memory, process},
 };
 
-/// How long a keeper may take to finish a confinement, counted from the moment when it is needed: about as long as
-/// building one takes on a busy machine.
-const PATIENCE: Duration = Duration::from_millis(20);
-
 /// An operation that is ready to be sent to an init.
 pub(crate) struct Order {
     /// The words, and how many.
@@ -49,8 +45,8 @@ pub(crate) struct Grant {
 }
 
 /// Waits for the keeper's answer; `Err` says whether the keeper is none for this process.
-pub(crate) fn await_grant(keeper: Connection) -> Result<Grant, bool> {
-    match keeper.await_answer(Some(Instant::now() + PATIENCE)) {
+pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, bool> {
+    match keeper.await_answer(Some(Instant::now() + patience)) {
         Some((Answer::Granted(pid), descriptors)) => {
             let [begin, handle]: [OwnedFd; 2] = descriptors.try_into().map_err(|_other| false)?;
             let tree = Tree::taken_over(pid, handle, keeper);

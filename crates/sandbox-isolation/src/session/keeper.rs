@@ -34,6 +34,7 @@ use crate::{
         tree::Tree,
     },
     plan::LaunchPlan,
+    sys::process,
 };
 
 /// Locked by the keeper that listens.
@@ -92,6 +93,8 @@ impl Charge {
 ///
 /// Fails if this is no charge, or the session cannot be kept.
 pub fn keep_session(mut charge: impl Read) -> io::Result<()> {
+    // Whatever else was handed down: somebody may wait for its end.
+    process::close_all_but(&[0, 1, 2])?;
     let mut bytes = Vec::new();
     charge.read_to_end(&mut bytes)?;
     let charge = Charge::decode(&bytes).ok_or(io::ErrorKind::InvalidData)?;
@@ -302,7 +305,10 @@ impl Keeper {
 
     /// How long nothing needs to be done if nothing happens; `None` for ever.
     fn timeout(&self) -> Option<Timespec> {
-        let idle = self.operations.is_empty().then(|| self.used_at + self.idle_timeout);
+        let idle = self
+            .operations
+            .is_empty()
+            .then(|| self.used_at + self.idle_timeout);
         let next = [idle, self.build_at.filter(|_| self.place.is_some())];
         let next = next.into_iter().flatten().min()?;
         Timespec::try_from(next.saturating_duration_since(Instant::now())).ok()

@@ -15,6 +15,8 @@ mod limits;
 #[cfg(test)]
 mod overlay;
 #[cfg(test)]
+mod session;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod view;
