@@ -36,6 +36,8 @@ mod operations;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod snapshots;
 #[cfg(test)]
 mod snapshots_state;

@@ -342,7 +342,7 @@ impl Keeper {
                 guest.answer(Answer::Status(self.status()), &[]).ok();
             }
             Some(Request::GiveWay(key)) => {
-                if Key::decode(key).is_none_or(|key| key.ambient != self.key.ambient) {
+                if Key::decode(key).is_some_and(|key| key.ambient != self.key.ambient) {
                     self.end();
                 }
                 guest.answer(Answer::Status(self.status()), &[]).ok();
