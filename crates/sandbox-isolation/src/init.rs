@@ -135,12 +135,13 @@ fn take_descriptors(
     words: usize,
 ) -> Result<&'static mut [u64], Errno> {
     let mut descriptors = [const { None }; ORDER_DESCRIPTORS];
-    let all = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    for (place, descriptor) in descriptors.iter_mut().zip(all.flatten()) {
-        *place = Some(descriptor);
+    let mut places = descriptors.iter_mut();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            for (place, descriptor) in places.by_ref().zip(more) {
+                *place = Some(descriptor);
+            }
+        }
     }
     let [order, caller, status, output, error, input] = descriptors;
     let number = |descriptor: Option<OwnedFd>| {

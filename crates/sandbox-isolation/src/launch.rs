@@ -3,6 +3,7 @@
 pub(crate) mod caller;
 pub(crate) mod cancel;
 pub(crate) mod error;
+pub(crate) mod layers;
 pub(crate) mod meter;
 pub(crate) mod recipe;
 pub(crate) mod run;

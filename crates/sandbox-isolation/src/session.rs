@@ -13,6 +13,7 @@ mod fresh;
 mod joined;
 mod keeper;
 mod key;
+mod place;
 pub(crate) mod wire;
 
 pub use client::{KeeperProgram, SessionLauncher, end_session, session_status};

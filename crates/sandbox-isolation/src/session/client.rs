@@ -15,8 +15,8 @@ use rustix::{io::Errno, process::PidfdFlags};
 
 use super::{
     joined::{self, Order},
-    keeper::Charge,
     key::Key,
+    place::Charge,
     wire::{self, Answer, Connection, Request, SessionStatus},
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::SystemTime};
 use crate::{
     launch::{
         error::LaunchError,
-        recipe::Layers,
+        layers::Layers,
         start::{check_workspace, lay_out},
     },
     plan::LaunchPlan,
@@ -41,9 +41,11 @@ impl Seen {
     /// Adds what stands behind the paths of a layout that was made just now.
     pub(crate) fn with(plan: &LaunchPlan, layout: Layout) -> Result<Self, LaunchError> {
         let layers = Layers::of(plan)?.map(|layers| layers.directory);
-        let bound = layout.entries.values().filter_map(|entry| match entry {
-            Entry::Bind { source, .. } => Some(source.as_path()),
-            _ => None,
+        let bound = layout.entries.values().filter_map(|entry| {
+            let Entry::Bind { source, .. } = entry else {
+                return None;
+            };
+            Some(source.as_path())
         });
         let all = bound.chain([plan.workspace.as_path()]).chain(layers);
         let stamps = all.map(Stamp::of).collect();

@@ -3,20 +3,16 @@
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, Read},
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::{OsStrExt as _, OsStringExt as _},
-    },
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    fs::{FlockOperation, inotify},
+    fs::inotify,
     io::Errno,
     net::SocketFlags,
 };
@@ -24,7 +20,8 @@ use rustix::{
 use super::{
     fresh::Seen,
     key::{self, Key},
-    wire::{self, Answer, Connection, REQUEST_BYTES_MAX, Request, SOCKET_FILE, SessionStatus},
+    place::{Charge, Place, watch},
+    wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
 use crate::{
     child::status::Message,
@@ -37,55 +34,12 @@ use crate::{
     sys::process,
 };
 
-/// Locked by the keeper that listens.
-const LOCK_FILE: &str = "session.lock";
 /// Conversations at once; who comes later starts without a session.
 const GUESTS_MAX: usize = 32;
 /// How long a confinement is not built after one was taken: its operation is to have the machine first.
 const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often it is built anew, because the host has changed, before somebody uses one.
 const BUILDS_MAX: u32 = 16;
-/// How long a keeper that is to give way may take.
-const GIVE_WAY_LIMIT: Duration = Duration::from_secs(2);
-
-/// What a keeper is started with.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Charge {
-    pub(crate) directory: PathBuf,
-    pub(crate) idle_timeout: Duration,
-    /// Whether another keeper is to give way.
-    pub(crate) replaces: bool,
-    pub(crate) key: Key,
-}
-
-impl Charge {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let milliseconds = u64::try_from(self.idle_timeout.as_millis()).unwrap_or(u64::MAX);
-        let directory = self.directory.as_os_str().as_bytes();
-        let mut bytes = milliseconds.to_le_bytes().to_vec();
-        bytes.push(u8::from(self.replaces));
-        bytes.extend((directory.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(directory);
-        bytes.extend(self.key.encode());
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let (timeout, bytes) = bytes.split_at_checked(8)?;
-        let (replaces, bytes) = bytes.split_first()?;
-        let (length, bytes) = bytes.split_at_checked(8)?;
-        let length = usize::try_from(number(length)?).ok()?;
-        let (directory, key) = bytes.split_at_checked(length)?;
-        Some(Self {
-            directory: OsString::from_vec(directory.to_vec()).into(),
-            idle_timeout: Duration::from_millis(number(timeout)?),
-            replaces: *replaces != 0,
-            key: Key::decode(key)?,
-        })
-    }
-}
-
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
 /// [`super::SessionLauncher`] gave this program as its standard input. The process is expected to do nothing else.
 ///
@@ -110,60 +64,6 @@ pub fn keep_session(mut charge: impl Read) -> io::Result<()> {
     };
     let mut keeper = Keeper::new(charge, place)?;
     keeper.run()
-}
-
-/// The session's socket, as long as it is ours.
-struct Place {
-    socket: OwnedFd,
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Place {
-    /// Takes it, unless another keeper has it that does as well.
-    fn take(charge: &Charge) -> io::Result<Option<Self>> {
-        let directory = &charge.directory;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(directory.join(LOCK_FILE))?;
-        let try_lock = || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        if try_lock().is_err() {
-            if !charge.replaces {
-                return Ok(None);
-            }
-            let other = Connection::to(directory)?;
-            other.ask(Request::GiveWay(&charge.key.encode()))?;
-            other.await_answer(Some(Instant::now() + GIVE_WAY_LIMIT));
-            if try_lock().is_err() {
-                return Ok(None);
-            }
-        }
-        let path = directory.join(SOCKET_FILE);
-        // Of a keeper that was killed: whoever lives has the lock.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let socket = wire::socket()?;
-        let (_parent, address) = wire::address_in(directory)?;
-        rustix::net::bind(&socket, &address)?;
-        let backlog = i32::try_from(GUESTS_MAX).unwrap_or(i32::MAX);
-        rustix::net::listen(&socket, backlog)?;
-        Ok(Some(Self {
-            socket,
-            path,
-            _lock: lock,
-        }))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        // Before the lock is given up, so it is still ours.
-        fs::remove_file(&self.path).ok();
-    }
 }
 
 /// A confinement that waits for its operation, or is on its way to that.
@@ -516,40 +416,6 @@ impl Keeper {
             operations: u32::try_from(self.operations.len()).unwrap_or(u32::MAX),
             idle: self.used_at.elapsed(),
             idle_timeout: self.idle_timeout,
-        }
-    }
-}
-
-/// Returns what tells when one of these directories goes, or something goes from the session's.
-fn watch(directory: &Path, workspace: &Path) -> io::Result<OwnedFd> {
-    use inotify::{CreateFlags, WatchFlags};
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB;
-    let socket_gone = gone | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
-    inotify::add_watch(&watch, directory, socket_gone)?;
-    inotify::add_watch(&watch, workspace, gone)?;
-    Ok(watch)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_charge_arrives_as_it_was_sent() {
-        let charge = Charge {
-            directory: "/home/x/sandboxes/a".into(),
-            idle_timeout: Duration::from_secs(60),
-            replaces: true,
-            key: Key {
-                site: vec![1, 2],
-                ambient: vec![3],
-            },
-        };
-        let bytes = charge.encode();
-        assert_eq!(Charge::decode(&bytes), Some(charge));
-        for length in 0..bytes.len() {
-            assert_eq!(Charge::decode(&bytes[..length]), None, "{length}");
         }
     }
 }

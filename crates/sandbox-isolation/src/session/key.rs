@@ -13,7 +13,7 @@ use std::{
 use sandbox_types::{Limit, Limits, NetworkAccess};
 
 use crate::{
-    launch::recipe::Layers,
+    launch::layers::Layers,
     plan::{LaunchPlan, StdinSource, View, WorkspaceMode},
     sys::process,
 };
@@ -56,6 +56,10 @@ impl Key {
 }
 
 /// Every part of a plan is either in the key or belongs to the operation: a new one must be decided on here.
+#[expect(
+    clippy::unneeded_field_pattern,
+    reason = "`..` would let a new part slip through"
+)]
 fn site(plan: &LaunchPlan) -> Option<Vec<u8>> {
     let LaunchPlan {
         name: _,

@@ -129,26 +129,28 @@ impl Answer {
         for (number, bytes) in numbers.iter_mut().zip(message.chunks_exact(8)) {
             *number = bytes.try_into().map_or(0, u64::from_le_bytes);
         }
-        let [kind, a, b, c, d, e] = numbers;
+        let [kind, first, second, third, fourth, fifth] = numbers;
         let small = |number: u64| u32::try_from(number).ok();
         match kind {
-            1 => Pid::from_raw(small(a)?.cast_signed()).map(Self::Granted),
-            2 => Some(Self::Refused { foreign: a != 0 }),
+            1 => Pid::from_raw(small(first)?.cast_signed()).map(Self::Granted),
+            2 => Some(Self::Refused {
+                foreign: first != 0,
+            }),
             3 => Some(Self::Reaped(
-                small(a)?.cast_signed(),
+                small(first)?.cast_signed(),
                 Accounted {
-                    cpu: Duration::from_micros(b),
-                    memory_largest_bytes: c,
-                    io_read_bytes: d,
-                    io_write_bytes: e,
+                    cpu: Duration::from_micros(second),
+                    memory_largest_bytes: third,
+                    io_read_bytes: fourth,
+                    io_write_bytes: fifth,
                 },
             )),
             4 => Some(Self::Status(SessionStatus {
-                pid: small(a)?,
-                is_ready: b != 0,
-                operations: small(c)?,
-                idle: Duration::from_millis(d),
-                idle_timeout: Duration::from_millis(e),
+                pid: small(first)?,
+                is_ready: second != 0,
+                operations: small(third)?,
+                idle: Duration::from_millis(fourth),
+                idle_timeout: Duration::from_millis(fifth),
             })),
             _ => None,
         }
@@ -220,11 +222,12 @@ impl Connection {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let received = rustix::net::recvmsg(&self.0, &mut parts, &mut control, flags).ok()?;
-        let descriptors = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-            _ => None,
-        });
-        let descriptors = descriptors.flatten().collect();
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(more) = message {
+                descriptors.extend(more);
+            }
+        }
         let is_whole = received.bytes == ANSWER_BYTES_MAX;
         let answer = is_whole.then(|| Answer::decode(&message)).flatten()?;
         Some((answer, descriptors))

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 use sandbox_isolation::{
-    Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchPlan, Launcher, Running,
+    Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchPlan, Launcher as _, Running,
     SessionLauncher, SessionStatus, StdinSource, WorkspaceMode, end_session, session_status,
 };
 use sandbox_types::{ExitReason, NetworkAccess};
