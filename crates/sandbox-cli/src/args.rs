@@ -11,6 +11,7 @@ mod values;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use globset::GlobMatcher;
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
@@ -181,8 +182,8 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "SEQ")]
     pub(crate) since: Option<u64>,
     /// Show only kinds like this, as in `operation.*` (can be repeated)
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) kind: Vec<String>,
+    #[arg(long, value_name = "GLOB", value_parser = values::glob)]
+    pub(crate) kind: Vec<GlobMatcher>,
 }
 
 #[derive(Debug, Args)]
