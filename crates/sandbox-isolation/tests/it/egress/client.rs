@@ -31,6 +31,7 @@ fn as_client() {
             ["many", count, host] => many(count.parse().unwrap(), host),
             ["upload", bytes, host] => upload(bytes.parse().unwrap(), host).unwrap(),
             ["leave", host] => leave(host),
+            ["knock", host, first, count] => knock(host, first.parse().unwrap(), count.parse().unwrap()),
             other => panic!("{other:?}"),
         };
         println!("> {answer}");
@@ -135,6 +136,12 @@ fn upload(bytes: usize, host: &str) -> std::io::Result<String> {
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
     Ok(heard)
+}
+
+/// Connects to one port after the other; returns how many were open.
+fn knock(host: &str, first: u16, count: u16) -> String {
+    let open = |port: &u16| TcpStream::connect((host, *port)).is_ok();
+    (first..first + count).filter(open).count().to_string()
 }
 
 /// Sends something and is gone.
