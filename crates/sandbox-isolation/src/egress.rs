@@ -133,11 +133,7 @@ impl Egress {
 
     /// Starts the supervisor. It waits for the sockets that the children hand out.
     fn start(list: AllowList) -> io::Result<Self> {
-        let spare = if list.has_any_port() {
-            SPARE_PORTS
-        } else {
-            0
-        };
+        let spare = if list.has_any_port() { SPARE_PORTS } else { 0 };
         let mut ports = list.ports();
         ports.extend(PORTS_ALWAYS);
         ports.sort_unstable();

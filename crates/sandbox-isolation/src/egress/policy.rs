@@ -113,9 +113,9 @@ impl fmt::Display for Denial {
             Self::Unused => f.write_str("no name was looked up that has this address"),
             Self::NoHost => f.write_str("what the proxy was asked for is no host"),
             Self::TooManyNames => f.write_str("too many names were looked up"),
-            Self::TooManyPorts => f.write_str(
-                "too many different ports were reached; patterns can name some of them",
-            ),
+            Self::TooManyPorts => {
+                f.write_str("too many different ports were reached; patterns can name some of them")
+            }
         }
     }
 }

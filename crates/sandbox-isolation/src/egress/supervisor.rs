@@ -69,8 +69,8 @@ pub(super) fn run(list: AllowList, ports: Ports, channel: OwnedFd, stop: &Stop) 
         Err(errno) => return failed(Record::new(Instant::now()), errno),
     };
     let began = Instant::now();
-    let supervisor = Doors::new(sockets, ports, channel)
-        .and_then(|doors| Supervisor::new(list, doors, began));
+    let supervisor =
+        Doors::new(sockets, ports, channel).and_then(|doors| Supervisor::new(list, doors, began));
     let mut supervisor = match supervisor {
         Ok(supervisor) => supervisor,
         Err(errno) => return failed(Record::new(began), errno),

@@ -103,8 +103,7 @@ pub(crate) fn read_memory(call: Call, address: u64, buffer: &mut [u8]) -> Result
         iov_len: buffer.len(),
     };
     // SAFETY: the kernel writes to `buffer` only, as much as it is long; the other pointer is the other process's.
-    let read = unsafe {
-        libc::process_vm_readv(call.pid, &raw const local, 1, &raw const remote, 1, 0)
-    };
+    let read =
+        unsafe { libc::process_vm_readv(call.pid, &raw const local, 1, &raw const remote, 1, 0) };
     check(i64::try_from(read).unwrap_or(-1)).map(|count| usize::try_from(count).unwrap_or(0))
 }

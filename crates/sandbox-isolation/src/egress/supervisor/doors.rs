@@ -82,12 +82,7 @@ impl Doors {
         let (Questions::Announced(source) | Questions::Asked(source)) = &self.questions else {
             return Ok(());
         };
-        epoll::add(
-            epoll,
-            source,
-            EventData::new_u64(QUESTIONS),
-            EventFlags::IN,
-        )
+        epoll::add(epoll, source, EventData::new_u64(QUESTIONS), EventFlags::IN)
     }
 }
 

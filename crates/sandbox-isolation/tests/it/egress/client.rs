@@ -31,7 +31,9 @@ fn as_client() {
             ["many", count, host] => many(count.parse().unwrap(), host),
             ["upload", bytes, host] => upload(bytes.parse().unwrap(), host).unwrap(),
             ["leave", host] => leave(host),
-            ["knock", host, first, count] => knock(host, first.parse().unwrap(), count.parse().unwrap()),
+            ["knock", host, first, count] => {
+                knock(host, first.parse().unwrap(), count.parse().unwrap())
+            }
             other => panic!("{other:?}"),
         };
         println!("> {answer}");
