@@ -95,6 +95,10 @@ fn make(kind: SocketType, has_ipv6: bool) -> Result<OwnedFd, Errno> {
             sockopt::set_ipv6_freebind(&socket, true)?;
         }
     }
+    if kind == SocketType::STREAM {
+        // What is accepted has it too.
+        sockopt::set_tcp_nodelay(&socket, true)?;
+    }
     if has_ipv6 {
         // One socket for both: IPv4 addresses appear in their IPv6 form.
         sockopt::set_ipv6_v6only(&socket, false)?;

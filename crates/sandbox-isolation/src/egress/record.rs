@@ -30,11 +30,17 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Returns the attempt to reach `target`, from now on.
-    pub(super) fn new(target: &Target, port: u16, via: NetworkRoute, since: Instant) -> Self {
+    /// Returns the attempt to reach `target`, if that is known to be a host.
+    pub(super) fn new(
+        target: Option<&Target>,
+        port: u16,
+        via: NetworkRoute,
+        since: Instant,
+    ) -> Self {
         let (name, address) = match target {
-            Target::Name(name) => (Some(name.to_string()), None),
-            Target::Address(address) => (None, Some(address.to_string())),
+            Some(Target::Name(name)) => (Some(name.to_string()), None),
+            Some(Target::Address(address)) => (None, Some(address.to_string())),
+            None => (None, None),
         };
         Self {
             name,

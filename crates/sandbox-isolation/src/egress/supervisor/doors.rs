@@ -135,7 +135,12 @@ impl Supervisor {
             return Ok(());
         }
         let Some(socket) = self.doors.spare.pop() else {
-            let attempt = Attempt::new(&target, to.port(), NetworkRoute::Direct, Instant::now());
+            let attempt = Attempt::new(
+                Some(&target),
+                to.port(),
+                NetworkRoute::Direct,
+                Instant::now(),
+            );
             self.record.add(attempt, Fate::Denied(Denial::TooManyPorts));
             return Ok(());
         };
