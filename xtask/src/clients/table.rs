@@ -15,7 +15,7 @@ pub(super) struct Client {
 
 const CURL: &str = "curl --version | cut -d' ' -f1-2";
 const PYTHON: &str = "/usr/bin/python3 --version";
-const NODE: &str = "echo node $(node --version)";
+const NODE: &str = "node --version";
 
 const fn reaches(
     name: &'static str,
@@ -129,7 +129,7 @@ pub(super) const CLIENTS: &[Client] = &[
     ),
     reaches(
         "npm install from a registry",
-        "echo npm $(npm --version)",
+        "npm --version",
         "rm -rf package; mkdir package; cd package; echo '{}' > package.json\n\
          npm install --silent --no-audit --no-fund --cache ./cache --registry $HTTPS/npm/ --cafile ../ca.pem greeting\n\
          node -p 'require(\"greeting\")'",
@@ -148,7 +148,7 @@ pub(super) const CLIENTS: &[Client] = &[
     ),
     reaches(
         "Java HttpURLConnection",
-        "java -version 2>&1",
+        "command -v java >/dev/null && java -version 2>&1",
         "cat > Client.java <<'END'\n\
          class Client { public static void main(String[] a) throws Exception {\n\
          new java.net.URL(a[0] + \"/greeting\").openStream().transferTo(System.out); } }\n\
@@ -190,7 +190,7 @@ pub(super) const CLIENTS: &[Client] = &[
     ),
     is_refused(
         "ssh",
-        "ssh -V 2>&1",
+        "command -v ssh >/dev/null && ssh -V 2>&1",
         "ssh -o BatchMode=yes -o ConnectTimeout=5 git@github.com 2>&1 || echo refused",
         "look-up of github.com",
     ),
