@@ -11,7 +11,6 @@ const ARCHITECTURE: u32 = 4;
 
 /// Returns the program that asks about each `connect` and leaves all else to the filter beside it.
 #[expect(
-    clippy::cast_sign_loss,
     clippy::cast_possible_truncation,
     reason = "system call numbers are small and positive"
 )]

@@ -19,7 +19,9 @@ const NOTIFICATION_WORDS: usize = 64;
 pub(crate) struct Call {
     id: u64,
     pid: libc::pid_t,
-    pub(crate) arguments: [u64; 6],
+    /// Its second argument and its third: for `connect`, where the address is and how long.
+    pub(crate) address: u64,
+    pub(crate) length: u64,
 }
 
 /// Filters the calls of this thread by `filter`, and returns where calls that it asks about are read; needs
@@ -63,12 +65,13 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<Call, Errno> {
     };
     check(answer.into())?;
     // id(8) pid(4) flags(4), then `seccomp_data`: number(4) architecture(4) pointer(8) arguments(6 × 8).
-    let [id, pid_and_flags, _, _, a, b, c, d, e, f, ..] = words;
+    let [id, pid_and_flags, _, _, _, address, length, ..] = words;
     let [p0, p1, p2, p3, ..] = pid_and_flags.to_ne_bytes();
     Ok(Call {
         id,
         pid: libc::pid_t::from_ne_bytes([p0, p1, p2, p3]),
-        arguments: [a, b, c, d, e, f],
+        address,
+        length,
     })
 }
 

@@ -162,10 +162,9 @@ impl Supervisor {
 
 /// Returns where `call` is about to connect to; `None` if that is no host, or cannot be read.
 fn destination(call: Call) -> Option<SocketAddr> {
-    let [_, address, length, ..] = call.arguments;
     let mut bytes = [0; ADDRESS_BYTES];
-    let length = usize::try_from(length).ok()?.min(ADDRESS_BYTES);
-    let read = notify::read_memory(call, address, bytes.get_mut(..length)?).ok()?;
+    let length = usize::try_from(call.length).ok()?.min(ADDRESS_BYTES);
+    let read = notify::read_memory(call, call.address, bytes.get_mut(..length)?).ok()?;
     socket_address(bytes.get(..read)?)
 }
 
