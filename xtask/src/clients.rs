@@ -165,9 +165,13 @@ fn own_name() -> String {
     use std::net::ToSocketAddrs as _;
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().to_owned();
-    match (name.as_str(), 0).to_socket_addrs() {
-        Ok(mut found) if found.all(|it| it.ip().to_string() == "127.0.0.1") => name,
-        Ok(_) | Err(_) => "localhost".to_owned(),
+    let leads_here = (name.as_str(), 0)
+        .to_socket_addrs()
+        .is_ok_and(|mut found| found.all(|it| it.ip().to_string() == "127.0.0.1"));
+    if leads_here {
+        name
+    } else {
+        "localhost".to_owned()
     }
 }
 
