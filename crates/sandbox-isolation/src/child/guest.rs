@@ -17,6 +17,7 @@ use super::{
     status::{Act, Failure},
 };
 use crate::{
+    egress,
     seccomp_profile::Instruction,
     sys::{
         clone::{self, Memory, Stack},
@@ -137,7 +138,13 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     }
     // 11. Signals as a program expects them. Dispositions were reset by init.
     signals::set_mask(SignalSet::EMPTY);
-    // 12. The filter last: it refuses much of the above.
+    // 12. The filter last: it refuses much of the above, and a filter that asks.
+    if let Some(doors) = recipe.channels.doors.as_ref()
+        && doors.are_asked_for()
+    {
+        egress::netns::ask_before_connect(fd(doors.channel))
+            .map_err(|errno| Act::Egress.failed(errno))?;
+    }
     seccomp::install(&recipe.guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
 }
 
