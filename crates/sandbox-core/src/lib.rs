@@ -91,7 +91,7 @@ pub use snapshots::{
     SnapshotRestored, StateBack,
 };
 pub use state::{StateAccessError, StatePut, without_core_dumps};
-pub use status::{Status, StatusError};
+pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::{Cancellation, KeeperProgram, keep_session};
