@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     };
     let place = exit_codes::Place::of(&typed.command);
     let settings = Settings::new(typed.global);
+    #[cfg(linked_statically)]
+    sandbox_core::look_names_up_without_plugins();
     let ended = match typed.command {
         Command::Run(args) => commands::run::run(&settings, *args),
         Command::Check(args) => commands::check::run(&settings, &args),

@@ -47,3 +47,10 @@ pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 pub fn landlock_abi() -> Option<u32> {
     sys::landlock::abi()
 }
+
+/// Makes this process look host names up in `/etc/hosts` and by DNS alone, whatever `/etc/nsswitch.conf` says. For a
+/// program that is linked statically with the GNU C library: the other services are shared libraries, which need the
+/// very library that the program was built with.
+pub fn look_names_up_without_plugins() {
+    sys::names::use_files_and_dns();
+}
