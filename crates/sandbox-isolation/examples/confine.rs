@@ -7,8 +7,8 @@
 use std::{env, error::Error, io::Write as _, path::Path};
 
 use sandbox_isolation::{
-    Cancellation, KernelLauncher, LaunchPlan, Launcher as _, Observer, StdinSource, View,
-    WorkspaceMode,
+    BaseProfile, Cancellation, Confinement, KernelLauncher, LaunchPlan, Launcher as _, Observer,
+    SeccompProfile, StdinSource, View, WorkspaceMode,
 };
 use sandbox_types::{CgroupPaths, LimitKind, Limits, NetworkAccess, Stream};
 
@@ -51,6 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             hide: Vec::new(),
         },
         network: NetworkAccess::None,
+        seccomp: SeccompProfile::built_in(BaseProfile::Default),
+        confinement: Confinement::Namespaces,
         limits: Limits::default(),
         host_ids: 1_000_000,
         stdin: StdinSource::Empty,

@@ -37,11 +37,16 @@ pub use cgroup::{
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
 pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
+pub use launch::probe_namespaces;
 pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
 };
-pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use seccomp_profile::{
+    ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SeccompProfile, SyscallEffect,
+    SyscallRule, syscall_walls,
+};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
 pub fn landlock_abi() -> Option<u32> {

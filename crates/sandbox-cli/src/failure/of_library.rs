@@ -109,6 +109,10 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
+                "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
+                 has an example",
+            ),
             OpenError::EventFile { .. } => {
                 Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::Resource;
-use sandbox_types::Limits;
+use sandbox_types::{Limits, NetworkAccess};
 
 use super::{caller, error::LaunchError};
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
         step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, Step},
     },
     init,
-    plan::{LaunchPlan, WorkspaceMode},
-    seccomp_profile::{self, Profile},
+    plan::{Confinement, LaunchPlan, WorkspaceMode},
+    seccomp_profile::{Mode, OtherWalls},
     sys::{
         exec::Program,
         landlock::{self, RulesetAttributes},
@@ -327,17 +327,43 @@ pub(crate) fn guest(
         directory: c_string(&plan.cwd, "the working directory")?,
         limits: process_limits(&plan.limits, shares_id_with_init),
         landlock: ruleset(plan, layout)?,
-        filter: seccomp_profile::compile(filter_of(plan)),
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: false,
+        failure: None,
+    })
+}
+
+/// The same without namespaces.
+pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Result<Guest, LaunchError> {
+    let mut limits = process_limits(&plan.limits, false);
+    for (resource, value) in &mut limits {
+        if *resource == Resource::Nproc {
+            // Counted by user here, with all that runs already.
+            *value = value.saturating_add(caller::threads());
+        }
+    }
+    Ok(Guest {
+        program: program(plan)?,
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits,
+        landlock: Some(ruleset),
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: true,
         failure: None,
     })
 }
 
 /// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
-fn filter_of(plan: &LaunchPlan) -> Profile {
-    if plan.workspace_mode == WorkspaceMode::Direct || !plan.view.write.is_empty() {
-        Profile::WithoutSetIds
-    } else {
-        Profile::Default
+fn mode_of(plan: &LaunchPlan) -> Mode {
+    let direct = plan.workspace_mode == WorkspaceMode::Direct;
+    Mode {
+        writes_to_host: direct || !plan.view.write.is_empty(),
+        walls: match plan.confinement {
+            Confinement::Namespaces => OtherWalls::Namespaces,
+            Confinement::LandlockAlone => OtherWalls::Landlock {
+                network: plan.network == NetworkAccess::Host,
+            },
+        },
     }
 }
 
@@ -397,24 +423,22 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
     list
 }
 
-mod access {
+pub(super) mod access {
     //! `LANDLOCK_ACCESS_FS_*` and `LANDLOCK_SCOPE_*` (`linux/landlock.h`).
-    pub(super) const EXECUTE: u64 = 1;
-    pub(super) const WRITE_FILE: u64 = 1 << 1;
-    pub(super) const READ_FILE: u64 = 1 << 2;
-    pub(super) const READ_DIR: u64 = 1 << 3;
+    pub(in crate::launch) const EXECUTE: u64 = 1;
+    pub(in crate::launch) const WRITE_FILE: u64 = 1 << 1;
+    pub(in crate::launch) const READ_FILE: u64 = 1 << 2;
+    pub(in crate::launch) const READ_DIR: u64 = 1 << 3;
     pub(super) const FIRST_ABI: u64 = (1 << 13) - 1;
     pub(super) const REFER: u64 = 1 << 13;
     pub(super) const TRUNCATE: u64 = 1 << 14;
-    pub(super) const IOCTL_DEV: u64 = 1 << 15;
-    pub(super) const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-    pub(super) const SCOPES: u64 = 0b11;
+    pub(in crate::launch) const IOCTL_DEV: u64 = 1 << 15;
+    pub(in crate::launch) const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
+    pub(in crate::launch) const SCOPES: u64 = 0b11;
 }
 
-fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, LaunchError> {
-    let Some(abi) = landlock::abi() else {
-        return Ok(None);
-    };
+/// Returns which rights a version of Landlock knows, and how much of the attributes.
+pub(super) fn handled(abi: u32) -> (u64, usize) {
     let mut handled = access::FIRST_ABI;
     for (since, right) in [
         (2, access::REFER),
@@ -430,6 +454,14 @@ fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, Launch
         4..6 => 16,
         6.. => 24,
     };
+    (handled, size)
+}
+
+fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, LaunchError> {
+    let Some(abi) = landlock::abi() else {
+        return Ok(None);
+    };
+    let (handled, size) = handled(abi);
     let read = access::EXECUTE | access::READ_FILE | access::READ_DIR;
     let mut paths = vec![
         (c"/".to_owned(), read),
