@@ -438,7 +438,7 @@ pub(super) mod access {
 }
 
 /// Returns which rights a version of Landlock knows, and how much of the attributes.
-pub(super) fn handled(abi: u32) -> (u64, usize) {
+pub(crate) fn handled(abi: u32) -> (u64, usize) {
     let mut handled = access::FIRST_ABI;
     for (since, right) in [
         (2, access::REFER),

@@ -45,8 +45,8 @@ fn what_lies_outside_is_neither_read_nor_written() {
     if !can_try() {
         return;
     }
-    let script = "for c in 'cat ../secret' 'echo x > ../made' 'echo x >> ../secret' 'rm ../secret' \
-                  'mv ../secret .' 'mv a ..' 'ln ../secret b' 'mkdir ../d' 'ls ..' 'ls /tmp' \
+    let script = "for c in 'cat ../secret' 'echo x > ../made' 'echo x >> ../secret' \
+                  'mv ../secret .' 'rm ../secret' 'mv a ..' 'ln ../secret b' 'mkdir ../d' 'ls ..' 'ls /tmp' \
                   'mkfifo ../f' 'ln -s x ../l' 'truncate -s 0 ../secret'; do \
                   (eval \"$c\") > /dev/null 2>&1 && echo \"worked: $c\"; done; true";
     let lab = || alone().file("secret", "s").file("workspace/a", "a");
@@ -131,7 +131,7 @@ target = {}
 attempt('signal', lambda: os.kill(target, 0))
 attempt('keeper', lambda: os.kill(os.getppid(), 0))
 attempt('environ', lambda: open(f'/proc/{{target}}/environ').read())
-attempt('descriptors', lambda: os.listdir(f'/proc/{{target}}/fd'))
+attempt('descriptors', lambda: os.readlink(f'/proc/{{target}}/fd/0'))
 attempt('root', lambda: os.listdir(f'/proc/{{target}}/root/'))
 attempt('memory', lambda: open(f'/proc/{{target}}/mem', 'rb').read(1))
 os.kill(os.getpid(), 0)

@@ -7,6 +7,8 @@ mod alone;
 #[cfg(test)]
 mod caller_death;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod ending;
