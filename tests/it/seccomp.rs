@@ -5,9 +5,14 @@ use crate::lab::Lab;
 const PERSONALITY: &str = "python3 -c \"import ctypes; \
                            print(ctypes.CDLL(None).personality(0x40000) >= 0)\"";
 
+/// Without the caller's own Python, which may be a shim of a version manager.
+fn lab() -> Lab {
+    Lab::new().env("PATH", "/usr/local/bin:/usr/bin:/bin")
+}
+
 #[test]
 fn profiles_are_chosen_by_name_and_by_file() {
-    let lab = Lab::new();
+    let lab = lab();
     let custom = lab.root().join("outside/mine.yaml");
     std::fs::write(&custom, "base: default\nallow: [personality]\n").unwrap();
     let custom = custom.to_str().unwrap();
@@ -61,7 +66,7 @@ fn a_profile_in_the_workspace_only_tightens() {
 
 #[test]
 fn the_configuration_chooses_a_profile() {
-    let lab = Lab::new().env("SANDBOX_ISOLATION__SECCOMP", "permissive");
+    let lab = lab().env("SANDBOX_ISOLATION__SECCOMP", "permissive");
     let report = lab.run(PERSONALITY);
     assert_eq!(report["stdout"]["text"], "True\n", "{report:#}");
     let lab = Lab::new().env("SANDBOX_ISOLATION__SECCOMP", "lax");

@@ -3,13 +3,13 @@
 use std::{fs::File, os::fd::AsFd as _, path::Path, thread};
 
 use crate::{
-    launch::recipe,
+    launch::ruleset,
     sys::landlock::{self, RulesetAttributes},
 };
 
 /// Returns whether `path` can still be read by a thread to which Landlock grants nothing; [`None`] without Landlock.
 pub fn read_past_landlock(path: &Path) -> Option<bool> {
-    let (handled, _) = recipe::handled(landlock::abi()?);
+    let (handled, _) = ruleset::handled(landlock::abi()?);
     let attributes = RulesetAttributes {
         handled_access_fs: handled,
         handled_access_net: 0,

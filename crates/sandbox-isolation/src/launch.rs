@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod error;
 pub(crate) mod meter;
 pub(crate) mod recipe;
+pub(crate) mod ruleset;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod tree;

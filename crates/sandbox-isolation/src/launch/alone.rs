@@ -21,7 +21,8 @@ use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
-    recipe::{self, access},
+    recipe,
+    ruleset::{self, access},
     run::{Confined, Start},
     start::{Readied, argument_area, check_workspace, lay_out},
     tree::Tree,
@@ -198,7 +199,7 @@ const READ: u64 = access::EXECUTE | access::READ_FILE | access::READ_DIR;
 
 impl<'a> Rules<'a> {
     fn of(plan: &LaunchPlan, layout: &'a Layout, temporary: &Path) -> Result<Self, LaunchError> {
-        let (handled, _) = recipe::handled(LANDLOCK_NEEDED);
+        let (handled, _) = ruleset::handled(LANDLOCK_NEEDED);
         let mut rules = Self {
             hidden: &layout.hidden,
             handled,
@@ -270,7 +271,7 @@ impl<'a> Rules<'a> {
     }
 
     fn into_ruleset(self) -> Result<Ruleset, LaunchError> {
-        let (handled, size) = recipe::handled(LANDLOCK_NEEDED);
+        let (handled, size) = ruleset::handled(LANDLOCK_NEEDED);
         let paths = self.paths.into_iter().map(|(path, right)| {
             let right = if path.is_dir() {
                 right
