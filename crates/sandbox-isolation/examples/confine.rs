@@ -1,8 +1,4 @@
 //! Confines one command: `confine <workspace> <command> [argument…]`. It may change the workspace, and nothing else.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "an example takes its own arguments"
-)]
 
 use std::{env, error::Error, io::Write as _, path::Path};
 

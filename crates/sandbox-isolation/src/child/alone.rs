@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The children of a process, by their ids (proc_pid_children(5)).
+/// The children of a process, by their ids (`proc_pid_children(5)`).
 pub(crate) const CHILDREN: &std::ffi::CStr = c"/proc/thread-self/children";
 /// How long a death is waited for before the children are looked for again.
 const SEARCH_AGAIN: Timespec = Timespec {

@@ -14,7 +14,7 @@ use crate::sys::{
     process::{self, Children, Patience},
 };
 
-/// Makes `namespaces` in a child, and mounts in them: where AppArmor restricts user namespaces they can be made, and
+/// Makes `namespaces` in a child, and mounts in them: where `AppArmor` restricts user namespaces they can be made, and
 /// nothing can be done in them.
 pub(crate) fn namespaces(namespaces: libc::c_int, identity: Identity) -> Result<(), Failure> {
     let mut stack = Stack::new();

@@ -104,7 +104,7 @@ fn plain_text(act: Act) -> &'static str {
     }
 }
 
-/// They cannot be made, or (where AppArmor restricts them) nothing can be done in them.
+/// They cannot be made, or (where `AppArmor` restricts them) nothing can be done in them.
 fn lacks_namespaces(failure: Failure, step: Option<&Step>) -> bool {
     let denied = matches!(failure.errno, Errno::PERM | Errno::ACCESS);
     match (failure.act, step) {

@@ -107,6 +107,7 @@ pub(super) const CALLS: &[(&str, i16, i16)] = &[
 /// # Panics
 ///
 /// No architecture has it: a typo in one of our tables, found when they are compiled.
+#[expect(clippy::panic, reason = "our own tables are read at compile time")]
 pub(super) const fn number_of(name: &str) -> Option<u32> {
     let mut index = 0;
     while index < CALLS.len() {

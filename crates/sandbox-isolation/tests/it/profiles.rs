@@ -7,7 +7,7 @@ use crate::lab::{Lab, needs, outside};
 
 /// Makes each call with harmless arguments, and prints its name if the filter lets it through: the kernel's own
 /// answer to nonsense is another error than the filter's.
-const ATTEMPTS: &str = r#"
+const ATTEMPTS: &str = r"
 import ctypes, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 def call(name, number, *arguments):
@@ -25,7 +25,7 @@ if os.uname().machine == 'x86_64':
 for name, family in [('inet', socket.AF_INET), ('unix', socket.AF_UNIX)]:
     try: socket.socket(family).close(); print(name)
     except OSError: pass
-"#;
+";
 
 fn attempts(lab: Lab) -> String {
     lab.file("workspace/attempts.py", ATTEMPTS)
@@ -161,7 +161,7 @@ fn default_runs_what_builds_need() {
 }
 
 /// A tracer of its own child: what strace and gdb do, without them.
-const TRACER: &str = r#"
+const TRACER: &str = r"
 import ctypes, os, signal
 libc = ctypes.CDLL(None, use_errno=True)
 pid = os.fork()
@@ -175,7 +175,7 @@ if os.WIFSTOPPED(status):
 else:
     print('refused')
 print('init', libc.ptrace(16, 1, 0, 0), len(os.listdir('/proc/1')) > 0)
-"#;
+";
 
 #[test]
 fn permissive_traces_its_own_children_and_not_pid_1() {

@@ -284,8 +284,8 @@ fn check_walls(config: &SandboxConfig) -> Result<(), ConfigError> {
             return Err(refuse(KEY, profile, reason.to_owned()));
         }
     }
-    let degraded = config.isolation.allow_degraded.iter().enumerate();
-    for (at, wall) in degraded.filter(|(_, wall)| *wall != NAMESPACES) {
+    let mut degraded = config.isolation.allow_degraded.iter().enumerate();
+    if let Some((at, wall)) = degraded.find(|(_, wall)| *wall != NAMESPACES) {
         let key = format!("isolation.allow_degraded[{at}]");
         let reason = "the one wall that may be missing is namespaces".to_owned();
         return Err(refuse(&key, wall, reason));
