@@ -60,90 +60,95 @@ fn nothing_stands_in_the_way_of_a_modern_host() {
     assert_eq!(remedies(&[], true), [""; 0]);
 }
 
+/// Files that are different, and what is advised to a user and to root.
+type Case = (
+    &'static [(&'static str, Option<&'static str>)],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const RELEASE: &str = "proc/sys/kernel/osrelease";
+const DEBIAN: &str = "proc/sys/kernel/unprivileged_userns_clone";
+const UBUNTU: &str = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+const OWN: &str = "sys/fs/cgroup/user.slice/own.scope/cgroup.controllers";
+const MASKED: &str =
+    "20 1 0:5 / /proc rw - proc proc rw\n21 20 0:7 / /proc/kcore rw - tmpfs x rw\n";
+
+const CASES: &[Case] = &[
+    (
+        &[("proc/sys/user/max_user_namespaces", Some("0\n"))],
+        &["sysctl -w user.max_user_namespaces=65536"],
+        &["sysctl -w user.max_user_namespaces=65536"],
+    ),
+    (
+        &[(DEBIAN, Some("0\n"))],
+        &["sysctl -w kernel.unprivileged_userns_clone=1"],
+        &[],
+    ),
+    (
+        &[(UBUNTU, Some("1\n"))],
+        &["sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"],
+        &[],
+    ),
+    (
+        &[("proc/self/ns", None)],
+        &["use a kernel with CONFIG_USER_NS"],
+        &["use a kernel with CONFIG_USER_NS"],
+    ),
+    (
+        &[("proc/self/mountinfo", Some(MASKED))],
+        &["docker run --security-opt systempaths=unconfined …"],
+        &["docker run --security-opt systempaths=unconfined …"],
+    ),
+    (
+        &[(RELEASE, Some("5.10.0-8\n"))],
+        &["use Linux 5.11 or later", "use Linux 6.12 or later"],
+        &[
+            "use Linux 5.12 or later, or run it as a user without privileges",
+            "use Linux 6.12 or later",
+        ],
+    ),
+    (
+        &[("proc/filesystems", Some("nodev\toverlayfs\n"))],
+        &["modprobe overlay"],
+        &["modprobe overlay"],
+    ),
+    (
+        &[("sys/kernel/security/lsm", Some("capability,yama\n"))],
+        &["add landlock to the kernel's boot option lsm="],
+        &["add landlock to the kernel's boot option lsm="],
+    ),
+    (
+        &[(
+            "proc/sys/kernel/seccomp/actions_avail",
+            Some("kill errno\n"),
+        )],
+        &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
+        &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
+    ),
+    (
+        &[(OWN, Some("pids\n"))],
+        &["systemd-run --user --scope -p Delegate=yes sandbox run …"],
+        &[],
+    ),
+    (
+        &[
+            ("sys/fs/cgroup/cgroup.controllers", None),
+            ("sys/fs/cgroup/memory/tasks", Some("")),
+        ],
+        &["boot with systemd.unified_cgroup_hierarchy=1"],
+        &[],
+    ),
+    (
+        &[("sys/fs/cgroup", None)],
+        &["mount -t cgroup2 none /sys/fs/cgroup"],
+        &["mount -t cgroup2 none /sys/fs/cgroup"],
+    ),
+];
+
 #[test]
 fn each_obstacle_has_its_remedy() {
-    let release = "proc/sys/kernel/osrelease";
-    let debian = "proc/sys/kernel/unprivileged_userns_clone";
-    let ubuntu = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
-    let own = "sys/fs/cgroup/user.slice/own.scope/cgroup.controllers";
-    let masked = "20 1 0:5 / /proc rw - proc proc rw\n21 20 0:7 / /proc/kcore rw - tmpfs x rw\n";
-    type Case<'a> = (
-        &'a [(&'a str, Option<&'a str>)],
-        &'a [&'a str],
-        &'a [&'a str],
-    );
-    let cases: &[Case<'_>] = &[
-        (
-            &[("proc/sys/user/max_user_namespaces", Some("0\n"))],
-            &["sysctl -w user.max_user_namespaces=65536"],
-            &["sysctl -w user.max_user_namespaces=65536"],
-        ),
-        (
-            &[(debian, Some("0\n"))],
-            &["sysctl -w kernel.unprivileged_userns_clone=1"],
-            &[],
-        ),
-        (
-            &[(ubuntu, Some("1\n"))],
-            &["sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"],
-            &[],
-        ),
-        (
-            &[("proc/self/ns", None)],
-            &["use a kernel with CONFIG_USER_NS"],
-            &["use a kernel with CONFIG_USER_NS"],
-        ),
-        (
-            &[("proc/self/mountinfo", Some(masked))],
-            &["docker run --security-opt systempaths=unconfined …"],
-            &["docker run --security-opt systempaths=unconfined …"],
-        ),
-        (
-            &[(release, Some("5.10.0-8\n"))],
-            &["use Linux 5.11 or later", "use Linux 6.12 or later"],
-            &[
-                "use Linux 5.12 or later, or run it as a user without privileges",
-                "use Linux 6.12 or later",
-            ],
-        ),
-        (
-            &[("proc/filesystems", Some("nodev\toverlayfs\n"))],
-            &["modprobe overlay"],
-            &["modprobe overlay"],
-        ),
-        (
-            &[("sys/kernel/security/lsm", Some("capability,yama\n"))],
-            &["add landlock to the kernel's boot option lsm="],
-            &["add landlock to the kernel's boot option lsm="],
-        ),
-        (
-            &[(
-                "proc/sys/kernel/seccomp/actions_avail",
-                Some("kill errno\n"),
-            )],
-            &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
-            &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
-        ),
-        (
-            &[(own, Some("pids\n"))],
-            &["systemd-run --user --scope -p Delegate=yes sandbox run …"],
-            &[],
-        ),
-        (
-            &[
-                ("sys/fs/cgroup/cgroup.controllers", None),
-                ("sys/fs/cgroup/memory/tasks", Some("")),
-            ],
-            &["boot with systemd.unified_cgroup_hierarchy=1"],
-            &[],
-        ),
-        (
-            &[("sys/fs/cgroup", None)],
-            &["mount -t cgroup2 none /sys/fs/cgroup"],
-            &["mount -t cgroup2 none /sys/fs/cgroup"],
-        ),
-    ];
-    for (changes, user, root) in cases {
+    for (changes, user, root) in CASES {
         assert_eq!(remedies(changes, false), *user, "{changes:?}");
         assert_eq!(remedies(changes, true), *root, "{changes:?}");
     }
