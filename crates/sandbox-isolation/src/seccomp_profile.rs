@@ -17,6 +17,7 @@
 mod arguments;
 mod assemble;
 mod calls;
+mod connect;
 mod levels;
 mod refine;
 mod rules;
@@ -27,6 +28,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use arguments::Width;
 use assemble::{Check, Draft, Interval, answer_of};
+pub(crate) use connect::asking_about_connect;
 pub use refine::{
     ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SyscallEffect, SyscallRule,
     syscall_walls,
