@@ -17,6 +17,8 @@ mod components;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod degraded;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod escapes;
@@ -36,6 +38,8 @@ mod network;
 mod operations;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod seccomp;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Show what this kernel and user can enforce, what is missing, and how to get it
-    Doctor,
+    Doctor(DoctorArgs),
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -260,6 +260,14 @@ pub(crate) struct ConfigShowArgs {
     /// Read this configuration file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Attacks each layer from inside of a sandbox, with the same attack outside as the control
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Make the attacks on these targets, and print those that succeed: what `doctor` runs inside
+    #[arg(long, hide = true, num_args = 3)]
+    pub(crate) attack: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -66,7 +66,7 @@ impl Place {
             | Command::Events(_)
             | Command::Destroy(_)
             | Command::Config(_)
-            | Command::Doctor
+            | Command::Doctor(_)
             | Command::Audit(_)
             | Command::State(_)
             | Command::Stats(_)

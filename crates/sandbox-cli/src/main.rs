@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Init { file }) => commands::config::init(&settings, &file),
-        Command::Doctor => commands::doctor::run(&settings),
+        Command::Doctor(args) => commands::doctor::run(&settings, &args),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
         Command::State(command) => commands::state::run(&settings, command),

@@ -131,10 +131,13 @@ pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
     sandbox.check_workspace()?;
-    if !operation.direct {
+    if !sandbox.is_direct(operation) {
         sandbox.rollback()?;
     }
     check_request(operation)?;
+    if sandbox.is_direct(operation) {
+        check_direct(operation)?;
+    }
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
     let climbs = cwd.components().any(|part| part == Component::ParentDir);
@@ -170,9 +173,14 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
 pub fn check_request(operation: &Operation) -> Result<(), PlanError> {
     check_arguments(operation)?;
     Gate::check(operation.files.as_deref().unwrap_or_default()).map_err(PlanError::Files)?;
-    if !operation.direct {
-        return Ok(());
+    if operation.direct {
+        check_direct(operation)
+    } else {
+        Ok(())
     }
+}
+
+fn check_direct(operation: &Operation) -> Result<(), PlanError> {
     let needs_a_transaction = [
         (operation.review, "review"),
         (operation.files.is_some(), "files (the declared writes)"),
@@ -240,7 +248,7 @@ pub(crate) fn of(
     forwarded: Option<Arc<OwnedFd>>,
 ) -> LaunchPlan {
     let workspace_mode = match &sandbox.rollback {
-        Some(rollback) if !operation.direct => {
+        Some(rollback) if !sandbox.is_direct(operation) => {
             let [upper, work] = rollback.directories(&operation.id);
             WorkspaceMode::Overlay { upper, work }
         }
@@ -261,6 +269,8 @@ pub(crate) fn of(
         cwd: cwd(operation, sandbox.workspace()),
         view: view(operation, sandbox),
         network: sandbox.network(operation),
+        confinement: sandbox.tier,
+        seccomp: sandbox.seccomp.clone(),
         limits: limits(operation, sandbox),
         host_ids: sandbox.record.host_ids,
         stdin: guest_program::stdin(operation, forwarded),

@@ -59,7 +59,7 @@ pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
-pub use doctor::{Diagnosis, Protection, diagnose};
+pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, attack, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
     OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,

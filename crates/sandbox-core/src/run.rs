@@ -250,7 +250,7 @@ impl Sandbox {
         // Once more: who suspends has looked for operations before this one was written down.
         self.check_not_suspended()
             .map_err(|it| RunFault::Enter(it.into()))?;
-        if operation.direct {
+        if self.is_direct(operation) {
             return Ok((readied, None));
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;

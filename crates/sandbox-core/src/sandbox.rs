@@ -11,7 +11,7 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::retry_on_intr,
 };
-use sandbox_isolation::Launcher;
+use sandbox_isolation::{Confinement as Tier, Launcher, SeccompProfile};
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
 use sandbox_state::StateManager;
@@ -36,6 +36,9 @@ pub(crate) struct Sandbox {
     pub(crate) host: Host,
     pub(crate) config: SandboxConfig,
     pub(crate) limits: Limits,
+    pub(crate) seccomp: SeccompProfile,
+    /// What this host can confine with.
+    pub(crate) tier: Tier,
     pub(crate) validator: SafetyValidator,
     pub(crate) state: StateManager,
     pub(crate) ledger: Ledger,
@@ -67,6 +70,11 @@ impl Sandbox {
 
     pub(crate) fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()
+    }
+
+    /// Returns whether the operation writes to the workspace itself: without namespaces, no transaction is possible.
+    pub(crate) fn is_direct(&self, operation: &Operation) -> bool {
+        operation.direct || self.tier == Tier::LandlockAlone
     }
 
     pub(crate) fn rollback(&self) -> Result<&RollbackManager, PlanError> {
@@ -119,7 +127,7 @@ impl Sandbox {
             home: text(&self.host.home),
             confinement: Confinement::Sandboxed {
                 network: self.network(operation),
-                transaction: !operation.direct,
+                transaction: !self.is_direct(operation),
             },
         }
     }

@@ -1,10 +1,12 @@
 //! The one seam of this crate: a launcher starts a plan, and what runs can be waited for.
 
+mod alone;
 pub(crate) mod caller;
 pub(crate) mod cancel;
 pub(crate) mod error;
 pub(crate) mod meter;
 pub(crate) mod recipe;
+pub(crate) mod ruleset;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod tree;
@@ -18,7 +20,9 @@ use sandbox_types::{
 pub use cancel::Cancellation;
 pub use error::LaunchError;
 
-use crate::plan::LaunchPlan;
+pub use start::probe_namespaces;
+
+use crate::plan::{Confinement, LaunchPlan};
 
 /// Starts confined commands. The seam between the pipeline, which can be tested with a scripted launcher, and the
 /// kernel.
@@ -151,7 +155,10 @@ impl KernelLauncher {
 
 impl Launcher for KernelLauncher {
     fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
-        Ok(Box::new(start::prepare(plan)?))
+        Ok(Box::new(match plan.confinement {
+            Confinement::Namespaces => start::prepare(plan)?,
+            Confinement::LandlockAlone => alone::prepare(plan)?,
+        }))
     }
 }
 

@@ -3,6 +3,35 @@
 //! Needs no helper program, no daemon and no set-user-id bit; works for root and for everybody else. All
 //! `unsafe` code of the project is in `sys`.
 //!
+//! ```no_run
+//! use sandbox_isolation::{KernelLauncher, LaunchPlan, WorkspaceMode};
+//!
+//! // Reads the workspace and the system's programs, changes nothing, has no network, no home, no secrets.
+//! let mut plan = LaunchPlan::locked("/home/me/project", ["make", "check"]);
+//! plan.workspace_mode = WorkspaceMode::Direct; // it may change the workspace
+//! let (ended, printed) = KernelLauncher::new().run(plan)?;
+//! println!("{:?}: {}", ended.exit, String::from_utf8_lossy(&printed.stdout.data));
+//! println!("{:?}", ended.enforcement); // which walls stood, and what was missing
+//! # Ok::<(), sandbox_isolation::LaunchError>(())
+//! ```
+//!
+//! `examples/confine.rs` is the same as a program. For output as it comes, standard input, cancelling, limits and a
+//! confinement that is built ahead, see [`Launcher`], [`Observer`] and [`LaunchPlan`].
+//!
+//! # The walls
+//!
+//! | wall | keeps | without it |
+//! |---|---|---|
+//! | user namespace | ids and capabilities: the guest has none, and is nobody on the host | [`Confinement::LandlockAlone`], if the caller says so |
+//! | mount namespace | files: the guest sees an allow-list, mounted by descriptor | as above |
+//! | pid and ipc namespace | processes: none is seen, none outlives the guest | as above |
+//! | network namespace | an empty one, or one that leads to a list of hosts | as above |
+//! | Landlock | files once more, signals, abstract sockets | reported |
+//! | seccomp | the kernel: see [`SeccompProfile`] and [`syscall_walls`] | refused |
+//! | cgroup v2 or v1, rlimits | memory, CPU, processes, files | a requested limit refuses the run, others are reported |
+//!
+//! [`probe_kernel`] and [`probe_namespaces`] tell what a host has.
+//!
 //! # What is not confined
 //!
 //! A Unix socket in the workspace, or in a directory that was granted (`read` or `write`), can be connected to:
@@ -19,9 +48,11 @@
 
 mod cgroup;
 mod child;
+mod door;
 mod egress;
 mod init;
 mod kernel;
+mod landlock_proof;
 mod launch;
 mod plan;
 mod real_paths;
@@ -36,12 +67,19 @@ pub use cgroup::{
     freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
-pub use kernel::{CgroupFacts, KernelFacts, Obstacle, probe_kernel};
+pub use door::{OUTPUT_BYTES_MAX, Printed};
+pub use kernel::{Advice, CgroupFacts, KernelFacts, Obstacle, WeakenedWall, advice, probe_kernel};
+pub use landlock_proof::read_past_landlock;
+pub use launch::probe_namespaces;
 pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
 };
-pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use seccomp_profile::{
+    ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SeccompProfile, SyscallEffect,
+    SyscallRule, syscall_walls,
+};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
 pub fn landlock_abi() -> Option<u32> {

@@ -4,6 +4,8 @@ use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use sandbox_types::{Limits, NetworkAccess};
 
+use crate::seccomp_profile::SeccompProfile;
+
 /// All that one launch needs to know; every choice is the caller's.
 #[derive(Debug)]
 pub struct LaunchPlan {
@@ -23,6 +25,10 @@ pub struct LaunchPlan {
     pub view: View,
     /// What it may reach over the network.
     pub network: NetworkAccess,
+    /// What it may ask of the kernel.
+    pub seccomp: SeccompProfile,
+    /// What confines it.
+    pub confinement: Confinement,
     /// What it may use.
     pub limits: Limits,
     /// The first of 65,536 host ids that belong to this sandbox alone. Used if the caller is root: the guest
@@ -30,6 +36,17 @@ pub struct LaunchPlan {
     pub host_ids: u32,
     /// What it reads.
     pub stdin: StdinSource,
+}
+
+/// What confines the guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Confinement {
+    /// Namespaces, Landlock where the kernel has it, and the system call filter.
+    Namespaces,
+    /// The lower tier, for hosts where a user may make no namespaces ([`crate::probe_namespaces`]): Landlock and the
+    /// system call filter alone. No transaction, no list of allowed hosts, and not for root. The report says what is
+    /// missing.
+    LandlockAlone,
 }
 
 /// How the guest may change the workspace.

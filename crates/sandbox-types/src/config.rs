@@ -210,6 +210,15 @@ pub struct IsolationConfig {
     /// Environment variables that every operation gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env_set: BTreeMap<String, String>,
+    /// What an operation may ask of the kernel: `strict`, `default`, `permissive`, or the absolute path
+    /// of a profile of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<String>,
+    /// Walls that may be missing where this host does not have them; without it, such a host runs
+    /// nothing. `namespaces` leaves Landlock and the system call filter, and no transaction: nothing can
+    /// be undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_degraded: Vec<String>,
 }
 
 /// Where events go besides the journal.
@@ -222,6 +231,9 @@ pub struct EventsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }
+
+/// The one wall that [`IsolationConfig::allow_degraded`] can name.
+pub(crate) const NAMESPACES: &str = "namespaces";
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -271,6 +283,10 @@ impl SandboxConfig {
                     cpu_percent: Some(80),
                     memory_percent: Some(80),
                 },
+            },
+            isolation: IsolationConfig {
+                seccomp: Some("default".to_owned()),
+                ..IsolationConfig::default()
             },
             ..Self::default()
         }
@@ -393,6 +409,11 @@ impl ResourceLimits {
 }
 
 impl IsolationConfig {
+    /// Returns whether operations may run without namespaces where the host has none.
+    pub fn allows_degraded_namespaces(&self) -> bool {
+        self.allow_degraded.iter().any(|wall| wall == NAMESPACES)
+    }
+
     /// Returns every configured path with its key.
     fn paths(&self) -> impl Iterator<Item = (String, &Path)> {
         [

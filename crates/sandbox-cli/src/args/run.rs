@@ -87,6 +87,14 @@ pub(crate) struct RunArgs {
     /// Hide this path from it
     #[arg(long, value_name = "PATH")]
     pub(crate) hide: Vec<PathBuf>,
+    /// What it may ask of the kernel: strict, default, permissive, or a profile of your own [default: from the
+    /// configuration, else default]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) seccomp: Option<String>,
+    /// Run it even if this host has no namespaces: confined by Landlock and the system call filter alone, without a
+    /// transaction, so that nothing can be undone
+    #[arg(long, value_name = "WALL", value_parser = ["namespaces"])]
+    pub(crate) allow_degraded: Vec<String>,
     /// Set an environment variable, or pass on the caller's
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = values::variable)]
     pub(crate) env: Vec<(String, Option<String>)>,

@@ -24,7 +24,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     let home = settings.home()?;
     let overrides = Overrides {
         file: args.config.take(),
-        ..Overrides::default()
+        flags: request::flags(&mut args)?,
     };
     let workspace = args.workspace.take();
     let report_file = args.report.take();

@@ -109,6 +109,10 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
+                "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
+                 has an example",
+            ),
             OpenError::EventFile { .. } => {
                 Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
             }
@@ -182,8 +186,20 @@ impl From<RunError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &*error.fault {
             RunFault::Plan(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
-            RunFault::Launch(_) => failure(Kind::Sandbox)
-                .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
+            RunFault::Launch(launch) => {
+                let failure = launch.hint.iter().fold(failure(Kind::Sandbox), Self::hint);
+                let failure = if launch.no_namespaces {
+                    failure.hint(
+                        "`--allow-degraded namespaces` runs it without that layer: Landlock and the system call \
+                         filter alone confine it, and nothing can be undone",
+                    )
+                } else {
+                    failure
+                };
+                failure.hint(
+                    "`sandbox doctor` shows what this host can enforce, and how to get the rest",
+                )
+            }
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),

@@ -86,6 +86,8 @@ const ISOLATION: Shape = Section(&[
     ("hide", Texts),
     ("env_pass", Texts),
     ("env_set", TextsByName),
+    ("seccomp", Text),
+    ("allow_degraded", Texts),
 ]);
 
 /// A node that does not fit.

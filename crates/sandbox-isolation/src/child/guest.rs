@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
-    process::{Pid, Resource, Rlimit},
+    process::{Pid, Resource, Rlimit, Signal},
 };
 
 use super::{
@@ -32,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) limits: Vec<(Resource, u64)>,
     pub(crate) landlock: Option<Ruleset>,
     pub(crate) filter: Vec<Instruction>,
+    /// Whether there are no namespaces, and so no capabilities to begin with.
+    pub(crate) alone: bool,
     /// Written by the guest's process: why it could not become the guest.
     pub(crate) failure: Option<Failure>,
 }
@@ -96,7 +98,13 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // 5. Locked securebits before the user id, or the change of id would give or take capabilities.
-    identity::lock_secure_bits()?;
+    if guest.alone {
+        // The keeper's end is the guest's.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|errno| Act::Session.failed(errno))?;
+    } else {
+        identity::lock_secure_bits()?;
+    }
     // 6. The user, while CAP_SETUID is there.
     recipe.identity.become_guest()?;
     // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
@@ -147,7 +155,9 @@ fn set_limit(resource: Resource, value: u64) -> Result<(), Errno> {
 
 impl Ruleset {
     fn make(&self) -> Result<OwnedFd, Errno> {
-        let ruleset = landlock::create_ruleset(&self.attributes, self.size)?;
+        let made = landlock::create_ruleset(&self.attributes, self.size)?;
+        // Out of the way of the standard streams, whose numbers may be free here.
+        let ruleset = rustix::io::fcntl_dupfd_cloexec(&made, 3)?;
         for (path, access) in &self.paths {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             match rustix::fs::open(path, flags, Mode::empty()) {

@@ -9,21 +9,18 @@ use std::{
 };
 
 use rustix::process::Resource;
-use sandbox_types::Limits;
+use sandbox_types::{Limits, NetworkAccess};
 
-use super::{caller, error::LaunchError};
+use super::{caller, error::LaunchError, ruleset};
 use crate::{
     child::{
         guest::{Guest, Ruleset},
         step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, Step},
     },
     init,
-    plan::{LaunchPlan, WorkspaceMode},
-    seccomp_profile::{self, Profile},
-    sys::{
-        exec::Program,
-        landlock::{self, RulesetAttributes},
-    },
+    plan::{Confinement, LaunchPlan, WorkspaceMode},
+    seccomp_profile::{Mode, OtherWalls},
+    sys::exec::Program,
     view::{Entry, Layout},
 };
 
@@ -326,18 +323,44 @@ pub(crate) fn guest(
         program: program(plan)?,
         directory: c_string(&plan.cwd, "the working directory")?,
         limits: process_limits(&plan.limits, shares_id_with_init),
-        landlock: ruleset(plan, layout)?,
-        filter: seccomp_profile::compile(filter_of(plan)),
+        landlock: ruleset::of(plan, layout)?,
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: false,
+        failure: None,
+    })
+}
+
+/// The same without namespaces.
+pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Result<Guest, LaunchError> {
+    let mut limits = process_limits(&plan.limits, false);
+    for (resource, value) in &mut limits {
+        if *resource == Resource::Nproc {
+            // Counted by user here, with all that runs already.
+            *value = value.saturating_add(caller::threads());
+        }
+    }
+    Ok(Guest {
+        program: program(plan)?,
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits,
+        landlock: Some(ruleset),
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: true,
         failure: None,
     })
 }
 
 /// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
-fn filter_of(plan: &LaunchPlan) -> Profile {
-    if plan.workspace_mode == WorkspaceMode::Direct || !plan.view.write.is_empty() {
-        Profile::WithoutSetIds
-    } else {
-        Profile::Default
+fn mode_of(plan: &LaunchPlan) -> Mode {
+    let direct = plan.workspace_mode == WorkspaceMode::Direct;
+    Mode {
+        writes_to_host: direct || !plan.view.write.is_empty(),
+        walls: match plan.confinement {
+            Confinement::Namespaces => OtherWalls::Namespaces,
+            Confinement::LandlockAlone => OtherWalls::Landlock {
+                network: plan.network == NetworkAccess::Host,
+            },
+        },
     }
 }
 
@@ -395,79 +418,4 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
         ));
     }
     list
-}
-
-mod access {
-    //! `LANDLOCK_ACCESS_FS_*` and `LANDLOCK_SCOPE_*` (`linux/landlock.h`).
-    pub(super) const EXECUTE: u64 = 1;
-    pub(super) const WRITE_FILE: u64 = 1 << 1;
-    pub(super) const READ_FILE: u64 = 1 << 2;
-    pub(super) const READ_DIR: u64 = 1 << 3;
-    pub(super) const FIRST_ABI: u64 = (1 << 13) - 1;
-    pub(super) const REFER: u64 = 1 << 13;
-    pub(super) const TRUNCATE: u64 = 1 << 14;
-    pub(super) const IOCTL_DEV: u64 = 1 << 15;
-    pub(super) const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-    pub(super) const SCOPES: u64 = 0b11;
-}
-
-fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, LaunchError> {
-    let Some(abi) = landlock::abi() else {
-        return Ok(None);
-    };
-    let mut handled = access::FIRST_ABI;
-    for (since, right) in [
-        (2, access::REFER),
-        (3, access::TRUNCATE),
-        (5, access::IOCTL_DEV),
-    ] {
-        if abi >= since {
-            handled |= right;
-        }
-    }
-    let size = match abi {
-        ..4 => 8,
-        4..6 => 16,
-        6.. => 24,
-    };
-    let read = access::EXECUTE | access::READ_FILE | access::READ_DIR;
-    let mut paths = vec![
-        (c"/".to_owned(), read),
-        (
-            c"/dev".to_owned(),
-            (access::READ_FILE | access::READ_DIR | access::WRITE_FILE | access::IOCTL_DEV)
-                & handled,
-        ),
-    ];
-    for (path, entry) in &layout.entries {
-        let right = match entry {
-            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
-            Entry::Temporary { .. }
-            | Entry::Bind {
-                is_directory: true,
-                access: Access::Write,
-                ..
-            } => handled,
-            Entry::Bind {
-                access: Access::Write,
-                ..
-            } => handled & access::FILE,
-            Entry::Workspace
-            | Entry::Bind { .. }
-            | Entry::Directory
-            | Entry::Link(_)
-            | Entry::File(_)
-            | Entry::Processors => continue,
-        };
-        paths.push((c_string(path, "a path")?, right));
-    }
-    Ok(Some(Ruleset {
-        attributes: RulesetAttributes {
-            handled_access_fs: handled,
-            handled_access_net: 0,
-            scoped: if abi >= 6 { access::SCOPES } else { 0 },
-        },
-        size,
-        paths,
-    }))
 }

@@ -18,6 +18,7 @@ use sandbox_types::{
 
 use super::{
     Cancellation, Ended, NetworkActivity, Observer, Running,
+    alone::TemporaryDirectory,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     start::read_message,
@@ -52,6 +53,8 @@ pub(crate) struct Confined {
     pub(super) start: Start,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
+    /// The guest's temporary directory, where it has no private file system.
+    pub(super) temporary: Option<TemporaryDirectory>,
 }
 
 /// Whether the guest has started.
@@ -135,6 +138,7 @@ impl Running for Confined {
         self.kill();
         self.tree.reap()?;
         drop(self.tree.take_recipe());
+        self.temporary = None;
         self.meter.remove()
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     sys::{
         clone::Lent,
         process::{self, Accounted, Children, Patience},
+        signals,
     },
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Tree {
     /// `None` as long as only the builder knows it, and once it is reaped.
     init: Option<Init>,
     recipe: Option<Held>,
+    /// What ends it.
+    ending: Signal,
 }
 
 /// Pid 1 of the guest's namespaces: our child, not waited for yet.
@@ -60,12 +63,21 @@ impl Tree {
             child::Children::Builder(recipe) => Ok(Self {
                 init: None,
                 recipe: Some(Held::Builder(recipe)),
+                ending: Signal::KILL,
             }),
             child::Children::Init(pid, recipe) => Ok(Self {
                 init: Some(Init::hold(pid)?),
                 recipe: Some(Held::Own(recipe)),
+                ending: Signal::KILL,
             }),
         }
+    }
+
+    /// Takes a keeper over, which ends the others when it is asked to.
+    pub(super) fn of_keeper(children: child::Children) -> Result<Self, LaunchError> {
+        let mut tree = Self::of(children)?;
+        tree.ending = signals::ASKING;
+        Ok(tree)
     }
 
     /// Waits until init is known, and returns it with the failure that was told meanwhile: init is quicker than its
@@ -104,7 +116,7 @@ impl Tree {
     pub(super) fn kill(&self) {
         if let Some(init) = &self.init {
             // It fails only if init is dead already.
-            rustix::process::pidfd_send_signal(&init.handle, Signal::KILL).ok();
+            rustix::process::pidfd_send_signal(&init.handle, self.ending).ok();
         }
     }
 

@@ -117,6 +117,16 @@ pub(crate) fn reset_dispositions() {
     }
 }
 
+/// What asks a keeper to end its guest, and the number of it.
+pub(crate) const ASKING: rustix::process::Signal = rustix::process::Signal::TERM;
+/// See [`ASKING`].
+pub(crate) const REQUEST: libc::c_int = libc::SIGTERM;
+
+/// Returns a descriptor that is readable while a child's death waits to be noticed, or [`ASKING`].
+pub(crate) fn deaths_and_request() -> Result<OwnedFd, Errno> {
+    descriptor_of(SignalSet::only(libc::SIGCHLD).with(SignalSet::only(REQUEST)))
+}
+
 /// Returns a descriptor that is readable while a child's death waits to be noticed.
 pub(crate) fn child_deaths() -> Result<OwnedFd, Errno> {
     descriptor_of(SignalSet::only(libc::SIGCHLD))

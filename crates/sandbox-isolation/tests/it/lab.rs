@@ -10,8 +10,8 @@ use std::{
 };
 
 use sandbox_isolation::{
-    Cancellation, Ended, KernelLauncher, LaunchError, LaunchPlan, Launcher as _, Observer,
-    StdinSource, View, WorkspaceMode,
+    BaseProfile, Cancellation, Confinement, Ended, KernelLauncher, LaunchError, LaunchPlan,
+    Launcher as _, Observer, SeccompProfile, StdinSource, View, WorkspaceMode,
 };
 use sandbox_types::{CgroupPaths, ExitReason, LimitKind, Limits, NetworkAccess, Stream};
 
@@ -89,6 +89,8 @@ impl Lab {
                 hide: Vec::new(),
             },
             network: NetworkAccess::None,
+            seccomp: SeccompProfile::built_in(BaseProfile::Default),
+            confinement: Confinement::Namespaces,
             limits: Limits::default(),
             host_ids: 2_000_000,
             stdin: StdinSource::Empty,

@@ -3,7 +3,11 @@
 //! Each test of a wall has a control: the same attempt outside succeeds, so it cannot pass for a wrong reason.
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod caller_death;
+#[cfg(test)]
+mod door;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
@@ -14,6 +18,8 @@ mod lab;
 mod limits;
 #[cfg(test)]
 mod overlay;
+#[cfg(test)]
+mod profiles;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

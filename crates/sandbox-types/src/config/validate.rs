@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::SandboxConfig;
+use super::{NAMESPACES, SandboxConfig};
 use crate::{AllowList, HostPattern, format_duration, parse_duration};
 
 /// A value that cannot be meant.
@@ -37,6 +37,9 @@ pub struct NumberRange {
 
 /// The longest wall-time limit.
 const WALL_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The profiles that are built in.
+const SECCOMP_PROFILES: [&str; 3] = ["strict", "default", "permissive"];
 
 const KEY_WALL_TIME: &str = "resource_limits.wall_time";
 const PIB_IN_MIB: i64 = 1 << 30;
@@ -260,6 +263,7 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }
+    check_walls(config)?;
     for (at, name) in config.isolation.env_pass.iter().enumerate() {
         check_variable(&format!("isolation.env_pass[{at}]"), name)?;
     }
@@ -267,6 +271,24 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
         let key = format!("isolation.env_set.{name}");
         check_variable(&key, name)?;
         check_no_nul(&key, value)?;
+    }
+    Ok(())
+}
+
+fn check_walls(config: &SandboxConfig) -> Result<(), ConfigError> {
+    const KEY: &str = "isolation.seccomp";
+    if let Some(profile) = &config.isolation.seccomp {
+        check_no_nul(KEY, profile)?;
+        if !SECCOMP_PROFILES.contains(&profile.as_str()) && !Path::new(profile).is_absolute() {
+            let reason = "must be strict, default, permissive, or the absolute path of a profile";
+            return Err(refuse(KEY, profile, reason.to_owned()));
+        }
+    }
+    let mut degraded = config.isolation.allow_degraded.iter().enumerate();
+    if let Some((at, wall)) = degraded.find(|(_, wall)| *wall != NAMESPACES) {
+        let key = format!("isolation.allow_degraded[{at}]");
+        let reason = "the one wall that may be missing is namespaces".to_owned();
+        return Err(refuse(&key, wall, reason));
     }
     Ok(())
 }

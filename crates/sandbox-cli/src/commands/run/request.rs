@@ -6,7 +6,7 @@ use std::{
 };
 
 use sandbox_core::{Host, check_request, config_layers::operation_from_text};
-use sandbox_types::{AllowList, HostPattern, NetworkAccess, Operation};
+use sandbox_types::{AllowList, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest};
 
 use crate::{
     args::{NetworkMode, RunArgs},
@@ -50,6 +50,37 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)
+}
+
+/// Returns what was typed of the configuration.
+pub(super) fn flags(args: &mut RunArgs) -> Result<SandboxConfig, Failure> {
+    let mut flags = SandboxConfig::default();
+    flags.isolation.seccomp = match args.seccomp.take() {
+        Some(name) if !SECCOMP_PROFILES.contains(&name.as_str()) => {
+            let path = absolute(Path::new(&name))?;
+            if !path.exists() {
+                return Err(no_such_profile(&name));
+            }
+            Some(path.to_string_lossy().into_owned())
+        }
+        named => named,
+    };
+    flags.isolation.allow_degraded = std::mem::take(&mut args.allow_degraded);
+    Ok(flags)
+}
+
+/// The profiles that are built in.
+const SECCOMP_PROFILES: [&str; 3] = ["strict", "default", "permissive"];
+
+fn no_such_profile(name: &str) -> Failure {
+    let failure = Failure::new(
+        Kind::Usage,
+        format!("there is no system call profile '{name}', and no such file"),
+    );
+    match nearest(name, SECCOMP_PROFILES) {
+        Some(known) => failure.hint(format!("did you mean {known}?")),
+        None => failure.hint("give strict, default, permissive, or the path of a profile"),
+    }
 }
 
 /// Returns the network that was typed, else the one of the document.
