@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .find(|(key, _)| key == "PATH")
                 .unwrap_or_default()
                 .1,
+            toolchains: Vec::new(),
+            secrets: Vec::new(),
             read: Vec::new(),
             write: Vec::new(),
             hide: Vec::new(),

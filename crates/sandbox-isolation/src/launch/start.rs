@@ -58,7 +58,7 @@ pub(crate) struct Readied {
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan)?;
+    let layout = lay_out(&plan, &ids)?;
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
@@ -117,8 +117,8 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     })
 }
 
-fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
-    Layout::of(plan).map_err(|unusable| {
+fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
+    Layout::of(plan, ids).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
             unusable.source,
