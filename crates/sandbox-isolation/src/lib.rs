@@ -44,6 +44,12 @@ pub use launch::{
     Prepared, Running,
 };
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use real_paths::is_led_astray;
+
+/// Returns whether `path` can be no workspace: the guest could not run without the host's own directory there.
+pub fn is_system_directory(path: &std::path::Path) -> bool {
+    toolchains::is_system(path)
+}
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
 pub fn landlock_abi() -> Option<u32> {

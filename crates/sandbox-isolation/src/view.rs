@@ -17,7 +17,7 @@ use crate::{
     egress,
     launch::caller::Ids,
     plan::LaunchPlan,
-    real_paths::RealPaths,
+    real_paths::{self, RealPaths},
     toolchains::{self, ETC_ENTRIES, SYSTEM_DIRECTORIES},
 };
 
@@ -218,6 +218,8 @@ impl Layout {
     fn add_granted(&mut self, plan: &LaunchPlan) -> Result<(), Unusable> {
         let read = plan.view.read.iter().map(|path| (path, Access::Read));
         let write = plan.view.write.iter().map(|path| (path, Access::Write));
+        let mut changeable = vec![plan.workspace.clone()];
+        changeable.extend(plan.view.write.iter().filter_map(|it| self.paths.of(it)));
         for (path, access) in read.chain(write) {
             let unusable = |source| Unusable {
                 path: path.clone(),
@@ -225,8 +227,8 @@ impl Layout {
             };
             let real = fs::canonicalize(path).map_err(unusable)?;
             self.granted.extend([path.clone(), real.clone()]);
-            if self.is_led_astray(path, &real, plan) {
-                let reason = "a link in a directory that the command can change leads out of it";
+            if real_paths::is_led_astray(path, &changeable) {
+                let reason = "a link in a directory that the command can change leads out of there";
                 let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
                 return Err(unusable(source));
             }
@@ -254,18 +256,6 @@ impl Layout {
             );
         }
         Ok(())
-    }
-
-    /// Returns whether `path` leads to `real` by a link that an earlier guest may have made.
-    fn is_led_astray(&mut self, path: &Path, real: &Path, plan: &LaunchPlan) -> bool {
-        let granted = plan.view.write.iter().filter_map(|it| self.paths.of(it));
-        let writable: Vec<PathBuf> = granted.chain([plan.workspace.clone()]).collect();
-        let above = path.ancestors().skip(1);
-        let way: Vec<PathBuf> = above.filter_map(|it| self.paths.of(it)).collect();
-        writable.iter().any(|tree| {
-            let enters = path.starts_with(tree) || way.iter().any(|it| it.starts_with(tree));
-            enters && !real.starts_with(tree)
-        })
     }
 
     /// What lies in the workspace is visible there, as the workspace is.

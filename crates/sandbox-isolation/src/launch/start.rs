@@ -62,6 +62,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
+    let uncounted = uncounted(&plan);
     let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
     let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
         .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
@@ -70,6 +71,8 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(open)?;
 
+    let mut enforcement = enforcement(plan.network != NetworkAccess::Host);
+    enforcement.missing.extend(uncounted);
     let own_network = plan.network != NetworkAccess::Host;
     let mut egress = Egress::of(&plan.network)?;
     let recipe = Box::new(Recipe {
@@ -107,7 +110,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         limits: plan.limits,
         started_at: now,
         running_since: now,
-        enforcement: enforcement(own_network),
+        enforcement,
         start: Start::Awaited,
         egress,
     };
@@ -174,6 +177,19 @@ fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
         return refused("it is not a directory");
     }
     Ok(metadata)
+}
+
+/// A disk limit is about the transaction.
+fn uncounted(plan: &LaunchPlan) -> Option<String> {
+    let path = plan
+        .view
+        .write
+        .first()
+        .filter(|_| plan.limits.disk.is_some())?;
+    Some(format!(
+        "the disk limit does not hold in what is granted with write ({})",
+        path.display()
+    ))
 }
 
 fn enforcement(own_network: bool) -> Enforcement {

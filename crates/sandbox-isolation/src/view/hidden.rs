@@ -69,7 +69,9 @@ impl Layout {
         let granted = self.granted.iter().skip(1);
         let of_granted = granted.flat_map(|path| self.named(path, secrets::ANYWHERE));
         let of_the_system = secrets::OF_THE_SYSTEM.iter().map(PathBuf::from);
+        // Some name `/dev/null`, to have none.
         let of_variables = plan.view.secrets.iter().cloned();
+        let of_variables = of_variables.filter(|path| !toolchains::is_system(path));
         of_homes
             .chain(of_granted)
             .chain(of_the_system)
