@@ -45,3 +45,5 @@ mod state;
 mod story;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod workspaces;

@@ -9,6 +9,8 @@ mod egress;
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod limits;
