@@ -161,7 +161,7 @@ fn workspaces_in_each_other_have_histories_of_their_own() {
     create(&below).code(0);
     create(&above).code(0);
     create(&below)
-        .code(2)
+        .code(1)
         .says("already belongs to the sandbox 'below'");
     works(&lab, &below);
     works(&lab, &above);

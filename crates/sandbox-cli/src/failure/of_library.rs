@@ -158,7 +158,9 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::CwdOutside { .. } | PlanError::CwdMissing { .. } => {
             failure.hint("`cwd` is relative to the workspace, and must exist before the run")
         }
-        PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
+        PlanError::Grant { .. } => {
+            failure.hint("give absolute paths that exist, and not links in the workspace")
+        }
         PlanError::DirectWith { .. } => {
             failure.hint("leave it out, or run without --direct (direct: false)")
         }
@@ -169,6 +171,7 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
         }
         PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
+        PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -182,8 +185,11 @@ impl From<RunError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &*error.fault {
             RunFault::Plan(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
-            RunFault::Launch(_) => failure(Kind::Sandbox)
-                .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
+            RunFault::Launch(launch) => {
+                failure(Kind::Sandbox).hint(launch.hint.as_deref().unwrap_or(
+                    "`sandbox doctor` shows what this host can enforce, and how to get the rest",
+                ))
+            }
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),
