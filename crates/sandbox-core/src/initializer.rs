@@ -172,8 +172,7 @@ impl<'a> SandboxInitializer<'a> {
             missing,
             config,
         } = request;
-        let home = self.layout.home();
-        place::check_home(home).map_err(|source| step("use", home, source))?;
+        place::check_home(self.layout)?;
         let (workspace, metadata) = resolve(workspace, missing)?;
         let registry = CreateError::Registry;
         let existing = registry::all(self.layout).map_err(registry)?;

@@ -98,7 +98,12 @@ fn is_open_to_guest(workspace: &Path) -> bool {
 }
 
 /// Refuses a home that could not be made or used.
-pub(super) fn check_home(home: &Path) -> io::Result<()> {
+pub(super) fn check_home(layout: &Layout) -> Result<(), CreateError> {
+    let home = layout.home();
+    can_be_home(home).map_err(|source| super::step("use", home, source))
+}
+
+fn can_be_home(home: &Path) -> io::Result<()> {
     let place = nearest_existing(home);
     if !place.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
