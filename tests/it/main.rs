@@ -50,3 +50,5 @@ mod state;
 mod story;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod workspaces;

@@ -14,21 +14,28 @@ use sandbox_types::{
 
 use crate::launch_plan::PlanError;
 
-/// The system's own programs are found whatever the caller's `PATH` is. `in_path` runs one of them.
+/// The system's own programs are found whatever the caller's `PATH` is. `in_path` runs one of them. What is written by
+/// way of a link to a private directory (`/tmp`) would be lost without a word: `inside` ends the work if a path leads
+/// out of the workspace, `place` if the directory that it lies in does.
 const PROLOGUE: &str = "in_path() { PATH=/usr/bin:/bin:$PATH \"$@\"; }\n\
-     parent() { case $1 in ?*/*) in_path mkdir -p -- \"${1%/*}\" ;; esac; }\n";
+     parent() { case $1 in ?*/*) in_path mkdir -p -- \"${1%/*}\" ;; esac; }\n\
+     root=$(pwd -P && echo x) root=${root%?x}\n\
+     inside() { real=$(in_path readlink -f -- \"$1\" && echo x) && \
+     case ${real%?x}/ in \"$root\"/*) return ;; esac; \
+     printf 'cannot use %s: a link leads out of the workspace\\n' \"$1\" >&2; exit 1; }\n\
+     place() { case $1 in ?*/*) inside \"${1%/*}\" ;; esac; }\n";
 
 /// `$1` is the path, `$2` the mode or empty. The redirection follows links, as any program does.
-const WRITE: &str = "parent \"$1\" && in_path cat > \"$1\" && \
+const WRITE: &str = "parent \"$1\" && inside \"$1\" && in_path cat > \"$1\" && \
      { [ -z \"$2\" ] || in_path chmod -- \"$2\" \"$1\"; } || exit 1";
 /// `$1` is the path, `$2` the option of `rm`.
 const DELETE: &str = "if [ ! -e \"$1\" ] && [ ! -L \"$1\" ]; then \
      printf 'cannot delete %s: there is no such file\\n' \"$1\" >&2; exit 1; fi\n\
-     in_path rm $2 -- \"$1\" || exit 1";
+     place \"$1\" && in_path rm $2 -- \"$1\" || exit 1";
 /// `$1` is the old name, `$2` the new one.
 const MOVE: &str = "if [ -d \"$2\" ]; then \
      printf 'cannot move to %s: it is a directory\\n' \"$2\" >&2; exit 1; fi\n\
-     parent \"$2\" && in_path mv -f -- \"$1\" \"$2\" || exit 1";
+     place \"$1\" && parent \"$2\" && place \"$2\" && in_path mv -f -- \"$1\" \"$2\" || exit 1";
 /// Reads exactly the script from standard input, `$1` blocks and `$2` bytes, and leaves the rest of
 /// it to the interpreter: the remaining words. Nothing but `dd` with `fullblock` reads no byte more.
 const SCRIPT: &str = "blocks=$1 rest=$2; shift 2\n\

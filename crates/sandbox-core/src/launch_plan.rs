@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use sandbox_isolation::{LaunchPlan, View, WorkspaceMode};
+use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
@@ -103,6 +103,14 @@ pub enum PlanError {
         /// Why not.
         reason: &'static str,
     },
+    /// A path of `hide` holds the workspace.
+    #[error("cannot hide {}: the workspace {} lies in it", path.display(), workspace.display())]
+    HideWorkspace {
+        /// The path.
+        path: PathBuf,
+        /// The workspace.
+        workspace: PathBuf,
+    },
     /// The file system has no place for a transaction.
     #[error(
         "no transaction is possible here: {reason}; --direct runs without one, and then nothing can be undone"
@@ -152,17 +160,37 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
     }
     guest_program::check_inside(&operation.action, workspace)?;
     for path in operation.read.iter().chain(&operation.write) {
-        let reason = match (path.is_absolute(), path.exists()) {
-            (false, _) => "it is not an absolute path",
-            (true, false) => "it does not exist",
-            (true, true) => continue,
+        let reason = if !path.is_absolute() {
+            "it is not an absolute path"
+        } else if !path.exists() {
+            "it does not exist"
+        } else if is_led_astray(path, &[workspace.to_owned()]) {
+            "a link in the workspace leads out of it, and a command may have put it there"
+        } else {
+            continue;
         };
         return Err(PlanError::Grant {
             path: path.clone(),
             reason,
         });
     }
-    Ok(())
+    let mut hidden = hidden(operation, sandbox).into_iter();
+    match hidden.find(|path| workspace.starts_with(path)) {
+        None => Ok(()),
+        Some(path) => Err(PlanError::HideWorkspace {
+            path,
+            workspace: workspace.to_owned(),
+        }),
+    }
+}
+
+/// Returns what is to be hidden; an operation's relative paths are the workspace's.
+fn hidden(operation: &Operation, sandbox: &Sandbox) -> Vec<PathBuf> {
+    let configured = sandbox.config.isolation.hide.iter().cloned();
+    let asked = operation.hide.iter();
+    configured
+        .chain(asked.map(|path| sandbox.workspace().join(path)))
+        .collect()
 }
 
 /// Checks what is wrong with a request in any sandbox.
@@ -282,11 +310,13 @@ fn view(operation: &Operation, sandbox: &Sandbox) -> View {
     let together = |configured: &[PathBuf], asked: &[PathBuf]| {
         configured.iter().chain(asked).cloned().collect::<Vec<_>>()
     };
-    let mut hide = together(&isolation.hide, &operation.hide);
+    let mut hide = hidden(operation, sandbox);
     hide.push(sandbox.host.data.clone());
     View {
         home: sandbox.host.home.clone(),
         search_path: sandbox.host.search_path.clone(),
+        toolchains: sandbox.host.toolchains(),
+        secrets: sandbox.host.secrets(),
         read: together(&isolation.read, &operation.read),
         write: together(&isolation.write, &operation.write),
         hide,

@@ -137,6 +137,8 @@ fn confined(what: &str, address: SocketAddr) -> Outcome<f64> {
         view: View {
             home: workspace.clone(),
             search_path: OsString::new(),
+            toolchains: Vec::new(),
+            secrets: Vec::new(),
             read: vec![program],
             write: Vec::new(),
             hide: Vec::new(),

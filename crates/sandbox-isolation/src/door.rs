@@ -36,6 +36,8 @@ impl LaunchPlan {
             view: View {
                 home: PathBuf::from("/nonexistent"),
                 search_path: OsString::new(),
+                toolchains: Vec::new(),
+                secrets: Vec::new(),
                 read: Vec::new(),
                 write: Vec::new(),
                 hide: Vec::new(),

@@ -34,10 +34,11 @@
 //!
 //! # What is not confined
 //!
-//! A Unix socket in the workspace, or in a directory that was granted (`read` or `write`), can be connected to:
-//! whoever listens there is not confined and does what it is asked. A read-only mount does not prevent that. (An
-//! overlay shows the workspace's sockets as files of its own, to which nobody listens; a direct workspace shows the
-//! sockets themselves.) So grant no directory with a service's socket in it.
+//! A Unix socket in a direct workspace, or in a directory that was granted (`read` or `write`), can be connected to:
+//! whoever listens there is not confined and does what it is asked. A read-only mount does not prevent that. Sockets
+//! that listen when the view is made are covered, as far as `/proc/net/unix` names them: those of this network
+//! namespace with an absolute name. Later ones are not. (An overlay shows the workspace's sockets as files of its own,
+//! to which nobody listens.) So grant no directory that a service makes its socket in.
 //!
 //! # Terminology
 //!
@@ -57,6 +58,7 @@ mod launch;
 mod plan;
 mod real_paths;
 mod seccomp_profile;
+mod secrets;
 mod stdio;
 mod sys;
 mod toolchains;
@@ -76,10 +78,16 @@ pub use launch::{
     Prepared, Running,
 };
 pub use plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode};
+pub use real_paths::is_led_astray;
 pub use seccomp_profile::{
     ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SeccompProfile, SyscallEffect,
     SyscallRule, syscall_walls,
 };
+
+/// Returns whether `path` can be no workspace: the guest could not run without the host's own directory there.
+pub fn is_system_directory(path: &std::path::Path) -> bool {
+    toolchains::is_system(path)
+}
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.
 pub fn landlock_abi() -> Option<u32> {

@@ -74,6 +74,11 @@ pub struct View {
     pub home: PathBuf,
     /// The caller's `PATH`: toolchains that it names are visible.
     pub search_path: OsString,
+    /// Directories of toolchains that the caller's environment names (`JAVA_HOME`): visible too.
+    pub toolchains: Vec<PathBuf>,
+    /// Files with secrets that the caller's environment names (`KUBECONFIG`): hidden like those in the home, unless
+    /// they are granted by their own names.
+    pub secrets: Vec<PathBuf>,
     /// More host paths to see.
     pub read: Vec<PathBuf>,
     /// More host paths to see and change.

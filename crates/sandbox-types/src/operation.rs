@@ -82,7 +82,7 @@ pub struct Operation {
     pub read: Vec<PathBuf>,
     /// More host paths to see and to change.
     pub write: Vec<PathBuf>,
-    /// Paths to hide.
+    /// Paths to hide; relative ones are the workspace's.
     pub hide: Vec<PathBuf>,
 }
 

@@ -28,7 +28,7 @@ mod tests;
 use fields::Fields;
 
 /// The fields that an operation of every type may have.
-const COMMON_FIELDS: [&str; 8] = [
+const COMMON_FIELDS: [&str; 9] = [
     "type",
     "id",
     "env",
@@ -37,6 +37,7 @@ const COMMON_FIELDS: [&str; 8] = [
     "limits",
     "network",
     "on_failure",
+    "hide",
 ];
 const LIMIT_FIELDS: [&str; 4] = ["memory_mb", "cpu_percent", "processes", "disk_mb"];
 const NETWORK_FIELDS: [&str; 2] = ["mode", "allow_hosts"];
@@ -297,6 +298,7 @@ fn take_common(fields: &mut Fields, operation: &mut Operation) -> Result<(), Ope
     operation.stdin = fields.take_text("stdin")?.or(operation.stdin.take());
     operation.env.extend(take_env(fields)?);
     operation.files = take_files(fields)?.or(operation.files.take());
+    operation.hide.extend(take_hide(fields)?);
     operation.timeout = take_timeout(fields)?.or(operation.timeout);
     let asked = take_limits(fields)?;
     let limits = &mut operation.limits;
@@ -363,6 +365,21 @@ fn take_files(fields: &mut Fields) -> Result<Option<Vec<String>>, OperationError
         }
     }
     Ok(files)
+}
+
+/// A document may hide more; what is granted is up to who runs it.
+fn take_hide(fields: &mut Fields) -> Result<Vec<PathBuf>, OperationError> {
+    let paths = fields.take_texts("hide")?.unwrap_or_default();
+    for (at, path) in paths.iter().enumerate() {
+        let field = format!("hide[{at}]");
+        refuse_nul(&field, path)?;
+        let mut parts = Path::new(path).components();
+        if path.is_empty() || parts.any(|part| part == Component::ParentDir) {
+            let reason = "must be a path without `..`, absolute or relative to the workspace";
+            return Err(value_error(&field, path, reason));
+        }
+    }
+    Ok(paths.into_iter().map(PathBuf::from).collect())
 }
 
 fn take_timeout(fields: &mut Fields) -> Result<Option<Duration>, OperationError> {

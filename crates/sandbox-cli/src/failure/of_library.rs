@@ -162,7 +162,9 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::CwdOutside { .. } | PlanError::CwdMissing { .. } => {
             failure.hint("`cwd` is relative to the workspace, and must exist before the run")
         }
-        PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
+        PlanError::Grant { .. } => {
+            failure.hint("give absolute paths that exist, and not links in the workspace")
+        }
         PlanError::DirectWith { .. } => {
             failure.hint("leave it out, or run without --direct (direct: false)")
         }
@@ -173,6 +175,7 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
         }
         PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
+        PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")

@@ -57,7 +57,7 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
     check(&plan)?;
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan)?;
+    let layout = lay_out(&plan, &ids)?;
     let temporary = TemporaryDirectory::make(&plan.name)?;
     for (key, value) in &mut plan.env {
         if key == "TMPDIR" {

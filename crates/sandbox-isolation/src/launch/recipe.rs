@@ -15,7 +15,7 @@ use super::{caller, error::LaunchError, ruleset};
 use crate::{
     child::{
         guest::{Guest, Ruleset},
-        step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, Step},
+        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, Step},
     },
     init,
     plan::{Confinement, LaunchPlan, WorkspaceMode},
@@ -48,13 +48,6 @@ fn inside(path: &Path) -> Result<CString, LaunchError> {
     c_string(path.strip_prefix("/").unwrap_or(path), "a path")
 }
 
-/// A path as long as the new root is not the root yet.
-fn below_new_root(path: &Path) -> Result<CString, LaunchError> {
-    let mut full = Path::new(NEW_ROOT).as_os_str().to_owned();
-    full.push(path);
-    c_string(full, "a path")
-}
-
 /// Lays the steps out.
 pub(crate) fn steps(
     plan: &LaunchPlan,
@@ -82,6 +75,9 @@ pub(crate) fn steps(
     }
     build.steps.push(Step::Seal);
     inner.extend([Step::Pivot, Step::Proc, Step::Terminals]);
+    for path in layout.ways_to_protected(&plan.workspace) {
+        inner.push(Step::Hold { at: inside(&path)? });
+    }
     for path in &layout.protected {
         inner.push(Step::Protect { at: inside(path)? });
     }
@@ -156,8 +152,8 @@ impl Build<'_> {
             }
             Entry::Temporary { mode } => {
                 self.make_mount_point(path, directory)?;
-                let (path, options) = (below_new_root(path)?, self.temporary_options(*mode)?);
-                self.steps.push(Step::Temporary { path, options });
+                let options = self.temporary_options(*mode)?;
+                self.steps.push(Step::Temporary { at, options });
             }
             Entry::Bind {
                 source,
@@ -211,6 +207,7 @@ impl Build<'_> {
 
     /// Stages both layers and returns the mount itself.
     fn add_overlay(&mut self, upper: &Path, work: &Path) -> Result<Step, LaunchError> {
+        let at = inside(&self.plan.workspace)?;
         // A transaction that is not begun yet has no directory: then the one that will hold it is staged.
         let set = upper.parent().filter(|set| work.parent() == Some(set));
         let layers = set.and_then(|set| {
@@ -242,7 +239,7 @@ impl Build<'_> {
         options.extend(escape_option(&work));
         options.extend(b",userxattr,volatile");
         Ok(Step::Overlay {
-            path: below_new_root(&self.plan.workspace)?,
+            at,
             options: c_string(OsStr::from_bytes(&options), "the layers")?,
         })
     }

@@ -75,10 +75,11 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let workspace = check_workspace(&plan)?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan)?;
+    let layout = lay_out(&plan, &ids)?;
     let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
     let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
     let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
+    let uncounted = uncounted(&plan);
     let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
     let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
         .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
@@ -87,6 +88,8 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(open)?;
 
+    let mut enforcement = enforcement(plan.network != NetworkAccess::Host);
+    enforcement.missing.extend(uncounted);
     let own_network = plan.network != NetworkAccess::Host;
     let mut egress = Egress::of(&plan.network)?;
     let recipe = Box::new(Recipe {
@@ -124,7 +127,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         limits: plan.limits,
         started_at: now,
         running_since: now,
-        enforcement: enforcement(own_network),
+        enforcement,
         start: Start::Awaited,
         egress,
         temporary: None,
@@ -135,8 +138,8 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     })
 }
 
-pub(super) fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
-    Layout::of(plan).map_err(|unusable| {
+pub(super) fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
+    Layout::of(plan, ids).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
             unusable.source,
@@ -197,6 +200,19 @@ pub(super) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchE
         return refused("it is not a directory");
     }
     Ok(metadata)
+}
+
+/// A disk limit is about the transaction.
+fn uncounted(plan: &LaunchPlan) -> Option<String> {
+    let path = plan
+        .view
+        .write
+        .first()
+        .filter(|_| plan.limits.disk.is_some())?;
+    Some(format!(
+        "the disk limit does not hold in what is granted with write ({})",
+        path.display()
+    ))
 }
 
 fn enforcement(own_network: bool) -> Enforcement {

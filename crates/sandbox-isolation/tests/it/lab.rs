@@ -84,6 +84,8 @@ impl Lab {
             view: View {
                 home: base.join("home"),
                 search_path: OsString::new(),
+                toolchains: Vec::new(),
+                secrets: Vec::new(),
                 read: Vec::new(),
                 write: Vec::new(),
                 hide: Vec::new(),

@@ -13,6 +13,8 @@ mod egress;
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod limits;

@@ -134,14 +134,15 @@ pub(super) fn stand(
     Ok(())
 }
 
-/// Returns typed paths as the absolute ones that they mean, symbolic links followed.
+/// Returns typed paths as absolute ones. Where links in them lead is looked at by who grants them.
 fn existing(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let follow = |path: PathBuf| {
-        fs::canonicalize(&path).map_err(|error| {
+        fs::metadata(&path).map_err(|error| {
             Failure::of(Kind::Usage, &error)
                 .while_doing(format!("cannot grant {}", path.display()))
                 .hint("give paths that exist to --read and --write")
-        })
+        })?;
+        absolute(&path)
     };
     paths.into_iter().map(follow).collect()
 }
