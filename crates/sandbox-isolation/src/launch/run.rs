@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
+    process::Signal,
 };
 use sandbox_types::{
     CgroupPaths, Enforcement, ExitReason, LimitKind, Limits, ProcessUsage, Stream, Violation,
@@ -20,13 +21,14 @@ use super::{
     Cancellation, Ended, NetworkActivity, Observer, Running,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
+    signal::send_to_guest,
     start::read_message,
     tree::Tree,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
     egress::Egress,
-    stdio::{self, Pumped, Streams},
+    stdio::{self, Pumped, Streams, terminal::Raw},
     sys::process::Accounted,
 };
 
@@ -83,6 +85,8 @@ struct Turn {
     output: [bool; 2],
     /// Standard input can go on.
     input: bool,
+    /// The caller's terminal has another size.
+    window: bool,
 }
 
 impl Running for Confined {
@@ -108,12 +112,17 @@ impl Running for Confined {
         if let Start::Never(exit) = self.start {
             return Ok(self.ended(exit, ProcessUsage::default(), Unroutable::default()));
         }
-        let waited = self.wait_for_end(observer, cancel);
+        let raw = self.streams.enter_raw().map_err(|error| {
+            self.kill();
+            LaunchError::new("put the caller's terminal into raw mode", error)
+        })?;
+        let waited = self.wait_for_end(observer, cancel, raw.as_ref());
         if waited.is_err() {
             self.kill();
         }
         let (end, cause) = waited?;
         self.take_rest(observer);
+        drop(raw);
         let end = match end {
             Some(end) => end,
             None => self.end_of_killed(cause)?,
@@ -158,12 +167,16 @@ impl Confined {
         &mut self,
         observer: &mut dyn Observer,
         cancel: &Cancellation,
+        raw: Option<&Raw>,
     ) -> Result<(Option<End>, Option<Cause>), LaunchError> {
         let error = |source: io::Error| LaunchError::new("wait for the guest", source);
         let mut clock = WallClock::of(&self.limits, self.started_at);
         let mut tick = TICK_FIRST;
         let mut next_tick = Instant::now() + tick;
-        let mut open = [true; 2];
+        let mut open = [
+            self.streams.output.is_some(),
+            self.streams.error.is_some(),
+        ];
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
@@ -173,14 +186,14 @@ impl Confined {
                 wake = wake.min(Instant::now() + ASK_AGAIN);
             }
             let turn = self
-                .poll(cancel, wake, cause.is_none(), open.map(|it| it && takes))
+                .poll((cancel, cause.is_none()), wake, open.map(|it| it && takes), raw)
                 .map_err(|errno| error(errno.into()))?;
             let streams = [
                 (Stream::Stdout, &mut self.streams.output),
                 (Stream::Stderr, &mut self.streams.error),
             ];
             for (index, (stream, file)) in streams.into_iter().enumerate() {
-                if turn.output[index] {
+                if let (true, Some(file)) = (turn.output[index], file) {
                     let take = |bytes: &[u8]| observer.output(stream, bytes);
                     open[index] =
                         stdio::drain(file, &mut buffer, PIECES_PER_ROUND, take) == Pumped::Open;
@@ -194,6 +207,9 @@ impl Confined {
                     .is_some_and(|input| input.pump() == Pumped::Done)
             {
                 self.streams.input = None;
+            }
+            if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
+                raw.follow(ours);
             }
             if turn.init[0]
                 && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
@@ -245,12 +261,23 @@ impl Confined {
         if let Some(init) = self.tree.init() {
             self.meter.sweep(init);
         }
-        observer.tick(&self.meter.paths()).map(|kind| match kind {
+        let reached = observer.tick(&self.meter.paths()).map(|kind| match kind {
             LimitKind::WallTime => ExitReason::TimedOut,
             LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
                 ExitReason::LimitExceeded(kind)
             }
-        })
+        });
+        reached.or_else(|| self.signalled(observer.signal()?))
+    }
+
+    /// Sends a signal to the guest; `Some` if that ends the run here.
+    fn signalled(&self, number: i32) -> Option<Cause> {
+        let signal = Signal::from_named_raw(number)?;
+        if signal == Signal::KILL {
+            return Some(ExitReason::Signaled(number));
+        }
+        send_to_guest(self.tree.init()?, signal);
+        None
     }
 
     fn next_wake(&self, next_tick: Instant, deadline: Option<Instant>) -> Instant {
@@ -266,25 +293,25 @@ impl Confined {
 
     fn poll(
         &self,
-        cancel: &Cancellation,
+        (cancel, can_end): (&Cancellation, bool),
         wake: Instant,
-        can_end: bool,
         open: [bool; 2],
+        raw: Option<&Raw>,
     ) -> Result<Turn, Errno> {
         let mut fds = vec![
             PollFd::new(&self.status, PollFlags::IN),
             PollFd::from_borrowed_fd(self.tree.handle()?, PollFlags::IN),
         ];
-        let mut places = [None; 5];
+        let mut places = [None; 6];
         let mut add = |place: usize, fd, flags| {
             places[place] = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
-        if open[0] {
-            add(0, self.streams.output.as_fd(), PollFlags::IN);
-        }
-        if open[1] {
-            add(1, self.streams.error.as_fd(), PollFlags::IN);
+        let printed = [&self.streams.output, &self.streams.error];
+        for (place, file) in printed.into_iter().enumerate() {
+            if let (true, Some(file)) = (open[place], file) {
+                add(place, file.as_fd(), PollFlags::IN);
+            }
         }
         if let Some(input) = &self.streams.input {
             let (fd, to_write) = input.waits_for();
@@ -300,6 +327,9 @@ impl Confined {
         }
         for (place, fd) in (3..).zip(cancel.descriptors()).filter(|_| can_end) {
             add(place, fd, PollFlags::IN);
+        }
+        if let Some(raw) = raw {
+            add(5, raw.changes.as_fd(), PollFlags::IN);
         }
         let timeout = timespec(wake.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
@@ -318,6 +348,7 @@ impl Confined {
             ],
             output: [ready(places[0]), ready(places[1])],
             input: ready(places[2]),
+            window: ready(places[5]),
         })
     }
 
@@ -328,7 +359,8 @@ impl Confined {
             (Stream::Stdout, &mut self.streams.output),
             (Stream::Stderr, &mut self.streams.error),
         ];
-        for (stream, file) in streams {
+        let there = streams.into_iter();
+        for (stream, file) in there.filter_map(|(stream, file)| Some((stream, file.as_mut()?))) {
             stdio::drain(file, &mut buffer, usize::MAX, |bytes| {
                 observer.output(stream, bytes);
             });

@@ -46,6 +46,16 @@ pub(crate) fn take_endings() -> Result<OwnedFd, Errno> {
     Ok(descriptor)
 }
 
+/// Lets this thread hear, by the descriptor, that the window of its terminal has another size, and that this process
+/// goes on after it was stopped. Returns what was blocked before, too.
+pub(crate) fn take_terminal_changes() -> Result<(OwnedFd, SignalSet), Errno> {
+    let set = SignalSet::only(libc::SIGWINCH).with(SignalSet::only(libc::SIGCONT));
+    let descriptor = descriptor_of(set)?;
+    let before = block_all();
+    set_mask(before.with(set));
+    Ok((descriptor, before))
+}
+
 /// Returns the number of the next signal that waits in such a descriptor.
 pub(crate) fn next(descriptor: &OwnedFd) -> Option<i32> {
     // The kernel's `struct signalfd_siginfo` begins with the number.
