@@ -18,6 +18,8 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod detached;
+#[cfg(test)]
 mod escapes;
 #[cfg(test)]
 mod events;
@@ -43,5 +45,9 @@ mod snapshots_state;
 mod state;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod tools;

@@ -41,7 +41,9 @@ impl Course {
     /// Completes a report with what was seen on the way.
     pub(crate) fn complete(&mut self, mut report: OperationReport) -> OperationReport {
         report.alerts.clone_from(&self.watched.alerts);
-        report.error.extend(self.killed.as_ref().map(ToString::to_string));
+        report
+            .error
+            .extend(self.killed.as_ref().map(ToString::to_string));
         report.enforcement.missing.append(&mut self.unwritten);
         report
     }

@@ -232,11 +232,7 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
 }
 
 /// Returns the plan of an operation that passed [`check`].
-pub(crate) fn of(
-    operation: &Operation,
-    sandbox: &Sandbox,
-    forwarded: Forwarded,
-) -> LaunchPlan {
+pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded) -> LaunchPlan {
     let workspace_mode = match &sandbox.rollback {
         Some(rollback) if !operation.direct => {
             let [upper, work] = rollback.directories(&operation.id);

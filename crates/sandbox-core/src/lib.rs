@@ -102,7 +102,7 @@ pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
-pub use sandbox_isolation::Cancellation;
+pub use sandbox_isolation::{Cancellation, keep_descriptors_from_programs};
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{

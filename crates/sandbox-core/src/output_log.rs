@@ -16,7 +16,10 @@ mod tests;
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -163,9 +166,8 @@ fn prune(all: &Path) {
 /// Returns whether somebody writes the log.
 fn is_live(log: &Path) -> bool {
     // Unlocked when the file is closed.
-    File::open(log.join(LOCK_FILE)).is_ok_and(|file| {
-        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
-    })
+    File::open(log.join(LOCK_FILE))
+        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 fn segment_file(log: &Path, number: u64) -> PathBuf {
@@ -190,8 +192,9 @@ pub struct OutputKeeper {
 
 impl OutputKeeper {
     fn begin(directory: &Path, bytes_max: u64) -> Result<Self, OutputError> {
-        let make = fs::DirBuilder::new();
-        make.create(directory)
+        let mut make = fs::DirBuilder::new();
+        make.mode(0o700)
+            .create(directory)
             .map_err(OutputError::file("make", directory))?;
         let path = directory.join(LOCK_FILE);
         let lock = || -> io::Result<File> {

@@ -18,11 +18,7 @@ pub(crate) struct Readied<'a> {
 
 impl<'a> Readied<'a> {
     /// Starts to build what `operation` would run in; returns at once.
-    pub(crate) fn of(
-        operation: &'a Operation,
-        sandbox: &Sandbox,
-        forwarded: Forwarded,
-    ) -> Self {
+    pub(crate) fn of(operation: &'a Operation, sandbox: &Sandbox, forwarded: Forwarded) -> Self {
         let plan = launch_plan::of(operation, sandbox, forwarded);
         Self {
             operation,

@@ -47,3 +47,13 @@ pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 pub fn landlock_abi() -> Option<u32> {
     sys::landlock::abi()
 }
+
+/// Lets programs that this process executes by itself have its standard streams and no other descriptor, also of
+/// those that this process was given. (A guest never gets any other one.)
+///
+/// # Errors
+///
+/// Fails on kernels before Linux 5.11.
+pub fn keep_descriptors_from_programs() -> std::io::Result<()> {
+    Ok(sys::process::keep_descriptors()?)
+}

@@ -170,8 +170,10 @@ impl Segment {
 
     /// Whether there is a piece that was not read.
     fn has_more(&mut self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() >= self.at + PIECE_HEAD_BYTES as u64
-            && self.peek()?.is_some())
+        Ok(
+            self.file.metadata()?.len() >= self.at + PIECE_HEAD_BYTES as u64
+                && self.peek()?.is_some(),
+        )
     }
 
     fn peek(&mut self) -> io::Result<Option<(Stream, Vec<u8>)>> {

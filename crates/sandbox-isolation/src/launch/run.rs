@@ -173,10 +173,7 @@ impl Confined {
         let mut clock = WallClock::of(&self.limits, self.started_at);
         let mut tick = TICK_FIRST;
         let mut next_tick = Instant::now() + tick;
-        let mut open = [
-            self.streams.output.is_some(),
-            self.streams.error.is_some(),
-        ];
+        let mut open = [self.streams.output.is_some(), self.streams.error.is_some()];
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
@@ -186,7 +183,12 @@ impl Confined {
                 wake = wake.min(Instant::now() + ASK_AGAIN);
             }
             let turn = self
-                .poll((cancel, cause.is_none()), wake, open.map(|it| it && takes), raw)
+                .poll(
+                    (cancel, cause.is_none()),
+                    wake,
+                    open.map(|it| it && takes),
+                    raw,
+                )
                 .map_err(|errno| error(errno.into()))?;
             let streams = [
                 (Stream::Stdout, &mut self.streams.output),

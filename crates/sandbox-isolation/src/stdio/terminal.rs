@@ -98,7 +98,9 @@ impl Typed {
             RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
             _ => None,
         });
-        received.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+        received
+            .next()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
