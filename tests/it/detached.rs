@@ -135,7 +135,7 @@ fn what_does_not_run_is_told_at_once() {
     lab.sandbox(&["resume"]).code(0);
     assert_eq!(running(&lab), Value::Array(Vec::new()));
     assert_eq!(lab.tree(), before);
-    lab.sandbox(&["supervise"]).code(1).says("run --detach");
+    lab.sandbox(&["supervise"]).code(2).says("run --detach");
     // None of them has left a log, but the one that was started.
     let logs = fs::read_dir(lab.data().join("sandboxes/box/output")).unwrap();
     assert!(logs.count() <= 1);

@@ -189,11 +189,12 @@ fn ctrl_c_reaches_the_command_and_not_us() {
 #[test]
 fn jobs_are_stopped_and_continued_inside() {
     let lab = Lab::new();
-    let script =
-        "set -m; echo ready; sh -c 'echo first; sleep 100'; echo stopped $?; fg; echo ended $?";
-    let mut sitting = Sitting::start(&lab, &sh(script));
-    sitting.sees("first").types(CTRL_Z).sees("stopped 148");
-    sitting.sees("sleep 100").types(CTRL_C).sees("ended 130");
+    // A job that ends of Ctrl-C itself would end this shell too: it is not interactive.
+    let job = "trap 'exit 5' INT; trap 'echo again' CONT; echo first; while :; do sleep 0.05; done";
+    let script = format!("set -m; sh -c \"{job}\"; echo stopped $?; fg; echo ended $?");
+    let mut sitting = Sitting::start(&lab, &sh(&script));
+    sitting.sees("first\r\n").types(CTRL_Z).sees("stopped 148");
+    sitting.sees("again\r\n").types(CTRL_C).sees("ended 5");
     assert_eq!(sitting.end().0.code(), Some(0));
 }
 
@@ -238,7 +239,7 @@ fn name_of(terminal: &OwnedFd) -> PathBuf {
 fn our_terminal_is_out_of_its_reach() {
     let lab = Lab::new();
     // The names of ours, and all that there is inside.
-    let script = "echo ready; read name; echo typed > $name || echo no $name; ls /dev/pts; \
+    let script = "echo ready; read name; echo typed > $name || echo no $name; ls -1 /dev/pts; \
                   for fd in /proc/self/fd/*; do readlink $fd; done; stty -echo; stty -a < /dev/tty";
     let mut sitting = Sitting::start(&lab, &sh(script));
     // The test may be the first to open a terminal; then the names are the same, and prove nothing.

@@ -126,3 +126,8 @@ pub struct EmbeddingGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/components.md")]
 pub struct ComponentsGuide;
+
+/// The tests compile the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/running.md")]
+pub struct RunningGuide;
