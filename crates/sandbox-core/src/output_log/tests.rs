@@ -101,7 +101,7 @@ fn a_reader_that_keeps_up_misses_nothing() {
             })
             .sum::<usize>();
     }
-    assert_eq!(read, (0..2000).map(|it| it % 997).sum());
+    assert_eq!(read, (0..2000_usize).map(|it| it % 997).sum::<usize>());
 }
 
 #[test]
