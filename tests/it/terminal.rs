@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -244,7 +244,7 @@ fn our_terminal_is_out_of_its_reach() {
     let mut sitting = Sitting::start(&lab, &sh(script));
     // The test may be the first to open a terminal; then the names are the same, and prove nothing.
     let name = name_of(&sitting.terminal);
-    let is_first = name == PathBuf::from("/dev/pts/0");
+    let is_first = name == Path::new("/dev/pts/0");
     sitting.sees("ready");
     let line = format!("{}\n", name.display());
     sitting.types(&line);

@@ -2,6 +2,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod cancel;
+pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod meter;
 pub(crate) mod recipe;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use globset::{Glob, GlobMatcher};
 use sandbox_core::KillSignal;
 use sandbox_types::{Bytes, config::check_number, parse_duration};
 
@@ -47,6 +48,11 @@ pub(super) fn signal(text: &str) -> Result<KillSignal, String> {
     };
     let found = all.into_iter().find(is_named);
     found.ok_or_else(|| "expected HUP, INT, QUIT, KILL or TERM".to_owned())
+}
+
+pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = Glob::new(text).map_err(|error| error.kind().to_string())?;
+    Ok(glob.compile_matcher())
 }
 
 pub(super) fn memory(text: &str) -> Result<Bytes, String> {

@@ -21,8 +21,11 @@ pub(crate) fn run(settings: &Settings, args: &LogsArgs) -> Result<u8, Failure> {
     let shown = Shown {
         ui: settings.ui,
         raw: args.raw,
-        stdout: !args.stderr,
-        stderr: !args.stdout,
+        only: match (args.stdout, args.stderr) {
+            (true, _) => Some(Stream::Stdout),
+            (_, true) => Some(Stream::Stderr),
+            (false, false) => None,
+        },
     };
     match core.output(&args.operation) {
         Err(error @ OutputError::NotKept { .. }) => {
@@ -96,16 +99,13 @@ fn follow(core: &SandboxCore, args: &LogsArgs, shown: &Shown) -> Result<(), Fail
 struct Shown {
     ui: Ui,
     raw: bool,
-    stdout: bool,
-    stderr: bool,
+    /// `None`: both streams.
+    only: Option<Stream>,
 }
 
 impl Shown {
     fn shows(&self, stream: Stream) -> bool {
-        match stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
-        }
+        self.only.is_none_or(|only| only == stream)
     }
 
     fn tell_skipped(&self, bytes: u64) {

@@ -77,10 +77,10 @@ impl OutputLog {
     pub fn next_piece(&mut self) -> Result<Option<OutputPiece>, OutputError> {
         loop {
             let Some(segment) = &mut self.segment else {
-                match self.open_segment(0)? {
-                    true => continue,
-                    false => return Ok(None),
+                if self.open_segment(0)? {
+                    continue;
                 }
+                return Ok(None);
             };
             let number = segment.number;
             let read = segment.read();

@@ -19,6 +19,7 @@ use sandbox_types::{
 
 use super::{
     Cancellation, Ended, NetworkActivity, Observer, Running,
+    clock::WallClock,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     signal::send_to_guest,
@@ -190,29 +191,8 @@ impl Confined {
                     raw,
                 )
                 .map_err(|errno| error(errno.into()))?;
-            let streams = [
-                (Stream::Stdout, &mut self.streams.output),
-                (Stream::Stderr, &mut self.streams.error),
-            ];
-            for (index, (stream, file)) in streams.into_iter().enumerate() {
-                if let (true, Some(file)) = (turn.output[index], file) {
-                    let take = |bytes: &[u8]| observer.output(stream, bytes);
-                    open[index] =
-                        stdio::drain(file, &mut buffer, PIECES_PER_ROUND, take) == Pumped::Open;
-                }
-            }
-            if turn.input
-                && self
-                    .streams
-                    .input
-                    .as_mut()
-                    .is_some_and(|input| input.pump() == Pumped::Done)
-            {
-                self.streams.input = None;
-            }
-            if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
-                raw.follow(ours);
-            }
+            self.pump_output(&turn, observer, &mut buffer, &mut open);
+            self.pump_input(&turn, raw);
             if turn.init[0]
                 && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
             {
@@ -241,6 +221,42 @@ impl Confined {
                 tick = (tick * 3 / 2).min(TICK_LONGEST);
                 next_tick = now + tick;
             }
+        }
+    }
+
+    /// Takes what was printed.
+    fn pump_output(
+        &mut self,
+        turn: &Turn,
+        observer: &mut dyn Observer,
+        buffer: &mut Vec<u8>,
+        open: &mut [bool; 2],
+    ) {
+        let streams = [
+            (Stream::Stdout, &mut self.streams.output),
+            (Stream::Stderr, &mut self.streams.error),
+        ];
+        for (index, (stream, file)) in streams.into_iter().enumerate() {
+            if let (true, Some(file)) = (turn.output[index], file) {
+                let take = |bytes: &[u8]| observer.output(stream, bytes);
+                open[index] = stdio::drain(file, buffer, PIECES_PER_ROUND, take) == Pumped::Open;
+            }
+        }
+    }
+
+    /// Hands on what is to be read, and the size of the window.
+    fn pump_input(&mut self, turn: &Turn, raw: Option<&Raw>) {
+        if turn.input
+            && self
+                .streams
+                .input
+                .as_mut()
+                .is_some_and(|input| input.pump() == Pumped::Done)
+        {
+            self.streams.input = None;
+        }
+        if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
+            raw.follow(ours);
         }
     }
 
@@ -453,42 +469,6 @@ impl Confined {
             violations,
             enforcement,
         }
-    }
-}
-
-/// The wall-time limit. It stands still while the guest is suspended, to a tick exactly.
-struct WallClock {
-    deadline: Option<Instant>,
-    /// When it was looked at last, and whether the guest was suspended then.
-    seen: Instant,
-    stands: bool,
-}
-
-impl WallClock {
-    fn of(limits: &Limits, started_at: Instant) -> Self {
-        Self {
-            deadline: limits.wall_time.map(|limit| started_at + limit.value),
-            seen: Instant::now(),
-            stands: false,
-        }
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
-    }
-
-    /// Returns when it is over, if it goes on.
-    fn rings_at(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.stands)
-    }
-
-    fn pass(&mut self, now: Instant, frozen: bool) {
-        if frozen {
-            let passed = now.saturating_duration_since(self.seen);
-            self.deadline = self.deadline.map(|deadline| deadline + passed);
-        }
-        self.stands = frozen;
-        self.seen = now;
     }
 }
 

@@ -94,13 +94,14 @@ impl Typed {
             &mut control,
             flags,
         )?;
-        let mut received = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
-            _ => None,
-        });
-        received
-            .next()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut rights) = message
+                && let Some(side) = rights.next()
+            {
+                return Ok(side);
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 }
 
