@@ -92,15 +92,18 @@ fn an_operation_is_followed_and_killed_by_whoever_has_the_sandbox_open() {
             matches!(again, Err(KillError::NotRunning { .. })),
             "{again:?}"
         );
-        // What is refused leaves no log.
-        let refused = Operation::shell("rm -rf /");
-        let (name, keeper) = (refused.id.clone(), ours.keep_output(&refused.id).unwrap());
-        let caller = KeepsOutput::new(Unattended, keeper);
-        let report = ours.execute_with(refused, caller).await.unwrap();
-        assert_eq!(report.outcome, Outcome::Denied);
-        let log = ours.output(name.as_str());
-        assert!(matches!(log, Err(OutputError::NotKept { .. })), "{log:?}");
+        check_that_a_refused_one_leaves_no_log(&ours).await;
         drop(theirs);
         ours.cleanup().await.unwrap();
     });
+}
+
+async fn check_that_a_refused_one_leaves_no_log(core: &SandboxCore) {
+    let refused = Operation::shell("rm -rf /");
+    let (name, keeper) = (refused.id.clone(), core.keep_output(&refused.id).unwrap());
+    let caller = KeepsOutput::new(Unattended, keeper);
+    let report = core.execute_with(refused, caller).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Denied);
+    let log = core.output(name.as_str());
+    assert!(matches!(log, Err(OutputError::NotKept { .. })), "{log:?}");
 }
