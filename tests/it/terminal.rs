@@ -190,7 +190,7 @@ fn ctrl_c_reaches_the_command_and_not_us() {
 fn jobs_are_stopped_and_continued_inside() {
     let lab = Lab::new();
     // A job that ends of Ctrl-C itself would end this shell too: it is not interactive.
-    let job = "trap 'exit 5' INT; trap 'echo again' CONT; echo first; while :; do sleep 0.05; done";
+    let job = "trap 'exit 5' INT; trap 'echo again' CONT; echo first; while :; do read x; done";
     let script = format!("set -m; sh -c \"{job}\"; echo stopped $?; fg; echo ended $?");
     let mut sitting = Sitting::start(&lab, &sh(&script));
     sitting.sees("first\r\n").types(CTRL_Z).sees("stopped 148");

@@ -207,7 +207,7 @@ fn execute(
     // What we still have to say may wait for who reads it: Ctrl-C ends that.
     cancel.give_signals_back();
     let mut ended = ended(&operation, ran, by);
-    ended.mute = readers.would_wait();
+    ended.mute = by.is_some() && outlet::would_wait();
     Ok(ended)
 }
 

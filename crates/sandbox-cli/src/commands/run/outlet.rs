@@ -37,8 +37,6 @@ pub(crate) struct Readers(Arc<Known>);
 struct Known {
     /// Our standard output was closed.
     gone: AtomicBool,
-    /// The rest of the output was given up: nobody has read it in time.
-    stuck: AtomicBool,
     /// Bytes that wait.
     waiting: AtomicUsize,
 }
@@ -47,11 +45,11 @@ impl Readers {
     pub(crate) fn are_gone(&self) -> bool {
         self.0.gone.load(Ordering::Relaxed)
     }
+}
 
-    /// Whether what we have to say ourselves would wait, too.
-    pub(crate) fn would_wait(&self) -> bool {
-        self.0.stuck.load(Ordering::Relaxed) && !is_ready(Stream::Stderr)
-    }
+/// Returns whether what we have to say ourselves would wait for who reads it.
+pub(super) fn would_wait() -> bool {
+    !is_ready(Stream::Stderr)
 }
 
 /// Where the output goes. Dropping it waits until all is written, or the command was cancelled.
@@ -122,7 +120,7 @@ impl Drop for Outlet {
                 until = Some(Instant::now() + REST_AFTER_CANCEL);
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                self.readers.0.stuck.store(true, Ordering::Relaxed);
+                // Nobody reads it; what the report has of it stays.
                 return;
             }
         }
