@@ -21,6 +21,8 @@ mod degraded;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod detached;
+#[cfg(test)]
 mod escapes;
 #[cfg(test)]
 mod events;
@@ -48,6 +50,10 @@ mod snapshots_state;
 mod state;
 #[cfg(test)]
 mod story;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod terminal;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod approvals;
 mod monitor;
 mod run;
+mod running;
 mod scan;
 mod snapshot;
 mod state;
@@ -18,6 +19,7 @@ use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
+pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
 pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
@@ -71,6 +73,14 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show the report of one operation
     Show(ShowArgs),
+    /// List the operations that run now
+    Ps,
+    /// Show what an operation has printed
+    Logs(LogsArgs),
+    /// Wait for the end of an operation, and end as it did
+    Wait(WaitArgs),
+    /// End an operation that runs
+    Kill(KillArgs),
     /// Show the changes of an operation that waits for review
     Diff(HeldArgs),
     /// Accept the changes of an operation that waits for review
@@ -117,6 +127,9 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Print figures of all sandboxes, or of the named one, for Prometheus
     Metrics,
+    /// Carry out a detached operation: started by `run --detach`
+    #[command(hide = true)]
+    Supervise,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }

@@ -36,7 +36,7 @@ pub(crate) const READER_GONE: u8 = SIGNAL_BASE + SIGPIPE;
 /// Where a failure happened: `run` keeps the small numbers for the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
-    /// In `sandbox run`.
+    /// In `sandbox run`, and in `sandbox wait`, which ends as that does.
     Run,
     /// In any other command.
     Elsewhere,
@@ -45,12 +45,16 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
-            Command::Run(_) => Self::Run,
+            Command::Run(_) | Command::Wait(_) => Self::Run,
             // A request that is not approved is a no; what runs then has the codes of `run`.
             Command::Approvals(_)
             | Command::Check(_)
             | Command::Scan(_)
             | Command::Log(_)
+            | Command::Ps
+            | Command::Logs(_)
+            | Command::Kill(_)
+            | Command::Supervise
             | Command::Show(_)
             | Command::Diff(_)
             | Command::Commit(_)

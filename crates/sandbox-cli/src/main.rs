@@ -31,6 +31,10 @@ fn main() -> ExitCode {
         Command::Scan(args) => commands::scan::run(&settings, args),
         Command::Log(args) => commands::log::run(&settings, &args),
         Command::Show(args) => commands::show::run(&settings, &args),
+        Command::Ps => commands::ps::run(&settings),
+        Command::Logs(args) => commands::logs::run(&settings, &args),
+        Command::Wait(args) => commands::wait::run(&settings, &args),
+        Command::Kill(args) => commands::kill::run(&settings, &args),
         Command::Diff(args) => commands::diff::run(&settings, &args),
         Command::Commit(args) => commands::review::commit(&settings, &args),
         Command::Discard(args) => commands::review::discard(&settings, &args),
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Stats(args) => commands::stats::run(&settings, &args),
         Command::Health(args) => commands::health::run(&settings, &args),
         Command::Metrics => commands::metrics::run(&settings),
+        Command::Supervise => commands::run::supervise(&settings),
         Command::Demo => commands::demo::run(&settings),
     };
     match ended {

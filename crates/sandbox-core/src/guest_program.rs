@@ -4,7 +4,7 @@
 //! `rm` and `mv`: the host follows no path of the workspace. Content and scripts travel on standard
 //! input, so that their size has no limit of the kernel's argument lists.
 
-use std::{os::fd::OwnedFd, path::Path, sync::Arc};
+use std::path::Path;
 
 use sandbox_isolation::StdinSource;
 use sandbox_types::{
@@ -12,7 +12,7 @@ use sandbox_types::{
     action::{MODE_MAX, unusable_path},
 };
 
-use crate::launch_plan::PlanError;
+use crate::{caller::Forwarded, launch_plan::PlanError};
 
 /// The system's own programs are found whatever the caller's `PATH` is. `in_path` runs one of them. What is written by
 /// way of a link to a private directory (`/tmp`) would be lost without a word: `inside` ends the work if a path leads
@@ -80,20 +80,21 @@ fn shell(text: &str, name: &str, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Returns what the guest reads. Text of the operation is stronger than what the caller forwards.
-pub(crate) fn stdin(operation: &Operation, forwarded: Option<Arc<OwnedFd>>) -> StdinSource {
-    let given = operation.stdin.as_deref().unwrap_or_default();
-    let forwarded = forwarded.filter(|_| operation.stdin.is_none());
+pub(crate) fn stdin(operation: &Operation, forwarded: Forwarded) -> StdinSource {
+    let given = operation.stdin.as_deref();
+    let bytes = given.unwrap_or_default().as_bytes();
     match &operation.action {
-        Action::Shell(_) | Action::Argv(_) => match (forwarded, &operation.stdin) {
-            (Some(fd), _) => StdinSource::Forward(fd),
-            (None, Some(_)) => StdinSource::Bytes(given.into()),
-            (None, None) => StdinSource::Empty,
+        Action::Shell(_) | Action::Argv(_) => match (given, forwarded) {
+            (Some(_), _) => StdinSource::Bytes(bytes.into()),
+            (None, Forwarded::Stream(fd)) => StdinSource::Forward(fd),
+            (None, Forwarded::Terminal(fd)) => StdinSource::Terminal(fd),
+            (None, Forwarded::Nothing) => StdinSource::Empty,
         },
         Action::Script(script) => {
-            let bytes = [script.source.as_bytes(), given.as_bytes()].concat();
-            match forwarded {
-                Some(fd) => StdinSource::Preceded(bytes, fd),
-                None => StdinSource::Bytes(bytes),
+            let bytes = [script.source.as_bytes(), bytes].concat();
+            match (given, forwarded) {
+                (None, Forwarded::Stream(fd)) => StdinSource::Preceded(bytes, fd),
+                _ => StdinSource::Bytes(bytes),
             }
         }
         Action::File(FileWork::Write { content, .. }) => StdinSource::Bytes(content.clone()),

@@ -2,16 +2,14 @@
 
 use std::{
     ffi::OsString,
-    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
-    sync::Arc,
 };
 
 use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
-use crate::{guest_program, sandbox::Sandbox};
+use crate::{caller::Forwarded, guest_program, sandbox::Sandbox};
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -270,11 +268,7 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
 }
 
 /// Returns the plan of an operation that passed [`check`].
-pub(crate) fn of(
-    operation: &Operation,
-    sandbox: &Sandbox,
-    forwarded: Option<Arc<OwnedFd>>,
-) -> LaunchPlan {
+pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded) -> LaunchPlan {
     let workspace_mode = match &sandbox.rollback {
         Some(rollback) if !sandbox.is_direct(operation) => {
             let [upper, work] = rollback.directories(&operation.id);

@@ -207,6 +207,9 @@ fn bytes_of(changes: &[Change]) -> u64 {
     ChangeSummary::of(NOTHING_CHANGED, changes).bytes
 }
 
+/// Why changes are held that somebody asked to hold ([`sandbox_types::ChangeSummary::held_because`]).
+pub const REVIEW_ASKED_FOR: &str = "review was asked for";
+
 /// Decides how it ends. What the gate forbids is stronger than what the operation asks for.
 fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Ending {
     if exit == ExitReason::LimitExceeded(LimitKind::Disk) {
@@ -221,7 +224,7 @@ fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Endin
         (false, OnFailure::Discard) => Ending::Discard(vec!["the command failed".to_owned()]),
         (false, OnFailure::Review) => Ending::Hold(vec!["the command failed".to_owned()]),
         (true, _) | (false, OnFailure::Keep) if operation.review => {
-            Ending::Hold(vec!["review was asked for".to_owned()])
+            Ending::Hold(vec![REVIEW_ASKED_FOR.to_owned()])
         }
         (true, _) | (false, OnFailure::Keep) if gate.outcome == GateOutcome::Hold => {
             Ending::Hold(gate.reasons.clone())

@@ -53,6 +53,9 @@ pub struct RunningNow {
     pub process: ProcessMark,
     /// What is executed.
     pub argv: Vec<String>,
+    /// Whether what it prints is kept in a file: it is, if nobody waits for it.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 /// A sandbox that stands still.
@@ -185,6 +188,7 @@ impl Sandbox {
                     let id = started.operation.id;
                     if !ended.contains(&id) && started.process.is_alive() {
                         running.push(RunningNow {
+                            detached: self.keeps_output(&id),
                             id,
                             since: record.at,
                             process: started.process,

@@ -8,6 +8,7 @@ use sandbox_types::{Bytes, CapturedOutput, CgroupPaths, Execution, LimitKind, Li
 use crate::{
     caller::Caller,
     course::{Course, Sampler},
+    orders::Orders,
 };
 
 /// The most files and directories that one operation may add or change. More would take minutes to
@@ -23,6 +24,7 @@ pub(crate) struct Watch<'a> {
     stderr: CapturedOutput,
     output_limit: Bytes,
     disk: Option<(&'a Transaction, u64)>,
+    orders: Option<Orders>,
 }
 
 impl<'a> Watch<'a> {
@@ -43,7 +45,13 @@ impl<'a> Watch<'a> {
             stderr: CapturedOutput::default(),
             output_limit: limits.output,
             disk,
+            orders: None,
         }
+    }
+
+    /// Lets other processes end the operation.
+    pub(crate) fn obey(&mut self, orders: Orders) {
+        self.orders = Some(orders);
     }
 
     /// Returns what was seen in all. The cgroups must still be there.
@@ -61,8 +69,10 @@ impl<'a> Watch<'a> {
             usage.net_tx_bytes = activity.sent_bytes;
             activity.report
         });
+        course.killed = self.orders.and_then(Orders::end);
+        let killed = course.killed.as_ref();
         Execution {
-            exit: ended.exit,
+            exit: killed.map_or(ended.exit, |order| order.exit(ended.exit)),
             usage,
             network,
             violations: ended.violations,
@@ -90,6 +100,10 @@ impl Observer for Watch<'_> {
 
     fn takes_output(&mut self) -> bool {
         self.caller.takes_output()
+    }
+
+    fn signal(&mut self) -> Option<i32> {
+        self.orders.as_mut()?.signal()
     }
 
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind> {

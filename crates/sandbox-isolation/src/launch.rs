@@ -3,11 +3,13 @@
 mod alone;
 pub(crate) mod caller;
 pub(crate) mod cancel;
+pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod meter;
 pub(crate) mod recipe;
 pub(crate) mod ruleset;
 pub(crate) mod run;
+pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod tree;
 
@@ -112,6 +114,12 @@ pub trait Observer {
 
     /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind>;
+
+    /// Is asked after each tick: the number of a signal that every process of the guest is to get now. SIGKILL ends
+    /// the run, also of a suspended guest.
+    fn signal(&mut self) -> Option<i32> {
+        None
+    }
 }
 
 /// How a run ended.

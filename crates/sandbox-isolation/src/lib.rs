@@ -100,3 +100,13 @@ pub fn landlock_abi() -> Option<u32> {
 pub fn look_names_up_without_plugins() {
     sys::names::use_files_and_dns();
 }
+
+/// Lets programs that this process executes by itself have its standard streams and no other descriptor, also of
+/// those that this process was given. (A guest never gets any other one.)
+///
+/// # Errors
+///
+/// Fails on kernels before Linux 5.11.
+pub fn keep_descriptors_from_programs() -> std::io::Result<()> {
+    Ok(sys::process::keep_descriptors()?)
+}

@@ -99,4 +99,8 @@ pub enum StdinSource {
     Forward(Arc<OwnedFd>),
     /// These bytes, then what this descriptor gives.
     Preceded(Vec<u8>, Arc<OwnedFd>),
+    /// A terminal of its own, with the size and the keys of this one: standard input, output and error, and
+    /// `/dev/tty`, with job control. All that it prints comes as standard output. While the run is waited for, this
+    /// one is in raw mode, its keys go to the guest, and its size is followed; afterwards it is as it was.
+    Terminal(Arc<OwnedFd>),
 }

@@ -104,6 +104,12 @@ pub(crate) struct RunArgs {
     /// Approve what the judge asks about
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Give it a terminal of its own, as for a shell or an editor; yours stays out of its reach
+    #[arg(long)]
+    pub(crate) tty: bool,
+    /// Print its id and return once it runs; `sandbox logs`, `wait` and `kill` take the id
+    #[arg(long, conflicts_with = "tty")]
+    pub(crate) detach: bool,
     /// Write the JSON report to FILE too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

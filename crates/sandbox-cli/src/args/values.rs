@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
+use sandbox_core::KillSignal;
 use sandbox_types::{Bytes, config::check_number, parse_duration};
 
 use super::run::NetworkMode;
@@ -20,6 +21,33 @@ pub(super) fn wall_time(text: &str) -> Result<Duration, String> {
         return Err("must be at most one year".to_owned());
     }
     Ok(span)
+}
+
+/// A time that may be nothing.
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    if span > WALL_TIME_MAX {
+        return Err("must be at most one year".to_owned());
+    }
+    Ok(span)
+}
+
+pub(super) fn signal(text: &str) -> Result<KillSignal, String> {
+    let upper = text.to_ascii_uppercase();
+    let all = [
+        KillSignal::Hup,
+        KillSignal::Int,
+        KillSignal::Quit,
+        KillSignal::Kill,
+        KillSignal::Term,
+    ];
+    let is_named = |signal: &KillSignal| {
+        let name = signal.name();
+        [name, name.trim_start_matches("SIG")].contains(&upper.as_str())
+            || signal.number().to_string() == upper
+    };
+    let found = all.into_iter().find(is_named);
+    found.ok_or_else(|| "expected HUP, INT, QUIT, KILL or TERM".to_owned())
 }
 
 pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {

@@ -411,7 +411,7 @@ impl From<DestroyError> for Failure {
             DestroyError::Held { .. } => failure(Kind::Refused)
                 .hint("`sandbox commit` or `sandbox discard` settles them; --force drops them"),
             DestroyError::Running { .. } => {
-                failure(Kind::Refused).hint("end it, or wait until it has ended")
+                failure(Kind::Refused).hint("`sandbox ps` lists it; `sandbox kill OP` ends it, `sandbox wait OP` waits for its end")
             }
             DestroyError::OtherWorkspace { .. } => failure(Kind::Refused)
                 .hint("--keep-workspace destroys the sandbox and leaves the directory alone"),

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     egress,
     seccomp_profile::Instruction,
+    stdio::terminal,
     sys::{
         clone::{self, Memory, Stack},
         exec::Program,
@@ -109,6 +110,11 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
     recipe.identity.become_guest()?;
     // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
     identity::drop_capabilities()?;
+    // 8a. Its own terminal, if it gets one: opened as the user that the guest is, so it is the guest's.
+    let stdio = &recipe.channels.stdio;
+    if let Some(shape) = &stdio.terminal {
+        terminal::take(fd(stdio.output), shape).map_err(|errno| Act::Stdio.failed(errno))?;
+    }
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
     rustix::process::chdir(&guest.directory).map_err(|errno| Act::Directory.failed(errno))?;
     // 10. Landlock, after the last path was opened.
@@ -129,6 +135,10 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {
     let stdio = &recipe.channels.stdio;
+    if stdio.terminal.is_some() {
+        // It takes the place of all three, later.
+        return Ok(());
+    }
     if let Some(input) = stdio.input {
         rustix::stdio::dup2_stdin(fd(input))?;
     } else {

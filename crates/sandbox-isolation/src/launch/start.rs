@@ -259,6 +259,9 @@ impl Confined {
                     self.enforcement.mount = Level::Partial;
                     self.enforcement.missing.push(WITHOUT_PROC.to_owned());
                 }
+                self.streams
+                    .take_terminal()
+                    .map_err(|error| LaunchError::new("take the guest's terminal", error))?;
                 Start::Done
             }
             Some(Message::Failed(failure)) => Start::Never(match (failure.act, failure.errno) {

@@ -2,17 +2,21 @@
 
 use std::{
     fs,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
 use sandbox_core::{Host, check_request, config_layers::operation_from_text};
-use sandbox_types::{AllowList, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest};
+use sandbox_types::{
+    Action, AllowList, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest,
+};
 
 use crate::{
     args::{NetworkMode, RunArgs},
     commands::input,
     failure::{Failure, Kind},
     settings::{absolute, current_directory},
+    ui::Ui,
 };
 
 /// Returns the operation. Options replace what its document says.
@@ -81,6 +85,31 @@ fn no_such_profile(name: &str) -> Failure {
         Some(known) => failure.hint(format!("did you mean {known}?")),
         None => failure.hint("give strict, default, permissive, or the path of a profile"),
     }
+}
+
+/// Refuses a terminal that cannot be.
+pub(super) fn check_tty(ui: Ui, operation: &Operation) -> Result<(), Failure> {
+    let refuse = |message: &str, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
+    if ui.is_json() {
+        return refuse(
+            "--tty shows the command's terminal, and --json prints one document",
+            "give --report FILE instead of --json: the report is written there",
+        );
+    }
+    let brings_input = !matches!(operation.action, Action::Argv(_) | Action::Shell(_));
+    if brings_input || operation.stdin.is_some() {
+        return refuse(
+            "this operation brings its own standard input, so it cannot have a terminal",
+            "leave --tty out, or run a command without \"stdin\"",
+        );
+    }
+    if !io::stdin().is_terminal() {
+        return refuse(
+            "--tty needs a terminal on standard input",
+            "leave --tty out, or give it a terminal: script -qec 'sandbox run --tty ...' /dev/null",
+        );
+    }
+    Ok(())
 }
 
 /// Returns the network that was typed, else the one of the document.

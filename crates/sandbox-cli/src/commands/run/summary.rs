@@ -16,7 +16,7 @@ const VIOLATIONS_SHOWN_MAX: usize = 5;
 /// The most findings in written files that are printed.
 const FINDINGS_SHOWN_MAX: usize = 5;
 
-pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
+pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     match report.outcome {
         Outcome::Denied | Outcome::ApprovalRequired => return ui.insist(&refused(ui, report)),
         Outcome::Completed | Outcome::Failed => {}
