@@ -1,0 +1,27 @@
+//! The table of cases, by what they attack.
+
+use crate::suite::Case;
+
+mod commit;
+mod files;
+mod kernel;
+mod lifetime;
+mod network;
+mod resources;
+mod terminal;
+mod trust;
+
+/// Returns all cases.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        terminal::CASES,
+        lifetime::CASES,
+        resources::CASES,
+        files::CASES,
+        commit::CASES,
+        kernel::CASES,
+        network::CASES,
+        trust::CASES,
+    ]
+    .concat()
+}
