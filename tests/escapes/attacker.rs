@@ -100,7 +100,17 @@ fn tell_code(what: &str, code: i32) {
     }
 }
 
-/// Makes an attempt in a child of its own, first as it is, then as root of new namespaces.
+/// Makes an attempt in a child of its own. Only its success counts.
+fn tell_success(what: &str, attempt: impl Fn() -> io::Result<usize>) {
+    match in_child(|| code_of(attempt())) {
+        End::Exited(0) => tell(what, "through"),
+        End::Exited(code) => tell(what, &words_of(&io::Error::from_raw_os_error(code))),
+        End::Killed(signal) => tell(what, &format!("killed by signal {signal}")),
+    }
+}
+
+/// Makes an attempt in a child of its own, first as it is, then as root of new namespaces. It is through if it came to
+/// the code behind the wall, whatever that said to its arguments.
 fn tell_call(what: &str, attempt: impl Fn() -> io::Result<usize>) {
     let plain = in_child(|| {
         calls::leave_terminal();

@@ -20,7 +20,14 @@ use crate::{
 };
 
 /// The numbers of one list, from first to last: what the table must cover.
-const LISTS: [(&str, usize); 6] = [("", 63), ("F", 20), ("P", 12), ("R", 10), ("N", 14), ("C", 8)];
+const LISTS: [(&str, usize); 6] = [
+    ("", 63),
+    ("F", 20),
+    ("P", 12),
+    ("R", 10),
+    ("N", 14),
+    ("C", 8),
+];
 /// Cases that are tried at the same time.
 const THREADS: usize = 2;
 
@@ -163,7 +170,10 @@ fn escaped(attempts: &[Attempt]) -> Option<String> {
 impl Verdict {
     /// Attempts whose control succeeded.
     fn shown(&self) -> usize {
-        self.attempts.iter().filter(|it| it.outside.is_through()).count()
+        self.attempts
+            .iter()
+            .filter(|it| it.outside.is_through())
+            .count()
     }
 
     fn says(&self) -> String {
@@ -186,15 +196,26 @@ impl Verdict {
         let mut answers: Vec<&str> = answers.into_iter().collect();
         let rest = answers.len().saturating_sub(3);
         answers.truncate(3);
-        let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        let more = if rest > 0 {
+            format!(" and {rest} more")
+        } else {
+            String::new()
+        };
         answers.join("; ") + &more
     }
 }
 
 fn print_table(verdicts: &[Verdict]) {
-    println!("| case | stopped by | attempt | control | inside | answer | ms |\n|---|---|---|---|---|---|---|");
+    println!(
+        "| case | stopped by | attempt | control | inside | answer | ms |\n|---|---|---|---|---|---|---|"
+    );
     for verdict in verdicts {
-        let Case { numbers, layer, what, run: _ } = verdict.case;
+        let Case {
+            numbers,
+            layer,
+            what,
+            run: _,
+        } = verdict.case;
         let control = format!("{} of {}", verdict.shown(), verdict.attempts.len());
         let answer = verdict.blocked_by().replace(['|', '\n'], " ");
         let says = verdict.says();
@@ -209,7 +230,10 @@ fn print_summary(verdicts: &[Verdict]) -> ExitCode {
         let numbers = verdict.case.numbers;
         for attempt in &verdict.attempts {
             if let Reach::Stopped(why) = &attempt.outside {
-                println!("not shown here: {numbers}: {}: outside of a sandbox, too: {why}", attempt.what);
+                println!(
+                    "not shown here: {numbers}: {}: outside of a sandbox, too: {why}",
+                    attempt.what
+                );
             }
         }
         for what in &verdict.unshown {
@@ -219,7 +243,10 @@ fn print_summary(verdicts: &[Verdict]) -> ExitCode {
     let failed: Vec<&Verdict> = verdicts.iter().filter(|it| it.failure.is_some()).collect();
     for verdict in &failed {
         let why = verdict.failure.as_deref().unwrap_or_default();
-        println!("FAILED: {}: {}\n    {why}", verdict.case.numbers, verdict.case.what);
+        println!(
+            "FAILED: {}: {}\n    {why}",
+            verdict.case.numbers, verdict.case.what
+        );
     }
     let sum = |of: fn(&Verdict) -> usize| verdicts.iter().map(of).sum::<usize>();
     let numbers = |is: &dyn Fn(&Verdict) -> bool| {

@@ -239,7 +239,12 @@ pub(crate) fn program() -> String {
 
 /// Returns what a command printed, on both streams.
 pub(crate) fn said(report: &Value) -> String {
-    let text = |stream: &str| report[stream]["text"].as_str().unwrap_or_default().to_owned();
+    let text = |stream: &str| {
+        report[stream]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     format!("{}{}", text("stdout"), text("stderr"))
 }
 
@@ -311,7 +316,9 @@ fn is_dead(pid: u32) -> bool {
 
 /// Ends a process of the trial's own.
 pub(crate) fn end(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // It may have ended by itself.
         let _ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -18,8 +18,6 @@ mod crash;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
-mod escapes;
-#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod lab;

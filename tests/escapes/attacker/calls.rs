@@ -98,10 +98,14 @@ pub(super) fn kernel(names: &[&str]) {
     }
     if names.contains(&"int80") {
         // getpid: no harm, and let in, it answers with a number.
-        tell_call("the 32-bit table by int 0x80", || answer_of_32_bits(20, [0; 3]));
+        tell_call("the 32-bit table by int 0x80", || {
+            answer_of_32_bits(20, [0; 3])
+        });
     }
     if names.contains(&"x32") {
-        tell_call("the x32 table", || call(0x4000_0000 + libc::SYS_getpid, &[]));
+        tell_call("the x32 table", || {
+            call(0x4000_0000 + libc::SYS_getpid, &[])
+        });
     }
 }
 
@@ -126,7 +130,10 @@ pub(super) fn namespaces() {
     ];
     for (name, flag) in flags {
         tell_call(name, || {
-            let child = call(libc::SYS_clone, &[flag as usize | libc::SIGCHLD as usize, 0, 0, 0, 0])?;
+            let child = call(
+                libc::SYS_clone,
+                &[flag as usize | libc::SIGCHLD as usize, 0, 0, 0, 0],
+            )?;
             if child == 0 {
                 call(libc::SYS_exit_group, &[0])?;
             }
@@ -134,8 +141,9 @@ pub(super) fn namespaces() {
         });
     }
     for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
-        let path = format!("/proc/1/ns/{kind}");
-        super::tell_result(&path, std::fs::File::open(&path));
+        let parent = call(libc::SYS_getppid, &[]).unwrap_or(1);
+        let opened = std::fs::File::open(format!("/proc/{parent}/ns/{kind}"));
+        super::tell_result(&format!("the parent's namespace {kind}"), opened);
     }
 }
 
@@ -147,7 +155,11 @@ pub(super) fn leave_terminal() {
 
 /// Becomes root of new namespaces: where the kernel lets everybody try more.
 pub(super) fn become_root_of_namespaces() -> io::Result<usize> {
-    let flags = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    let flags = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC;
     call(libc::SYS_unshare, &[flags as usize])
 }
 

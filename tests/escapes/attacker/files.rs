@@ -35,7 +35,10 @@ pub(super) fn by_handle(arguments: &[&str]) {
         handle[0] = 128;
         let mut mount = 0_i32;
         let (at, mount) = (handle.as_mut_ptr().addr(), (&raw mut mount).addr());
-        call(libc::SYS_name_to_handle_at, &[HERE, file.as_ptr().addr(), at, mount, 0])?;
+        call(
+            libc::SYS_name_to_handle_at,
+            &[HERE, file.as_ptr().addr(), at, mount, 0],
+        )?;
         let directory = call(libc::SYS_openat, &[HERE, directory.as_ptr().addr(), 0])?;
         call(libc::SYS_open_by_handle_at, &[directory, at, 0])
     });
@@ -48,28 +51,54 @@ pub(super) fn change(arguments: &[&str]) {
     let name = c"user.escape".as_ptr().addr();
     let times = [1_u64, 0, 1, 0];
     let other = path(&format!("{}.renamed", arguments[0]));
-    let changes: [(&str, libc::c_long, Vec<usize>); 8] = [
+    let changes: [(&str, libc::c_long, Vec<usize>); 7] = [
         ("chmod", libc::SYS_fchmodat, vec![HERE, file, 0o777]),
-        ("chown", libc::SYS_fchownat, vec![HERE, file, usize::MAX, usize::MAX, 0]),
-        ("set times", libc::SYS_utimensat, vec![HERE, file, times.as_ptr().addr(), 0]),
-        ("set an attribute", libc::SYS_setxattr, vec![file, name, file, 1, 0]),
+        (
+            "chown",
+            libc::SYS_fchownat,
+            vec![HERE, file, usize::MAX, usize::MAX, 0],
+        ),
+        (
+            "set times",
+            libc::SYS_utimensat,
+            vec![HERE, file, times.as_ptr().addr(), 0],
+        ),
+        (
+            "set an attribute",
+            libc::SYS_setxattr,
+            vec![file, name, file, 1, 0],
+        ),
         ("truncate", libc::SYS_truncate, vec![file, 0]),
-        ("open for writing", libc::SYS_openat, vec![HERE, file, libc::O_WRONLY as usize]),
-        ("rename", libc::SYS_renameat2, vec![HERE, file, HERE, other.as_ptr().addr(), 0]),
-        ("unlink", libc::SYS_unlinkat, vec![HERE, other.as_ptr().addr(), 0]),
+        (
+            "open for writing",
+            libc::SYS_openat,
+            vec![HERE, file, libc::O_WRONLY as usize],
+        ),
+        (
+            "rename",
+            libc::SYS_renameat2,
+            vec![HERE, file, HERE, other.as_ptr().addr(), 0],
+        ),
     ];
     for (name, number, all) in changes {
         let result = call(number, &all);
         tell_result(&format!("{name} {}", arguments[0]), result);
     }
-    tell_result(&format!("unlink {}", arguments[0]), fs::remove_file(arguments[0]));
+    let unlinked = fs::remove_file(arguments[0])
+        .or_else(|_renamed| fs::remove_file(format!("{}.renamed", arguments[0])));
+    tell_result(&format!("unlink {}", arguments[0]), unlinked);
 }
 
 /// Makes a node: `PATH MODE DEVICE`, numbers decimal.
 pub(super) fn make(arguments: &[&str]) {
     for triple in arguments.chunks(3) {
         let node = path(triple[0]);
-        let all = [HERE, node.as_ptr().addr(), number(triple, 1), number(triple, 2)];
+        let all = [
+            HERE,
+            node.as_ptr().addr(),
+            number(triple, 1),
+            number(triple, 2),
+        ];
         let made = call(libc::SYS_mknodat, &all);
         tell_result(&format!("make {}", triple[0]), made);
     }
@@ -80,8 +109,17 @@ pub(super) fn attribute(arguments: &[&str]) {
     for triple in arguments.chunks(3) {
         let (file, name) = (path(triple[0]), path(triple[1]));
         let value = super::network::bytes(triple[2]);
-        let all = [file.as_ptr().addr(), name.as_ptr().addr(), value.as_ptr().addr(), value.len(), 0];
-        tell_result(&format!("set {} on {}", triple[1], triple[0]), call(libc::SYS_lsetxattr, &all));
+        let all = [
+            file.as_ptr().addr(),
+            name.as_ptr().addr(),
+            value.as_ptr().addr(),
+            value.len(),
+            0,
+        ];
+        tell_result(
+            &format!("set {} on {}", triple[1], triple[0]),
+            call(libc::SYS_lsetxattr, &all),
+        );
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn families() {
 pub(super) fn connect(addresses: &[&str]) {
     for address in addresses {
         let to: SocketAddr = address.parse().expect("an address");
-        let connected = TcpStream::connect_timeout(&to, PATIENCE).and_then(|mut it| it.write_all(b"escape"));
+        let connected =
+            TcpStream::connect_timeout(&to, PATIENCE).and_then(|mut it| it.write_all(b"escape"));
         tell_result(&format!("connect to {address}"), connected);
     }
 }
@@ -77,10 +78,15 @@ pub(super) fn datagrams(addresses: &[&str]) {
 pub(super) fn unix(names: &[&str]) {
     for name in names {
         let connected = match name.strip_prefix('@') {
-            Some(name) => UnixAddress::from_abstract_name(name).and_then(|it| UnixStream::connect_addr(&it)),
+            Some(name) => {
+                UnixAddress::from_abstract_name(name).and_then(|it| UnixStream::connect_addr(&it))
+            }
             None => UnixStream::connect(name),
         };
-        tell_result(&format!("connect to {name}"), connected.and_then(|mut it| it.write_all(b"escape")));
+        tell_result(
+            &format!("connect to {name}"),
+            connected.and_then(|mut it| it.write_all(b"escape")),
+        );
         let sent = UnixDatagram::unbound().and_then(|it| match name.strip_prefix('@') {
             Some(name) => it.send_to_addr(b"escape", &UnixAddress::from_abstract_name(name)?),
             None => it.send_to(b"escape", name),
@@ -114,8 +120,15 @@ pub(super) fn exchange(arguments: &[&str]) {
         let heard = answer.unwrap_or_default();
         let is_reached = heard.windows(6).any(|it| it == b"canary");
         let first = String::from_utf8_lossy(&heard);
-        let first = first.lines().next().unwrap_or("nothing").replace(|c: char| c.is_control(), "?");
-        tell(&format!("request {index}"), if is_reached { "through" } else { &first });
+        let first = first
+            .lines()
+            .next()
+            .unwrap_or("nothing")
+            .replace(|c: char| c.is_control(), "?");
+        tell(
+            &format!("request {index}"),
+            if is_reached { "through" } else { &first },
+        );
     }
 }
 
@@ -136,7 +149,9 @@ pub(super) fn hold(arguments: &[&str]) {
     println!("made {}", held.len());
     let huge = vec![b'a'; 1 << 20];
     if let Ok(mut stream) = TcpStream::connect_timeout(&to, PATIENCE) {
-        let sent = stream.write_all(b"CONNECT a HTTP/1.1\r\nX: ").and_then(|()| stream.write_all(&huge));
+        let sent = stream
+            .write_all(b"CONNECT a HTTP/1.1\r\nX: ")
+            .and_then(|()| stream.write_all(&huge));
         println!("huge header: {}", sent.is_ok());
     }
 }
@@ -168,6 +183,10 @@ pub(super) fn take(arguments: &[&str]) {
 /// Reads hexadecimal digits.
 pub(super) fn bytes(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().collect();
-    let pairs = digits.chunks(2).map(|it| std::str::from_utf8(it).expect("digits"));
-    pairs.map(|it| u8::from_str_radix(it, 16).expect("digits")).collect()
+    let pairs = digits
+        .chunks(2)
+        .map(|it| std::str::from_utf8(it).expect("digits"));
+    pairs
+        .map(|it| u8::from_str_radix(it, 16).expect("digits"))
+        .collect()
 }

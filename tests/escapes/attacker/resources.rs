@@ -10,11 +10,15 @@ use std::{
 use super::{number, tell, tell_call};
 use crate::raw::{call, start_child};
 
-/// Starts children that wait: `COUNT MARKER`. Prints how many there are.
+/// Starts children that wait: `COUNT MARKER [bound]`. Prints how many there are. Bound ones end with this process.
 pub(super) fn fork(arguments: &[&str]) {
     let mut made = 0;
     for _ in 0..number(arguments, 0) {
         let child = start_child(|| {
+            if arguments.contains(&"bound") {
+                // Without it they end later.
+                let _bound = call(libc::SYS_prctl, &[1, 9, 0, 0, 0]);
+            }
             thread::park_timeout(Duration::from_secs(60));
             0
         });
@@ -32,7 +36,10 @@ pub(super) fn threads(arguments: &[&str]) {
     let mut made = 0;
     for _ in 0..number(arguments, 0) {
         let builder = thread::Builder::new().stack_size(64 * 1024);
-        if builder.spawn(|| thread::park_timeout(Duration::from_secs(60))).is_err() {
+        if builder
+            .spawn(|| thread::park_timeout(Duration::from_secs(60)))
+            .is_err()
+        {
             break;
         }
         made += 1;
@@ -43,7 +50,9 @@ pub(super) fn threads(arguments: &[&str]) {
 
 /// Leaves children dead and not reaped.
 pub(super) fn zombies(arguments: &[&str]) {
-    let made = (0..number(arguments, 0)).take_while(|_| start_child(|| 0).is_ok()).count();
+    let made = (0..number(arguments, 0))
+        .take_while(|_| start_child(|| 0).is_ok())
+        .count();
     println!("made {made}");
 }
 
@@ -58,7 +67,9 @@ pub(super) fn anonymous(arguments: &[&str]) {
     let file = rustix::fs::memfd_create("nameless", rustix::fs::MemfdFlags::empty()).unwrap();
     let mut file = File::from(file);
     let piece = vec![1_u8; 1 << 20];
-    let made = (0..number(arguments, 0)).take_while(|_| file.write_all(&piece).is_ok()).count();
+    let made = (0..number(arguments, 0))
+        .take_while(|_| file.write_all(&piece).is_ok())
+        .count();
     println!("made {made}");
 }
 
@@ -66,7 +77,12 @@ pub(super) fn anonymous(arguments: &[&str]) {
 pub(super) fn print(arguments: &[&str]) {
     let mut stream: Box<dyn std::io::Write> = match arguments[0] {
         "2" => Box::new(std::io::stderr().lock()),
-        _ => Box::new(File::options().append(true).open("/proc/self/fd/1").unwrap()),
+        _ => Box::new(
+            File::options()
+                .append(true)
+                .open("/proc/self/fd/1")
+                .unwrap(),
+        ),
     };
     let piece = vec![b'x'; number(arguments, 2)];
     let mut left = number(arguments, 1) << 20;
@@ -82,8 +98,12 @@ pub(super) fn print(arguments: &[&str]) {
 /// Leaves what System V shares: `KEY`.
 pub(super) fn shared(arguments: &[&str]) {
     let key = number(arguments, 0);
-    tell_call("a shared memory segment", || call(libc::SYS_shmget, &[key, 4096, 0o1666]));
-    tell_call("a semaphore set", || call(libc::SYS_semget, &[key, 1, 0o1666]));
+    tell_call("a shared memory segment", || {
+        call(libc::SYS_shmget, &[key, 4096, 0o1666])
+    });
+    tell_call("a semaphore set", || {
+        call(libc::SYS_semget, &[key, 1, 0o1666])
+    });
     tell_call("a message queue", || call(libc::SYS_msgget, &[key, 0o1666]));
 }
 

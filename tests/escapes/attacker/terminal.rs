@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use super::{calls::answer_of_32_bits, tell, tell_call, tell_result};
+use super::{calls::answer_of_32_bits, tell, tell_result, tell_success};
 use crate::raw::call;
 
 const TIOCSTI: usize = 0x5412;
@@ -22,30 +22,48 @@ pub(super) fn attack() {
     let byte = b'!';
     let letter = (&raw const byte).addr();
     let own = File::options().read(true).write(true).open("/dev/tty");
-    tell_result("open /dev/tty", own.as_ref().map_err(|error| std::io::Error::from(error.kind())));
+    tell_result(
+        "open /dev/tty",
+        own.as_ref()
+            .map_err(|error| std::io::Error::from(error.kind())),
+    );
     let mut places = vec![("stdin", 0), ("stdout", 1), ("stderr", 2)];
     if let Ok(own) = &own {
         places.push(("/dev/tty", own.as_raw_fd().unsigned_abs() as usize));
     }
     for (name, place) in places {
-        tell_call(&format!("TIOCSTI on {name}"), || call(libc::SYS_ioctl, &[place, TIOCSTI, letter]));
+        tell_success(&format!("TIOCSTI on {name}"), || {
+            call(libc::SYS_ioctl, &[place, TIOCSTI, letter])
+        });
         let high = TIOCSTI | (1 << 32);
-        tell_call(&format!("TIOCSTI with a high bit on {name}"), || call(libc::SYS_ioctl, &[place, high, letter]));
-        tell_call(&format!("TIOCSCTTY on {name}"), || call(libc::SYS_ioctl, &[place, TIOCSCTTY, 1]));
+        tell_success(&format!("TIOCSTI with a high bit on {name}"), || {
+            call(libc::SYS_ioctl, &[place, high, letter])
+        });
+        tell_success(&format!("TIOCSCTTY on {name}"), || {
+            call(libc::SYS_ioctl, &[place, TIOCSCTTY, 1])
+        });
         let group = call(libc::SYS_getpgid, &[0]).unwrap_or(0);
         let group = (&raw const group).addr();
-        tell_call(&format!("tcsetpgrp on {name}"), || call(libc::SYS_ioctl, &[place, TIOCSPGRP, group]));
-        tell_call(&format!("stop echo on {name}"), || {
+        tell_success(&format!("tcsetpgrp on {name}"), || {
+            call(libc::SYS_ioctl, &[place, TIOCSPGRP, group])
+        });
+        tell_success(&format!("stop echo on {name}"), || {
             let mut settings = [0_u32; 16];
-            call(libc::SYS_ioctl, &[place, TCGETS, settings.as_mut_ptr().addr()])?;
+            call(
+                libc::SYS_ioctl,
+                &[place, TCGETS, settings.as_mut_ptr().addr()],
+            )?;
             settings[3] &= !0o10;
             call(libc::SYS_ioctl, &[place, TCSETS, settings.as_ptr().addr()])
         });
         let request = i32::try_from(TIOCSTI).unwrap_or(0);
         let place = i32::try_from(place).unwrap_or(0);
-        tell_call(&format!("TIOCSTI by int 0x80 on {name}"), || {
+        tell_success(&format!("TIOCSTI by int 0x80 on {name}"), || {
             // Only the low half of the address arrives, so a byte at a low address is needed.
-            let low = call(libc::SYS_mmap, &[0x1000_0000, 4096, 3, 0x100022, usize::MAX, 0])?;
+            let low = call(
+                libc::SYS_mmap,
+                &[0x1000_0000, 4096, 3, 0x100022, usize::MAX, 0],
+            )?;
             std::fs::write("/proc/self/mem", b"").ok();
             poke(low)?;
             answer_of_32_bits(54, [place, request, i32::try_from(low).unwrap_or(0)])
@@ -63,7 +81,9 @@ fn poke(address: usize) -> std::io::Result<()> {
 /// Asks the console of standard input for its selection.
 pub(super) fn console() {
     let request = [6_u8, 0];
-    tell_call("TIOCLINUX", || call(libc::SYS_ioctl, &[0, TIOCLINUX, request.as_ptr().addr()]));
+    tell_success("TIOCLINUX", || {
+        call(libc::SYS_ioctl, &[0, TIOCLINUX, request.as_ptr().addr()])
+    });
 }
 
 /// Executes a program with the terminal on standard input as its own.

@@ -15,9 +15,22 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn mounts(trial: &mut Trial) {
-    trial.probe(&["calls", "mount", "umount", "pivot_root", "chroot", "open_tree", "move_mount", "fs"]);
+    trial.probe(&[
+        "calls",
+        "mount",
+        "umount",
+        "pivot_root",
+        "chroot",
+        "open_tree",
+        "move_mount",
+        "fs",
+    ]);
     let text = "mkdir -p m; mount -t tmpfs x m 2>/dev/null || mount --bind /usr m 2>/dev/null || unshare -Urm mount -t tmpfs x m && echo mounted";
-    trial.leak("mount(8), also in a namespace of one's own", text, "mounted");
+    trial.leak(
+        "mount(8), also in a namespace of one's own",
+        text,
+        "mounted",
+    );
 }
 
 fn namespaces(trial: &mut Trial) {
@@ -28,9 +41,29 @@ fn namespaces(trial: &mut Trial) {
 
 fn administration(trial: &mut Trial) {
     trial.probe(&[
-        "calls", "kexec", "init_module", "finit_module", "delete_module", "quotactl", "swap", "acct", "lookup_dcookie",
-        "vmsplice", "modify_ldt", "uselib", "iopl", "ioperm", "reboot", "syslog", "vhangup", "settimeofday",
-        "clock_settime", "sethostname", "setdomainname", "kcmp", "fanotify",
+        "calls",
+        "kexec",
+        "init_module",
+        "finit_module",
+        "delete_module",
+        "quotactl",
+        "swap",
+        "acct",
+        "lookup_dcookie",
+        "vmsplice",
+        "modify_ldt",
+        "uselib",
+        "iopl",
+        "ioperm",
+        "reboot",
+        "syslog",
+        "vhangup",
+        "settimeofday",
+        "clock_settime",
+        "sethostname",
+        "setdomainname",
+        "kcmp",
+        "fanotify",
     ]);
 }
 
@@ -44,7 +77,13 @@ fn tables(trial: &mut Trial) {
 }
 
 fn young(trial: &mut Trial) {
-    trial.probe(&["calls", "io_uring_setup", "userfaultfd", "bpf", "perf_event_open"]);
+    trial.probe(&[
+        "calls",
+        "io_uring_setup",
+        "userfaultfd",
+        "bpf",
+        "perf_event_open",
+    ]);
 }
 
 fn families(trial: &mut Trial) {
@@ -53,5 +92,5 @@ fn families(trial: &mut Trial) {
 
 fn scheduling(trial: &mut Trial) {
     trial.probe(&["schedule"]);
-    trial.cannot_show("affinity beyond a cpuset: there is none here; a guest may choose among the processors that its caller has");
+    trial.cannot_show("processors beyond a cpuset: there is none here; a guest may choose among the processors that its caller has");
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use sandbox_isolation::{
-    Cancellation, KernelLauncher, LaunchPlan, Launcher as _, Observer, StdinSource, View, WorkspaceMode,
+    Cancellation, KernelLauncher, LaunchPlan, Launcher as _, Observer, StdinSource, View,
+    WorkspaceMode,
 };
 use sandbox_types::{CgroupPaths, ExitReason, LimitKind, Limits, NetworkAccess, Stream};
 
@@ -40,16 +41,22 @@ fn end_all(marker: &str) {
     for pid in processes_with(marker) {
         end(pid);
     }
-    eventually("the control's processes are gone", || processes_with(marker).is_empty());
+    eventually("the control's processes are gone", || {
+        processes_with(marker).is_empty()
+    });
 }
 
 fn outstaying(trial: &mut Trial) {
     let marker = marker(100);
-    let text = format!("trap '' TERM INT HUP QUIT; (trap '' TERM; exec sleep {marker}) & kill -STOP $$ $!; sleep {marker}");
+    let text = format!(
+        "trap '' TERM INT HUP QUIT; (trap '' TERM; exec sleep {marker}) & kill -STOP $$ $!; sleep {marker}"
+    );
     // Control: a limit that asks politely, as timeout(1) does.
     let outside = trial.shell_outside(&format!("timeout 0.2 sh -c \"trap '' TERM; exec sleep 0.9\" & wait; setsid sh -c \"trap '' TERM; exec sleep {marker}\" > /dev/null 2>&1 & true"));
     assert!(outside.status.success(), "{outside}");
-    let survives = holds_soon(Duration::from_secs(5), || !processes_with(&marker).is_empty());
+    let survives = holds_soon(Duration::from_secs(5), || {
+        !processes_with(&marker).is_empty()
+    });
     end_all(&marker);
     let start = Instant::now();
     let report = trial.inside_with(&["--timeout", "500ms"], &text);
@@ -61,7 +68,11 @@ fn outstaying(trial: &mut Trial) {
 fn killed_caller(trial: &mut Trial) {
     let marker = marker(101);
     let text = format!("(setsid sleep {marker} &) ; sleep {marker}");
-    let mut outside = Command::new("/bin/sh").args(["-c", &text]).stdin(Stdio::null()).spawn().unwrap();
+    let mut outside = Command::new("/bin/sh")
+        .args(["-c", &text])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("the control runs", || processes_with(&marker).len() >= 2);
     outside.kill().unwrap();
     outside.wait().unwrap();
@@ -69,7 +80,17 @@ fn killed_caller(trial: &mut Trial) {
     end_all(&marker);
     let turns = if trial.is_long { 1_000 } else { 12 };
     for turn in 0..turns {
-        let mut caller = trial.lab.command(&["run", "-q", "--yes", "--shell", &format!("echo {turn} > f; {text}")]).spawn().unwrap();
+        let mut caller = trial
+            .lab
+            .command(&[
+                "run",
+                "-q",
+                "--yes",
+                "--shell",
+                &format!("echo {turn} > f; {text}"),
+            ])
+            .spawn()
+            .unwrap();
         if turn == 0 {
             eventually("the guest runs", || processes_with(&marker).len() >= 2);
         } else {
@@ -77,18 +98,34 @@ fn killed_caller(trial: &mut Trial) {
         }
         caller.kill().unwrap();
         caller.wait().unwrap();
-        let is_gone = holds_soon(Duration::from_secs(5), || processes_with(&marker).is_empty());
+        let is_gone = holds_soon(Duration::from_secs(5), || {
+            processes_with(&marker).is_empty()
+        });
         if !is_gone || turn == 0 {
-            trial.effect(format!("a process after kill -9 of the caller, moment {turn}"), survives, !is_gone);
+            trial.effect(
+                format!("a process after kill -9 of the caller, moment {turn}"),
+                survives,
+                !is_gone,
+            );
         }
-        assert_eq!(trial.lab.read("f"), None, "moment {turn}: half a transaction is committed");
+        assert_eq!(
+            trial.lab.read("f"),
+            None,
+            "moment {turn}: half a transaction is committed"
+        );
     }
     trial.lab.sandbox(&["status"]).code(0);
     trial.lab.sandbox(&["audit", "verify"]).code(0);
     let log = trial.lab.sandbox(&["log", "--json"]).stdout;
-    assert!(log.contains("interrupted") || log.contains("error") || log.contains("killed"), "{log}");
+    assert!(
+        log.contains("interrupted") || log.contains("error") || log.contains("killed"),
+        "{log}"
+    );
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    trial.never("a mount of a killed caller", mounts.contains(&*trial.lab.root().to_string_lossy()));
+    trial.never(
+        "a mount of a killed caller",
+        mounts.contains(&*trial.lab.root().to_string_lossy()),
+    );
 }
 
 fn thread_end(trial: &mut Trial) {
@@ -96,19 +133,37 @@ fn thread_end(trial: &mut Trial) {
     let (program, marker) = (program(), marker(102));
     let started = thread::spawn({
         let (program, marker) = (program.clone(), marker.clone());
-        move || Command::new(program).args([FLAG, "bound", "sleep", &marker]).spawn().unwrap()
+        move || {
+            let child = Command::new(program)
+                .args([FLAG, "bound", "sleep", &marker])
+                .spawn()
+                .unwrap();
+            let name = format!("/proc/{}/comm", child.id());
+            eventually("it is bound", || {
+                fs::read_to_string(&name).is_ok_and(|it| it == "sleep\n")
+            });
+            child
+        }
     });
     let mut bound = started.join().unwrap();
-    let dies = holds_soon(Duration::from_secs(10), || bound.try_wait().unwrap().is_some());
+    let dies = holds_soon(Duration::from_secs(10), || {
+        bound.try_wait().unwrap().is_some()
+    });
     end(bound.id());
     bound.wait().unwrap();
     // The library starts an operation on a thread that ends.
     let plan = plan(trial, &["sh", "-c", "sleep 0.3; echo lived"]);
-    let mut running = thread::spawn(|| KernelLauncher::new().launch(plan).unwrap()).join().unwrap();
+    let mut running = thread::spawn(|| KernelLauncher::new().launch(plan).unwrap())
+        .join()
+        .unwrap();
     let mut heard = Heard::default();
     let ended = running.wait(&mut heard, &Cancellation::new()).unwrap();
     let lived = ended.exit == ExitReason::Exited(0) && heard.0 == b"lived\n";
-    trial.effect("the death of an operation by the end of a thread", dies, !lived);
+    trial.effect(
+        "the death of an operation by the end of a thread",
+        dies,
+        !lived,
+    );
     trial.cannot_show("a caller that dies before its child is bound to it: no moment can be chosen from outside; case 11 kills at many");
 }
 
@@ -151,20 +206,30 @@ fn plan(trial: &Trial, argv: &[&str]) -> LaunchPlan {
 
 fn daemons(trial: &mut Trial) {
     let marker = marker(103);
-    let text = format!("(setsid sh -c 'sleep {marker} & sleep {marker} &' > /dev/null 2>&1 &); nohup sleep {marker} > /dev/null 2>&1 & (sh -c '(trap \"\" TERM; exec sleep {marker}) > /dev/null 2>&1 &'); sleep 0.2");
+    let text = format!(
+        "(setsid sh -c 'sleep {marker} & sleep {marker} &' > /dev/null 2>&1 &); nohup sleep {marker} > /dev/null 2>&1 & (sh -c '(trap \"\" TERM; exec sleep {marker}) > /dev/null 2>&1 &'); sleep 0.2"
+    );
     assert!(trial.shell_outside(&text).status.success());
     let survives = processes_with(&marker).len() >= 3;
     end_all(&marker);
     let report = trial.inside(&text);
     assert_eq!(report["outcome"], "completed", "{report:#}");
-    trial.effect("a daemon after its operation", survives, !processes_with(&marker).is_empty());
+    trial.effect(
+        "a daemon after its operation",
+        survives,
+        !processes_with(&marker).is_empty(),
+    );
 }
 
 fn open_output(trial: &mut Trial) {
     let marker = marker(104);
     let text = format!("echo first; (setsid sleep {marker} &); exit 3");
     // Control: who reads until the end of the file waits for the daemon.
-    let mut control = Command::new("/bin/sh").args(["-c", &text]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut control = Command::new("/bin/sh")
+        .args(["-c", &text])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut output = control.stdout.take().unwrap();
     let reader = thread::spawn(move || output.read_to_end(&mut Vec::new()).unwrap());
     control.wait().unwrap();
@@ -181,20 +246,33 @@ fn open_output(trial: &mut Trial) {
 fn dodging(trial: &mut Trial) {
     let program = program();
     let marker = marker(105);
-    let mut control = Command::new(&program).args([FLAG, "dodge", &marker, "3"]).spawn().unwrap();
+    let mut control = Command::new(&program)
+        .args([FLAG, "dodge", &marker, "3"])
+        .spawn()
+        .unwrap();
     control.wait().unwrap();
-    let survives = holds_soon(Duration::from_secs(2), || !processes_with(&marker).is_empty());
+    let survives = holds_soon(Duration::from_secs(2), || {
+        !processes_with(&marker).is_empty()
+    });
     let report = trial.attack_with(&["--timeout", "1s"], &["dodge", &marker, "20"]);
-    assert!(report["outcome"] == "completed" || report["outcome"] == "timed_out", "{report:#}");
+    assert!(
+        report["outcome"] == "completed" || report["outcome"] == "timed_out",
+        "{report:#}"
+    );
     // The control is over by itself; what is left then came from inside.
     thread::park_timeout(Duration::from_millis(1));
-    let left = !holds_soon(Duration::from_secs(8), || processes_with(&marker).is_empty());
+    let left = !holds_soon(Duration::from_secs(8), || {
+        processes_with(&marker).is_empty()
+    });
     trial.effect("a chain of short-lived processes", survives, left);
 }
 
 fn orphans(trial: &mut Trial) {
     let marker = marker(106);
-    let mut control = Command::new("/bin/sh").args(["-c", &format!("sleep {marker} & wait")]).spawn().unwrap();
+    let mut control = Command::new("/bin/sh")
+        .args(["-c", &format!("sleep {marker} & wait")])
+        .spawn()
+        .unwrap();
     eventually("the control runs", || !processes_with(&marker).is_empty());
     control.kill().unwrap();
     control.wait().unwrap();
@@ -204,13 +282,22 @@ fn orphans(trial: &mut Trial) {
     let report = trial.inside("kill -9 1; kill -TERM 1; kill -SEGV 1; echo alive");
     assert!(said(&report).contains("alive"), "{report:#}");
     // From outside, as a chance would have it.
-    let child = trial.lab.command(&["run", "--json", "--yes", "--", "sleep", &marker]).spawn().unwrap();
+    let child = trial
+        .lab
+        .command(&["run", "--json", "--yes", "--", "sleep", &marker])
+        .spawn()
+        .unwrap();
     eventually("the guest runs", || processes_with(&marker).len() >= 2);
-    let guests: Vec<u32> = processes_with(&marker).into_iter().filter(|&pid| pid != child.id()).collect();
+    let guests: Vec<u32> = processes_with(&marker)
+        .into_iter()
+        .filter(|&pid| pid != child.id())
+        .collect();
     let init = parent_of(guests[0]);
     end(init);
     let output = child.wait_with_output().unwrap();
-    let left = !holds_soon(Duration::from_secs(5), || processes_with(&marker).is_empty());
+    let left = !holds_soon(Duration::from_secs(5), || {
+        processes_with(&marker).is_empty()
+    });
     trial.effect("an orphan of a killed pid 1", survives, left);
     assert_eq!(output.status.code(), Some(125), "{output:?}");
 }
@@ -223,4 +310,26 @@ fn parent_of(pid: u32) -> u32 {
 
 fn weakening(trial: &mut Trial) {
     trial.probe(&["weaken"]);
+    let text = "cat /proc/self/status";
+    let report = trial.inside(text);
+    let (outside, inside) = (trial.shell_outside(text).stdout, said(&report));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let has = |status: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(set));
+            !line.unwrap().trim_matches([':', '\t', '0']).is_empty()
+        };
+        // An unprivileged caller has a bounding set at least.
+        let outside = has(&outside);
+        assert!(!has(&inside), "{set} is not empty: {inside}");
+        if outside {
+            trial.effect(format!("any capability in {set}"), outside, has(&inside));
+        }
+    }
+    assert!(
+        inside.contains("NoNewPrivs:\t1") && inside.contains("Seccomp:\t2"),
+        "{inside}"
+    );
+    for wall in ["user_namespace", "mount", "pid", "network", "seccomp"] {
+        assert_eq!(report["enforcement"][wall], "full", "{report:#}");
+    }
 }

@@ -36,17 +36,33 @@ struct Terminal {
 
 impl Terminal {
     fn new() -> Self {
-        let master = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+        let master = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/ptmx")
+            .unwrap();
         let fd = master.as_raw_fd().unsigned_abs() as usize;
         let (unlocked, mut number) = (0_i32, 0_u32);
-        call(libc::SYS_ioctl, &[fd, 0x4004_5431, (&raw const unlocked).addr()]).unwrap();
-        call(libc::SYS_ioctl, &[fd, 0x8004_5430, (&raw mut number).addr()]).unwrap();
+        call(
+            libc::SYS_ioctl,
+            &[fd, 0x4004_5431, (&raw const unlocked).addr()],
+        )
+        .unwrap();
+        call(
+            libc::SYS_ioctl,
+            &[fd, 0x8004_5430, (&raw mut number).addr()],
+        )
+        .unwrap();
         let slave = PathBuf::from(format!("/dev/pts/{number}"));
         Self { master, slave }
     }
 
     fn open(&self) -> File {
-        File::options().read(true).write(true).open(&self.slave).unwrap()
+        File::options()
+            .read(true)
+            .write(true)
+            .open(&self.slave)
+            .unwrap()
     }
 
     /// Runs `command` with this as its controlling terminal. Returns what it printed, how many bytes were typed
@@ -55,16 +71,20 @@ impl Terminal {
         let slave = self.open();
         let settings = settings_of(&slave);
         let stream = || Stdio::from(slave.try_clone().unwrap());
-        let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+        let mut child = command
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap();
         let mut master = self.master.try_clone().unwrap();
         let reader = thread::spawn(move || {
             let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
             // The last line is ours: see below.
             while !heard.ends_with(b"\x04\r\n") {
                 match master.read(&mut piece) {
-                    Ok(length @ 1..) => heard.extend_from_slice(&piece[..length]),
                     Ok(0) | Err(_) => break,
-                    Ok(_) => {}
+                    Ok(length) => heard.extend_from_slice(&piece[..length]),
                 }
             }
             String::from_utf8_lossy(&heard).into_owned()
@@ -105,7 +125,9 @@ fn in_terminals(trial: &Trial) -> [(String, usize, bool); 2] {
     let outside = Terminal::new().run(&mut outside);
     let sandbox = text_of(&crate::lab::program());
     let mut inside = Command::new(&program);
-    let run = ["run", "--yes", "-q", "--read", &program, "--", &program, FLAG, "tty"];
+    let run = [
+        "run", "--yes", "-q", "--read", &program, "--", &program, FLAG, "tty",
+    ];
     inside.args([FLAG, "in-terminal", &sandbox]).args(run);
     trial.as_caller(&mut inside);
     [outside, Terminal::new().run(&mut inside)]
@@ -113,17 +135,30 @@ fn in_terminals(trial: &Trial) -> [(String, usize, bool); 2] {
 
 fn typing(trial: &mut Trial) {
     let [(outside, typed_outside, _), (inside, typed, _)] = in_terminals(trial);
-    assert!(inside.contains("TIOCSTI"), "the attacker did not run: {inside}");
+    assert!(
+        inside.contains("TIOCSTI"),
+        "the attacker did not run: {inside}"
+    );
     compare(trial, &outside, &inside, "TIOCSTI");
-    trial.effect("anything typed on the caller's terminal", typed_outside > 0, typed > 0);
+    trial.effect(
+        "anything typed on the caller's terminal",
+        typed_outside > 0,
+        typed > 0,
+    );
 }
 
 /// Writes down the attempts with `word` in their names.
 fn compare(trial: &mut Trial, outside: &str, inside: &str, word: &str) {
     let inside = answers(inside);
-    for (what, outside) in answers(outside).into_iter().filter(|(what, _)| what.contains(word)) {
+    for (what, outside) in answers(outside)
+        .into_iter()
+        .filter(|(what, _)| what.contains(word))
+    {
         let answer = inside.iter().find(|(it, _)| *it == what);
-        let inside = answer.map_or_else(|| Reach::Stopped("no such terminal".to_owned()), |(_, it)| it.clone());
+        let inside = answer.map_or_else(
+            || Reach::Stopped("no such terminal".to_owned()),
+            |(_, it)| it.clone(),
+        );
         trial.attempt(what, outside, inside);
     }
 }
@@ -133,7 +168,11 @@ fn taking(trial: &mut Trial) {
     for word in ["open /dev/tty", "TIOCSCTTY", "tcsetpgrp"] {
         compare(trial, &outside, &inside, word);
     }
-    trial.effect("changed settings of the caller's terminal", !same_outside, !same_inside);
+    trial.effect(
+        "changed settings of the caller's terminal",
+        !same_outside,
+        !same_inside,
+    );
     let console = File::options().read(true).write(true).open("/dev/tty1");
     let Ok(console) = console else {
         trial.cannot_show("TIOCLINUX: this user may not open /dev/tty1");
@@ -141,69 +180,142 @@ fn taking(trial: &mut Trial) {
     };
     let program = program();
     let run = |command: &mut Command| {
-        let output = command.stdin(console.try_clone().unwrap()).output().unwrap();
+        let output = command
+            .stdin(console.try_clone().unwrap())
+            .output()
+            .unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let outside = run(Command::new(&program).args([FLAG, "console"]));
-    let inside = ["run", "--yes", "-q", "--read", &program, "--", &program, FLAG, "console"];
+    let inside = [
+        "run", "--yes", "-q", "--read", &program, "--", &program, FLAG, "console",
+    ];
     let inside = run(&mut trial.lab.command(&inside));
-    assert!(inside.contains("TIOCLINUX"), "the attacker did not run: {inside}");
+    assert!(
+        inside.contains("TIOCLINUX"),
+        "the attacker did not run: {inside}"
+    );
     compare(trial, &outside, &inside, "TIOCLINUX");
+}
+
+/// Returns what a command prints on a terminal.
+fn on_terminal(trial: &Trial, arguments: &[&str]) -> String {
+    let mut command = Command::new(program());
+    let sandbox = text_of(&crate::lab::program());
+    command
+        .args([FLAG, "in-terminal", &sandbox])
+        .args(arguments);
+    let (heard, _, _) = Terminal::new().run(trial.as_caller(&mut command).env("NO_COLOR", "1"));
+    // The end of a line on a terminal, and the mark of the end of ours.
+    heard
+        .replace("\r\n", "\n")
+        .trim_end_matches("\x04\n")
+        .to_owned()
 }
 
 fn sequences(trial: &mut Trial) {
     // A title, the clipboard, a question that the terminal answers by typing, and a line that is no line.
-    let text = "\x1b]0;owned\x07\x1b]52;c;aWQK\x07\x1bP$qm\x1b\\\r\x08\u{9b}31m\n{\"kind\":\"forged\"}";
+    let text =
+        "\x1b]0;owned\x07\x1b]52;c;aWQK\x07\x1bP$qm\x1b\\\r\x08\u{9b}31m\n{\"kind\":\"forged\"}";
     let script = format!("printf '%s' '{text}'; printf x > \"$(printf 'name\\033]0;owned\\007')\"");
     let outside = trial.shell_outside(&script).stdout;
     let bytes = |arguments: &[&str]| {
         let ended = trial.lab.sandbox(arguments);
         format!("{}{}", ended.stdout, ended.stderr)
     };
-    let report = trial.lab.sandbox(&["run", "--yes", "--json", "--shell", &script]);
-    assert_eq!(report.json()["stdout"]["text"], text, "the text is lossless");
-    let id = report.json()["operation"]["id"].as_str().unwrap().to_owned();
+    let report = trial
+        .lab
+        .sandbox(&["run", "--yes", "--json", "--shell", &script]);
+    assert_eq!(
+        report.json()["stdout"]["text"],
+        text,
+        "the text is lossless"
+    );
+    let id = report.json()["operation"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    trial
+        .lab
+        .sandbox(&["state", "set", "sequence", text])
+        .code(0);
     let is_control = |text: &str| text.chars().any(|it| it.is_control() && it != '\n');
     let found = [
         ("the JSON report", report.stdout.clone()),
         ("log", bytes(&["log"])),
         ("log --json", bytes(&["log", "--json"])),
-        ("show", bytes(&["show", &id])),
+        ("show on a terminal", on_terminal(trial, &["show", &id])),
+        (
+            "state get on a terminal",
+            on_terminal(trial, &["state", "get", "sequence"]),
+        ),
+        ("events --json", bytes(&["events", "--json"])),
         ("events", bytes(&["events"])),
         ("audit show", bytes(&["audit", "show"])),
         ("undo --dry-run", bytes(&["undo", "--dry-run"])),
-        ("snapshot create", bytes(&["snapshot", "create", "-m", "\x1b]0;owned\x07"])),
+        (
+            "snapshot create",
+            bytes(&["snapshot", "create", "-m", "\x1b]0;owned\x07"]),
+        ),
         ("snapshot list", bytes(&["snapshot", "list"])),
         ("check", bytes(&["check", "--shell", &script])),
         ("stats", bytes(&["stats"])),
         ("scan", bytes(&["scan", "."])),
         ("status", bytes(&["status"])),
         ("a wrong argument", bytes(&["show", "\x1b]0;owned\x07"])),
-        ("a wrong sandbox", bytes(&["status", "-s", "\x1b]0;owned\x07"])),
-        ("a wrong file", bytes(&["config", "validate", "\x1b]0;owned\x07.yaml"])),
+        (
+            "a wrong sandbox",
+            bytes(&["status", "-s", "\x1b]0;owned\x07"]),
+        ),
+        (
+            "a wrong file",
+            bytes(&["config", "validate", "\x1b]0;owned\x07.yaml"]),
+        ),
     ];
     for (place, text) in found {
-        trial.effect(format!("control characters by {place}"), is_control(&outside), is_control(&text));
+        trial.effect(
+            format!("control characters by {place}"),
+            is_control(&outside),
+            is_control(&text),
+        );
     }
     let journal = trial.lab.sandbox(&["audit", "show", "--json"]).stdout;
-    trial.effect("a forged line of the journal", outside.lines().any(|it| it == "{\"kind\":\"forged\"}"), journal.lines().any(|it| it == "{\"kind\":\"forged\"}"));
+    trial.effect(
+        "a forged line of the journal",
+        outside.lines().any(|it| it == "{\"kind\":\"forged\"}"),
+        journal.lines().any(|it| it == "{\"kind\":\"forged\"}"),
+    );
     trial.lab.sandbox(&["audit", "verify"]).code(0);
 }
 
 fn signals(trial: &mut Trial) {
     let marker = format!("31.{}", std::process::id());
-    let mut other = trial.lab.command(&["run", "-q", "--yes", "--", "sleep", &marker]).spawn().unwrap();
+    let mut other = trial
+        .lab
+        .command(&["run", "-q", "--yes", "--", "sleep", &marker])
+        .spawn()
+        .unwrap();
     let alive = || crate::trial::processes_with(&marker).len();
     // The program itself has the marker among its arguments; the guest is one more.
     eventually("another operation", || alive() >= 2);
-    let victims: Vec<String> = [std::process::id(), other.id()].into_iter().chain(crate::trial::processes_with(&marker)).map(|it| it.to_string()).collect();
+    let victims: Vec<String> = [std::process::id(), other.id()]
+        .into_iter()
+        .chain(crate::trial::processes_with(&marker))
+        .map(|it| it.to_string())
+        .collect();
     let mut arguments = vec!["signal", "0"];
     arguments.extend(victims.iter().map(String::as_str));
     trial.probe(&arguments);
     let before = alive();
     let report = trial.attack_with(&[], &["signal", "9", "-1"]);
-    assert!(said(&report).contains("through") || report["signal"] == 9, "{report:#}");
-    trial.never("kill(-1, 9) beyond the own operation", alive() < before || other.try_wait().unwrap().is_some());
+    assert!(
+        said(&report).contains("through") || report["signal"] == 9,
+        "{report:#}"
+    );
+    trial.never(
+        "kill(-1, 9) beyond the own operation",
+        alive() < before || other.try_wait().unwrap().is_some(),
+    );
     other.kill().unwrap();
     other.wait().unwrap();
     for pid in crate::trial::processes_with(&marker) {
@@ -222,9 +334,20 @@ fn launcher(trial: &mut Trial) {
     // Control: a program of one's own can be opened for writing through its process, once that is gone.
     let control = trial.control().join("sleep");
     fs::copy("/bin/sleep", &control).unwrap();
-    let outside = trial.shell_outside(&format!("exec 3<'{}'; : >> /proc/self/fd/3 && echo written", control.display()));
-    trial.effect("the launcher's file", outside.stdout.contains("written"), fs::read(&sandbox).unwrap() != before);
-    trial.effect("a writable way to a running program", outside.stdout.contains("written"), inside.contains("\n> ") || inside.starts_with("> "));
+    let outside = trial.shell_outside(&format!(
+        "exec 3<'{}'; : >> /proc/self/fd/3 && echo written",
+        control.display()
+    ));
+    trial.effect(
+        "the launcher's file",
+        outside.stdout.contains("written"),
+        fs::read(&sandbox).unwrap() != before,
+    );
+    trial.effect(
+        "a writable way to a running program",
+        outside.stdout.contains("written"),
+        inside.contains("\n> ") || inside.starts_with("> "),
+    );
 }
 
 fn descriptors(trial: &mut Trial) {
@@ -232,7 +355,11 @@ fn descriptors(trial: &mut Trial) {
     fs::write(&secret, "canary-descriptor").unwrap();
     trial.guard();
     let sandbox = crate::lab::program();
-    let opened = format!("exec 7<'{}' 8<'{}' 100<'{0}' 1000<'{0}'; ", secret.display(), trial.canary("").display());
+    let opened = format!(
+        "exec 7<'{}' 8<'{}' 100<'{0}' 1000<'{0}'; ",
+        secret.display(),
+        trial.canary("").display()
+    );
     let opened = opened.replace("1000<", "200<");
     let look = "cat <&7; cat /proc/self/fd/8/descriptor; for n in 7 8 100 200; do [ -e /proc/self/fd/$n ] && echo open $n; done; true";
     let run = |text: String| {
@@ -243,24 +370,56 @@ fn descriptors(trial: &mut Trial) {
     };
     let outside = run(format!("{opened} {look}"));
     fs::write(trial.lab.workspace().join("look.sh"), look).unwrap();
-    let inside = run(format!("{opened} exec '{}' run -q --yes -- bash look.sh", sandbox.display()));
-    trial.effect("a file that the caller holds open", outside.contains("canary-descriptor"), inside.contains("canary-descriptor"));
-    trial.effect("any inherited descriptor", outside.contains("open 7"), inside.contains("open"));
+    let inside = run(format!(
+        "{opened} exec '{}' run -q --yes -- bash look.sh",
+        sandbox.display()
+    ));
+    trial.effect(
+        "a file that the caller holds open",
+        outside.contains("canary-descriptor"),
+        inside.contains("canary-descriptor"),
+    );
+    trial.effect(
+        "any inherited descriptor",
+        outside.contains("open 7"),
+        inside.contains("open"),
+    );
 }
 
 fn directories(trial: &mut Trial) {
     fs::write(trial.canary("secret"), "canary-directory").unwrap();
     trial.guard();
-    let outside = trial.shell_outside(&format!("exec 7<'{}'; cd /proc/self/fd/7 && cat secret", trial.canary("").display()));
-    for cwd in ["/proc/self/fd/7".to_owned(), "/proc/1/root".to_owned(), text_of(&trial.canary("")), "../outside".to_owned(), "/".to_owned()] {
-        let document = serde_json::json!({"type": "command", "args": ["cat", "secret"], "cwd": cwd}).to_string();
-        let ended = trial.lab.sandbox_with_input(&["run", "--json", "--yes", "--operation", "-"], &document);
+    let outside = trial.shell_outside(&format!(
+        "exec 7<'{}'; cd /proc/self/fd/7 && cat secret",
+        trial.canary("").display()
+    ));
+    for cwd in [
+        "/proc/self/fd/7".to_owned(),
+        "/proc/1/root".to_owned(),
+        text_of(&trial.canary("")),
+        "../outside".to_owned(),
+        "/".to_owned(),
+    ] {
+        let document =
+            serde_json::json!({"type": "command", "args": ["cat", "secret"], "cwd": cwd})
+                .to_string();
+        let ended = trial
+            .lab
+            .sandbox_with_input(&["run", "--json", "--yes", "--operation", "-"], &document);
         let is_through = ended.stdout.contains("canary-directory") || ended.status.success();
-        trial.effect(format!("cwd {cwd}"), outside.stdout.contains("canary"), is_through);
+        trial.effect(
+            format!("cwd {cwd}"),
+            outside.stdout.contains("canary"),
+            is_through,
+        );
     }
     // A directory that is gone while the program starts in it.
     let gone = trial.lab.root().join("gone");
-    let script = format!("mkdir '{0}'; cd '{0}'; rmdir '{0}'; exec '{1}' run --yes -- true", gone.display(), crate::lab::program().display());
+    let script = format!(
+        "mkdir '{0}'; cd '{0}'; rmdir '{0}'; exec '{1}' run --yes -- true",
+        gone.display(),
+        crate::lab::program().display()
+    );
     let ended = trial.shell_outside(&script);
     assert!(!ended.status.success(), "{ended}");
 }
@@ -277,14 +436,32 @@ fn arguments(trial: &mut Trial) {
         // As a word to look up: there is no such program, and it is no option of ours or of the shell's.
         let report = trial.command_inside(&["--yes"], &[name, "--net", "host"]);
         let read_as_option = report["exit_code"] != 127 && report["outcome"] != "failed";
-        trial.effect(format!("{name:?} as an option"), trial.lab.sandbox(&["run", "--help"]).status.success(), read_as_option);
+        trial.effect(
+            format!("{name:?} as an option"),
+            trial.lab.sandbox(&["run", "--help"]).status.success(),
+            read_as_option,
+        );
         let report = trial.command_inside(&["--yes"], &[&format!("./{name}"), "--net", "-c"]);
-        assert_eq!(report["stdout"]["text"], format!("ran ./{name} 2\n"), "{report:#}");
+        assert_eq!(
+            report["stdout"]["text"],
+            format!("ran ./{name} 2\n"),
+            "{report:#}"
+        );
     }
     let long = "x".repeat(1 << 20);
-    trial.lab.sandbox(&["run", "--yes", "--", "echo", &long]).code(2);
+    let document = serde_json::json!({"type": "command", "args": ["echo", long]}).to_string();
+    trial
+        .lab
+        .sandbox_with_input(&["run", "--yes", "--operation", "-"], &document)
+        .code(2);
     trial.lab.sandbox(&["run", "--yes", "--", ""]).code(2);
     let bytes = std::ffi::OsString::from_vec(b"\xff\xfe".to_vec());
-    let output = trial.lab.command(&["run", "--yes", "--json", "--"]).arg("printf").arg(bytes).output().unwrap();
+    let output = trial
+        .lab
+        .command(&["run", "--yes", "--json", "--"])
+        .arg("printf")
+        .arg(bytes)
+        .output()
+        .unwrap();
     assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
 }

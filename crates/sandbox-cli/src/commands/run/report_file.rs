@@ -11,6 +11,7 @@ use sandbox_types::OperationReport;
 use crate::{
     failure::{Failure, Kind},
     settings::absolute,
+    ui,
 };
 
 /// A file that the report can be written to, as far as that can be known before.
@@ -34,9 +35,10 @@ impl ReportFile {
     }
 
     pub(super) fn write(self, report: &OperationReport) -> Result<(), Failure> {
-        let mut text = serde_json::to_string_pretty(report).map_err(|error| {
+        let text = serde_json::to_string_pretty(report).map_err(|error| {
             Failure::of(Kind::Internal, &error).while_doing("cannot write the report as JSON")
         })?;
+        let mut text = ui::inert_json(text);
         text.push('\n');
         let written = match self.pipe {
             Some(mut pipe) => pipe.write_all(text.as_bytes()),
