@@ -124,7 +124,7 @@ fn tell_call(what: &str, attempt: impl Fn() -> io::Result<usize>) {
                 Err(_refused) => code,
             }
         }),
-        other => other,
+        answer @ (End::Exited(_) | End::Killed(_)) => answer,
     };
     match answer {
         End::Exited(code) => tell_code(what, code),

@@ -1,4 +1,8 @@
 //! The table of cases, by what they attack.
+#![expect(
+    clippy::too_many_lines,
+    reason = "a case tells one attempt after the other"
+)]
 
 use crate::suite::Case;
 

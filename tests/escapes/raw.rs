@@ -21,10 +21,9 @@ pub(crate) enum End {
 pub(crate) fn call(number: libc::c_long, arguments: &[usize]) -> io::Result<usize> {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
-    let [a, b, c, d, e, f] = all;
     // SAFETY: what arguments point to lives in the caller for the time of the call; a call that harms this
     // process harms the attacker only, and each is made in a child of its own.
-    let answer = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    let answer = unsafe { libc::syscall(number, all[0], all[1], all[2], all[3], all[4], all[5]) };
     usize::try_from(answer).map_err(|_negative| io::Error::last_os_error())
 }
 
@@ -41,8 +40,8 @@ pub(crate) fn call_of_32_bits(number: i32, arguments: [i32; 3]) -> i32 {
             inlateout("eax") number => answer,
             in("ecx") b, in("edx") c,
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
-        );
-    }
+        )
+    };
     answer
 }
 

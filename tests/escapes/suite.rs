@@ -56,10 +56,10 @@ struct Verdict {
 /// Runs the cases that the arguments ask for.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let has = |flag: &str| arguments.iter().any(|it| it == flag);
-    let wanted: Vec<&String> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
+    let wanted = words_in(arguments);
     let is_wanted = |case: &Case| {
         let name = name_of(case);
-        wanted.is_empty() || wanted.iter().any(|it| name.contains(it.as_str()))
+        wanted.is_empty() || wanted.iter().any(|it| name.contains(*it))
     };
     let cases: Vec<Case> = cases::all().into_iter().filter(is_wanted).collect();
     if has("--list") {
@@ -74,12 +74,40 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
     let missing = uncovered();
     assert!(missing.is_empty(), "no case for {missing:?}");
+    let missing = undocumented();
+    assert!(
+        missing.is_empty(),
+        "not in docs/security/escapes.md:\n{}",
+        missing.join("\n")
+    );
 
     let verdicts = try_all(&cases, has("--long"));
     if has("--table") {
         print_table(&verdicts);
     }
     print_summary(&verdicts)
+}
+
+/// Returns the words that choose cases. Options of the usual test programs are passed over, with their values.
+fn words_in(arguments: &[String]) -> Vec<&str> {
+    const WITH_VALUE: [&str; 6] = [
+        "--test-threads",
+        "--skip",
+        "--format",
+        "--color",
+        "--logfile",
+        "-Z",
+    ];
+    let mut words = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if WITH_VALUE.contains(&argument.as_str()) {
+            rest.next();
+        } else if !argument.starts_with('-') {
+            words.push(argument.as_str());
+        }
+    }
+    words
 }
 
 /// Controls do as root what a sandbox prevents: whatever they mount is to be gone with this program. For others there
@@ -89,7 +117,7 @@ fn leave_mounts_of_host() -> io::Result<()> {
         return Ok(());
     }
     raw::call(libc::SYS_unshare, &[libc::CLONE_NEWNS as usize])?;
-    let flags = (libc::MS_REC | libc::MS_PRIVATE) as usize;
+    let flags = usize::try_from(libc::MS_REC | libc::MS_PRIVATE).unwrap();
     raw::call(libc::SYS_mount, &[0, c"/".as_ptr().addr(), 0, flags, 0])?;
     Ok(())
 }
@@ -107,9 +135,20 @@ fn numbers_of(case: &Case) -> impl Iterator<Item = &'static str> {
     case.numbers.split_whitespace()
 }
 
+/// Returns the rows that the document does not have.
+fn undocumented() -> Vec<String> {
+    let document = include_str!("../../docs/security/escapes.md");
+    let row = |it: &Case| format!("| {} | {} | {} |", it.numbers, it.layer, it.what);
+    let rows = cases::all();
+    rows.iter()
+        .map(row)
+        .filter(|row| !document.contains(row.as_str()))
+        .collect()
+}
+
 /// Returns the numbers that no case has.
 fn uncovered() -> Vec<String> {
-    let covered: BTreeSet<&str> = cases::all().iter().flat_map(|it| numbers_of(it)).collect();
+    let covered: BTreeSet<&str> = cases::all().iter().flat_map(numbers_of).collect();
     let all = LISTS
         .iter()
         .flat_map(|(list, last)| (1..=*last).map(move |number| format!("{list}{number}")));
@@ -210,17 +249,15 @@ fn print_table(verdicts: &[Verdict]) {
         "| case | stopped by | attempt | control | inside | answer | ms |\n|---|---|---|---|---|---|---|"
     );
     for verdict in verdicts {
-        let Case {
-            numbers,
-            layer,
-            what,
-            run: _,
-        } = verdict.case;
+        let case = verdict.case;
         let control = format!("{} of {}", verdict.shown(), verdict.attempts.len());
         let answer = verdict.blocked_by().replace(['|', '\n'], " ");
         let says = verdict.says();
         let time = verdict.time.as_millis();
-        println!("| {numbers} | {layer} | {what} | {control} | {says} | {answer} | {time} |");
+        println!(
+            "| {} | {} | {} | {control} | {says} | {answer} | {time} |",
+            case.numbers, case.layer, case.what
+        );
     }
     println!();
 }

@@ -83,6 +83,10 @@ impl Trial {
     }
 
     /// As [`Self::attempt`], for effects that are there or not.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the same thing, there or not, outside and inside"
+    )]
     pub(crate) fn effect(&mut self, what: impl Into<String>, outside: bool, inside: bool) {
         self.attempt(what, Reach::through_if(outside), Reach::through_if(inside));
     }

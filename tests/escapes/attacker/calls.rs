@@ -132,7 +132,7 @@ pub(super) fn namespaces() {
         tell_call(name, || {
             let child = call(
                 libc::SYS_clone,
-                &[flag as usize | libc::SIGCHLD as usize, 0, 0, 0, 0],
+                &[(flag | libc::SIGCHLD).cast_unsigned() as usize, 0, 0, 0, 0],
             )?;
             if child == 0 {
                 call(libc::SYS_exit_group, &[0])?;
@@ -160,7 +160,7 @@ pub(super) fn become_root_of_namespaces() -> io::Result<usize> {
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWIPC;
-    call(libc::SYS_unshare, &[flags as usize])
+    call(libc::SYS_unshare, &[flags.cast_unsigned() as usize])
 }
 
 /// Makes a call by the 32-bit table.

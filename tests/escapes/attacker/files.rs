@@ -11,7 +11,7 @@ use super::{number, tell, tell_call, tell_result, terminal::path};
 use crate::raw::call;
 
 /// The directory that paths are relative to.
-const HERE: usize = libc::AT_FDCWD as usize;
+const HERE: usize = libc::AT_FDCWD.cast_unsigned() as usize;
 
 /// Opens paths and writes nothing: `r:PATH` or `w:PATH`.
 pub(super) fn open(arguments: &[&str]) {

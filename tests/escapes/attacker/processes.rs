@@ -153,8 +153,7 @@ pub(super) fn dodge(arguments: &[&str]) {
             // The parent goes on in its child's place.
             Ok(_child) => {
                 let next = start_child(|| {
-                    let arguments: Vec<&str> = arguments.to_vec();
-                    hop(&arguments, end);
+                    hop(end);
                     0
                 });
                 if next.is_ok() {
@@ -166,10 +165,10 @@ pub(super) fn dodge(arguments: &[&str]) {
     }
 }
 
-fn hop(arguments: &[&str], end: Instant) {
+fn hop(end: Instant) {
     while Instant::now() < end {
         let next = start_child(|| {
-            hop(arguments, end);
+            hop(end);
             0
         });
         if next.is_ok() {

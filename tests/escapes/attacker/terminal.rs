@@ -62,7 +62,7 @@ pub(super) fn attack() {
             // Only the low half of the address arrives, so a byte at a low address is needed.
             let low = call(
                 libc::SYS_mmap,
-                &[0x1000_0000, 4096, 3, 0x100022, usize::MAX, 0],
+                &[0x1000_0000, 4096, 3, 0x10_0022, usize::MAX, 0],
             )?;
             std::fs::write("/proc/self/mem", b"").ok();
             poke(low)?;

@@ -28,6 +28,9 @@ pub(super) const CASES: &[Case] = &[
     Case { numbers: "44", layer: "report", what: "names of any bytes in results", run: names },
 ];
 
+/// Something that the program does, by name.
+type Step<'a> = (&'a str, Box<dyn Fn(&Trial) + 'a>);
+
 fn links(trial: &mut Trial) {
     let outside = trial.canary("dir");
     fs::create_dir(&outside).unwrap();
@@ -44,7 +47,7 @@ fn links(trial: &mut Trial) {
     fs::write(control.join("link/planted"), "x").unwrap();
     let followed = control.join("real/planted").exists();
     let target = outside.display();
-    let steps: [(&str, Box<dyn Fn(&Trial)>); 7] = [
+    let steps: [Step<'_>; 7] = [
         (
             "commit of a link in the place of a directory",
             Box::new(|it| {
@@ -147,10 +150,9 @@ fn protected(trial: &mut Trial) {
     );
     let content =
         "[core]\n\tfsmonitor = /tmp/evil\n\thooksPath = /tmp/evil\n[alias]\n\tx = !evil\n";
-    let text: String = names
-        .iter()
-        .map(|name| format!("mkdir -p \"$(dirname {name})\"; printf '{content}' >> {name}; "))
-        .collect();
+    let write =
+        |name: &&str| format!("mkdir -p \"$(dirname {name})\"; printf '{content}' >> {name}; ");
+    let text = names.iter().map(write).collect::<Vec<_>>().concat();
     let placeholders = said(&trial.inside("git status --porcelain --ignored; ls -A"));
     assert_eq!(placeholders, ".git\n", "a placeholder is visible inside");
     let before = tree(&workspace);

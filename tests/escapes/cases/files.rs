@@ -104,10 +104,8 @@ fn secrets(trial: &mut Trial) {
     symlink(&secret, trial.lab.workspace().join("link")).unwrap();
     trial.guard();
     let paths = |prefix: &str| -> String {
-        names
-            .iter()
-            .map(|name| format!("cat '{prefix}{}/{name}'; ", home.display()))
-            .collect()
+        let command = |name: &&str| format!("cat '{prefix}{}/{name}'; ", home.display());
+        names.iter().map(command).collect::<Vec<_>>().concat()
     };
     // Each name for itself: one that is readable is not hidden by the others.
     let outside = trial.shell_outside(&paths("")).stdout;

@@ -278,6 +278,11 @@ fn passing(trial: &mut Trial) {
     guest.wait().unwrap();
 }
 
+fn digits_of(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|it| format!("{it:02x}")).collect();
+    pairs.concat()
+}
+
 /// Sends requests to the proxy inside, and reports each that reaches the canary.
 fn requests(
     trial: &mut Trial,
@@ -289,10 +294,7 @@ fn requests(
     for host in hosts {
         options.extend(["--allow-host", host]);
     }
-    let digits: Vec<String> = all
-        .iter()
-        .map(|(_, bytes)| bytes.iter().map(|it| format!("{it:02x}")).collect())
-        .collect();
+    let digits: Vec<String> = all.iter().map(|(_, bytes)| digits_of(bytes)).collect();
     let mut arguments = vec!["exchange", "198.18.0.1:1080"];
     arguments.extend(digits.iter().map(String::as_str));
     let before = listener.count();
@@ -346,10 +348,7 @@ fn socks_to(name: &[u8], length: u8, port: u16) -> Vec<u8> {
 
 /// The control of all requests: the name that the list has is reached, so the proxy, the listener and the attacker work.
 fn reaches_by_name(trial: &Trial, port: u16) {
-    let digits: String = connect_to(&format!("localhost:{port}"))
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let digits = digits_of(&connect_to(&format!("localhost:{port}")));
     let report = trial.attack_with(
         &["--allow-host", &format!("localhost:{port}")],
         &["exchange", "198.18.0.1:1080", &digits],
