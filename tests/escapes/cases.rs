@@ -6,6 +6,7 @@
 
 use crate::suite::Case;
 
+mod beyond;
 mod commit;
 mod files;
 mod kernel;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         kernel::CASES,
         network::CASES,
         trust::CASES,
+        beyond::CASES,
     ]
     .concat()
 }

@@ -31,18 +31,18 @@ pub(crate) fn call(number: libc::c_long, arguments: &[usize]) -> io::Result<usiz
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn call_of_32_bits(number: i32, arguments: [i32; 3]) -> i32 {
     let [a, b, c] = arguments;
-    let answer: i32;
     // SAFETY: the arguments are numbers, and rbx, which the compiler keeps for itself, is put back.
     unsafe {
+        let answer: i32;
         std::arch::asm!(
             "xchg {b:r}, rbx", "int 0x80", "xchg {b:r}, rbx",
             b = inout(reg) i64::from(a) => _,
             inlateout("eax") number => answer,
             in("ecx") b, in("edx") c,
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
-        )
-    };
-    answer
+        );
+        answer
+    }
 }
 
 /// Runs `attempt` in a child of its own and waits for it: nothing that it does to itself stays.

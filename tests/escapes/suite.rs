@@ -20,13 +20,14 @@ use crate::{
 };
 
 /// The numbers of one list, from first to last: what the table must cover.
-const LISTS: [(&str, usize); 6] = [
+const LISTS: [(&str, usize); 7] = [
     ("", 63),
     ("F", 20),
     ("P", 12),
     ("R", 10),
     ("N", 14),
     ("C", 8),
+    ("X", 4),
 ];
 /// Cases that are tried at the same time.
 const THREADS: usize = 2;

@@ -206,6 +206,9 @@ impl Layout {
             let Some(real) = self.paths.of(&path) else {
                 continue;
             };
+            if self.is_led_out(&path, &real, plan) {
+                continue;
+            }
             if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
                 continue;
             }
@@ -216,6 +219,21 @@ impl Layout {
                 self.add(&real, Entry::read(&real, true));
             }
         }
+    }
+
+    /// Returns whether `path` goes through a directory that a guest may have changed, and out of it again: then it was
+    /// the guest who chose where it leads.
+    fn is_led_out(&mut self, path: &Path, real: &Path, plan: &LaunchPlan) -> bool {
+        let changeable = std::iter::once(&plan.workspace).chain(&plan.view.write);
+        changeable.into_iter().any(|directory| {
+            let mut above = path.ancestors().skip(1);
+            !real.starts_with(directory)
+                && above.any(|it| {
+                    self.paths
+                        .of(it)
+                        .is_some_and(|it| it.starts_with(directory))
+                })
+        })
     }
 
     fn add_granted(&mut self, plan: &LaunchPlan) -> Result<(), Unusable> {
