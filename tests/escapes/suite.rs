@@ -27,7 +27,7 @@ const LISTS: [(&str, usize); 7] = [
     ("R", 10),
     ("N", 14),
     ("C", 8),
-    ("X", 4),
+    ("X", 5),
 ];
 /// Cases that are tried at the same time.
 const THREADS: usize = 2;

@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { numbers: "X2", layer: "supervisor", what: "pipes in the workspace that block whoever opens them", run: pipes },
     Case { numbers: "X3", layer: "approvals", what: "approve one's own request", run: approvals },
     Case { numbers: "X4", layer: "view", what: "another sandbox's transaction, beside a workspace whose parent is granted", run: layers },
+    Case { numbers: "X5", layer: "paths by descriptor", what: "a link or pipe in the place of the file that the caller's report goes to", run: report_file },
 ];
 
 fn toolchains(trial: &mut Trial) {
@@ -183,4 +184,53 @@ fn layers(trial: &mut Trial) {
         trial.lab.sandbox(&["destroy", "--force", name]);
     }
     fs::remove_dir_all(home).unwrap();
+}
+
+fn report_file(trial: &mut Trial) {
+    let mine = trial.canary("bashrc");
+    fs::write(&mine, "mine").unwrap();
+    trial.guard();
+    let workspace = trial.lab.workspace();
+    let file = text_of(&workspace.join("report.json"));
+    // Control: who opens a name that was exchanged meanwhile writes where the link leads.
+    let control = trial.control();
+    fs::write(control.join("mine"), "mine").unwrap();
+    symlink(control.join("mine"), control.join("report.json")).unwrap();
+    fs::write(control.join("report.json"), "{}").unwrap();
+    let followed = fs::read_to_string(control.join("mine")).unwrap() == "{}";
+    let run = |trial: &Trial, text: &str| {
+        let sandbox = text_of(&crate::lab::program());
+        let mut command = Command::new("timeout");
+        let arguments = [
+            "60", &sandbox, "run", "-q", "--yes", "--report", &file, "--shell", text,
+        ];
+        trial.as_caller(command.args(arguments));
+        command.output().unwrap().status.code()
+    };
+    let link = format!("rm -f report.json; ln -s '{}' report.json", mine.display());
+    for (what, text) in [
+        ("a link that the command made", link.as_str()),
+        ("a link that was there before", "true"),
+    ] {
+        assert_ne!(run(trial, text), Some(124), "{what}");
+        let harm = trial.harm().is_some();
+        trial.effect(what, followed, harm);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(run(trial, "true"), Some(0));
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(
+        report.contains("\"schema\": 1"),
+        "an ordinary file is written: {report}"
+    );
+    trial.effect(
+        "a pipe that nobody reads",
+        trial
+            .shell_outside(
+                "mkfifo p; timeout 0.3 sh -c 'echo x > p'; [ $? = 124 ] && echo blocks; rm p",
+            )
+            .stdout
+            .contains("blocks"),
+        run(trial, "rm -f report.json; mkfifo report.json") == Some(124),
+    );
 }
