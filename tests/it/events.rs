@@ -103,6 +103,12 @@ fn the_history_is_shown_from_any_number_and_by_kind() {
         .prints("echo a > a")
         .prints("completed");
     lab.sandbox(&["events", "--since", "x"]).code(2);
+    let started = lab.sandbox(&["events", "--json", "--kind", "*.start?d"]);
+    assert!(started.code(0).stdout.contains("operation.started"));
+    assert!(!started.stdout.contains("operation.finished"));
+    lab.sandbox(&["events", "--kind", "[a"])
+        .code(2)
+        .says("--kind");
     lab.sandbox(&["events", "-s", "nobody"]).code(1);
 }
 

@@ -11,6 +11,7 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use globset::GlobMatcher;
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
@@ -196,8 +197,8 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "SEQ")]
     pub(crate) since: Option<u64>,
     /// Show only kinds like this, as in `operation.*` (can be repeated)
-    #[arg(long, value_name = "GLOB")]
-    pub(crate) kind: Vec<String>,
+    #[arg(long, value_name = "GLOB", value_parser = values::glob)]
+    pub(crate) kind: Vec<GlobMatcher>,
 }
 
 #[derive(Debug, Args)]

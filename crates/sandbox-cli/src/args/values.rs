@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use globset::{Glob, GlobMatcher};
 use sandbox_types::{Bytes, config::check_number, parse_duration};
 
 use super::run::NetworkMode;
@@ -19,6 +20,11 @@ pub(super) fn wall_time(text: &str) -> Result<Duration, String> {
         return Err("must be at most one year".to_owned());
     }
     Ok(span)
+}
+
+pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = Glob::new(text).map_err(|error| error.kind().to_string())?;
+    Ok(glob.compile_matcher())
 }
 
 pub(super) fn memory(text: &str) -> Result<Bytes, String> {
