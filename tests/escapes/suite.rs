@@ -183,13 +183,20 @@ fn try_case(case: Case, is_long: bool) -> Verdict {
         Err(panic) => Some(words_of(panic.as_ref())),
         Ok(()) => trial.harm().or_else(|| escaped(&trial.attempts)),
     };
-    Verdict {
+    let mut verdict = Verdict {
         case,
         attempts: std::mem::take(&mut trial.attempts),
         unshown: std::mem::take(&mut trial.unshown),
         failure,
         time: start.elapsed(),
+    };
+    let root = trial.lab.root().to_owned();
+    drop(trial);
+    if root.exists() {
+        let left = || format!("left on the host: {}", root.display());
+        verdict.failure.get_or_insert_with(left);
     }
+    verdict
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {

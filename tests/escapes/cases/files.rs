@@ -656,7 +656,7 @@ fn cgroups(trial: &mut Trial) {
         "ls /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs 2>/dev/null",
         "cgroup.procs",
     );
-    trial.leak("a mount of one's own", "mkdir -p g; mount -t cgroup2 x g 2>/dev/null || unshare -Urm mount -t tmpfs x g && echo mounted", "mounted");
+    trial.leak("a mount of one's own", "mkdir -p g; mount -t cgroup2 x g && echo mounted; unshare -Urm mount -t tmpfs x g && echo mounted; while umount g 2>/dev/null; do :; done; rmdir g", "mounted");
     trial.leak("the host's path of the group", "cat /proc/self/cgroup | grep -c '/$' > /dev/null; cat /proc/1/cgroup /proc/self/mountinfo | grep -m1 'cgroup' && echo named", "named");
 }
 
