@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod generate;
 mod layers;
 mod process;
@@ -26,7 +27,9 @@ usage: cargo xtask TASK
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   escapes [--long]    try every way out of the sandbox, and print what stopped each
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
+  bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  clients             run real network clients against the list of allowed hosts, as a table
   ci                  everything that must pass before a commit is merged
 ";
 
@@ -47,8 +50,10 @@ fn main() -> ExitCode {
             Ok(runs) => bench::exec(runs),
             Err(_not_a_number) => return usage(),
         },
+        ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         _ => return usage(),
     };
