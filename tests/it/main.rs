@@ -11,6 +11,7 @@
 mod approvals;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod components;
@@ -22,8 +23,6 @@ mod degraded;
 mod demo;
 #[cfg(test)]
 mod detached;
-#[cfg(test)]
-mod escapes;
 #[cfg(test)]
 mod events;
 #[cfg(test)]

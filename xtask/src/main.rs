@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | clients | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -25,6 +25,7 @@ usage: cargo xtask TASK
   tidy                check the rules of style that no compiler knows
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
+  escapes [--long]    try every way out of the sandbox, and print what stopped each
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
         ["generate", "--check"] => generate::check(),
         ["test"] => test::all(),
         ["test", name] => test::named(name),
+        ["escapes"] => test::escapes(false),
+        ["escapes", "--long"] => test::escapes(true),
         ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
         ["bench", "exec", runs] => match runs.parse() {
             Ok(runs) => bench::exec(runs),

@@ -9,7 +9,7 @@ use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
 
-use crate::{caller::Forwarded, guest_program, sandbox::Sandbox};
+use crate::{caller::Forwarded, guest_program, layout::Layout, registry, sandbox::Sandbox};
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -306,15 +306,31 @@ fn view(operation: &Operation, sandbox: &Sandbox) -> View {
     };
     let mut hide = hidden(operation, sandbox);
     hide.push(sandbox.host.data.clone());
+    let read = together(&isolation.read, &operation.read);
+    let write = together(&isolation.write, &operation.write);
+    if !read.is_empty() || !write.is_empty() {
+        hide.extend(layers_beside_workspaces(&sandbox.host.data));
+    }
     View {
         home: sandbox.host.home.clone(),
         search_path: sandbox.host.search_path.clone(),
         toolchains: sandbox.host.toolchains(),
         secrets: sandbox.host.secrets(),
-        read: together(&isolation.read, &operation.read),
-        write: together(&isolation.write, &operation.write),
+        read,
+        write,
         hide,
     }
+}
+
+/// Returns where the transactions of all sandboxes lie, where that is not in their own data: a grant of what holds a
+/// workspace is none of the transactions and undo sets beside it.
+fn layers_beside_workspaces(data: &Path) -> Vec<PathBuf> {
+    let records = registry::all(&Layout::new(data)).unwrap_or_default();
+    records
+        .into_iter()
+        .filter_map(|record| record.layers)
+        .filter(|layers| !layers.starts_with(data))
+        .collect()
 }
 
 /// Returns the whole environment of the guest.

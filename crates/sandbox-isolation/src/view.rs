@@ -199,10 +199,15 @@ impl Layout {
         let known = toolchains::of_home(home, repositories).into_iter();
         let found = toolchains::of_search_path(&plan.view.search_path, home);
         let named = plan.view.toolchains.iter().cloned();
+        let changeable = self.changeable(plan);
         for path in known.chain(found).chain(named) {
             let Some(real) = self.paths.of(&path) else {
                 continue;
             };
+            // Then it was a guest who chose where it leads.
+            if real != path && real_paths::is_led_astray(&path, &changeable) {
+                continue;
+            }
             if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
                 continue;
             }
@@ -215,11 +220,18 @@ impl Layout {
         }
     }
 
+    /// Returns the directories that a guest may have changed before.
+    fn changeable(&mut self, plan: &LaunchPlan) -> Vec<PathBuf> {
+        let granted = plan.view.write.iter().filter_map(|it| self.paths.of(it));
+        std::iter::once(plan.workspace.clone())
+            .chain(granted)
+            .collect()
+    }
+
     fn add_granted(&mut self, plan: &LaunchPlan) -> Result<(), Unusable> {
         let read = plan.view.read.iter().map(|path| (path, Access::Read));
         let write = plan.view.write.iter().map(|path| (path, Access::Write));
-        let mut changeable = vec![plan.workspace.clone()];
-        changeable.extend(plan.view.write.iter().filter_map(|it| self.paths.of(it)));
+        let changeable = self.changeable(plan);
         for (path, access) in read.chain(write) {
             let unusable = |source| Unusable {
                 path: path.clone(),

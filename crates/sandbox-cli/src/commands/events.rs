@@ -90,9 +90,10 @@ fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failu
         return Ok(Reader::There);
     }
     if ui.is_json() {
-        let mut line = serde_json::to_string(event).map_err(|error| {
+        let line = serde_json::to_string(event).map_err(|error| {
             Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
         })?;
+        let mut line = ui::inert_json(line);
         line.push('\n');
         return ui::print(&line);
     }
