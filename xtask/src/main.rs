@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -14,6 +14,7 @@ mod process;
 mod reference;
 mod test;
 mod tidy;
+mod vm;
 
 use std::{env, process::ExitCode};
 
@@ -26,7 +27,9 @@ usage: cargo xtask TASK
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
-  ci                  everything that must pass before a commit is merged
+  vm [--kernel PACKAGE] [PROFILE [NAME]]
+                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns
+  ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
 ";
 
 fn main() -> ExitCode {
@@ -46,7 +49,12 @@ fn main() -> ExitCode {
         },
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
+            Some(wanted) => vm::run(&wanted),
+            None => return usage(),
+        },
         ["ci"] => ci::run(),
+        ["ci", "--full"] => ci::full(),
         _ => return usage(),
     };
     match done {
