@@ -28,6 +28,8 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod monitor;
 #[cfg(test)]
 mod network;
@@ -45,3 +47,5 @@ mod state;
 mod story;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod without_user_namespaces;

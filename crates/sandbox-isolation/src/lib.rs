@@ -23,6 +23,7 @@ mod egress;
 mod init;
 mod kernel;
 mod launch;
+mod open_deleted;
 mod plan;
 mod real_paths;
 mod seccomp_profile;
@@ -32,7 +33,7 @@ mod toolchains;
 mod view;
 
 pub use cgroup::{
-    FreezeError, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
+    FreezeError, Frozen, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
     freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
@@ -41,6 +42,7 @@ pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
 };
+pub use open_deleted::deleted_open_bytes;
 pub use plan::{LaunchPlan, StdinSource, View, WorkspaceMode};
 
 /// Returns the version of the kernel's Landlock interface, `None` if the kernel has none.

@@ -143,6 +143,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Files(_)
         | PlanError::FilePath { .. }
         | PlanError::FileOutside { .. }
+        | PlanError::LimitRaised(_)
         | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
@@ -158,6 +159,9 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::CwdOutside { .. } | PlanError::CwdMissing { .. } => {
             failure.hint("`cwd` is relative to the workspace, and must exist before the run")
         }
+        PlanError::LimitRaised(_) => failure.hint(
+            "an operation may only lower limits: give more with the flag of that limit, or in the configuration",
+        ),
         PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
         PlanError::DirectWith { .. } => {
             failure.hint("leave it out, or run without --direct (direct: false)")
@@ -182,7 +186,10 @@ impl From<RunError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &*error.fault {
             RunFault::Plan(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
-            RunFault::Launch(_) => failure(Kind::Sandbox)
+            RunFault::Launch(error) => error
+                .hint
+                .iter()
+                .fold(failure(Kind::Sandbox), |it, hint| it.hint(hint.clone()))
                 .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
