@@ -11,6 +11,7 @@
 mod approvals;
 #[cfg(test)]
 mod cli;
+mod clients;
 #[cfg(test)]
 mod components;
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod scan;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -210,11 +210,20 @@ fn release_binary() -> anyhow::Result<PathBuf> {
 }
 
 fn release_directory() -> anyhow::Result<PathBuf> {
-    let mut cargo = process::cargo(&["metadata", "--format-version", "1", "--no-deps"]);
-    let metadata: serde_json::Value = serde_json::from_slice(&process::read(&mut cargo)?)
-        .context("cannot read cargo's metadata")?;
-    let target = metadata["target_directory"].as_str();
-    Ok(Path::new(target.context("no target directory")?).join("release"))
+    Ok(process::target_directory()?.join("release"))
+}
+
+/// Measures the list of allowed hosts, with the same client outside in the same run.
+pub(crate) fn egress() -> anyhow::Result<()> {
+    process::run(&mut process::cargo(&[
+        "run",
+        "--release",
+        "--locked",
+        "-p",
+        "sandbox-isolation",
+        "--example",
+        "egress_speed",
+    ]))
 }
 
 /// Returns what all children that were waited for used: fields 11, 16 and 17 of `proc_pid_stat(5)`.

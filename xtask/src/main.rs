@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod generate;
 mod layers;
 mod process;
@@ -26,7 +27,9 @@ usage: cargo xtask TASK
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
+  bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  clients             run real network clients against the list of allowed hosts, as a table
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
   ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
@@ -47,12 +50,14 @@ fn main() -> ExitCode {
             Ok(runs) => bench::exec(runs),
             Err(_not_a_number) => return usage(),
         },
+        ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
         ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),
         },
+        ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),
         _ => return usage(),

@@ -23,6 +23,15 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Returns where cargo builds.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let mut cargo = cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&read(&mut cargo)?).context("cannot read cargo's metadata")?;
+    let target = metadata["target_directory"].as_str();
+    Ok(PathBuf::from(target.context("no target directory")?))
+}
+
 /// Runs `command` with our terminal.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let words = in_words(command);

@@ -9,9 +9,9 @@ mod snapshot;
 mod state;
 mod values;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use globset::GlobMatcher;
 use sandbox_types::SandboxName;
 
@@ -31,21 +31,6 @@ pub(crate) struct Typed {
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What is typed most: the parser of everything takes longer to build than some commands take to run.
-#[derive(Debug, Parser)]
-#[command(name = "sandbox")]
-struct TypedRun {
-    #[command(flatten)]
-    global: GlobalArgs,
-    #[command(subcommand)]
-    command: RunAlone,
-}
-
-#[derive(Debug, Subcommand)]
-enum RunAlone {
-    Run(Box<RunArgs>),
 }
 
 const EXIT_CODES_HELP: &str = "\
@@ -302,19 +287,16 @@ pub(crate) struct Unusable {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<Typed, Unusable> {
-    let is_run = std::env::args_os().nth(1).is_some_and(|it| it == "run");
+    let words: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with it, and the help, is told by the parser of everything.
-    if let (true, Ok(typed)) = (is_run, TypedRun::try_parse()) {
-        let TypedRun {
-            global,
-            command: RunAlone::Run(args),
-        } = typed;
-        let command = Command::Run(args);
-        return Ok(Typed { global, command });
-    }
-    Typed::try_parse().map_err(|error| {
+    usual(&words).unwrap_or_else(|| any(&words))
+}
+
+/// Reads any command line.
+fn any(words: &[OsString]) -> Result<Typed, Unusable> {
+    Typed::try_parse_from(words).map_err(|error| {
         // The parser gave up, so look for the flag among what is surely ours.
-        let mut ours = std::env::args_os().take_while(|it| it != "--");
+        let mut ours = words.iter().take_while(|it| *it != "--");
         let form = if ours.any(|it| it == "--json") {
             Form::Json
         } else {
@@ -324,12 +306,91 @@ pub(crate) fn parse() -> Result<Typed, Unusable> {
     })
 }
 
+/// Reads what is typed most: the parser of everything takes longer to build than these take to run.
+fn usual(words: &[OsString]) -> Option<Result<Typed, Unusable>> {
+    let (global, command) = match words.get(1)?.to_str()? {
+        "run" => {
+            let (global, args) = alone("run", words)?;
+            (global, Command::Run(Box::new(args)))
+        }
+        "check" => {
+            let (global, args) = alone("check", words)?;
+            (global, Command::Check(args))
+        }
+        "-V" | "--version" if words.len() == 2 => {
+            let program = clap::Command::new("sandbox").version(env!("CARGO_PKG_VERSION"));
+            let error = program.try_get_matches_from(words).err()?;
+            let form = Form::Text;
+            return (error.kind() == ErrorKind::DisplayVersion)
+                .then_some(Err(Unusable { error, form }));
+        }
+        _ => return None,
+    };
+    Some(Ok(Typed { global, command }))
+}
+
+/// Reads the command line by a parser that knows one command.
+fn alone<A: Args>(name: &'static str, words: &[OsString]) -> Option<(GlobalArgs, A)> {
+    let program = GlobalArgs::augment_args(clap::Command::new("sandbox"));
+    let program = program.subcommand(A::augment_args(clap::Command::new(name)));
+    let mut matches = program.try_get_matches_from(words).ok()?;
+    let global = GlobalArgs::from_arg_matches_mut(&mut matches).ok()?;
+    let (_, mut own) = matches.remove_subcommand()?;
+    Some((global, A::from_arg_matches_mut(&mut own).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 
+    use super::*;
+
     #[test]
     fn the_commands_are_consistent() {
-        super::Typed::command().debug_assert();
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn the_parsers_of_one_command_agree_with_that_of_all() {
+        for line in [
+            "run -- true",
+            "run make -j2 --json",
+            "run --json -s a --net host -q -w /tmp -- ls -l --json",
+            "run --memory 1G --timeout 30s --env A=b --shell true",
+            "check ls",
+            "check --quiet --in-sandbox --shell ls",
+            "check --stdin --json",
+        ] {
+            let words = words(line);
+            let read = |typed: Result<Typed, Unusable>| format!("{:?}", typed.unwrap());
+            assert_eq!(read(usual(&words).unwrap()), read(any(&words)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_the_parser_of_all() {
+        for line in [
+            "run",
+            "run --jsn -- true",
+            "check",
+            "run --help",
+            "-q run -- true",
+        ] {
+            assert!(usual(&words(line)).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_told_alike() {
+        for line in ["--version", "-V"] {
+            let told = |typed: Result<Typed, Unusable>| typed.unwrap_err().error.to_string();
+            let words = words(line);
+            assert_eq!(told(usual(&words).unwrap()), told(any(&words)));
+        }
+    }
+
+    fn words(line: &str) -> Vec<OsString> {
+        let words = ["sandbox"].into_iter().chain(line.split(' '));
+        words.map(OsString::from).collect()
     }
 }

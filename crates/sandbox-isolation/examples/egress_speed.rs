@@ -26,6 +26,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const GIB: u64 = 1 << 30;
 const CONNECTIONS: u32 = 5_000;
 const ROUNDS: u32 = 5;
+/// Clients that connect at the same time.
+const AT_ONCE: u32 = 8;
 
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().collect();
@@ -44,6 +46,7 @@ fn main() -> Outcome<()> {
     for (what, unit, amount) in [
         ("download", "MiB/s", 1024.0),
         ("connect", "/s", f64::from(CONNECTIONS)),
+        ("connect-at-once", "/s", f64::from(CONNECTIONS)),
     ] {
         let (mut direct, mut through) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -80,19 +83,30 @@ fn answer(mut stream: TcpStream) -> Option<()> {
 
 /// Returns how many seconds it took.
 fn client(what: &str, address: SocketAddr) -> Outcome<f64> {
-    let mut buffer = vec![0; 256 * 1024];
     let start = Instant::now();
-    let (times, bytes) = if what == "connect" {
-        (CONNECTIONS, 1)
-    } else {
-        (1, GIB)
-    };
+    match what {
+        "download" => ask(1, GIB, address)?,
+        "connect" => ask(CONNECTIONS, 1, address)?,
+        _ => {
+            let clients =
+                (0..AT_ONCE).map(|_| thread::spawn(move || ask(CONNECTIONS / AT_ONCE, 1, address)));
+            for client in clients.collect::<Vec<_>>() {
+                client.join().map_err(|_panic| "a client panicked")??;
+            }
+        }
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Connects `times` times and takes so many bytes each time.
+fn ask(times: u32, bytes: u64, address: SocketAddr) -> std::io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
     for _ in 0..times {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(&bytes.to_le_bytes())?;
         while stream.read(&mut buffer)? > 0 {}
     }
-    Ok(start.elapsed().as_secs_f64())
+    Ok(())
 }
 
 /// The same client as a guest.

@@ -136,9 +136,10 @@ impl Wanted {
     /// Whether `controller` is to be used; version 2 counts CPU time and stops members without one.
     fn uses(&self, controller: Controller, has_unified: bool) -> bool {
         match controller {
-            Controller::Memory | Controller::Pids => self.limits(controller) || self.meter,
+            Controller::Memory | Controller::Pids | Controller::Io => {
+                self.limits(controller) || self.meter
+            }
             Controller::Cpu => self.limits(controller),
-            Controller::Io => self.limits(controller) || self.meter,
             Controller::CpuAccounting => self.meter && !has_unified,
             Controller::Freezer => !has_unified,
         }

@@ -279,6 +279,11 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     let watch = Watch::open(recipe.own_network)?;
     // 8. The guest.
     let leader = guest::start(recipe)?;
+    if let Some(doors) = recipe.channels.doors.as_ref()
+        && doors.are_asked_for()
+    {
+        process::close(doors.channel);
+    }
     Message::Started {
         without_proc: site.without_proc,
     }
@@ -291,9 +296,11 @@ fn open_doors(channels: &Channels) -> Result<(), Failure> {
     let Some(doors) = &channels.doors else {
         return Ok(());
     };
-    egress::netns::open(&doors.ports, fd(doors.channel))
+    egress::netns::open(&doors.ports, doors.spare, fd(doors.channel))
         .map_err(|errno| Act::Egress.failed(errno))?;
-    process::close(doors.channel);
+    if !doors.are_asked_for() {
+        process::close(doors.channel);
+    }
     Ok(())
 }
 

@@ -47,12 +47,24 @@ pub(crate) use names::GATEWAY_IPV4;
 pub(crate) const PROXY_PORT: u16 = 1080;
 /// Listened on whatever the list says, so that refusals are seen.
 const PORTS_ALWAYS: [u16; 4] = [53, 80, 443, PROXY_PORT];
+/// Ports that no pattern names and that one guest may reach all the same, if a pattern is for all ports. Together with
+/// those that patterns name they are fewer than [`netns::SOCKETS_MAX`].
+const SPARE_PORTS: usize = 128;
 
 /// What the children need: which ports to listen on, and where to hand the sockets out.
 #[derive(Debug)]
 pub(crate) struct Doors {
     pub(crate) ports: Vec<u16>,
+    /// Sockets for ports that are not known before the guest asks for them.
+    pub(crate) spare: usize,
     pub(crate) channel: RawFd,
+}
+
+impl Doors {
+    /// Whether the supervisor is asked before each `connect`.
+    pub(crate) fn are_asked_for(&self) -> bool {
+        self.spare > 0
+    }
 }
 
 /// What a guest did over the network.
@@ -74,6 +86,15 @@ pub(crate) struct Egress {
     /// The children's end of the channel, until they have it.
     theirs: Option<OwnedFd>,
     ports: Vec<u16>,
+    spare: usize,
+}
+
+/// What the supervisor gets sockets for.
+#[derive(Debug)]
+struct Ports {
+    open: Vec<u16>,
+    /// Sockets without a port.
+    spare: usize,
 }
 
 /// How the supervisor is told to end.
@@ -112,10 +133,7 @@ impl Egress {
 
     /// Starts the supervisor. It waits for the sockets that the children hand out.
     fn start(list: AllowList) -> io::Result<Self> {
-        if list.has_any_port() {
-            let why = "this version listens on the ports that the list names; replace `:*` by these ports";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-        }
+        let spare = if list.has_any_port() { SPARE_PORTS } else { 0 };
         let mut ports = list.ports();
         ports.extend(PORTS_ALWAYS);
         ports.sort_unstable();
@@ -129,15 +147,19 @@ impl Egress {
             wake: rustix::event::eventfd(0, flags)?,
         });
         let told = Arc::clone(&stop);
-        let doors = ports.clone();
+        let doors = Ports {
+            open: ports.clone(),
+            spare,
+        };
         let thread = thread::Builder::new()
             .name("sandbox-egress".to_owned())
-            .spawn(move || supervisor::run(list, &doors, ours, &told))?;
+            .spawn(move || supervisor::run(list, doors, ours, &told))?;
         Ok(Self {
             thread: Some(thread),
             stop,
             theirs: Some(theirs),
             ports,
+            spare,
         })
     }
 
@@ -145,6 +167,7 @@ impl Egress {
     pub(crate) fn doors(&self) -> Doors {
         Doors {
             ports: self.ports.clone(),
+            spare: self.spare,
             channel: self.theirs.as_ref().map_or(-1, OwnedFd::as_raw_fd),
         }
     }

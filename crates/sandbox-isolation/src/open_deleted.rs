@@ -49,5 +49,5 @@ pub fn deleted_open_bytes(root_pid: u32) -> u64 {
 }
 
 fn is_in_memory(path: &Path) -> bool {
-    statfs(path).is_ok_and(|found| i64::from(found.f_type) == TMPFS_MAGIC)
+    statfs(path).is_ok_and(|found| found.f_type == TMPFS_MAGIC)
 }

@@ -10,9 +10,12 @@
 //! `Documentation/userspace-api/seccomp_filter.rst` of the kernel for the pitfalls observed here.
 
 mod assemble;
+mod connect;
 mod rules;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use connect::asking_about_connect;
 
 /// Which filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

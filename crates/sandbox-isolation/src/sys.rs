@@ -8,6 +8,7 @@ pub(crate) mod exec;
 pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod network;
+pub(crate) mod notify;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod seccomp;

@@ -19,6 +19,9 @@ use super::{
     yaml::{self, Kind, Node, Position, SyntaxError},
 };
 
+/// What is stored with a sandbox that was made without a configuration: it says nothing, and the parser need not be
+/// started to learn that.
+const EMPTY: &str = "{}";
 /// The largest configuration file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -100,7 +103,7 @@ impl Source {
 }
 
 impl Layer {
-    /// Reads a file; `None` when it need not be there and is not.
+    /// Reads a file; `None` when it need not be there and is not, or says nothing.
     pub(super) fn of_file(
         path: &Path,
         presence: Presence,
@@ -117,6 +120,9 @@ impl Layer {
                 });
             }
         };
+        if text.trim() == EMPTY {
+            return Ok(None);
+        }
         let source = Source::File(path.to_owned());
         let root = yaml::parse(&text).map_err(|error| source.syntax(error))?;
         Self::of_tree(source, &root).map(Some)

@@ -85,6 +85,15 @@ fn nothing_configured_is_the_built_in_configuration() {
 }
 
 #[test]
+fn an_empty_file_says_nothing() {
+    for text in ["{}", " {}\n", "", "# nothing\n{}"] {
+        let effective = load_text(text);
+        assert_eq!(effective.config, SandboxConfig::default(), "{text:?}");
+        assert!(effective.origins.is_empty(), "{text:?}");
+    }
+}
+
+#[test]
 fn the_default_file_has_every_key_with_its_default() {
     let path = config_directory().join("default.yaml");
     let effective = load_file(&path).unwrap();

@@ -14,6 +14,7 @@ use super::{
     status::{Act, Failure},
 };
 use crate::{
+    egress,
     seccomp_profile::Instruction,
     sys::{
         clone::{self, Memory, Stack},
@@ -108,7 +109,13 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
     }
     // 11. Signals as a program expects them. Dispositions were reset by init.
     signals::set_mask(SignalSet::EMPTY);
-    // 12. The filter last: it refuses much of the above.
+    // 12. The filter last: it refuses much of the above, and a filter that asks.
+    if let Some(doors) = recipe.channels.doors.as_ref()
+        && doors.are_asked_for()
+    {
+        egress::netns::ask_before_connect(fd(doors.channel))
+            .map_err(|errno| Act::Egress.failed(errno))?;
+    }
     seccomp::install(&guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
 }
 

@@ -13,7 +13,7 @@ use super::{
     record::{Attempt, Fate},
 };
 use rustix::{
-    event::epoll::EventFlags,
+    event::{PollFd, PollFlags, Timespec, epoll::EventFlags},
     io::Errno,
     net::{AddressFamily, Shutdown, SocketFlags, SocketType, ipproto, sockopt},
 };
@@ -22,6 +22,8 @@ use rustix::{
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long one address may take to answer.
 const DIAL_TIME: Duration = Duration::from_secs(10);
+/// The same while there is another one to try.
+const DIAL_TIME_OF_MANY: Duration = Duration::from_secs(2);
 /// How long looking a name up and dialling may take together.
 pub(super) const REACH_TIME: Duration = Duration::from_secs(30);
 
@@ -83,6 +85,14 @@ pub(super) enum Next {
     Close,
     /// The other side is to see that it broke.
     Reset,
+}
+
+/// What came of dialling an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialled {
+    /// It has answered, or refused.
+    Answered,
+    Waiting,
 }
 
 impl Connection {
@@ -207,12 +217,12 @@ impl Connection {
     }
 
     /// Dials the next address; `Err` says why there is none left.
-    pub(super) fn dial(&mut self, mut last: String) -> Result<(), String> {
+    pub(super) fn dial(&mut self, mut last: String) -> Result<Dialled, String> {
         let port = self.attempt.as_ref().map_or(0, |attempt| attempt.port);
         self.server = None;
         self.watched[1] = None;
         let Stage::Dial { left, until } = &mut self.stage else {
-            return Ok(());
+            return Ok(Dialled::Waiting);
         };
         while let Some(address) = left.pop_front() {
             let now = Instant::now();
@@ -224,9 +234,15 @@ impl Connection {
             }
             match connect(SocketAddr::new(address, port)) {
                 Ok(server) => {
+                    let dialled = has_answered(&server);
                     self.server = Some(server);
-                    self.deadline = Some((now + DIAL_TIME).min(*until));
-                    return Ok(());
+                    let time = if left.is_empty() {
+                        DIAL_TIME
+                    } else {
+                        DIAL_TIME_OF_MANY
+                    };
+                    self.deadline = Some((now + time).min(*until));
+                    return Ok(dialled);
                 }
                 Err(errno) => last = why(errno),
             }
@@ -252,12 +268,9 @@ impl Connection {
         self.down.push(greeting);
         let head = std::mem::take(&mut self.head);
         self.up.push_read(&head);
-        for side in [Some(&self.client), self.server.as_ref()]
-            .into_iter()
-            .flatten()
-        {
-            // It only costs time.
-            sockopt::set_tcp_nodelay(side, true).ok();
+        if let Some(server) = &self.server {
+            // It only costs time. The guest's side has it from the socket that it was accepted on.
+            sockopt::set_tcp_nodelay(server, true).ok();
         }
     }
 
@@ -295,6 +308,58 @@ fn connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// On this machine and near it the answer is there at once.
+fn has_answered(socket: &OwnedFd) -> Dialled {
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
+        Ok(1..) => Dialled::Answered,
+        Ok(0) | Err(_) => Dialled::Waiting,
+    }
+}
+
 fn why(errno: Errno) -> String {
     format!("it cannot be reached: {}", std::io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use sandbox_types::NetworkRoute;
+
+    use super::*;
+
+    /// Dials until an address answers well; returns that address, or why there is none.
+    fn dial(addresses: &[Ipv4Addr], port: u16) -> Result<Option<String>, String> {
+        let flags = SocketFlags::CLOEXEC;
+        let (client, _guest) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let left = addresses.iter().copied().map(IpAddr::V4).collect();
+        let until = Instant::now() + REACH_TIME;
+        let mut connection = Connection::new(client, Stage::Dial { left, until });
+        let now = Instant::now();
+        connection.attempt = Some(Attempt::new(None, port, NetworkRoute::Direct, now));
+        let mut last = "the name has no address".to_owned();
+        loop {
+            connection.dial(last)?;
+            let server = connection.server.as_ref().unwrap();
+            let mut fds = [PollFd::new(server, PollFlags::OUT)];
+            rustix::event::poll(&mut fds, None).unwrap();
+            match connection.dialled() {
+                Ok(()) => return Ok(connection.attempt.and_then(|it| it.address)),
+                Err(why) => last = why,
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_address_is_tried_when_one_refuses() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = server.local_addr().unwrap().port();
+        let dead = Ipv4Addr::new(127, 0, 0, 2);
+        let found = dial(&[dead, dead, Ipv4Addr::LOCALHOST, dead], port);
+        assert_eq!(found, Ok(Some("127.0.0.1".to_owned())));
+        assert!(dial(&[dead, dead], port).unwrap_err().contains("refused"));
+        assert!(dial(&[], port).unwrap_err().contains("no address"));
+    }
 }

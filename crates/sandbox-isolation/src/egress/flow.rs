@@ -1,26 +1,43 @@
 //! One direction of a connection: what comes from one side goes to the other, and no more is read than can be written.
+//!
+//! What is small is copied. Once much has come without a pause, it goes through a pipe instead: the kernel then passes
+//! pages on and copies nothing (`splice(2)`).
 
 use std::os::fd::OwnedFd;
 
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, Shutdown},
+    pipe::{PipeFlags, SpliceFlags},
 };
 
 /// How much is read at once. What the other side does not take is kept, and nothing more is read.
 pub(super) const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces of one connection before the others have their turn.
 const PIECES_PER_TURN: usize = 8;
+/// A turn with so much of it is worth a pipe.
+const BULK_BYTES: u64 = 2 * PIECE_BYTES as u64;
+/// What an unprivileged user's pipe can hold (`pipe(7)`); less will do.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// One direction.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pending: Vec<u8>,
     written: usize,
+    pipe: Option<Pipe>,
     /// The side that is read from has ended, and the other side was told so.
     pub(super) finished: bool,
     /// How much was read.
     pub(super) bytes: u64,
+}
+
+/// Where pages wait between two sockets.
+#[derive(Debug)]
+struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    filled: usize,
 }
 
 /// A side is gone.
@@ -46,7 +63,7 @@ impl Flow {
 
     /// Whether there is something that waits for the sink.
     pub(super) fn is_pending(&self) -> bool {
-        self.written < self.pending.len()
+        self.written < self.pending.len() || self.pipe.as_ref().is_some_and(|it| it.filled > 0)
     }
 
     /// Whether the source is to be read.
@@ -58,6 +75,7 @@ impl Flow {
     pub(super) fn give_up(&mut self) {
         self.pending = Vec::new();
         self.written = 0;
+        self.pipe = None;
         self.finished = true;
     }
 
@@ -71,7 +89,10 @@ impl Flow {
         }
         self.pending.clear();
         self.written = 0;
-        Ok(())
+        match &mut self.pipe {
+            Some(pipe) => pipe.drain(sink),
+            None => Ok(()),
+        }
     }
 
     /// Moves what can be moved without waiting; passes the source's end on when all before it is written.
@@ -81,30 +102,91 @@ impl Flow {
         sink: &OwnedFd,
         scratch: &mut [u8],
     ) -> Result<(), Broken> {
+        let before = self.bytes;
         for _ in 0..PIECES_PER_TURN {
             self.flush(sink)?;
             if self.is_pending() || self.finished {
-                return Ok(());
+                break;
             }
             // One large piece is all that waiting connections cost.
             self.pending.shrink_to(0);
-            match read(source, scratch)? {
-                None => return Ok(()),
+            let came = match &mut self.pipe {
+                Some(pipe) => pipe.fill(source)?,
+                None => read(source, scratch)?,
+            };
+            match came {
+                None => break,
                 Some(0) => {
                     self.finished = true;
+                    self.pipe = None;
                     // It fails only if the sink is gone, which its reader sees.
                     rustix::net::shutdown(sink, Shutdown::Write).ok();
                     return Ok(());
                 }
                 Some(count) => {
                     self.bytes += count as u64;
-                    let piece = scratch.get(..count).unwrap_or_default();
-                    let taken = write(sink, piece)?;
-                    self.push(piece.get(taken..).unwrap_or_default());
+                    if self.pipe.is_none() {
+                        let piece = scratch.get(..count).unwrap_or_default();
+                        let taken = write(sink, piece)?;
+                        self.push(piece.get(taken..).unwrap_or_default());
+                    }
                 }
             }
         }
+        // Where pieces are small there are many connections: pipes for all would be too many.
+        let is_bulk = self.bytes - before >= BULK_BYTES && scratch.len() >= PIECE_BYTES;
+        if is_bulk && self.pipe.is_none() {
+            self.pipe = Pipe::new().ok();
+        }
+        // The last piece of a turn does not wait for the next turn.
+        self.flush(sink)
+    }
+}
+
+impl Pipe {
+    fn new() -> Result<Self, Errno> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // A user with many pipes gets small ones.
+        rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES).ok();
+        Ok(Self {
+            reader,
+            writer,
+            filled: 0,
+        })
+    }
+
+    /// Takes what has come without waiting: `None` if there is nothing yet, 0 at the end. The pipe must be empty.
+    fn fill(&mut self, source: &OwnedFd) -> Result<Option<usize>, Broken> {
+        match splice(source, &self.writer, PIPE_BYTES) {
+            Ok(count) => {
+                self.filled += count;
+                Ok(Some(count))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            Err(_) => Err(Broken::Source),
+        }
+    }
+
+    /// Gives to `sink` what it takes without waiting.
+    fn drain(&mut self, sink: &OwnedFd) -> Result<(), Broken> {
+        while self.filled > 0 {
+            match splice(&self.reader, sink, self.filled) {
+                Ok(0) | Err(Errno::AGAIN) => return Ok(()),
+                Ok(count) => self.filled -= count,
+                Err(_) => return Err(Broken::Sink),
+            }
+        }
         Ok(())
+    }
+}
+
+fn splice(from: &OwnedFd, to: &OwnedFd, length: usize) -> Result<usize, Errno> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        match rustix::pipe::splice(from, None, to, None, length, flags) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
     }
 }
 

@@ -21,10 +21,13 @@ use rustix::{
     },
 };
 
-use crate::sys::datagram;
+use crate::{
+    seccomp_profile,
+    sys::{datagram, notify},
+};
 
-/// The most sockets that are handed out: fewer than the 253 that one message holds.
-pub(crate) const SOCKETS_MAX: usize = 128;
+/// The most sockets that are handed out: as many as one message holds.
+pub(crate) const SOCKETS_MAX: usize = 253;
 /// Where names are asked for.
 const DNS_PORT: u16 = 53;
 /// Connections that wait to be accepted, on each port; the kernel's own bound is as high.
@@ -32,20 +35,36 @@ const BACKLOG: i32 = 4096;
 /// The first interface of every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// Opens the network and hands the sockets to the caller: that for names by UDP first, then one for each of `ports`.
-/// Allocates nothing: it runs in a copy of a program that may have many threads.
-pub(crate) fn open(ports: &[u16], channel: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Opens the network and hands the sockets to the caller: that for names by UDP first, then one for each of `ports`,
+/// then `spare` ones without a port. Allocates nothing: it runs in a copy of a program that may have many threads.
+pub(crate) fn open(ports: &[u16], spare: usize, channel: BorrowedFd<'_>) -> Result<(), Errno> {
     lead_here(AddressFamily::INET)?;
     // A kernel may have no IPv6, or a network without it.
     let has_ipv6 = lead_here(AddressFamily::INET6).is_ok();
     let mut sockets: [Option<OwnedFd>; SOCKETS_MAX] = [const { None }; SOCKETS_MAX];
-    let doors = ports.iter().map(|port| (SocketType::STREAM, *port));
-    let all = [(SocketType::DGRAM, DNS_PORT)].into_iter().chain(doors);
+    let doors = ports.iter().map(|port| (SocketType::STREAM, Some(*port)));
+    let spare = (0..spare).map(|_| (SocketType::STREAM, None));
+    let all = [(SocketType::DGRAM, Some(DNS_PORT))].into_iter();
     let mut count = 0;
-    for (place, (kind, port)) in sockets.iter_mut().zip(all) {
-        *place = Some(listen(kind, port, has_ipv6)?);
+    for (place, (kind, port)) in sockets.iter_mut().zip(all.chain(doors).chain(spare)) {
+        let socket = make(kind, has_ipv6)?;
+        if let Some(port) = port {
+            bind(&socket, port, has_ipv6)?;
+        }
+        if let (Some(_), SocketType::STREAM) = (port, kind) {
+            rustix::net::listen(&socket, BACKLOG)?;
+        }
+        *place = Some(socket);
         count += 1;
     }
+    hand_out(channel, &sockets, count)
+}
+
+fn hand_out(
+    channel: BorrowedFd<'_>,
+    sockets: &[Option<OwnedFd>; SOCKETS_MAX],
+    count: usize,
+) -> Result<(), Errno> {
     let mut borrowed = [channel; SOCKETS_MAX];
     for (place, socket) in borrowed.iter_mut().zip(sockets.iter().flatten()) {
         *place = socket.as_fd();
@@ -60,7 +79,8 @@ pub(crate) fn open(ports: &[u16], channel: BorrowedFd<'_>) -> Result<(), Errno> 
     rustix::net::sendmsg(channel, &bytes, &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-fn listen(kind: SocketType, port: u16, has_ipv6: bool) -> Result<OwnedFd, Errno> {
+/// Makes a socket that needs nothing but a port to be a door.
+fn make(kind: SocketType, has_ipv6: bool) -> Result<OwnedFd, Errno> {
     let family = if has_ipv6 {
         AddressFamily::INET6
     } else {
@@ -75,20 +95,47 @@ fn listen(kind: SocketType, port: u16, has_ipv6: bool) -> Result<OwnedFd, Errno>
             sockopt::set_ipv6_freebind(&socket, true)?;
         }
     }
+    if kind == SocketType::STREAM {
+        // What is accepted has it too.
+        sockopt::set_tcp_nodelay(&socket, true)?;
+    }
     if has_ipv6 {
         // One socket for both: IPv4 addresses appear in their IPv6 form.
         sockopt::set_ipv6_v6only(&socket, false)?;
-        rustix::net::bind(
-            &socket,
-            &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0),
-        )?;
-    } else {
-        rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
-    }
-    if kind == SocketType::STREAM {
-        rustix::net::listen(&socket, BACKLOG)?;
     }
     Ok(socket)
+}
+
+fn bind(socket: &OwnedFd, port: u16, is_ipv6: bool) -> Result<(), Errno> {
+    if is_ipv6 {
+        rustix::net::bind(
+            socket,
+            &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0),
+        )
+    } else {
+        rustix::net::bind(socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))
+    }
+}
+
+/// Lets a spare socket listen on `port`. Works outside: a socket stays in the network that it was made in.
+pub(super) fn listen_on(socket: &OwnedFd, port: u16) -> Result<(), Errno> {
+    let is_ipv6 = sockopt::socket_domain(socket)? == AddressFamily::INET6;
+    bind(socket, port, is_ipv6)?;
+    rustix::net::listen(socket, BACKLOG)
+}
+
+/// Lets the caller be asked before each `connect` of this process and of its children, and hands out where it reads
+/// the questions. The last step but one of the guest's process: the filter behind it refuses this.
+pub(crate) fn ask_before_connect(channel: BorrowedFd<'_>) -> Result<(), Errno> {
+    let questions = notify::install(&seccomp_profile::asking_about_connect())?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let rights = [questions.as_fd()];
+    if !control.push(SendAncillaryMessage::ScmRights(&rights)) {
+        return Err(Errno::MSGSIZE);
+    }
+    let bytes = [IoSlice::new(&[1])];
+    rustix::net::sendmsg(channel, &bytes, &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Adds the route `local default dev lo`: packets for every address are this machine's own (`rtnetlink(7)`).

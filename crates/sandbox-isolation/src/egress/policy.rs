@@ -34,6 +34,8 @@ pub(super) enum Denial {
     NoHost,
     /// More names than one operation may look up.
     TooManyNames,
+    /// More ports than one operation may reach by patterns for all ports.
+    TooManyPorts,
 }
 
 /// Returns whether `target` may be reached on `port`, as far as that is known before a look-up.
@@ -111,6 +113,9 @@ impl fmt::Display for Denial {
             Self::Unused => f.write_str("no name was looked up that has this address"),
             Self::NoHost => f.write_str("what the proxy was asked for is no host"),
             Self::TooManyNames => f.write_str("too many names were looked up"),
+            Self::TooManyPorts => {
+                f.write_str("too many different ports were reached; patterns can name some of them")
+            }
         }
     }
 }

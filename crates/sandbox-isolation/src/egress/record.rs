@@ -9,7 +9,10 @@ use sandbox_types::{
     NetworkConnection, NetworkDecision, NetworkReport, NetworkRoute, Violation, ViolationKind,
 };
 
-use super::{Activity, policy::Denial};
+use super::{
+    Activity,
+    policy::{Denial, Target},
+};
 
 /// Entries of a report.
 const ENTRIES_MAX: usize = 1000;
@@ -24,6 +27,29 @@ pub(super) struct Attempt {
     pub(super) port: u16,
     pub(super) via: NetworkRoute,
     pub(super) since: Instant,
+}
+
+impl Attempt {
+    /// Returns the attempt to reach `target`, if that is known to be a host.
+    pub(super) fn new(
+        target: Option<&Target>,
+        port: u16,
+        via: NetworkRoute,
+        since: Instant,
+    ) -> Self {
+        let (name, address) = match target {
+            Some(Target::Name(name)) => (Some(name.to_string()), None),
+            Some(Target::Address(address)) => (None, Some(address.to_string())),
+            None => (None, None),
+        };
+        Self {
+            name,
+            address,
+            port,
+            via,
+            since,
+        }
+    }
 }
 
 /// What became of it.

@@ -1,6 +1,7 @@
 //! The thread that accepts, checks, dials and relays for one guest; one for thousands of connections.
 
 mod ask;
+mod doors;
 mod reach;
 
 use std::{
@@ -22,8 +23,9 @@ use rustix::{
 };
 use sandbox_types::{AllowList, HostName, NetworkRoute};
 
+use self::doors::Doors;
 use super::{
-    Activity, PROXY_PORT, Stop,
+    Activity, PROXY_PORT, Ports, Stop,
     connection::{Connection, Next, Side, Stage},
     flow::PIECE_BYTES,
     handshake::{self, Progress, Step},
@@ -53,20 +55,23 @@ const FOUND_HOLDS: Duration = Duration::from_secs(10);
 const STOP: u64 = 0;
 const FOUND: u64 = 1;
 const DATAGRAMS: u64 = 2;
-const LISTENERS: u64 = 3;
+/// Readable when the guest asks for a port, or when it hands out where its questions are read.
+const QUESTIONS: u64 = 3;
+const LISTENERS: u64 = 4;
 const CONNECTIONS: u64 = 1024;
 
 /// Supervises until it is told to end; tells what the guest did.
-pub(super) fn run(list: AllowList, ports: &[u16], channel: OwnedFd, stop: &Stop) -> Activity {
-    let sockets = match receive(&channel, stop) {
+pub(super) fn run(list: AllowList, ports: Ports, channel: OwnedFd, stop: &Stop) -> Activity {
+    let sockets = match await_sockets(&channel, stop) {
         Ok(Some(sockets)) => sockets,
         // The guest never was.
         Ok(None) => return Activity::default(),
         Err(errno) => return failed(Record::new(Instant::now()), errno),
     };
-    drop(channel);
     let began = Instant::now();
-    let mut supervisor = match Supervisor::new(list, sockets, ports, began) {
+    let supervisor =
+        Doors::new(sockets, ports, channel).and_then(|doors| Supervisor::new(list, doors, began));
+    let mut supervisor = match supervisor {
         Ok(supervisor) => supervisor,
         Err(errno) => return failed(Record::new(began), errno),
     };
@@ -84,7 +89,7 @@ fn failed(record: Record, errno: Errno) -> Activity {
 }
 
 /// Waits for the sockets that the children hand out; `None` if they died before, or the end was asked for.
-fn receive(channel: &OwnedFd, stop: &Stop) -> Result<Option<Vec<OwnedFd>>, Errno> {
+fn await_sockets(channel: &OwnedFd, stop: &Stop) -> Result<Option<Vec<OwnedFd>>, Errno> {
     let wake = stop.wake();
     let mut fds = [
         PollFd::new(channel, PollFlags::IN),
@@ -98,6 +103,11 @@ fn receive(channel: &OwnedFd, stop: &Stop) -> Result<Option<Vec<OwnedFd>>, Errno
     if fds[0].revents().is_empty() {
         return Ok(None);
     }
+    receive(channel)
+}
+
+/// Takes what a message hands out; `None` at the end of all messages.
+fn receive(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -125,8 +135,7 @@ struct Supervisor {
     waiting: BTreeMap<HostName, Vec<u64>>,
     record: Record,
     epoll: OwnedFd,
-    datagrams: OwnedFd,
-    listeners: Vec<OwnedFd>,
+    doors: Doors,
     is_accepting: bool,
     connections: BTreeMap<u64, Connection>,
     next_id: u64,
@@ -134,24 +143,15 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(
-        list: AllowList,
-        mut sockets: Vec<OwnedFd>,
-        ports: &[u16],
-        began: Instant,
-    ) -> Result<Self, Errno> {
-        // A caller without descriptors left gets fewer of them.
-        if sockets.len() != ports.len() + 1 {
-            return Err(Errno::MFILE);
-        }
-        let datagrams = sockets.remove(0);
+    fn new(list: AllowList, doors: Doors, began: Instant) -> Result<Self, Errno> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
-            &datagrams,
+            &doors.datagrams,
             EventData::new_u64(DATAGRAMS),
             EventFlags::IN,
         )?;
+        doors.watch_questions(&epoll)?;
         let lookups = Lookups::new()?;
         epoll::add(
             &epoll,
@@ -167,8 +167,7 @@ impl Supervisor {
             waiting: BTreeMap::new(),
             record: Record::new(began),
             epoll,
-            datagrams,
-            listeners: sockets,
+            doors,
             is_accepting: false,
             connections: BTreeMap::new(),
             next_id: CONNECTIONS,
@@ -210,6 +209,7 @@ impl Supervisor {
                     }
                     FOUND => self.take_found(),
                     DATAGRAMS => self.answer_datagrams(),
+                    QUESTIONS => self.answer_question(flags)?,
                     number if number < CONNECTIONS => self.accept(number - LISTENERS)?,
                     number => self.advance(number, flags),
                 }
@@ -238,7 +238,7 @@ impl Supervisor {
         if self.is_accepting || self.connections.len() >= CONNECTIONS_MAX {
             return Ok(());
         }
-        for (number, listener) in (LISTENERS..).zip(&self.listeners) {
+        for (number, listener) in (LISTENERS..).zip(&self.doors.listeners) {
             epoll::add(
                 &self.epoll,
                 listener,
@@ -252,7 +252,7 @@ impl Supervisor {
 
     fn stop_accepting(&mut self) -> Result<(), Errno> {
         if self.is_accepting {
-            for listener in &self.listeners {
+            for listener in &self.doors.listeners {
                 epoll::delete(&self.epoll, listener)?;
             }
             self.is_accepting = false;
@@ -267,7 +267,7 @@ impl Supervisor {
             }
             let listener = usize::try_from(index)
                 .ok()
-                .and_then(|it| self.listeners.get(it));
+                .and_then(|it| self.doors.listeners.get(it));
             let Some(listener) = listener else {
                 return Ok(());
             };

@@ -8,17 +8,24 @@ use crate::seccomp_profile::Instruction;
 
 /// `struct sock_fprog`.
 #[repr(C)]
-struct Program {
+pub(super) struct Program {
     length: u16,
     filter: *const Instruction,
 }
 
+impl Program {
+    /// Returns the kernel's view of `filter`, which must outlive it.
+    pub(super) fn new(filter: &[Instruction]) -> Result<Self, Errno> {
+        Ok(Self {
+            length: u16::try_from(filter.len()).map_err(|_too_long| Errno::INVAL)?,
+            filter: filter.as_ptr(),
+        })
+    }
+}
+
 /// Filters the system calls of this thread from now on; needs `no_new_privs`.
 pub(crate) fn install(filter: &[Instruction]) -> Result<(), Errno> {
-    let program = Program {
-        length: u16::try_from(filter.len()).map_err(|_too_long| Errno::INVAL)?,
-        filter: filter.as_ptr(),
-    };
+    let program = Program::new(filter)?;
     // SAFETY: `program` has the layout of `sock_fprog`, `Instruction` that of `sock_filter`; both live
     // through the call, and the kernel copies them.
     let answer = unsafe {

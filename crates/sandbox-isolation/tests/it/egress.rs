@@ -4,6 +4,8 @@
 //! that lead there are `localhost` and the machine's own name, where that is in `/etc/hosts`.
 
 mod client;
+mod hostile;
+mod ports;
 
 use std::{
     io::{Read as _, Write as _},

@@ -7,12 +7,13 @@ use super::{HostName, PORTS_DEFAULT};
 /// Hosts and ports that may be reached.
 ///
 /// ```text
-/// example.com          this name, ports 80 and 443
-/// *.example.com        every name below it, not itself
-/// *                    every name
-/// example.com:8443     this port only
-/// example.com:*        every port
-/// 192.0.2.7  [::1]:80  an address
+/// example.com            this name, ports 80 and 443
+/// *.example.com          every name below it, not itself
+/// *                      every name
+/// example.com:8443       this port only
+/// example.com:8000-8009  these ports
+/// example.com:*          every port
+/// 192.0.2.7  [::1]:80    an address
 /// 10.0.0.0/8  [fd00::/8]:443   a network
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ enum Hosts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ports {
     Default,
-    One(u16),
+    Range { first: u16, last: u16 },
     Any,
 }
 
@@ -87,18 +88,18 @@ impl HostPattern {
     pub fn matches_port(&self, port: u16) -> bool {
         match self.ports {
             Ports::Default => PORTS_DEFAULT.contains(&port),
-            Ports::One(own) => own == port,
+            Ports::Range { first, last } => (first..=last).contains(&port),
             Ports::Any => true,
         }
     }
 
     pub(super) fn ports(&self) -> impl Iterator<Item = u16> + use<> {
-        let (defaults, one) = match self.ports {
+        let (defaults, range) = match self.ports {
             Ports::Default => (PORTS_DEFAULT.as_slice(), None),
-            Ports::One(port) => ([].as_slice(), Some(port)),
+            Ports::Range { first, last } => ([].as_slice(), Some(first..=last)),
             Ports::Any => ([].as_slice(), None),
         };
-        defaults.iter().copied().chain(one)
+        defaults.iter().copied().chain(range.into_iter().flatten())
     }
 
     pub(super) fn has_any_port(&self) -> bool {
@@ -111,17 +112,67 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let refuse = |reason: String| PatternError::new(text, reason);
-        if text.contains("://") {
-            let reason = "it is a URL; only its host and port belong here, as in example.com:443";
-            return Err(refuse(reason.to_owned()));
-        }
-        let (hosts, port) = split(text).map_err(|reason| refuse(reason.to_owned()))?;
-        let ports = port.map_or(Ok(Ports::Default), parse_port);
-        Ok(Self {
-            hosts: parse_hosts(hosts).map_err(refuse)?,
-            ports: ports.map_err(|reason| refuse(reason.to_owned()))?,
+        parse(text).map_err(|reason| match nearest(text) {
+            Some(nearest) => refuse(format!("{reason}; write {nearest}")),
+            None => refuse(reason),
         })
     }
+}
+
+fn parse(text: &str) -> Result<HostPattern, String> {
+    if text.contains("://") {
+        let reason = "it is a URL; only its host and port belong here, as in example.com:443";
+        return Err(reason.to_owned());
+    }
+    let (hosts, port) = split(text)?;
+    let ports = port.map_or(Ok(Ports::Default), parse_ports);
+    Ok(HostPattern {
+        hosts: parse_hosts(hosts)?,
+        ports: ports?,
+    })
+}
+
+/// Returns the pattern that was probably meant by `text`, which is none.
+fn nearest(text: &str) -> Option<String> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("", text),
+    };
+    let authority = rest.split(['/', '?', '#']).next()?;
+    if rest == text && authority.parse::<IpAddr>().is_ok() {
+        // A network with a mistake in its prefix.
+        return None;
+    }
+    let host = authority.rsplit('@').next()?;
+    let (host, port) = match host.rsplit_once(':') {
+        // An IPv6 address, or nothing that has a port.
+        Some((name, _)) if name.contains(':') && !name.ends_with(']') => (host, None),
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let port = match port
+        .or(Some(scheme))
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
+        Some("ssh" | "git+ssh" | "sftp") => ":22".to_owned(),
+        Some("http" | "ws") if port.is_some() => ":80".to_owned(),
+        Some("https" | "wss") if port.is_some() => ":443".to_owned(),
+        Some("git") => ":9418".to_owned(),
+        _ => port
+            .filter(|it| parse_ports(it).is_ok())
+            .map_or_else(String::new, |it| format!(":{it}")),
+    };
+    // `.example.com` and `*example.com` are how other programs say it.
+    let below = host
+        .strip_prefix("*.")
+        .or_else(|| host.strip_prefix(['*', '.']));
+    let host = match below {
+        Some(name) if !name.is_empty() => format!("*.{name}"),
+        Some(_) | None => host.to_owned(),
+    };
+    let pattern = parse(&format!("{host}{port}")).ok()?.to_string();
+    (pattern != text).then_some(pattern)
 }
 
 /// Splits a pattern into its hosts and its port. Brackets are for IPv6, as in URLs.
@@ -147,14 +198,21 @@ fn split(text: &str) -> Result<(&str, Option<&str>), &'static str> {
     }
 }
 
-fn parse_port(text: &str) -> Result<Ports, &'static str> {
+fn parse_ports(text: &str) -> Result<Ports, &'static str> {
     if text == "*" {
         return Ok(Ports::Any);
     }
-    let digits = text.bytes().all(|it| it.is_ascii_digit());
-    match text.parse::<u16>() {
-        Ok(port) if port > 0 && digits => Ok(Ports::One(port)),
-        Ok(_) | Err(_) => Err("a port is a number from 1 to 65535, or * for all"),
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| {
+        let digits = text.bytes().all(|it| it.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|it| *it > 0 && digits)
+    };
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(Ports::Range { first, last }),
+        (Some(_), Some(_)) => Err("a range of ports starts with the lower one, as in 8000-8009"),
+        (None, _) | (_, None) => {
+            Err("a port is a number from 1 to 65535, a range as in 8000-8009, or * for all")
+        }
     }
 }
 
@@ -259,13 +317,16 @@ impl fmt::Display for HostPattern {
                     (IpAddr::V4(_), _) | (IpAddr::V6(_), Ports::Default) => {
                         format!("{address}{length}")
                     }
-                    (IpAddr::V6(_), Ports::One(_) | Ports::Any) => format!("[{address}{length}]"),
+                    (IpAddr::V6(_), Ports::Range { .. } | Ports::Any) => {
+                        format!("[{address}{length}]")
+                    }
                 }
             }
         };
         match self.ports {
             Ports::Default => f.write_str(&hosts),
-            Ports::One(port) => write!(f, "{hosts}:{port}"),
+            Ports::Range { first, last } if first == last => write!(f, "{hosts}:{first}"),
+            Ports::Range { first, last } => write!(f, "{hosts}:{first}-{last}"),
             Ports::Any => write!(f, "{hosts}:*"),
         }
     }

@@ -18,6 +18,8 @@ fn patterns_are_shown_as_they_are_meant() {
         ("*", "*"),
         ("*:8080", "*:8080"),
         ("example.com:*", "example.com:*"),
+        ("example.com:8000-8009", "example.com:8000-8009"),
+        ("[::1]:80-80", "[::1]:80"),
         ("192.0.2.7", "192.0.2.7"),
         ("192.0.2.7:8080", "192.0.2.7:8080"),
         ("10.0.0.0/8", "10.0.0.0/8"),
@@ -33,6 +35,62 @@ fn patterns_are_shown_as_they_are_meant() {
         assert_eq!(pattern.to_string(), shown, "{given}");
         assert_eq!(shown.parse::<HostPattern>().unwrap(), pattern, "{given}");
     }
+}
+
+#[test]
+fn what_was_probably_meant_is_told() {
+    for (given, nearest) in [
+        ("https://example.com", "example.com"),
+        ("https://example.com:8443/a?b=c:9#d", "example.com:8443"),
+        ("https://user:password@example.com/", "example.com"),
+        ("http://[::1]:8080/", "[::1]:8080"),
+        ("ssh://git@example.com/a.git", "example.com:22"),
+        ("git://example.com/a.git", "example.com:9418"),
+        ("git@example.com", "example.com"),
+        ("example.com/path", "example.com"),
+        ("example.com:https", "example.com:443"),
+        ("example.com:http", "example.com:80"),
+        ("example.com:ssh", "example.com:22"),
+        ("example.com:0", "example.com"),
+        (".example.com", "*.example.com"),
+        ("*example.com:443", "*.example.com:443"),
+    ] {
+        let error = given.parse::<HostPattern>().unwrap_err();
+        let told = error.reason.rsplit_once("; write ").map(|(_, it)| it);
+        assert_eq!(told, Some(nearest), "{given}: {error}");
+    }
+    for unclear in [
+        "",
+        "a b",
+        "https://",
+        "127.1",
+        "b\u{fc}cher.example",
+        "*.*",
+        "10.0.0.0/33x",
+    ] {
+        let error = unclear.parse::<HostPattern>().unwrap_err();
+        assert!(!error.reason.contains("; write "), "{unclear}: {error}");
+    }
+}
+
+#[test]
+fn ranges_of_ports_are_bounded() {
+    let range = list(&["example.com:8000-8009"]);
+    assert_eq!(range.ports(), (8000..=8009).collect::<Vec<_>>());
+    assert!(range.allows_name(&name("example.com"), 8009));
+    assert!(!range.allows_name(&name("example.com"), 8010));
+    for wrong in [
+        "a.example:9-8",
+        "a.example:-8",
+        "a.example:8-",
+        "a.example:0-8",
+        "a.example:1-65536",
+    ] {
+        assert!(wrong.parse::<HostPattern>().is_err(), "{wrong}");
+    }
+    let error = AllowList::parse(["a.example:1-101"]).unwrap_err();
+    assert!(error.reason.contains("`host:*`"), "{error}");
+    assert!(AllowList::parse(["a.example:1-100"]).is_ok());
 }
 
 #[test]

@@ -35,12 +35,12 @@ impl Supervisor {
     pub(super) fn answer_datagrams(&mut self) {
         let mut packet = [0; dns::QUERY_BYTES_MAX + 1];
         for _ in 0..PER_TURN {
-            match datagram::receive(self.datagrams.as_fd(), &mut packet) {
+            match datagram::receive(self.doors.datagrams.as_fd(), &mut packet) {
                 Ok((length, mut envelope)) => {
                     let asked = packet.get(..length).unwrap_or_default();
                     if let Some(reply) = self.answer(asked) {
                         // A datagram may be lost; the client asks again.
-                        datagram::reply(self.datagrams.as_fd(), &reply, &mut envelope).ok();
+                        datagram::reply(self.doors.datagrams.as_fd(), &reply, &mut envelope).ok();
                     }
                 }
                 Err(Errno::AGAIN) => return,

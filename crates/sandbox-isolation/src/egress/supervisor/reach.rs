@@ -7,7 +7,7 @@ use sandbox_types::{HostName, NetworkRoute};
 
 use super::{FOUND_HOLDS, Supervisor};
 use crate::egress::{
-    connection::{Next, PATIENCE, REACH_TIME, Side, Stage},
+    connection::{Dialled, Next, PATIENCE, REACH_TIME, Side, Stage},
     handshake::{self, Reply, Request},
     lookup::Found,
     names::Meaning,
@@ -27,22 +27,13 @@ impl Supervisor {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let (name, address) = match &target {
-            Ok(Target::Name(name)) => (Some(name.to_string()), None),
-            Ok(Target::Address(address)) | Err((Some(address), _)) => {
-                (None, Some(address.to_string()))
-            }
-            Err((None, _)) => (None, None),
+        let asked = match &target {
+            Ok(target) => Some(target.clone()),
+            Err((address, _)) => address.map(Target::Address),
         };
-        connection.attempt = Some(Attempt {
-            name,
-            address,
-            port,
-            via,
-            since: Instant::now(),
-        });
-        let until = Instant::now() + REACH_TIME;
-        connection.deadline = Some(until);
+        let now = Instant::now();
+        connection.attempt = Some(Attempt::new(asked.as_ref(), port, via, now));
+        connection.deadline = Some(now + REACH_TIME);
         let checked = target.map_err(|(_, denial)| denial).and_then(|target| {
             policy::check(&self.list, &target, port)?;
             Ok(target)
@@ -136,7 +127,8 @@ impl Supervisor {
             return;
         };
         match connection.dial(last) {
-            Ok(()) => self.watch(id),
+            Ok(Dialled::Answered) => self.dialled(id),
+            Ok(Dialled::Waiting) => self.watch(id),
             Err(why) => self.refuse(id, Fate::Failed(why)),
         }
     }

@@ -21,6 +21,7 @@ fn as_client() {
     let Ok(script) = std::env::var(SCRIPT) else {
         return;
     };
+    let mut held: Vec<TcpStream> = Vec::new();
     for line in script.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let answer = match words.as_slice() {
@@ -31,6 +32,16 @@ fn as_client() {
             ["many", count, host] => many(count.parse().unwrap(), host),
             ["upload", bytes, host] => upload(bytes.parse().unwrap(), host).unwrap(),
             ["leave", host] => leave(host),
+            ["knock", host, first, count] => {
+                knock(host, first.parse().unwrap(), count.parse().unwrap())
+            }
+            ["hold", count, host, hex] => {
+                held.extend(hold(count.parse().unwrap(), host, hex));
+                (*count).to_owned()
+            }
+            ["flood", count, host] => flood(count.parse().unwrap(), host),
+            ["names", count, parent] => names(count.parse().unwrap(), parent),
+            ["break", host] => break_off(host),
             other => panic!("{other:?}"),
         };
         println!("> {answer}");
@@ -135,6 +146,45 @@ fn upload(bytes: usize, host: &str) -> std::io::Result<String> {
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
     Ok(heard)
+}
+
+/// Connects to one port after the other; returns how many were open.
+fn knock(host: &str, first: u16, count: u16) -> String {
+    let open = |port: &u16| TcpStream::connect((host, *port)).is_ok();
+    (first..first + count).filter(open).count().to_string()
+}
+
+/// Opens connections that say something and no more.
+fn hold(count: usize, host: &str, hex: &str) -> Vec<TcpStream> {
+    let start = || {
+        let mut stream = TcpStream::connect(host).unwrap();
+        stream.write_all(&bytes_of(hex)).unwrap();
+        stream
+    };
+    (0..count).map(|_| start()).collect()
+}
+
+/// Connects again and again; returns how often it came to nothing.
+fn flood(count: usize, host: &str) -> String {
+    let fails = |_: &usize| match TcpStream::connect(host) {
+        Ok(mut stream) => stream.read(&mut [0]).is_err(),
+        Err(_) => true,
+    };
+    (0..count).filter(fails).count().to_string()
+}
+
+/// Looks different names up; returns how many are unknown.
+fn names(count: usize, parent: &str) -> String {
+    let unknown = |number: &usize| look(&format!("n{number}.{parent}")) == "unknown";
+    (0..count).filter(unknown).count().to_string()
+}
+
+/// Says something and resets the connection.
+fn break_off(host: &str) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.write_all(b"broken").unwrap();
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    String::new()
 }
 
 /// Sends something and is gone.
