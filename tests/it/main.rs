@@ -32,6 +32,8 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod monitor;
 #[cfg(test)]
 mod network;
@@ -55,5 +57,7 @@ mod streams;
 mod terminal;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod without_user_namespaces;
 #[cfg(test)]
 mod workspaces;

@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ mod process;
 mod reference;
 mod test;
 mod tidy;
+mod vm;
 
 use std::{env, process::ExitCode};
 
@@ -30,7 +31,9 @@ usage: cargo xtask TASK
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   clients             run real network clients against the list of allowed hosts, as a table
-  ci                  everything that must pass before a commit is merged
+  vm [--kernel PACKAGE] [PROFILE [NAME]]
+                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns
+  ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
 ";
 
 fn main() -> ExitCode {
@@ -53,8 +56,13 @@ fn main() -> ExitCode {
         ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
+            Some(wanted) => vm::run(&wanted),
+            None => return usage(),
+        },
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
+        ["ci", "--full"] => ci::full(),
         _ => return usage(),
     };
     match done {

@@ -10,7 +10,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::Context as _;
@@ -113,19 +113,21 @@ fn again(tests: &[(&str, &str)], args: &[&str]) -> anyhow::Result<()> {
 
 /// What cargo built for the tests of the whole workspace: the same programs that the tests have
 /// just run with, so that nothing is built twice.
-struct Built(Vec<Value>);
+pub(crate) struct Built(Vec<Value>);
 
 impl Built {
     fn now() -> anyhow::Result<Self> {
-        let args = [
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-run",
-            "--message-format",
-            "json",
-        ];
-        let messages = process::read(&mut process::cargo(&args))?;
+        Self::of(&["--workspace"])
+    }
+
+    /// Builds the programs and tests of what `selection` selects.
+    pub(crate) fn of(selection: &[&str]) -> anyhow::Result<Self> {
+        let mut cargo = process::cargo(&["test", "--locked", "--no-run"]);
+        cargo
+            .args(["--message-format", "json"])
+            .args(selection)
+            .stderr(Stdio::inherit());
+        let messages = process::read(&mut cargo)?;
         let messages = messages
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice(line).ok());
@@ -133,16 +135,23 @@ impl Built {
     }
 
     /// Returns the program that `package` installs.
-    fn binary(&self, package: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn binary(&self, package: &str) -> anyhow::Result<PathBuf> {
         self.program(package, |target, is_test| {
             target["kind"][0] == "bin" && !is_test
         })
     }
 
     /// Returns the tests `name` of `package`.
-    fn tests(&self, package: &str, name: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn tests(&self, package: &str, name: &str) -> anyhow::Result<PathBuf> {
         self.program(package, |target, _| {
             target["kind"][0] == "test" && target["name"] == name
+        })
+    }
+
+    /// Returns the tests inside of `package`.
+    pub(crate) fn units(&self, package: &str) -> anyhow::Result<PathBuf> {
+        self.program(package, |target, is_test| {
+            target["kind"][0] == "lib" && is_test
         })
     }
 

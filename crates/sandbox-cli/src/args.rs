@@ -1,6 +1,7 @@
 //! What can be typed. The doc comments are the help.
 
 mod approvals;
+mod limits;
 mod monitor;
 mod run;
 mod running;

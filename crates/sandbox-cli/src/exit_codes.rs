@@ -28,6 +28,7 @@ pub(crate) const SIGNAL_BASE: u8 = 128;
 
 const SIGPIPE: u8 = 13;
 const SIGKILL: u8 = 9;
+const SIGXCPU: u8 = 24;
 const SIGXFSZ: u8 = 25;
 
 /// What `sandbox run … | head` ends with, as `… | head` does.
@@ -107,9 +108,15 @@ pub(crate) fn of_report(
         Outcome::LimitExceeded => match report.limits.exceeded {
             Some(LimitKind::WallTime) => TIMED_OUT,
             Some(LimitKind::FileSize) => SIGNAL_BASE + SIGXFSZ,
-            Some(LimitKind::Memory | LimitKind::Processes | LimitKind::Disk) | None => {
-                SIGNAL_BASE + SIGKILL
-            }
+            Some(LimitKind::CpuTime) => SIGNAL_BASE + SIGXCPU,
+            Some(
+                LimitKind::Memory
+                | LimitKind::Processes
+                | LimitKind::Disk
+                | LimitKind::Inodes
+                | LimitKind::Output,
+            )
+            | None => SIGNAL_BASE + SIGKILL,
         },
         Outcome::Killed => SIGNAL_BASE + report.signal.map_or(SIGKILL, low_byte) % SIGNAL_BASE,
         Outcome::Cancelled => SIGNAL_BASE + ended_by.unwrap_or(SIGKILL) % SIGNAL_BASE,

@@ -1,6 +1,9 @@
 //! What goes along with one operation from its start to its record: samples, alerts, remains.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use sandbox_isolation::Running;
@@ -76,6 +79,11 @@ impl<'a> Sampler<'a> {
             vigil: None,
             unwritten: Vec::new(),
         }
+    }
+
+    /// Returns the file that is there while the sandbox is suspended.
+    pub(crate) fn suspension_file(&self) -> PathBuf {
+        self.sandbox.suspension_file()
     }
 
     /// Takes a sample if one is due.

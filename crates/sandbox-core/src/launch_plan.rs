@@ -7,7 +7,7 @@ use std::{
 
 use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
-use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
+use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Operation};
 
 use crate::{caller::Forwarded, guest_program, layout::Layout, registry, sandbox::Sandbox};
 
@@ -117,6 +117,9 @@ pub enum PlanError {
         /// Why.
         reason: String,
     },
+    /// It asks for more than the configuration allows, and its caller has not granted it.
+    #[error(transparent)]
+    LimitRaised(#[from] LimitRaised),
     /// The workspace is not what it was.
     #[error("the workspace {} was replaced or removed since the sandbox was made; destroy the sandbox and create it again", workspace.display())]
     WorkspaceReplaced {
@@ -144,6 +147,7 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
     if sandbox.is_direct(operation) {
         check_direct(operation)?;
     }
+    asked(operation).check_lowers(&sandbox.limits, &operation.granted_limits)?;
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
     let climbs = cwd.components().any(|part| part == Component::ParentDir);
@@ -207,6 +211,9 @@ pub fn check_request(operation: &Operation) -> Result<(), PlanError> {
 }
 
 fn check_direct(operation: &Operation) -> Result<(), PlanError> {
+    let has = |limit: fn(&LimitsRequest) -> bool| {
+        limit(&operation.limits) || limit(&operation.granted_limits)
+    };
     let needs_a_transaction = [
         (operation.review, "review"),
         (operation.files.is_some(), "files (the declared writes)"),
@@ -214,7 +221,8 @@ fn check_direct(operation: &Operation) -> Result<(), PlanError> {
             operation.on_failure != OnFailure::Keep,
             "on_failure other than keep",
         ),
-        (operation.limits.disk.is_some(), "a disk limit"),
+        (has(|it| it.disk.is_some()), "a disk limit"),
+        (has(|it| it.inodes.is_some()), "an inode limit"),
     ];
     match needs_a_transaction.into_iter().find(|(asked, _)| *asked) {
         Some((_, option)) => Err(PlanError::DirectWith { option }),
@@ -345,17 +353,15 @@ pub(crate) fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(Stri
     environment
 }
 
-/// Returns the sandbox's limits with those that the operation asks for.
-fn limits(operation: &Operation, sandbox: &Sandbox) -> Limits {
-    let mut limits = sandbox.limits.clone();
-    let asked = &operation.limits;
-    limits.memory = asked.memory.map(Limit::requested).or(limits.memory);
-    limits.cpu_percent = asked
-        .cpu_percent
-        .map(Limit::requested)
-        .or(limits.cpu_percent);
-    limits.processes = asked.processes.map(Limit::requested).or(limits.processes);
-    limits.disk = asked.disk.map(Limit::requested).or(limits.disk);
-    limits.wall_time = operation.timeout.map(Limit::requested).or(limits.wall_time);
-    limits
+/// Returns the limits that the operation asks for.
+fn asked(operation: &Operation) -> LimitsRequest {
+    let mut asked = operation.limits.clone();
+    asked.wall_time = operation.timeout.or(asked.wall_time);
+    asked
+}
+
+/// Returns the sandbox's limits with those that the operation asks for, and was given.
+pub(crate) fn limits(operation: &Operation, sandbox: &Sandbox) -> Limits {
+    let asked = asked(operation).over(sandbox.limits.clone());
+    operation.granted_limits.over(asked)
 }

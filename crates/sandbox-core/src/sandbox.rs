@@ -16,7 +16,7 @@ use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
 use sandbox_state::StateManager;
 use sandbox_types::{
-    Bytes, Limits, NetworkAccess, Operation, ReportedOperation, SandboxConfig, SandboxName,
+    Limits, NetworkAccess, Operation, ReportedOperation, SandboxConfig, SandboxName,
 };
 
 use crate::{
@@ -134,13 +134,11 @@ impl Sandbox {
 
     /// What the commit gate asks of this operation's changes.
     pub(crate) fn gate(&self, operation: &Operation) -> Gate {
-        let disk = operation
-            .limits
-            .disk
-            .or(self.limits.disk.map(|limit| limit.value));
+        let limits = launch_plan::limits(operation, self);
         Gate {
             declared: operation.files.clone(),
-            bytes_max: disk.map(Bytes::get),
+            bytes_max: limits.disk.map(|limit| limit.value.get()),
+            paths_max: limits.inodes.map(|limit| limit.value),
             ..Gate::open()
         }
     }

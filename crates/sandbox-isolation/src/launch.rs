@@ -6,6 +6,7 @@ pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod meter;
+mod own_limits;
 pub(crate) mod recipe;
 pub(crate) mod ruleset;
 pub(crate) mod run;
@@ -110,6 +111,11 @@ pub trait Observer {
     /// not read, and the guest waits when they are full.
     fn takes_output(&mut self) -> bool {
         true
+    }
+
+    /// Returns whether somebody has suspended the run by other means than its cgroup: then its time stands still.
+    fn is_suspended(&mut self) -> bool {
+        false
     }
 
     /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.

@@ -55,6 +55,7 @@ mod init;
 mod kernel;
 mod landlock_proof;
 mod launch;
+mod open_deleted;
 mod plan;
 mod real_paths;
 mod seccomp_profile;
@@ -65,7 +66,7 @@ mod toolchains;
 mod view;
 
 pub use cgroup::{
-    FreezeError, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
+    FreezeError, Frozen, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
     freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
@@ -77,6 +78,7 @@ pub use launch::{
     Cancellation, Ended, KernelLauncher, LaunchError, Launcher, NetworkActivity, Observer,
     Prepared, Running,
 };
+pub use open_deleted::deleted_open_bytes;
 pub use plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode};
 pub use real_paths::is_led_astray;
 pub use seccomp_profile::{

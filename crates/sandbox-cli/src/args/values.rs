@@ -60,15 +60,35 @@ pub(super) fn memory(text: &str) -> Result<Bytes, String> {
 }
 
 pub(super) fn disk(text: &str) -> Result<Bytes, String> {
-    let bytes: Bytes = text
-        .parse()
-        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
-    // Less than one MiB is a useful bound on changes: only nothing is refused.
-    if bytes.get() > 0 && bytes.get() < MIB {
-        Ok(bytes)
-    } else {
-        size("resource_limits.disk_mb", text)
-    }
+    small_size("resource_limits.disk_mb", text)
+}
+
+pub(super) fn io_read(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.io_read_mb", text)
+}
+
+pub(super) fn io_write(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.io_write_mb", text)
+}
+
+pub(super) fn file_size(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.file_size_mb", text)
+}
+
+pub(super) fn output_total(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.output_total_mb", text)
+}
+
+pub(super) fn tmp_size(text: &str) -> Result<Bytes, String> {
+    size("resource_limits.tmp_mb", text)
+}
+
+pub(super) fn inodes(text: &str) -> Result<u64, String> {
+    number("resource_limits.inodes", text)
+}
+
+pub(super) fn open_files(text: &str) -> Result<u64, String> {
+    number("resource_limits.open_files", text)
 }
 
 pub(super) fn cpu(text: &str) -> Result<u32, String> {
@@ -101,6 +121,27 @@ pub(super) fn variable(text: &str) -> Result<(String, Option<String>), String> {
         return Err("the name of the variable is empty; expected KEY or KEY=VALUE".to_owned());
     }
     Ok((key.to_owned(), value))
+}
+
+/// Less than one MiB is a useful bound too: only nothing is refused.
+fn small_size(key: &str, text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text
+        .parse()
+        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
+    if bytes.get() > 0 && bytes.get() < MIB {
+        Ok(bytes)
+    } else {
+        size(key, text)
+    }
+}
+
+fn number(key: &str, text: &str) -> Result<u64, String> {
+    let number: i64 = text
+        .trim()
+        .parse()
+        .map_err(|_not_a_number| format!("'{text}' is not a whole number"))?;
+    check_number(key, number).map_err(|error| error.reason)?;
+    Ok(number.unsigned_abs())
 }
 
 fn size(key: &str, text: &str) -> Result<Bytes, String> {

@@ -147,6 +147,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Files(_)
         | PlanError::FilePath { .. }
         | PlanError::FileOutside { .. }
+        | PlanError::LimitRaised(_)
         | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
@@ -165,6 +166,9 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::Grant { .. } => {
             failure.hint("give absolute paths that exist, and not links in the workspace")
         }
+        PlanError::LimitRaised(_) => failure.hint(
+            "an operation may only lower limits: give more with the flag of that limit, or in the configuration",
+        ),
         PlanError::DirectWith { .. } => {
             failure.hint("leave it out, or run without --direct (direct: false)")
         }

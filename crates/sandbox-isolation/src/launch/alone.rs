@@ -21,6 +21,7 @@ use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
+    own_limits::OwnLimits,
     recipe,
     ruleset::{self, access},
     run::{Confined, Start},
@@ -92,7 +93,7 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
         stacks: Stacks::new(),
         old_root: -1,
     });
-    let meter = Meter::prepare(&plan.name, &plan.limits)?;
+    let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
     let children =
         child::alone::start(recipe).map_err(|(_, failure)| LaunchError::of(failure, &[], &[]))?;
     drop((status.1, built, begin.0));
@@ -103,6 +104,7 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
         status: status.0.into(),
         streams,
         meter,
+        own_limits: OwnLimits::of(&plan.limits),
         limits: plan.limits,
         started_at: now,
         running_since: now,

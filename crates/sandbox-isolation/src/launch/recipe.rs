@@ -27,6 +27,10 @@ use crate::{
 /// Where programs are looked for if the guest's environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// How many files a private temporary file system holds: one for each of so many bytes of its size.
+const TMP_BYTES_PER_INODE: u64 = 4096;
+const TMP_INODES_MIN: u64 = 1024;
+
 /// The steps of building the view.
 pub(crate) struct Steps {
     pub(crate) build: Vec<Step>,
@@ -248,8 +252,13 @@ impl Build<'_> {
         let (uid, gid) = (self.ids.outside.0.as_raw(), self.ids.outside.1.as_raw());
         // 0 is no limit.
         let size = self.plan.limits.tmp_size.map_or(0, |size| size.value.get());
+        // Each file costs the kernel about 1 KiB, also an empty one.
+        let inodes = match size {
+            0 => 0,
+            size => (size / TMP_BYTES_PER_INODE).max(TMP_INODES_MIN),
+        };
         c_string(
-            format!("mode={mode:o},uid={uid},gid={gid},size={size}"),
+            format!("mode={mode:o},uid={uid},gid={gid},size={size},nr_inodes={inodes}"),
             "an option",
         )
     }
@@ -400,6 +409,10 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
     }
     if let Some(size) = limits.file_size {
         list.push((Resource::Fsize, size.value.get()));
+    }
+    if let Some(time) = limits.cpu_time {
+        // For one process, in whole seconds, and only if this side is not there to count them all.
+        list.push((Resource::Cpu, time.value.as_secs().saturating_add(2)));
     }
     if let Some(processes) = limits.processes {
         // Counted by user id within the guest's own user namespace (since Linux 5.14), so it is a limit of the

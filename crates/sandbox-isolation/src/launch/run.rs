@@ -23,6 +23,7 @@ use super::{
     clock::WallClock,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
+    own_limits::OwnLimits,
     signal::send_to_guest,
     start::read_message,
     tree::Tree,
@@ -48,6 +49,7 @@ pub(crate) struct Confined {
     pub(super) status: File,
     pub(super) streams: Streams,
     pub(super) meter: Meter,
+    pub(super) own_limits: OwnLimits,
     pub(super) limits: Limits,
     pub(super) started_at: Instant,
     /// When the guest's first instruction ran.
@@ -139,7 +141,7 @@ impl Running for Confined {
         }
         let exit = match cause {
             Some(cause) => cause,
-            None => self.exit_of(end.status),
+            None => self.exit_of(end.status, end.used.cpu),
         };
         Ok(self.ended(exit, usage_of(end.used), end.unroutable))
     }
@@ -213,7 +215,7 @@ impl Confined {
                 self.meter.attach_late(init);
             }
             if now >= next_tick || clock.is_over(now) {
-                clock.pass(now, self.meter.is_frozen());
+                clock.pass(now, self.meter.is_frozen() || observer.is_suspended());
             }
             if cause.is_none() {
                 cause = self.reason_to_end(observer, cancel, (now, &clock, next_tick));
@@ -242,7 +244,10 @@ impl Confined {
         ];
         for (index, (stream, file)) in streams.into_iter().enumerate() {
             if let (true, Some(file)) = (turn.output[index], file) {
-                let take = |bytes: &[u8]| observer.output(stream, bytes);
+                let take = |bytes: &[u8]| {
+                    self.own_limits.print(bytes);
+                    observer.output(stream, bytes);
+                };
                 open[index] = stdio::drain(file, buffer, PIECES_PER_ROUND, take) == Pumped::Open;
             }
         }
@@ -276,8 +281,12 @@ impl Confined {
         if clock.is_over(now) {
             return Some(ExitReason::TimedOut);
         }
-        if now < next_tick {
-            return None;
+        let is_tick = now >= next_tick;
+        let own = self
+            .own_limits
+            .exceeded(&self.meter, self.tree.init(), is_tick);
+        if own.is_some() || !is_tick {
+            return own.map(ExitReason::LimitExceeded);
         }
         self.meter.poll();
         if let Some(init) = self.tree.init() {
@@ -285,9 +294,13 @@ impl Confined {
         }
         let reached = observer.tick(&self.meter.paths()).map(|kind| match kind {
             LimitKind::WallTime => ExitReason::TimedOut,
-            LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
-                ExitReason::LimitExceeded(kind)
-            }
+            LimitKind::Memory
+            | LimitKind::CpuTime
+            | LimitKind::Processes
+            | LimitKind::Disk
+            | LimitKind::Inodes
+            | LimitKind::FileSize
+            | LimitKind::Output => ExitReason::LimitExceeded(kind),
         });
         reached.or_else(|| self.signalled(observer.signal()?))
     }
@@ -384,6 +397,7 @@ impl Confined {
         let there = streams.into_iter();
         for (stream, file) in there.filter_map(|(stream, file)| Some((stream, file.as_mut()?))) {
             stdio::drain(file, &mut buffer, usize::MAX, |bytes| {
+                self.own_limits.print(bytes);
                 observer.output(stream, bytes);
             });
         }
@@ -421,13 +435,20 @@ impl Confined {
         })
     }
 
-    fn exit_of(&self, status: i32) -> ExitReason {
+    fn exit_of(&self, status: i32, cpu: Duration) -> ExitReason {
+        if self.own_limits.is_over_output() {
+            return ExitReason::LimitExceeded(LimitKind::Output);
+        }
         if libc::WIFEXITED(status) {
             return ExitReason::Exited(libc::WEXITSTATUS(status));
         }
         match libc::WTERMSIG(status) {
             libc::SIGKILL if self.meter.out_of_memory() => {
                 ExitReason::LimitExceeded(LimitKind::Memory)
+            }
+            // The resource limit of one process is a second longer than what this side ends the tree for.
+            libc::SIGKILL | libc::SIGXCPU if self.own_limits.is_over_cpu_time(cpu) => {
+                ExitReason::LimitExceeded(LimitKind::CpuTime)
             }
             libc::SIGXFSZ if self.limits.file_size.is_some() => {
                 ExitReason::LimitExceeded(LimitKind::FileSize)

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     sync::OnceLock,
     time::Instant,
 };
@@ -20,6 +23,7 @@ use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
+    own_limits::OwnLimits,
     recipe,
     run::{Confined, Start},
     tree::Tree,
@@ -111,7 +115,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         stacks: Stacks::new(),
         old_root: -1,
     });
-    let meter = Meter::prepare(&plan.name, &plan.limits)?;
+    let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
     let children = child::start(recipe)
         .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.build, &recipe.inner))?;
     // Only the children have these ends now: their death is an end of file.
@@ -124,6 +128,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         status: status.0.into(),
         streams,
         meter,
+        own_limits: OwnLimits::of(&plan.limits),
         limits: plan.limits,
         started_at: now,
         running_since: now,

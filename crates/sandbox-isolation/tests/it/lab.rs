@@ -16,7 +16,7 @@ use sandbox_isolation::{
 use sandbox_types::{CgroupPaths, ExitReason, LimitKind, Limits, NetworkAccess, Stream};
 
 /// How long a test waits for something that should be there at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with a workspace and a home in it.
 pub(crate) struct Lab {

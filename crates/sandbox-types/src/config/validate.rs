@@ -42,6 +42,7 @@ const WALL_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 const SECCOMP_PROFILES: [&str; 3] = ["strict", "default", "permissive"];
 
 const KEY_WALL_TIME: &str = "resource_limits.wall_time";
+const KEY_CPU_TIME: &str = "resource_limits.cpu_time";
 const PIB_IN_MIB: i64 = 1 << 30;
 const EIB_IN_MIB: i64 = 1 << 40;
 const NOTHING: &str = "0 or less would allow nothing";
@@ -74,6 +75,42 @@ pub const RANGES: &[NumberRange] = &[
         too_large: "no file system holds more than 1 EiB",
         unit: "MiB",
         read: |it| it.resource_limits.disk_mb,
+    },
+    NumberRange {
+        key: "resource_limits.inodes",
+        min: 1,
+        too_small: NOTHING,
+        max: 1 << 32,
+        too_large: "no file system holds more than 2^32 files",
+        unit: "files",
+        read: |it| it.resource_limits.inodes,
+    },
+    NumberRange {
+        key: "resource_limits.io_read_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: PIB_IN_MIB,
+        too_large: "no device is that fast; without the key, reading is not limited",
+        unit: "MiB a second",
+        read: |it| it.resource_limits.io_read_mb,
+    },
+    NumberRange {
+        key: "resource_limits.io_write_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: PIB_IN_MIB,
+        too_large: "no device is that fast; without the key, writing is not limited",
+        unit: "MiB a second",
+        read: |it| it.resource_limits.io_write_mb,
+    },
+    NumberRange {
+        key: "resource_limits.output_total_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: EIB_IN_MIB,
+        too_large: "nobody reads more than 1 EiB",
+        unit: "MiB",
+        read: |it| it.resource_limits.output_total_mb,
     },
     NumberRange {
         key: "resource_limits.processes",
@@ -314,10 +351,16 @@ fn check_network(config: &SandboxConfig) -> Result<(), ConfigError> {
 
 pub(super) fn check_limits(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_ranges(config, |key| key.starts_with("resource_limits."))?;
-    match &config.resource_limits.wall_time {
-        Some(text) => check_wall_time(KEY_WALL_TIME, text).map(|_span| ()),
-        None => Ok(()),
+    let limits = &config.resource_limits;
+    for (key, text) in [
+        (KEY_WALL_TIME, &limits.wall_time),
+        (KEY_CPU_TIME, &limits.cpu_time),
+    ] {
+        if let Some(text) = text {
+            check_wall_time(key, text)?;
+        }
     }
+    Ok(())
 }
 
 fn check_ranges(config: &SandboxConfig, wanted: fn(&str) -> bool) -> Result<(), ConfigError> {

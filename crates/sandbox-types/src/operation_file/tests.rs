@@ -30,13 +30,15 @@ fn the_whole_document_is_read() {
             cpu_percent: Some(150),
             processes: Some(20),
             disk: Some(Bytes::mib(1)),
+            ..LimitsRequest::default()
         },
         network: Some(NetworkAccess::Host),
         on_failure: OnFailure::Discard,
+        // Asked for, not granted.
+        timeout: Some(Duration::from_secs(30)),
         ..Operation::shell("echo hi > output.txt")
             .env("K", "V")
             .files(["output.txt"])
-            .timeout(Duration::from_secs(30))
     };
     assert_eq!(operation, expected);
 }

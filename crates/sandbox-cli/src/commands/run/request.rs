@@ -32,12 +32,9 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
         operation.on_failure = mode.into();
     }
     operation.network = network(args.net, args.allow_host, operation.network)?;
-    operation.timeout = args.timeout.or(operation.timeout);
-    let limits = &mut operation.limits;
-    limits.memory = args.memory.or(limits.memory);
-    limits.cpu_percent = args.cpu.or(limits.cpu_percent);
-    limits.processes = args.pids.or(limits.processes);
-    limits.disk = args.disk.or(limits.disk);
+    operation.timeout = args.limits.timeout.or(operation.timeout);
+    // What a person types may be more than the configuration allows; what a document asks for may not.
+    operation = operation.grant_limits(args.limits.granted());
     if !args.files.is_empty() {
         operation.files = Some(args.files);
     }
