@@ -30,6 +30,7 @@ const EMPTY_ARCHIVE_BYTES_MAX: u64 = 1024;
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(linked_statically)");
     let linker = variable("RUSTC_LINKER").unwrap_or_else(|| "cc".to_owned());
     let directory = variable("OUT_DIR").map(PathBuf::from);
     let (true, Some(archives), Some(directory)) = (is_ordinary(), archives(&linker), directory)
@@ -45,6 +46,7 @@ fn main() -> io::Result<()> {
     for argument in ["-static-pie", &format!("-L{}", directory.display())] {
         println!("cargo::rustc-link-arg-bin=sandbox={argument}");
     }
+    println!("cargo::rustc-cfg=linked_statically");
     Ok(())
 }
 

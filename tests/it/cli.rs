@@ -51,7 +51,7 @@ const UNUSABLE: &[(&[&str], &str)] = &[
         &["run", "--allow-host", "127.1", "--", "true"],
         "read as an address",
     ),
-    (&["run", "--detach", "--", "true"], "unexpected argument"),
+    (&["run", "--detached", "--", "true"], "unexpected argument"),
     (
         &["run", "--shell", "true", "--", "true"],
         "cannot be used with",

@@ -93,6 +93,16 @@ fn doctor_proves_that_a_command_can_be_confined() {
     let found = lab.sandbox(&["doctor", "--json"]).code(0).json();
     assert_eq!(found["ok"], true, "{found:#}");
     assert_eq!(found["trial"]["enforcement"]["user_namespace"], "full");
+    let protections = found["protections"].as_array().unwrap();
+    let attacks: Vec<_> = protections
+        .iter()
+        .flat_map(|it| it["attacks"].as_array().into_iter().flatten())
+        .collect();
+    assert!(attacks.len() >= 6, "{found:#}");
+    for attacked in attacks {
+        assert_eq!(attacked["inside"], false, "{found:#}");
+        assert_eq!(attacked["outside"], true, "the control: {found:#}");
+    }
     lab.sandbox(&["doctor"]).code(0).prints("seccomp");
 }
 

@@ -11,15 +11,18 @@
 mod approvals;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod components;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod degraded;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
-mod escapes;
+mod detached;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
@@ -29,6 +32,8 @@ mod lifecycle;
 #[cfg(test)]
 mod lifecycle_states;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod monitor;
 #[cfg(test)]
 mod network;
@@ -36,6 +41,8 @@ mod network;
 mod operations;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod seccomp;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
@@ -47,4 +54,12 @@ mod state;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod without_user_namespaces;
+#[cfg(test)]
+mod workspaces;

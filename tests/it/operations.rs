@@ -168,6 +168,19 @@ fn nothing_outside_of_the_workspace_is_touched() {
         lab.operation(&[], &json!({"type": "file_delete", "path": path}))
             .code(1);
     }
+    // What would be written there is not lost without a word.
+    std::os::unix::fs::symlink("/tmp", lab.workspace().join("private")).unwrap();
+    fs::write(lab.workspace().join("kept"), "kept").unwrap();
+    for document in [
+        json!({"type": "file_write", "path": "private/file", "content": "ours"}),
+        json!({"type": "file_write", "path": "private/sub/file", "content": "ours"}),
+        json!({"type": "file_move", "from": "kept", "to": "private/kept"}),
+    ] {
+        lab.operation(&[], &document)
+            .code(1)
+            .says("a link leads out of the workspace");
+    }
+    assert_eq!(lab.read("kept").unwrap(), "kept");
     assert_eq!(fs::read_to_string(outside).unwrap(), "theirs");
     assert_eq!(fs::read_dir(lab.root().join("outside")).unwrap().count(), 1);
     let inside = lab.workspace().join("absolute");

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::{generate, layers, process, test, tidy};
+use crate::{generate, layers, process, test, tidy, vm};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -21,8 +21,18 @@ const STEPS: [Step; 8] = [
 
 /// Runs every step and stops at the first that fails.
 pub(crate) fn run() -> anyhow::Result<()> {
+    run_steps(&STEPS)
+}
+
+/// Like [`run`], then the same kernel tests in virtual machines.
+pub(crate) fn full() -> anyhow::Result<()> {
+    let machines: [Step; 1] = [("vm", vm::all)];
+    run_steps(&[&STEPS[..], &machines].concat())
+}
+
+fn run_steps(steps: &[Step]) -> anyhow::Result<()> {
     let mut times = Vec::new();
-    for (name, step) in STEPS {
+    for (name, step) in steps {
         println!("==> {name}");
         let start = Instant::now();
         step().with_context(|| format!("{name} failed"))?;

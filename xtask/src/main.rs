@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | bench | clients | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ mod process;
 mod reference;
 mod test;
 mod tidy;
+mod vm;
 
 use std::{env, process::ExitCode};
 
@@ -25,11 +26,14 @@ usage: cargo xtask TASK
   tidy                check the rules of style that no compiler knows
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
+  escapes [--long]    try every way out of the sandbox, and print what stopped each
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   clients             run real network clients against the list of allowed hosts, as a table
-  ci                  everything that must pass before a commit is merged
+  vm [--kernel PACKAGE] [PROFILE [NAME]]
+                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns
+  ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         ["generate", "--check"] => generate::check(),
         ["test"] => test::all(),
         ["test", name] => test::named(name),
+        ["escapes"] => test::escapes(false),
+        ["escapes", "--long"] => test::escapes(true),
         ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
         ["bench", "exec", runs] => match runs.parse() {
             Ok(runs) => bench::exec(runs),
@@ -50,8 +56,13 @@ fn main() -> ExitCode {
         ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
+            Some(wanted) => vm::run(&wanted),
+            None => return usage(),
+        },
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
+        ["ci", "--full"] => ci::full(),
         _ => return usage(),
     };
     match done {

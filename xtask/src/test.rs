@@ -10,7 +10,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::Context as _;
@@ -18,8 +18,13 @@ use serde_json::Value;
 
 use crate::process;
 
-/// The packages whose integration tests, each one binary named `it`, run on the kernel.
-const KERNEL_TESTS: [&str; 3] = ["sandbox-isolation", "sandbox-core", "sandbox-cli"];
+/// The integration tests that run on the kernel: package and target.
+const KERNEL_TESTS: [(&str, &str); 4] = [
+    ("sandbox-isolation", "it"),
+    ("sandbox-core", "it"),
+    ("sandbox-cli", "it"),
+    ("sandbox-cli", "escapes"),
+];
 /// Names the `sandbox` that the kernel tests run, instead of the one they were built with.
 const BINARY_VARIABLE: &str = "SANDBOX_TEST_BINARY";
 /// `nobody`: in every system's user table, owner of nothing.
@@ -42,8 +47,32 @@ pub(crate) fn named(name: &str) -> anyhow::Result<()> {
     unprivileged(Some(name))
 }
 
+/// Runs the escapes with the table of what became of each, as us and, if we are root, as [`UNPRIVILEGED_ID`].
+pub(crate) fn escapes(is_long: bool) -> anyhow::Result<()> {
+    let mut args = vec!["--table"];
+    args.extend(is_long.then_some("--long"));
+    let mut command = vec![
+        "test",
+        "--package",
+        "sandbox-cli",
+        "--locked",
+        "--test",
+        "escapes",
+        "--",
+    ];
+    command.extend(&args);
+    // Both identities are tried and told, whatever the first one shows.
+    let ours = process::run(&mut process::cargo(&command));
+    let theirs = again(&[("sandbox-cli", "escapes")], &args);
+    ours.and(theirs)
+}
+
 /// Runs the kernel tests once more as [`UNPRIVILEGED_ID`], if we are root.
 fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
+    again(&KERNEL_TESTS, name.as_slice())
+}
+
+fn again(tests: &[(&str, &str)], args: &[&str]) -> anyhow::Result<()> {
     let us = fs::metadata("/proc/self").context("cannot see who we are")?;
     if us.uid() != 0 {
         println!("not root: the kernel tests have run as this user only");
@@ -62,12 +91,12 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
     std::os::unix::fs::chown(&home, Some(UNPRIVILEGED_ID), Some(UNPRIVILEGED_ID))
         .context("cannot give the home away")?;
 
-    for package in KERNEL_TESTS {
-        println!("the kernel tests of {package} once more, as user {UNPRIVILEGED_ID}");
-        let tests = copy(&built.tests(package)?, directory.path())?;
+    for (package, target) in tests {
+        println!("the tests {target} of {package} once more, as user {UNPRIVILEGED_ID}");
+        let tests = copy(&built.tests(package, target)?, directory.path())?;
         let mut command = Command::new(tests);
         command
-            .args(name)
+            .args(args)
             .uid(UNPRIVILEGED_ID)
             .gid(UNPRIVILEGED_ID)
             .current_dir(&home)
@@ -84,19 +113,21 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
 
 /// What cargo built for the tests of the whole workspace: the same programs that the tests have
 /// just run with, so that nothing is built twice.
-struct Built(Vec<Value>);
+pub(crate) struct Built(Vec<Value>);
 
 impl Built {
     fn now() -> anyhow::Result<Self> {
-        let args = [
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-run",
-            "--message-format",
-            "json",
-        ];
-        let messages = process::read(&mut process::cargo(&args))?;
+        Self::of(&["--workspace"])
+    }
+
+    /// Builds the programs and tests of what `selection` selects.
+    pub(crate) fn of(selection: &[&str]) -> anyhow::Result<Self> {
+        let mut cargo = process::cargo(&["test", "--locked", "--no-run"]);
+        cargo
+            .args(["--message-format", "json"])
+            .args(selection)
+            .stderr(Stdio::inherit());
+        let messages = process::read(&mut cargo)?;
         let messages = messages
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice(line).ok());
@@ -104,16 +135,23 @@ impl Built {
     }
 
     /// Returns the program that `package` installs.
-    fn binary(&self, package: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn binary(&self, package: &str) -> anyhow::Result<PathBuf> {
         self.program(package, |target, is_test| {
             target["kind"][0] == "bin" && !is_test
         })
     }
 
-    /// Returns the kernel tests of `package`.
-    fn tests(&self, package: &str) -> anyhow::Result<PathBuf> {
+    /// Returns the tests `name` of `package`.
+    pub(crate) fn tests(&self, package: &str, name: &str) -> anyhow::Result<PathBuf> {
         self.program(package, |target, _| {
-            target["kind"][0] == "test" && target["name"] == "it"
+            target["kind"][0] == "test" && target["name"] == name
+        })
+    }
+
+    /// Returns the tests inside of `package`.
+    pub(crate) fn units(&self, package: &str) -> anyhow::Result<PathBuf> {
+        self.program(package, |target, is_test| {
+            target["kind"][0] == "lib" && is_test
         })
     }
 

@@ -1,8 +1,10 @@
 //! What can be typed. The doc comments are the help.
 
 mod approvals;
+mod limits;
 mod monitor;
 mod run;
+mod running;
 mod scan;
 mod snapshot;
 mod state;
@@ -18,6 +20,7 @@ use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
+pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
 pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
@@ -71,6 +74,14 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show the report of one operation
     Show(ShowArgs),
+    /// List the operations that run now
+    Ps,
+    /// Show what an operation has printed
+    Logs(LogsArgs),
+    /// Wait for the end of an operation, and end as it did
+    Wait(WaitArgs),
+    /// End an operation that runs
+    Kill(KillArgs),
     /// Show the changes of an operation that waits for review
     Diff(HeldArgs),
     /// Accept the changes of an operation that waits for review
@@ -104,7 +115,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Show what this kernel and user can enforce, what is missing, and how to get it
-    Doctor,
+    Doctor(DoctorArgs),
     /// Show and verify the journal
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -117,6 +128,9 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Print figures of all sandboxes, or of the named one, for Prometheus
     Metrics,
+    /// Carry out a detached operation: started by `run --detach`
+    #[command(hide = true)]
+    Supervise,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
 }
@@ -260,6 +274,14 @@ pub(crate) struct ConfigShowArgs {
     /// Read this configuration file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Attacks each layer from inside of a sandbox, with the same attack outside as the control
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Make the attacks on these targets, and print those that succeed: what `doctor` runs inside
+    #[arg(long, hide = true, num_args = 3)]
+    pub(crate) attack: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -28,6 +28,7 @@ pub(crate) const SIGNAL_BASE: u8 = 128;
 
 const SIGPIPE: u8 = 13;
 const SIGKILL: u8 = 9;
+const SIGXCPU: u8 = 24;
 const SIGXFSZ: u8 = 25;
 
 /// What `sandbox run … | head` ends with, as `… | head` does.
@@ -36,7 +37,7 @@ pub(crate) const READER_GONE: u8 = SIGNAL_BASE + SIGPIPE;
 /// Where a failure happened: `run` keeps the small numbers for the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
-    /// In `sandbox run`.
+    /// In `sandbox run`, and in `sandbox wait`, which ends as that does.
     Run,
     /// In any other command.
     Elsewhere,
@@ -45,12 +46,16 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
-            Command::Run(_) => Self::Run,
+            Command::Run(_) | Command::Wait(_) => Self::Run,
             // A request that is not approved is a no; what runs then has the codes of `run`.
             Command::Approvals(_)
             | Command::Check(_)
             | Command::Scan(_)
             | Command::Log(_)
+            | Command::Ps
+            | Command::Logs(_)
+            | Command::Kill(_)
+            | Command::Supervise
             | Command::Show(_)
             | Command::Diff(_)
             | Command::Commit(_)
@@ -66,7 +71,7 @@ impl Place {
             | Command::Events(_)
             | Command::Destroy(_)
             | Command::Config(_)
-            | Command::Doctor
+            | Command::Doctor(_)
             | Command::Audit(_)
             | Command::State(_)
             | Command::Stats(_)
@@ -103,9 +108,15 @@ pub(crate) fn of_report(
         Outcome::LimitExceeded => match report.limits.exceeded {
             Some(LimitKind::WallTime) => TIMED_OUT,
             Some(LimitKind::FileSize) => SIGNAL_BASE + SIGXFSZ,
-            Some(LimitKind::Memory | LimitKind::Processes | LimitKind::Disk) | None => {
-                SIGNAL_BASE + SIGKILL
-            }
+            Some(LimitKind::CpuTime) => SIGNAL_BASE + SIGXCPU,
+            Some(
+                LimitKind::Memory
+                | LimitKind::Processes
+                | LimitKind::Disk
+                | LimitKind::Inodes
+                | LimitKind::Output,
+            )
+            | None => SIGNAL_BASE + SIGKILL,
         },
         Outcome::Killed => SIGNAL_BASE + report.signal.map_or(SIGKILL, low_byte) % SIGNAL_BASE,
         Outcome::Cancelled => SIGNAL_BASE + ended_by.unwrap_or(SIGKILL) % SIGNAL_BASE,

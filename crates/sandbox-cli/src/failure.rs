@@ -1,16 +1,17 @@
 //! What went wrong, why, and what to do next. Printed by `ui.rs`, numbered by `exit_codes.rs`.
 
 mod of_library;
+mod of_running;
 mod of_snapshots;
 mod of_state;
 
 use std::{error::Error, fmt};
 
 use sandbox_types::causes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whose fault it is: decides the exit code.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// What was typed cannot be done.
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 /// A failure, as it is printed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// Outermost first; never empty.

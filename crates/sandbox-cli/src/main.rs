@@ -26,12 +26,18 @@ fn main() -> ExitCode {
     };
     let place = exit_codes::Place::of(&typed.command);
     let settings = Settings::new(typed.global);
+    #[cfg(linked_statically)]
+    sandbox_core::look_names_up_without_plugins();
     let ended = match typed.command {
         Command::Run(args) => commands::run::run(&settings, *args),
         Command::Check(args) => commands::check::run(&settings, &args),
         Command::Scan(args) => commands::scan::run(&settings, args),
         Command::Log(args) => commands::log::run(&settings, &args),
         Command::Show(args) => commands::show::run(&settings, &args),
+        Command::Ps => commands::ps::run(&settings),
+        Command::Logs(args) => commands::logs::run(&settings, &args),
+        Command::Wait(args) => commands::wait::run(&settings, &args),
+        Command::Kill(args) => commands::kill::run(&settings, &args),
         Command::Diff(args) => commands::diff::run(&settings, &args),
         Command::Commit(args) => commands::review::commit(&settings, &args),
         Command::Discard(args) => commands::review::discard(&settings, &args),
@@ -52,13 +58,14 @@ fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Init { file }) => commands::config::init(&settings, &file),
-        Command::Doctor => commands::doctor::run(&settings),
+        Command::Doctor(args) => commands::doctor::run(&settings, &args),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
         Command::State(command) => commands::state::run(&settings, command),
         Command::Stats(args) => commands::stats::run(&settings, &args),
         Command::Health(args) => commands::health::run(&settings, &args),
         Command::Metrics => commands::metrics::run(&settings),
+        Command::Supervise => commands::run::supervise(&settings),
         Command::Demo => commands::demo::run(&settings),
     };
     match ended {

@@ -4,6 +4,7 @@
 //! escaped, so that it cannot move the cursor, change the title or hide what stands before it.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufRead as _, ErrorKind, IsTerminal as _, Write as _},
     process::ExitCode,
 };
@@ -170,9 +171,28 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<Reader, Failure> {
 
 /// Prints a result as one JSON document, indented for people.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<Reader, Failure> {
-    let mut text = serde_json::to_string_pretty(document).map_err(not_json)?;
+    let text = serde_json::to_string_pretty(document).map_err(not_json)?;
+    let mut text = inert_json(text);
     text.push('\n');
     print(&text)
+}
+
+/// Returns a JSON document with what a terminal would act on escaped, which JSON itself allows to stand as it is: the
+/// control characters from U+007F to U+009F, of which one begins a sequence as ESC does, and what turns text around.
+pub(crate) fn inert_json(text: String) -> String {
+    if !text.chars().any(acts_on_text) {
+        return text;
+    }
+    let mut inert = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts_on_text(c) {
+            // All of them are below U+10000: one unit each.
+            let _infallible = write!(inert, "\\u{:04x}", u32::from(c));
+        } else {
+            inert.push(c);
+        }
+    }
+    inert
 }
 
 /// Hands output of the guest on, as it comes.
@@ -232,7 +252,7 @@ pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
     if ui.is_json() {
         ui.failure(&usage_failure(&text));
     } else {
-        to_stderr(text.trim_end());
+        to_stderr(plain(&text).trim_end());
     }
     ExitCode::from(exit_codes::USAGE)
 }
@@ -251,15 +271,19 @@ fn usage_failure(text: &str) -> Failure {
 pub(crate) fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        // Also what only changes the direction or the look of the text around it.
-        let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if (c.is_control() && c != '\n' && c != '\t') || hides {
+        if acts_on_text(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Returns whether a terminal acts on a character, or shows the text around it as something else.
+fn acts_on_text(c: char) -> bool {
+    let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    (c.is_control() && c != '\n' && c != '\t') || hides
 }
 
 /// Returns text of unknown origin on one line of at most `width` characters.

@@ -1,6 +1,6 @@
 //! Whoever asked for an operation: approves, hears, and receives the output.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use crate::approvals::Who;
 use sandbox_types::{OperationId, Settlement, Stream, Verdict};
@@ -62,6 +62,13 @@ pub trait Caller: Send {
         None
     }
 
+    /// Returns the terminal that somebody sits at, if the guest is to have one of its own: see
+    /// [`sandbox_isolation::StdinSource::Terminal`]. It takes the place of [`Caller::stdin`], except for
+    /// operations that bring their input with them. Asked once, before the judge has spoken.
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        None
+    }
+
     /// Hears what happens.
     fn hear(&mut self, event: Event<'_>) {
         let _ = event;
@@ -73,3 +80,29 @@ pub trait Caller: Send {
 pub struct Unattended;
 
 impl Caller for Unattended {}
+
+/// What a caller gives the guest to read.
+#[derive(Clone, Debug)]
+pub(crate) enum Forwarded {
+    Nothing,
+    Stream(Arc<OwnedFd>),
+    Terminal(Arc<OwnedFd>),
+}
+
+impl Forwarded {
+    pub(crate) fn of(caller: &mut dyn Caller) -> Self {
+        match (caller.terminal(), caller.stdin()) {
+            (Some(terminal), _) => Self::Terminal(Arc::new(terminal)),
+            (None, Some(stream)) => Self::Stream(Arc::new(stream)),
+            (None, None) => Self::Nothing,
+        }
+    }
+
+    /// Returns what is used up by reading it.
+    pub(crate) fn stream(&self) -> Option<&OwnedFd> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Nothing | Self::Terminal(_) => None,
+        }
+    }
+}

@@ -21,6 +21,7 @@ use serde_json::Value;
 mod error;
 mod layer;
 mod operation;
+mod seccomp;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ mod yaml;
 pub use error::ConfigLoadError;
 pub(crate) use operation::operation_from_text_with;
 pub use operation::{OperationTextError, operation_from_text};
+pub use seccomp::{SeccompError, seccomp_from_text, seccomp_profile};
 
 use layer::{Layer, Presence};
 

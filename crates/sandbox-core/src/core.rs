@@ -70,6 +70,11 @@ impl SandboxCore {
         }
     }
 
+    /// Returns the sandbox, for work on other threads.
+    pub(crate) fn shared(&self) -> &Arc<Sandbox> {
+        &self.sandbox
+    }
+
     #[cfg(test)]
     pub(crate) fn sandbox(&self) -> &Sandbox {
         &self.sandbox

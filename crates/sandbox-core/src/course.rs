@@ -1,6 +1,9 @@
 //! What goes along with one operation from its start to its record: samples, alerts, remains.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use sandbox_isolation::Running;
@@ -10,7 +13,7 @@ use sandbox_monitor::{
 };
 use sandbox_types::{Bytes, Limits, OperationId, OperationReport, causes};
 
-use crate::{ledger, sandbox::Sandbox};
+use crate::{ledger, orders::KillOrder, sandbox::Sandbox};
 
 /// One operation's course. Nothing of it costs a short operation more than its making: the first
 /// sample is taken when the guest has run for a moment.
@@ -22,6 +25,8 @@ pub(crate) struct Course {
     pub(crate) watched: Watched,
     /// What could not be written down, for the report.
     pub(crate) unwritten: Vec<String>,
+    /// Who ended it from another process, if somebody did.
+    pub(crate) killed: Option<KillOrder>,
 }
 
 impl Course {
@@ -32,12 +37,16 @@ impl Course {
             remains: None,
             watched: Watched::default(),
             unwritten: Vec::new(),
+            killed: None,
         }
     }
 
     /// Completes a report with what was seen on the way.
     pub(crate) fn complete(&mut self, mut report: OperationReport) -> OperationReport {
         report.alerts.clone_from(&self.watched.alerts);
+        report
+            .error
+            .extend(self.killed.as_ref().map(ToString::to_string));
         report.enforcement.missing.append(&mut self.unwritten);
         report
     }
@@ -70,6 +79,11 @@ impl<'a> Sampler<'a> {
             vigil: None,
             unwritten: Vec::new(),
         }
+    }
+
+    /// Returns the file that is there while the sandbox is suspended.
+    pub(crate) fn suspension_file(&self) -> PathBuf {
+        self.sandbox.suspension_file()
     }
 
     /// Takes a sample if one is due.

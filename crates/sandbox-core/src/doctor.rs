@@ -1,11 +1,14 @@
 //! What this kernel and user can enforce, what is missing, and the one command that provides it.
 //!
-//! Files tell what is configured; a command that was really confined tells what works. Both are
-//! needed: the caller runs one and hands its [`Enforcement`] in.
+//! Files tell what is configured; a command that was really confined, and attacked the walls from inside, tells what
+//! works. Both are needed: the caller runs one and hands its [`Enforcement`] and what it achieved in.
 
-use std::fs;
+mod attack;
+mod remedies;
 
-use sandbox_isolation::{KernelFacts, landlock_abi, probe_kernel};
+pub use attack::{Attack, Attacked, NoTargets, Targets, attack};
+
+use sandbox_isolation::{KernelFacts, WeakenedWall, landlock_abi, probe_kernel};
 use sandbox_types::{CgroupKind, Enforcement, Level};
 use serde::Serialize;
 
@@ -32,6 +35,9 @@ pub struct Protection {
     pub by: String,
     /// How fully.
     pub level: Level,
+    /// The attacks on it. Each failed inside of the sandbox and succeeds outside, or the level is `absent`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<Attacked>,
     /// What is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
@@ -53,8 +59,8 @@ impl Diagnosis {
 const BASIC_PROTECTIONS: usize = 5;
 
 /// Returns what is enforced here. `trial` is the enforcement of a command that was really run;
-/// `None` if none could be run.
-pub fn diagnose(trial: Option<&Enforcement>) -> Diagnosis {
+/// `None` if none could be run. `attacks` is what it attempted.
+pub fn diagnose(trial: Option<&Enforcement>, attacks: &[Attacked]) -> Diagnosis {
     let kernel = probe_kernel();
     let abi = landlock_abi();
     let held = |level: fn(&Enforcement) -> Level| trial.map_or(Level::Absent, level);
@@ -64,9 +70,9 @@ pub fn diagnose(trial: Option<&Enforcement>) -> Diagnosis {
             name: "files outside of the workspace",
             by: "mount namespace with an allow-list view".to_owned(),
             level: held(|it| it.mount),
-            missing: (!kernel.overlay)
-                .then(|| "the kernel has no overlayfs: no transactions, no undo".to_owned()),
-            remedy: (!kernel.overlay).then(|| "modprobe overlay".to_owned()),
+            attacks: Vec::new(),
+            missing: None,
+            remedy: None,
         },
         simple("other processes", "pid namespace", held(|it| it.pid)),
         simple("network", "network namespace", held(|it| it.network)),
@@ -74,12 +80,22 @@ pub fn diagnose(trial: Option<&Enforcement>) -> Diagnosis {
             name: "system calls",
             by: "seccomp filter".to_owned(),
             level: held(|it| it.seccomp),
-            missing: (!kernel.seccomp).then(|| "the kernel has no seccomp filters".to_owned()),
-            remedy: (!kernel.seccomp).then(|| "use a kernel with CONFIG_SECCOMP_FILTER".to_owned()),
+            attacks: Vec::new(),
+            missing: None,
+            remedy: None,
         },
         landlock(abi, held(|it| it.landlock)),
+        simple(
+            "changes until they are kept",
+            "overlay file system",
+            trial.map_or(Level::Absent, |it| it.mount),
+        ),
     ];
     protections.extend(limits(&kernel, trial));
+    for protection in &mut protections {
+        protection.take(attacks);
+    }
+    remedies::add(&mut protections);
     Diagnosis {
         kernel: kernel.release,
         landlock_abi: abi,
@@ -92,8 +108,47 @@ fn simple(name: &'static str, by: &str, level: Level) -> Protection {
         name,
         by: by.to_owned(),
         level,
+        attacks: Vec::new(),
         missing: None,
         remedy: None,
+    }
+}
+
+impl Protection {
+    /// Takes what is an attack on it. One that succeeded, and one that nobody made, prove no wall.
+    fn take(&mut self, attacks: &[Attacked]) {
+        let own = attacks
+            .iter()
+            .filter(|it| target_of(it.attack) == self.name);
+        self.attacks.extend(own.copied());
+        if self.attacks.iter().any(|it| it.inside) {
+            self.level = Level::Absent;
+            self.missing = Some("an attack on it succeeded".to_owned());
+        }
+    }
+}
+
+/// Returns the protection that an attack is on.
+fn target_of(attack: Attack) -> &'static str {
+    match attack {
+        Attack::ReadOutside | Attack::WriteOutside => "files outside of the workspace",
+        Attack::SignalOther => "other processes",
+        Attack::Connect => "network",
+        Attack::ForbiddenCall => "system calls",
+        Attack::ChangeWorkspace => "changes until they are kept",
+        Attack::ReadPastLandlock => "files, the second wall",
+    }
+}
+
+/// Returns the protection that an obstacle weakens.
+fn weakened(wall: WeakenedWall) -> &'static str {
+    match wall {
+        WeakenedWall::Namespaces => "ids and capabilities",
+        WeakenedWall::Proc => "other processes",
+        WeakenedWall::Overlay => "changes until they are kept",
+        WeakenedWall::Landlock => "files, the second wall",
+        WeakenedWall::Seccomp => "system calls",
+        WeakenedWall::Limits => "memory limit",
     }
 }
 
@@ -126,6 +181,7 @@ fn landlock(abi: Option<u32>, level: Level) -> Protection {
         name: "files, the second wall",
         by,
         level,
+        attacks: Vec::new(),
         missing,
         remedy,
     }
@@ -149,10 +205,10 @@ fn limits(kernel: &KernelFacts, trial: Option<&Enforcement>) -> Vec<Protection> 
         },
         by: format!("{hierarchy}, controller {controller}"),
         level,
+        attacks: Vec::new(),
         missing,
         remedy,
     };
-    let unified = fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false);
     let usable = kernel.cgroup.usable.iter().map(|controller| {
         let level = if kind == CgroupKind::Absent {
             Level::Absent
@@ -161,14 +217,9 @@ fn limits(kernel: &KernelFacts, trial: Option<&Enforcement>) -> Vec<Protection> 
         };
         protection(controller, level, None, None)
     });
+    // Who may not use them at a user's level may at root's.
     let unusable = kernel.cgroup.unusable.iter().map(|(controller, reason)| {
-        // systemd hands controllers of version 2 to users; those of version 1 belong to root.
-        let remedy = if unified {
-            "systemd-run --user --scope -p Delegate=yes sandbox run …"
-        } else {
-            "sudo sandbox run …"
-        };
-        let remedy = remedy.to_owned();
+        let remedy = "sudo sandbox run …".to_owned();
         protection(
             controller,
             Level::Absent,

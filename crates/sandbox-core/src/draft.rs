@@ -101,6 +101,7 @@ impl Draft {
             report.outcome = Outcome::of_exit(execution.exit);
             describe_exit(&mut report, execution.exit, &program);
             report.usage = execution.usage.clone();
+            report.limits.reached.clone_from(&execution.limits_reached);
             report.network.clone_from(&execution.network);
             report.violations.clone_from(&execution.violations);
             report.enforcement = execution.enforcement.clone();
@@ -110,9 +111,9 @@ impl Draft {
         report.changes = settled.summary.clone();
         report.usage.disk_written_bytes = settled.summary.bytes;
         report.violations.extend(settled.violations.iter().cloned());
-        if settled.over_disk_limit {
+        if let Some(limit) = settled.over {
             report.outcome = Outcome::LimitExceeded;
-            report.limits.exceeded = Some(LimitKind::Disk);
+            report.limits.exceeded = Some(limit);
         }
         if let Some(error) = &settled.failure {
             report.outcome = Outcome::Error;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     approvals::ApprovalEvent,
     ledger,
+    orders::KillRequested,
     process_mark::ProcessMark,
     snapshots::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
 };
@@ -104,6 +105,8 @@ kinds! {
     OperationStarted(Box<OperationStarted>) = ledger::STARTED;
     /// An operation ended: its report.
     OperationFinished(Box<OperationReport>) = ledger::FINISHED;
+    /// Somebody has asked for the end of a running operation.
+    OperationKillRequested(KillRequested) = ledger::KILL_REQUESTED;
     /// The process of an operation was killed before its changes were committed: they were dropped.
     OperationDropped(AboutOperation) = ledger::DROPPED;
     /// The process of an operation was killed while it committed: the changes are in the workspace.

@@ -100,6 +100,10 @@ impl Caller for Guarded<'_> {
         self.call(|caller| caller.stdin()).flatten()
     }
 
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        self.call(|caller| caller.terminal()).flatten()
+    }
+
     fn hear(&mut self, event: Event<'_>) {
         let _lost = self.call(|caller| caller.hear(event));
     }

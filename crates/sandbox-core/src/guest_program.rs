@@ -4,7 +4,7 @@
 //! `rm` and `mv`: the host follows no path of the workspace. Content and scripts travel on standard
 //! input, so that their size has no limit of the kernel's argument lists.
 
-use std::{os::fd::OwnedFd, path::Path, sync::Arc};
+use std::path::Path;
 
 use sandbox_isolation::StdinSource;
 use sandbox_types::{
@@ -12,23 +12,30 @@ use sandbox_types::{
     action::{MODE_MAX, unusable_path},
 };
 
-use crate::launch_plan::PlanError;
+use crate::{caller::Forwarded, launch_plan::PlanError};
 
-/// The system's own programs are found whatever the caller's `PATH` is. `in_path` runs one of them.
+/// The system's own programs are found whatever the caller's `PATH` is. `in_path` runs one of them. What is written by
+/// way of a link to a private directory (`/tmp`) would be lost without a word: `inside` ends the work if a path leads
+/// out of the workspace, `place` if the directory that it lies in does.
 const PROLOGUE: &str = "in_path() { PATH=/usr/bin:/bin:$PATH \"$@\"; }\n\
-     parent() { case $1 in ?*/*) in_path mkdir -p -- \"${1%/*}\" ;; esac; }\n";
+     parent() { case $1 in ?*/*) in_path mkdir -p -- \"${1%/*}\" ;; esac; }\n\
+     root=$(pwd -P && echo x) root=${root%?x}\n\
+     inside() { real=$(in_path readlink -f -- \"$1\" && echo x) && \
+     case ${real%?x}/ in \"$root\"/*) return ;; esac; \
+     printf 'cannot use %s: a link leads out of the workspace\\n' \"$1\" >&2; exit 1; }\n\
+     place() { case $1 in ?*/*) inside \"${1%/*}\" ;; esac; }\n";
 
 /// `$1` is the path, `$2` the mode or empty. The redirection follows links, as any program does.
-const WRITE: &str = "parent \"$1\" && in_path cat > \"$1\" && \
+const WRITE: &str = "parent \"$1\" && inside \"$1\" && in_path cat > \"$1\" && \
      { [ -z \"$2\" ] || in_path chmod -- \"$2\" \"$1\"; } || exit 1";
 /// `$1` is the path, `$2` the option of `rm`.
 const DELETE: &str = "if [ ! -e \"$1\" ] && [ ! -L \"$1\" ]; then \
      printf 'cannot delete %s: there is no such file\\n' \"$1\" >&2; exit 1; fi\n\
-     in_path rm $2 -- \"$1\" || exit 1";
+     place \"$1\" && in_path rm $2 -- \"$1\" || exit 1";
 /// `$1` is the old name, `$2` the new one.
 const MOVE: &str = "if [ -d \"$2\" ]; then \
      printf 'cannot move to %s: it is a directory\\n' \"$2\" >&2; exit 1; fi\n\
-     parent \"$2\" && in_path mv -f -- \"$1\" \"$2\" || exit 1";
+     place \"$1\" && parent \"$2\" && place \"$2\" && in_path mv -f -- \"$1\" \"$2\" || exit 1";
 /// Reads exactly the script from standard input, `$1` blocks and `$2` bytes, and leaves the rest of
 /// it to the interpreter: the remaining words. Nothing but `dd` with `fullblock` reads no byte more.
 const SCRIPT: &str = "blocks=$1 rest=$2; shift 2\n\
@@ -73,20 +80,21 @@ fn shell(text: &str, name: &str, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Returns what the guest reads. Text of the operation is stronger than what the caller forwards.
-pub(crate) fn stdin(operation: &Operation, forwarded: Option<Arc<OwnedFd>>) -> StdinSource {
-    let given = operation.stdin.as_deref().unwrap_or_default();
-    let forwarded = forwarded.filter(|_| operation.stdin.is_none());
+pub(crate) fn stdin(operation: &Operation, forwarded: Forwarded) -> StdinSource {
+    let given = operation.stdin.as_deref();
+    let bytes = given.unwrap_or_default().as_bytes();
     match &operation.action {
-        Action::Shell(_) | Action::Argv(_) => match (forwarded, &operation.stdin) {
-            (Some(fd), _) => StdinSource::Forward(fd),
-            (None, Some(_)) => StdinSource::Bytes(given.into()),
-            (None, None) => StdinSource::Empty,
+        Action::Shell(_) | Action::Argv(_) => match (given, forwarded) {
+            (Some(_), _) => StdinSource::Bytes(bytes.into()),
+            (None, Forwarded::Stream(fd)) => StdinSource::Forward(fd),
+            (None, Forwarded::Terminal(fd)) => StdinSource::Terminal(fd),
+            (None, Forwarded::Nothing) => StdinSource::Empty,
         },
         Action::Script(script) => {
-            let bytes = [script.source.as_bytes(), given.as_bytes()].concat();
-            match forwarded {
-                Some(fd) => StdinSource::Preceded(bytes, fd),
-                None => StdinSource::Bytes(bytes),
+            let bytes = [script.source.as_bytes(), bytes].concat();
+            match (given, forwarded) {
+                (None, Forwarded::Stream(fd)) => StdinSource::Preceded(bytes, fd),
+                _ => StdinSource::Bytes(bytes),
             }
         }
         Action::File(FileWork::Write { content, .. }) => StdinSource::Bytes(content.clone()),

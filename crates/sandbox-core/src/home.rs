@@ -13,7 +13,9 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use sandbox_isolation::{KeeperProgram, KernelLauncher, Launcher, SessionLauncher};
+use sandbox_isolation::{
+    Confinement, KeeperProgram, KernelLauncher, Launcher, SessionLauncher, probe_namespaces,
+};
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::AppendError;
@@ -24,7 +26,7 @@ pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 use crate::{
     approvals::Shelf,
     check,
-    config_layers::{self, ConfigLoadError, Effective, Layers},
+    config_layers::{self, ConfigLoadError, Effective, Layers, SeccompError},
     core::SandboxCore,
     host::Host,
     initializer::{
@@ -107,6 +109,9 @@ pub enum OpenError {
     /// The name is not usable.
     #[error(transparent)]
     Name(#[from] sandbox_types::IdError),
+    /// Its system call profile cannot be used.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -362,6 +367,9 @@ impl Home {
         self.plugins.check()?;
         let config = self.effective_config(Some(&record), overrides)?.config;
         let limits = config.limits()?;
+        let named = config.isolation.seccomp.as_deref().unwrap_or("default");
+        let seccomp = config_layers::seccomp_profile(named, &record.workspace)?;
+        let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
         if let Some(file) = &config.events.file {
@@ -384,6 +392,8 @@ impl Home {
             record,
             config,
             limits,
+            seccomp,
+            tier,
             rollback,
         })
     }
@@ -403,6 +413,15 @@ impl Home {
     fn record_lifecycle(&self, kind: &str, record: &SandboxRecord) -> Result<(), AppendError> {
         let all = Ledger::open(self.layout.home(), &record.name);
         ledger::lifecycle(&all, kind, record, now())
+    }
+}
+
+/// Returns what operations are confined with. Only who allows less pays for looking.
+fn tier(config: &SandboxConfig) -> Confinement {
+    if config.isolation.allows_degraded_namespaces() && probe_namespaces().is_err() {
+        Confinement::LandlockAlone
+    } else {
+        Confinement::Namespaces
     }
 }
 

@@ -1,5 +1,7 @@
 //! The caller's surroundings: home, search path, environment, where we keep our data.
 
+mod named_paths;
+
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -7,24 +9,34 @@ use std::{
 
 /// Variables that a guest sees if the caller has them; everything else stays outside.
 const PASSED_VARIABLES: &[&str] = &[
+    "ASDF_DATA_DIR",
+    "BUN_INSTALL",
     "CARGO_HOME",
     "CI",
     "COLORTERM",
+    "CONDA_PREFIX",
+    "DENO_INSTALL",
+    "DOTNET_ROOT",
     "GOPATH",
     "GOROOT",
     "JAVA_HOME",
     "LANG",
     "LANGUAGE",
     "LOGNAME",
+    "MAVEN_HOME",
+    "NODENV_ROOT",
     "NO_COLOR",
     "NVM_DIR",
     "PYENV_ROOT",
+    "RBENV_ROOT",
     "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
+    "SDKMAN_DIR",
     "TERM",
     "TZ",
     "USER",
     "VIRTUAL_ENV",
+    "VOLTA_HOME",
 ];
 
 /// Names that would let a caller's environment change what the guest executes or trusts; they are

@@ -172,6 +172,7 @@ impl<'a> SandboxInitializer<'a> {
             missing,
             config,
         } = request;
+        place::check_home(self.layout)?;
         let (workspace, metadata) = resolve(workspace, missing)?;
         let registry = CreateError::Registry;
         let existing = registry::all(self.layout).map_err(registry)?;

@@ -2,16 +2,14 @@
 
 use std::{
     ffi::OsString,
-    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
-    sync::Arc,
 };
 
-use sandbox_isolation::{LaunchPlan, View, WorkspaceMode};
+use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
-use sandbox_types::{Action, Limit, Limits, OnFailure, Operation};
+use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Operation};
 
-use crate::{guest_program, sandbox::Sandbox};
+use crate::{caller::Forwarded, guest_program, layout::Layout, registry, sandbox::Sandbox};
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -103,6 +101,14 @@ pub enum PlanError {
         /// Why not.
         reason: &'static str,
     },
+    /// A path of `hide` holds the workspace.
+    #[error("cannot hide {}: the workspace {} lies in it", path.display(), workspace.display())]
+    HideWorkspace {
+        /// The path.
+        path: PathBuf,
+        /// The workspace.
+        workspace: PathBuf,
+    },
     /// The file system has no place for a transaction.
     #[error(
         "no transaction is possible here: {reason}; --direct runs without one, and then nothing can be undone"
@@ -111,6 +117,9 @@ pub enum PlanError {
         /// Why.
         reason: String,
     },
+    /// It asks for more than the configuration allows, and its caller has not granted it.
+    #[error(transparent)]
+    LimitRaised(#[from] LimitRaised),
     /// The workspace is not what it was.
     #[error("the workspace {} was replaced or removed since the sandbox was made; destroy the sandbox and create it again", workspace.display())]
     WorkspaceReplaced {
@@ -131,10 +140,14 @@ pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
     sandbox.check_workspace()?;
-    if !operation.direct {
+    if !sandbox.is_direct(operation) {
         sandbox.rollback()?;
     }
     check_request(operation)?;
+    if sandbox.is_direct(operation) {
+        check_direct(operation)?;
+    }
+    asked(operation).check_lowers(&sandbox.limits, &operation.granted_limits)?;
     let workspace = sandbox.workspace();
     let cwd = cwd(operation, workspace);
     let climbs = cwd.components().any(|part| part == Component::ParentDir);
@@ -149,17 +162,37 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
     }
     guest_program::check_inside(&operation.action, workspace)?;
     for path in operation.read.iter().chain(&operation.write) {
-        let reason = match (path.is_absolute(), path.exists()) {
-            (false, _) => "it is not an absolute path",
-            (true, false) => "it does not exist",
-            (true, true) => continue,
+        let reason = if !path.is_absolute() {
+            "it is not an absolute path"
+        } else if !path.exists() {
+            "it does not exist"
+        } else if is_led_astray(path, &[workspace.to_owned()]) {
+            "a link in the workspace leads out of it, and a command may have put it there"
+        } else {
+            continue;
         };
         return Err(PlanError::Grant {
             path: path.clone(),
             reason,
         });
     }
-    Ok(())
+    let mut hidden = hidden(operation, sandbox).into_iter();
+    match hidden.find(|path| workspace.starts_with(path)) {
+        None => Ok(()),
+        Some(path) => Err(PlanError::HideWorkspace {
+            path,
+            workspace: workspace.to_owned(),
+        }),
+    }
+}
+
+/// Returns what is to be hidden; an operation's relative paths are the workspace's.
+fn hidden(operation: &Operation, sandbox: &Sandbox) -> Vec<PathBuf> {
+    let configured = sandbox.config.isolation.hide.iter().cloned();
+    let asked = operation.hide.iter();
+    configured
+        .chain(asked.map(|path| sandbox.workspace().join(path)))
+        .collect()
 }
 
 /// Checks what is wrong with a request in any sandbox.
@@ -170,9 +203,17 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
 pub fn check_request(operation: &Operation) -> Result<(), PlanError> {
     check_arguments(operation)?;
     Gate::check(operation.files.as_deref().unwrap_or_default()).map_err(PlanError::Files)?;
-    if !operation.direct {
-        return Ok(());
+    if operation.direct {
+        check_direct(operation)
+    } else {
+        Ok(())
     }
+}
+
+fn check_direct(operation: &Operation) -> Result<(), PlanError> {
+    let has = |limit: fn(&LimitsRequest) -> bool| {
+        limit(&operation.limits) || limit(&operation.granted_limits)
+    };
     let needs_a_transaction = [
         (operation.review, "review"),
         (operation.files.is_some(), "files (the declared writes)"),
@@ -180,7 +221,8 @@ pub fn check_request(operation: &Operation) -> Result<(), PlanError> {
             operation.on_failure != OnFailure::Keep,
             "on_failure other than keep",
         ),
-        (operation.limits.disk.is_some(), "a disk limit"),
+        (has(|it| it.disk.is_some()), "a disk limit"),
+        (has(|it| it.inodes.is_some()), "an inode limit"),
     ];
     match needs_a_transaction.into_iter().find(|(asked, _)| *asked) {
         Some((_, option)) => Err(PlanError::DirectWith { option }),
@@ -234,13 +276,9 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
 }
 
 /// Returns the plan of an operation that passed [`check`].
-pub(crate) fn of(
-    operation: &Operation,
-    sandbox: &Sandbox,
-    forwarded: Option<Arc<OwnedFd>>,
-) -> LaunchPlan {
+pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded) -> LaunchPlan {
     let workspace_mode = match &sandbox.rollback {
-        Some(rollback) if !operation.direct => {
+        Some(rollback) if !sandbox.is_direct(operation) => {
             let [upper, work] = rollback.directories(&operation.id);
             WorkspaceMode::Overlay { upper, work }
         }
@@ -261,6 +299,8 @@ pub(crate) fn of(
         cwd: cwd(operation, sandbox.workspace()),
         view: view(operation, sandbox),
         network: sandbox.network(operation),
+        confinement: sandbox.tier,
+        seccomp: sandbox.seccomp.clone(),
         limits: limits(operation, sandbox),
         host_ids: sandbox.record.host_ids,
         stdin: guest_program::stdin(operation, forwarded),
@@ -272,15 +312,33 @@ fn view(operation: &Operation, sandbox: &Sandbox) -> View {
     let together = |configured: &[PathBuf], asked: &[PathBuf]| {
         configured.iter().chain(asked).cloned().collect::<Vec<_>>()
     };
-    let mut hide = together(&isolation.hide, &operation.hide);
+    let mut hide = hidden(operation, sandbox);
     hide.push(sandbox.host.data.clone());
+    let read = together(&isolation.read, &operation.read);
+    let write = together(&isolation.write, &operation.write);
+    if !read.is_empty() || !write.is_empty() {
+        hide.extend(layers_beside_workspaces(&sandbox.host.data));
+    }
     View {
         home: sandbox.host.home.clone(),
         search_path: sandbox.host.search_path.clone(),
-        read: together(&isolation.read, &operation.read),
-        write: together(&isolation.write, &operation.write),
+        toolchains: sandbox.host.toolchains(),
+        secrets: sandbox.host.secrets(),
+        read,
+        write,
         hide,
     }
+}
+
+/// Returns where the transactions of all sandboxes lie, where that is not in their own data: a grant of what holds a
+/// workspace is none of the transactions and undo sets beside it.
+fn layers_beside_workspaces(data: &Path) -> Vec<PathBuf> {
+    let records = registry::all(&Layout::new(data)).unwrap_or_default();
+    records
+        .into_iter()
+        .filter_map(|record| record.layers)
+        .filter(|layers| !layers.starts_with(data))
+        .collect()
 }
 
 /// Returns the whole environment of the guest.
@@ -295,17 +353,15 @@ pub(crate) fn environment(operation: &Operation, sandbox: &Sandbox) -> Vec<(Stri
     environment
 }
 
-/// Returns the sandbox's limits with those that the operation asks for.
-fn limits(operation: &Operation, sandbox: &Sandbox) -> Limits {
-    let mut limits = sandbox.limits.clone();
-    let asked = &operation.limits;
-    limits.memory = asked.memory.map(Limit::requested).or(limits.memory);
-    limits.cpu_percent = asked
-        .cpu_percent
-        .map(Limit::requested)
-        .or(limits.cpu_percent);
-    limits.processes = asked.processes.map(Limit::requested).or(limits.processes);
-    limits.disk = asked.disk.map(Limit::requested).or(limits.disk);
-    limits.wall_time = operation.timeout.map(Limit::requested).or(limits.wall_time);
-    limits
+/// Returns the limits that the operation asks for.
+fn asked(operation: &Operation) -> LimitsRequest {
+    let mut asked = operation.limits.clone();
+    asked.wall_time = operation.timeout.or(asked.wall_time);
+    asked
+}
+
+/// Returns the sandbox's limits with those that the operation asks for, and was given.
+pub(crate) fn limits(operation: &Operation, sandbox: &Sandbox) -> Limits {
+    let asked = asked(operation).over(sandbox.limits.clone());
+    operation.granted_limits.over(asked)
 }

@@ -43,6 +43,8 @@ pub(crate) const DROPPED: &str = "operation.dropped";
 /// An operation's process was killed while it committed or just after: the changes are in the
 /// workspace.
 pub(crate) const COMPLETED: &str = "operation.completed";
+/// Somebody has asked for the end of a running operation.
+pub(crate) const KILL_REQUESTED: &str = "operation.kill_requested";
 /// A held transaction was committed.
 pub(crate) const COMMITTED: &str = "review.committed";
 /// A held transaction was discarded.

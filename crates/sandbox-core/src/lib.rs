@@ -29,6 +29,8 @@ mod layout;
 mod ledger;
 mod lifecycle;
 mod metrics;
+mod orders;
+mod output_log;
 mod plugins;
 mod private;
 mod process_mark;
@@ -37,6 +39,7 @@ mod recover;
 mod registry;
 mod review;
 mod run;
+mod running_elsewhere;
 mod running_operation;
 mod sandbox;
 mod scan;
@@ -59,7 +62,7 @@ pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
-pub use doctor::{Diagnosis, Protection, diagnose};
+pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, attack, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
     OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
@@ -76,15 +79,20 @@ pub use initializer::{
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
 pub use lifecycle::{IllegalTransition, State, Transition};
+pub use orders::{Kill, KillRequested, KillSignal};
+pub use output_log::{
+    FollowedOutput, KeepsOutput, LOGS_KEPT_MAX, OutputError, OutputKeeper, OutputLog, OutputPiece,
+};
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use run::{RunError, RunFault};
+pub use running_elsewhere::{KillError, WaitError};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
-pub use settle::SettleError;
+pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
@@ -94,7 +102,10 @@ pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
-pub use sandbox_isolation::{Cancellation, KeeperProgram, keep_session};
+pub use sandbox_isolation::{
+    Cancellation, KeeperProgram, keep_descriptors_from_programs, keep_session,
+    look_names_up_without_plugins,
+};
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
@@ -118,3 +129,8 @@ pub struct EmbeddingGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/components.md")]
 pub struct ComponentsGuide;
+
+/// The tests compile the programs of this page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/running.md")]
+pub struct RunningGuide;

@@ -1,12 +1,12 @@
 //! A confinement that is built while its operation is still judged.
 
-use std::{os::fd::OwnedFd, ptr, sync::Arc};
+use std::ptr;
 
 use sandbox_isolation::{LaunchError, Prepared, Running};
 use sandbox_safety::Clearance;
 use sandbox_types::{Limits, Operation};
 
-use crate::{launch_plan, run::RunFault, sandbox::Sandbox};
+use crate::{caller::Forwarded, launch_plan, run::RunFault, sandbox::Sandbox};
 
 /// What is built ahead for one operation. Nothing is executed in it before [`Readied::launch`], which takes the
 /// operation's [`Clearance`]; dropping it takes it down.
@@ -18,11 +18,7 @@ pub(crate) struct Readied<'a> {
 
 impl<'a> Readied<'a> {
     /// Starts to build what `operation` would run in; returns at once.
-    pub(crate) fn of(
-        operation: &'a Operation,
-        sandbox: &Sandbox,
-        forwarded: Option<Arc<OwnedFd>>,
-    ) -> Self {
+    pub(crate) fn of(operation: &'a Operation, sandbox: &Sandbox, forwarded: Forwarded) -> Self {
         let plan = launch_plan::of(operation, sandbox, forwarded);
         Self {
             operation,

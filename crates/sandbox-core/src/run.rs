@@ -15,7 +15,7 @@
 //!
 //! A refusal and a failing command are reports. An error means that the sandbox itself failed.
 
-use std::{error::Error, fmt, os::fd::OwnedFd, sync::Arc, time::Instant};
+use std::{error::Error, fmt, time::Instant};
 
 use jiff::Timestamp;
 use sandbox_isolation::{Cancellation, LaunchError};
@@ -29,12 +29,13 @@ use sandbox_types::{
 
 use crate::{
     approvals::Permission,
-    caller::{Caller, Event},
+    caller::{Caller, Event, Forwarded},
     course::{Course, Sampler},
     draft::Draft,
     guarded::Guarded,
     launch_plan::{self, PlanError},
     ledger,
+    orders::Orders,
     readied::Readied,
     sandbox::Sandbox,
     settle::{self, SettleError, Settled},
@@ -143,8 +144,8 @@ impl Sandbox {
     ) -> Result<OperationReport, RunError> {
         let clock = Instant::now();
         // The confinement is built beside what follows. Nothing runs in it before the clearance.
-        let stdin = caller.stdin().map(Arc::new);
-        let mut readied = self.ready(operation, stdin.clone());
+        let forwarded = Forwarded::of(caller);
+        let mut readied = self.ready(operation, forwarded.clone());
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
@@ -159,8 +160,8 @@ impl Sandbox {
                 }
                 // Answers take their time, and what is built is not to stand about.
                 drop(readied);
-                let permission = self.ask((operation, stdin.as_deref()), &verdict, caller, now);
-                readied = self.ready(operation, stdin);
+                let permission = self.ask((operation, forwarded.stream()), &verdict, caller, now);
+                readied = self.ready(operation, forwarded);
                 permission
             }
         };
@@ -195,10 +196,10 @@ impl Sandbox {
     fn ready<'a>(
         &self,
         operation: &'a Operation,
-        stdin: Option<Arc<OwnedFd>>,
+        forwarded: Forwarded,
     ) -> Result<Readied<'a>, PlanError> {
         launch_plan::check(operation, self)?;
-        Ok(Readied::of(operation, self, stdin))
+        Ok(Readied::of(operation, self, forwarded))
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.
@@ -250,7 +251,7 @@ impl Sandbox {
         // Once more: who suspends has looked for operations before this one was written down.
         self.check_not_suspended()
             .map_err(|it| RunFault::Enter(it.into()))?;
-        if operation.direct {
+        if self.is_direct(operation) {
             return Ok((readied, None));
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
@@ -280,7 +281,9 @@ impl Sandbox {
 
         let sampler = Sampler::new(self, &clearance.operation().id, &limits, course);
         let root_pid = running.root_pid();
+        let orders = Orders::of(self, &clearance.operation().id);
         let mut watch = Watch::new(root_pid, (caller, sampler), &limits, transaction);
+        watch.obey(orders);
         let ended = running.wait(&mut watch, cancel).map_err(RunFault::Launch)?;
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);

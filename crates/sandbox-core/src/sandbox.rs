@@ -11,12 +11,12 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::retry_on_intr,
 };
-use sandbox_isolation::Launcher;
+use sandbox_isolation::{Confinement as Tier, Launcher, SeccompProfile};
 use sandbox_rollback::{Gate, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
 use sandbox_state::StateManager;
 use sandbox_types::{
-    Bytes, Limits, NetworkAccess, Operation, ReportedOperation, SandboxConfig, SandboxName,
+    Limits, NetworkAccess, Operation, ReportedOperation, SandboxConfig, SandboxName,
 };
 
 use crate::{
@@ -36,6 +36,9 @@ pub(crate) struct Sandbox {
     pub(crate) host: Host,
     pub(crate) config: SandboxConfig,
     pub(crate) limits: Limits,
+    pub(crate) seccomp: SeccompProfile,
+    /// What this host can confine with.
+    pub(crate) tier: Tier,
     pub(crate) validator: SafetyValidator,
     pub(crate) state: StateManager,
     pub(crate) ledger: Ledger,
@@ -67,6 +70,11 @@ impl Sandbox {
 
     pub(crate) fn launcher(&self) -> &dyn Launcher {
         self.launcher.as_ref()
+    }
+
+    /// Returns whether the operation writes to the workspace itself: without namespaces, no transaction is possible.
+    pub(crate) fn is_direct(&self, operation: &Operation) -> bool {
+        operation.direct || self.tier == Tier::LandlockAlone
     }
 
     pub(crate) fn rollback(&self) -> Result<&RollbackManager, PlanError> {
@@ -119,20 +127,18 @@ impl Sandbox {
             home: text(&self.host.home),
             confinement: Confinement::Sandboxed {
                 network: self.network(operation),
-                transaction: !operation.direct,
+                transaction: !self.is_direct(operation),
             },
         }
     }
 
     /// What the commit gate asks of this operation's changes.
     pub(crate) fn gate(&self, operation: &Operation) -> Gate {
-        let disk = operation
-            .limits
-            .disk
-            .or(self.limits.disk.map(|limit| limit.value));
+        let limits = launch_plan::limits(operation, self);
         Gate {
             declared: operation.files.clone(),
-            bytes_max: disk.map(Bytes::get),
+            bytes_max: limits.disk.map(|limit| limit.value.get()),
+            paths_max: limits.inodes.map(|limit| limit.value),
             ..Gate::open()
         }
     }

@@ -45,7 +45,8 @@ pub enum SettleError {
 pub(crate) struct Settled {
     pub(crate) summary: ChangeSummary,
     pub(crate) violations: Vec<Violation>,
-    pub(crate) over_disk_limit: bool,
+    /// The limit that the changes are over.
+    pub(crate) over: Option<LimitKind>,
     /// Kept until the guest's mounts are gone.
     #[expect(dead_code, reason = "only held")]
     pub(crate) discarded: Option<Discarded>,
@@ -59,7 +60,7 @@ impl Settled {
         Self {
             summary: ChangeSummary::nothing(),
             violations: Vec::new(),
-            over_disk_limit: false,
+            over: None,
             discarded: None,
             failure: None,
         }
@@ -119,10 +120,7 @@ pub(crate) fn settle(
         Ok(verdict) => verdict,
         Err(error) => return held_after(transaction, &changes, SettleError::Gate(error)),
     };
-    let over_disk_limit = execution.exit == ExitReason::LimitExceeded(LimitKind::Disk)
-        || gate
-            .bytes_max
-            .is_some_and(|limit| bytes_of(&changes) > limit);
+    let over = over(execution.exit, gate, &changes);
     let ending = ending(operation, execution.exit, &verdict);
     let examined = match &ending {
         // What reaches nobody need not be looked at.
@@ -138,7 +136,7 @@ pub(crate) fn settle(
         .extend(examined.violation(content.action));
     settled.summary.findings = examined.findings;
     settled.summary.scan = examined.scan;
-    settled.over_disk_limit = over_disk_limit;
+    settled.over = over;
     settled
 }
 
@@ -203,9 +201,26 @@ fn left_behind(changes: &[Change], error: SettleError) -> Settled {
     Settled::failed(Settlement::Discarded, changes, error)
 }
 
+/// Returns the limit that the changes are over: found while the command ran, or only now.
+fn over(exit: ExitReason, gate: &Gate, changes: &[Change]) -> Option<LimitKind> {
+    if let ExitReason::LimitExceeded(kind @ (LimitKind::Disk | LimitKind::Inodes)) = exit {
+        return Some(kind);
+    }
+    let paths = u64::try_from(changes.len()).unwrap_or(u64::MAX);
+    let is_over = |limit: Option<u64>, amount| limit.is_some_and(|limit| amount > limit);
+    if is_over(gate.bytes_max, bytes_of(changes)) {
+        Some(LimitKind::Disk)
+    } else {
+        is_over(gate.paths_max, paths).then_some(LimitKind::Inodes)
+    }
+}
+
 fn bytes_of(changes: &[Change]) -> u64 {
     ChangeSummary::of(NOTHING_CHANGED, changes).bytes
 }
+
+/// Why changes are held that somebody asked to hold ([`sandbox_types::ChangeSummary::held_because`]).
+pub const REVIEW_ASKED_FOR: &str = "review was asked for";
 
 /// Decides how it ends. What the gate forbids is stronger than what the operation asks for.
 fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Ending {
@@ -214,6 +229,9 @@ fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Endin
             "the changes are larger than the disk limit".to_owned(),
         ]);
     }
+    if exit == ExitReason::LimitExceeded(LimitKind::Inodes) {
+        return Ending::Discard(vec!["more paths changed than the inode limit".to_owned()]);
+    }
     if gate.outcome == GateOutcome::Discard {
         return Ending::Discard(gate.reasons.clone());
     }
@@ -221,7 +239,7 @@ fn ending(operation: &Operation, exit: ExitReason, gate: &GateDecision) -> Endin
         (false, OnFailure::Discard) => Ending::Discard(vec!["the command failed".to_owned()]),
         (false, OnFailure::Review) => Ending::Hold(vec!["the command failed".to_owned()]),
         (true, _) | (false, OnFailure::Keep) if operation.review => {
-            Ending::Hold(vec!["review was asked for".to_owned()])
+            Ending::Hold(vec![REVIEW_ASKED_FOR.to_owned()])
         }
         (true, _) | (false, OnFailure::Keep) if gate.outcome == GateOutcome::Hold => {
             Ending::Hold(gate.reasons.clone())

@@ -12,6 +12,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::retry_on_intr,
 };
-use sandbox_isolation::FreezeError;
+use sandbox_isolation::{FreezeError, Frozen};
 use sandbox_state::{AppendError, ReadError};
 use sandbox_types::{OperationId, SandboxName};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ const FORMAT: u32 = 1;
 const LOCK_FILE: &str = "lifecycle.lock";
 /// How many of the newest records are searched for operations that run.
 const SEARCHED_RECORDS_MAX: usize = 100_000;
+/// How long to wait until the changes of an ended command are settled.
+const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+/// How long to wait before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// An operation that runs now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +58,9 @@ pub struct RunningNow {
     pub process: ProcessMark,
     /// What is executed.
     pub argv: Vec<String>,
+    /// Whether what it prints is kept in a file: it is, if nobody waits for it.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 /// A sandbox that stands still.
@@ -66,6 +74,9 @@ pub struct Suspension {
     pub complete: bool,
     /// The operations that were frozen.
     pub operations: Vec<RunningNow>,
+    /// Those of them that were stopped by signals, for want of a cgroup: a hostile command can go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_signals: Vec<OperationId>,
 }
 
 /// A sandbox cannot be suspended or resumed.
@@ -185,6 +196,7 @@ impl Sandbox {
                     let id = started.operation.id;
                     if !ended.contains(&id) && started.process.is_alive() {
                         running.push(RunningNow {
+                            detached: self.keeps_output(&id),
                             id,
                             since: record.at,
                             process: started.process,
@@ -229,11 +241,12 @@ impl Sandbox {
             since: before.map_or(now, |it| it.since),
             complete: false,
             operations: Vec::new(),
+            by_signals: Vec::new(),
         };
         self.write(&suspension)?;
         // What waits for the next operation is to go too. If it does not, it waits in vain.
         drop(sandbox_isolation::end_session(&self.directory()));
-        let done = self.freeze_all(&mut suspension.operations).and_then(|()| {
+        let done = self.freeze_all(&mut suspension).and_then(|()| {
             let operations = suspension.operations.iter().map(|it| it.id.clone());
             let suspended = SandboxSuspended {
                 operations: operations.collect(),
@@ -254,11 +267,18 @@ impl Sandbox {
         Ok(suspension)
     }
 
-    fn freeze_all(&self, frozen: &mut Vec<RunningNow>) -> Result<(), SuspendError> {
+    fn freeze_all(&self, frozen: &mut Suspension) -> Result<(), SuspendError> {
         for operation in self.running().map_err(SuspendError::List)? {
             let id = operation.id.clone();
             match sandbox_isolation::freeze_operation(operation.process.pid, id.as_str()) {
-                Ok(()) => frozen.push(operation),
+                Ok(how) => {
+                    if how == Frozen::BySignals {
+                        frozen.by_signals.push(id);
+                    }
+                    frozen.operations.push(operation);
+                }
+                // Nothing of it runs but its caller, who ends it.
+                Err(FreezeError::NoGuest) => self.await_settled(&id)?,
                 Err(source) => {
                     // It may be thawed in part, or have ended meanwhile.
                     let _runs_on = thaw(&operation);
@@ -270,6 +290,22 @@ impl Sandbox {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the changes of an operation without processes are settled: a commit may take its time.
+    fn await_settled(&self, id: &OperationId) -> Result<(), SuspendError> {
+        let deadline = Instant::now() + SETTLE_LIMIT;
+        loop {
+            let running = self.running().map_err(SuspendError::List)?;
+            if running.iter().all(|it| it.id != *id) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let (id, source) = (id.clone(), FreezeError::NoGuest);
+                return Err(SuspendError::Freeze { id, source });
+            }
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
     }
 
     /// Lets every process go on, and says what did not survive.
@@ -346,7 +382,7 @@ impl Sandbox {
         })
     }
 
-    fn suspension_file(&self) -> PathBuf {
+    pub(crate) fn suspension_file(&self) -> PathBuf {
         self.record_file().with_file_name(FILE)
     }
 

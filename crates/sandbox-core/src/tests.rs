@@ -174,6 +174,10 @@ impl Bench {
             },
             host: Host::from_variables(Vec::new()),
             config: SandboxConfig::default(),
+            tier: sandbox_isolation::Confinement::Namespaces,
+            seccomp: sandbox_isolation::SeccompProfile::built_in(
+                sandbox_isolation::BaseProfile::Default,
+            ),
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

@@ -1,5 +1,7 @@
 //! Watches a running guest: captures its output, meters it, and guards the disk limit.
 
+use std::path::PathBuf;
+
 use sandbox_isolation::{Ended, Observer};
 use sandbox_monitor::OperationMeter;
 use sandbox_rollback::Transaction;
@@ -8,11 +10,32 @@ use sandbox_types::{Bytes, CapturedOutput, CgroupPaths, Execution, LimitKind, Li
 use crate::{
     caller::Caller,
     course::{Course, Sampler},
+    orders::Orders,
 };
 
-/// The most files and directories that one operation may add or change. More would take minutes to
-/// look through, and more inodes than many file systems have to spare.
-pub(crate) const INODES_MAX: u64 = 1_000_000;
+/// What an operation may add to the workspace.
+struct Disk<'a> {
+    transaction: &'a Transaction,
+    root_pid: u32,
+    bytes: u64,
+    inodes: u64,
+}
+
+impl Disk<'_> {
+    /// Returns the limit that the upper layer is over. Deleted files that are open still count.
+    fn exceeded(&self) -> Option<LimitKind> {
+        // What cannot be counted now is decided exactly at the commit.
+        let size = self.transaction.size(self.bytes, self.inodes).ok()?;
+        if size.bytes > self.bytes {
+            return Some(LimitKind::Disk);
+        }
+        if size.inodes > self.inodes {
+            return Some(LimitKind::Inodes);
+        }
+        let deleted = sandbox_isolation::deleted_open_bytes(self.root_pid);
+        (size.bytes.saturating_add(deleted) > self.bytes).then_some(LimitKind::Disk)
+    }
+}
 
 /// The observer of one operation.
 pub(crate) struct Watch<'a> {
@@ -22,7 +45,10 @@ pub(crate) struct Watch<'a> {
     stdout: CapturedOutput,
     stderr: CapturedOutput,
     output_limit: Bytes,
-    disk: Option<(&'a Transaction, u64)>,
+    orders: Option<Orders>,
+    processes: Option<u32>,
+    disk: Option<Disk<'a>>,
+    suspension: PathBuf,
 }
 
 impl<'a> Watch<'a> {
@@ -32,9 +58,13 @@ impl<'a> Watch<'a> {
         limits: &Limits,
         transaction: Option<&'a Transaction>,
     ) -> Self {
-        let disk = limits
-            .disk
-            .and_then(|limit| Some((transaction?, limit.value.get())));
+        let disk = transaction.map(|transaction| Disk {
+            transaction,
+            root_pid,
+            bytes: limits.disk.map_or(u64::MAX, |limit| limit.value.get()),
+            inodes: limits.inodes.map_or(u64::MAX, |limit| limit.value),
+        });
+        let suspension = sampler.suspension_file();
         Self {
             caller,
             meter: OperationMeter::new(root_pid, CgroupPaths::default()),
@@ -42,8 +72,16 @@ impl<'a> Watch<'a> {
             stdout: CapturedOutput::default(),
             stderr: CapturedOutput::default(),
             output_limit: limits.output,
+            processes: limits.processes.map(|limit| limit.value),
             disk,
+            orders: None,
+            suspension,
         }
+    }
+
+    /// Lets other processes end the operation.
+    pub(crate) fn obey(&mut self, orders: Orders) {
+        self.orders = Some(orders);
     }
 
     /// Returns what was seen in all. The cgroups must still be there.
@@ -61,9 +99,18 @@ impl<'a> Watch<'a> {
             usage.net_tx_bytes = activity.sent_bytes;
             activity.report
         });
+        course.killed = self.orders.and_then(Orders::end);
+        let killed = course.killed.as_ref();
+        let limit = self.processes.map(u64::from);
+        let is_reached = limit.is_some_and(|limit| usage.processes_peak >= limit);
         Execution {
-            exit: ended.exit,
+            exit: killed.map_or(ended.exit, |order| order.exit(ended.exit)),
             usage,
+            limits_reached: if is_reached {
+                vec![LimitKind::Processes]
+            } else {
+                Vec::new()
+            },
             network,
             violations: ended.violations,
             enforcement: ended.enforcement,
@@ -92,13 +139,19 @@ impl Observer for Watch<'_> {
         self.caller.takes_output()
     }
 
+    fn signal(&mut self) -> Option<i32> {
+        self.orders.as_mut()?.signal()
+    }
+
+    fn is_suspended(&mut self) -> bool {
+        // Where no cgroup can be frozen, its processes are stopped one by one.
+        self.suspension.exists()
+    }
+
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind> {
         self.meter.set_sources(cgroups.clone());
         self.meter.sample();
         self.sampler.tick(&mut self.meter);
-        let (transaction, limit) = self.disk?;
-        // What cannot be counted now is decided exactly at the commit.
-        let size = transaction.size(limit).ok()?;
-        (size.bytes > limit || size.inodes > INODES_MAX).then_some(LimitKind::Disk)
+        self.disk.as_ref()?.exceeded()
     }
 }

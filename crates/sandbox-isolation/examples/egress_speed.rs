@@ -16,8 +16,8 @@ use std::{
 };
 
 use sandbox_isolation::{
-    Cancellation, KernelLauncher, LaunchPlan, Launcher as _, Observer, StdinSource, View,
-    WorkspaceMode,
+    BaseProfile, Cancellation, Confinement, KernelLauncher, LaunchPlan, Launcher as _, Observer,
+    SeccompProfile, StdinSource, View, WorkspaceMode,
 };
 use sandbox_types::{AllowList, CgroupPaths, LimitKind, Limits, NetworkAccess, Stream};
 
@@ -137,12 +137,16 @@ fn confined(what: &str, address: SocketAddr) -> Outcome<f64> {
         view: View {
             home: workspace.clone(),
             search_path: OsString::new(),
+            toolchains: Vec::new(),
+            secrets: Vec::new(),
             read: vec![program],
             write: Vec::new(),
             hide: Vec::new(),
         },
         workspace,
         network: NetworkAccess::Allow(AllowList::parse([address.to_string()])?),
+        seccomp: SeccompProfile::built_in(BaseProfile::Default),
+        confinement: Confinement::Namespaces,
         limits: Limits::default(),
         host_ids: 2_000_000,
         stdin: StdinSource::Empty,

@@ -18,11 +18,14 @@
 //! See cgroups(7) and `Documentation/admin-guide/cgroup-v2.rst`.
 
 mod discover;
+mod figures;
 mod freeze;
+mod io_device;
 mod leave;
 mod limits;
 mod orphans;
 mod stale;
+mod stop;
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +44,7 @@ use rustix::{
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
-pub use freeze::{FreezeError, freeze, thaw};
+pub use freeze::{FreezeError, Frozen, freeze, thaw};
 pub use orphans::{
     OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
     orphaned_cgroups,
@@ -49,6 +52,7 @@ pub use orphans::{
 pub use stale::remove_stale;
 
 use discover::Seat;
+pub(crate) use io_device::IoLimit;
 pub(crate) use limits::Version;
 
 /// A part of the kernel that limits or counts through cgroups.
@@ -62,7 +66,7 @@ pub(crate) enum Controller {
     Pids,
     /// CPU time, counted only (version 1; version 2 always counts it).
     CpuAccounting,
-    /// Block devices; counted only.
+    /// Block devices.
     Io,
     /// Stops all members (version 1; part of version 2 itself).
     Freezer,
@@ -111,6 +115,8 @@ pub(crate) struct Wanted {
     pub(crate) cpu_percent: Option<u32>,
     /// Processes and threads alive at once.
     pub(crate) processes: Option<u32>,
+    /// Bandwidth of the workspace's device.
+    pub(crate) io: Option<IoLimit>,
     /// Whether to make also what is only read: figures of memory, CPU, processes and I/O.
     pub(crate) meter: bool,
 }
@@ -122,16 +128,18 @@ impl Wanted {
             Controller::Memory => self.memory.is_some(),
             Controller::Cpu => self.cpu_percent.is_some(),
             Controller::Pids => self.processes.is_some(),
-            Controller::CpuAccounting | Controller::Io | Controller::Freezer => false,
+            Controller::Io => self.io.is_some(),
+            Controller::CpuAccounting | Controller::Freezer => false,
         }
     }
 
     /// Whether `controller` is to be used; version 2 counts CPU time and stops members without one.
     fn uses(&self, controller: Controller, has_unified: bool) -> bool {
         match controller {
-            Controller::Memory | Controller::Pids => self.limits(controller) || self.meter,
+            Controller::Memory | Controller::Pids | Controller::Io => {
+                self.limits(controller) || self.meter
+            }
             Controller::Cpu => self.limits(controller),
-            Controller::Io => self.meter,
             Controller::CpuAccounting => self.meter && !has_unified,
             Controller::Freezer => !has_unified,
         }
@@ -310,29 +318,6 @@ impl OperationCgroup {
     /// Returns the wanted limits that do not hold.
     pub(crate) fn missing(&self) -> &[MissingLimit] {
         &self.missing
-    }
-
-    /// Whether the kernel killed a member because the memory limit was reached.
-    pub(crate) fn out_of_memory(&self) -> bool {
-        let Some(path) = self.path_of(Controller::Memory) else {
-            return false;
-        };
-        let file = if self.is_unified(Controller::Memory) {
-            "memory.events"
-        } else {
-            "memory.oom_control"
-        };
-        counter(&path.join(file), "oom_kill") > 0
-    }
-
-    /// Whether a member was refused a new process or thread.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the process limit refuses, it does not end a run")
-    )]
-    pub(crate) fn pids_exceeded(&self) -> bool {
-        self.path_of(Controller::Pids)
-            .is_some_and(|path| counter(&path.join("pids.events"), "max") > 0)
     }
 
     /// Makes the directories and sets the limits.

@@ -10,9 +10,11 @@
 //! Everything was prepared before the first clone: the caller may have many threads, so nothing here
 //! allocates, locks or panics. What fails is told by number and becomes text in the caller.
 
+pub(crate) mod alone;
 pub(crate) mod guest;
 pub(crate) mod identity;
 pub(crate) mod order;
+pub(crate) mod probe;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod step;

@@ -157,6 +157,7 @@ fn take_descriptors(
         input: input.map(IntoRawFd::into_raw_fd),
         output: number(output)?,
         error: number(error)?,
+        terminal: None,
     };
     Ok(words)
 }

@@ -2,9 +2,13 @@
 //!
 //! Files tell what is configured, not what works; only an attempt proves that.
 
-use std::fs;
+mod advice;
+
+use std::{fs, path::Path};
 
 use sandbox_types::CgroupKind;
+
+pub use advice::{Advice, WeakenedWall, advice};
 
 use crate::cgroup::{self, Controller, Hierarchies, Version};
 
@@ -43,78 +47,40 @@ pub struct CgroupFacts {
     pub unusable: Vec<(&'static str, String)>,
 }
 
-/// One setting that may forbid user namespaces.
-struct Setting {
-    file: &'static str,
-    forbids: fn(u64) -> bool,
-    /// Whether processes with capabilities are exempt.
-    spares_root: bool,
-    reason: &'static str,
-    remedy: &'static str,
+/// Says why this process may make no namespaces, and what changes that.
+pub(crate) fn advice_on_namespaces() -> String {
+    match probe_kernel().user_namespaces {
+        Err(Obstacle { reason, remedy }) => format!("{reason}; `{remedy}` (as root) allows namespaces"),
+        // No file of the kernel says so.
+        Ok(()) => "something else than the kernel's settings forbids namespaces: the container that this runs in, \
+                   or a system call filter; in Docker, `--security-opt seccomp=unconfined --security-opt \
+                   apparmor=unconfined --security-opt systempaths=unconfined` allows them"
+            .to_owned(),
+    }
 }
-
-const SETTINGS: [Setting; 3] = [
-    Setting {
-        file: "/proc/sys/user/max_user_namespaces",
-        forbids: |value| value == 0,
-        spares_root: false,
-        reason: "user.max_user_namespaces is 0",
-        remedy: "sysctl -w user.max_user_namespaces=65536",
-    },
-    // Debian's own switch, gone from later kernels.
-    Setting {
-        file: "/proc/sys/kernel/unprivileged_userns_clone",
-        forbids: |value| value == 0,
-        spares_root: true,
-        reason: "kernel.unprivileged_userns_clone is 0",
-        remedy: "sysctl -w kernel.unprivileged_userns_clone=1",
-    },
-    // Ubuntu 23.10 and later: allowed only for programs with an AppArmor profile that says so.
-    Setting {
-        file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        forbids: |value| value != 0,
-        spares_root: true,
-        reason: "kernel.apparmor_restrict_unprivileged_userns is 1",
-        remedy: "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-    },
-];
 
 /// Reads what this kernel offers to this process.
 pub fn probe_kernel() -> KernelFacts {
     let read = |path: &str| fs::read_to_string(path).ok();
-    let has_namespaces = fs::exists("/proc/self/ns/user").unwrap_or(false);
     let is_root = rustix::process::geteuid().is_root();
     KernelFacts {
         release: read("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
             .trim()
             .to_owned(),
-        user_namespaces: if has_namespaces {
-            user_namespaces(is_root, read)
-        } else {
-            Err(Obstacle {
-                reason: "the kernel has no user namespaces, or /proc is not mounted".to_owned(),
-                remedy: "use a kernel with CONFIG_USER_NS".to_owned(),
-            })
-        },
+        user_namespaces: obstacle_to_namespaces(advice(Path::new("/"), is_root)),
         overlay: has_overlay(&read("/proc/filesystems").unwrap_or_default()),
         cgroup: cgroup_facts(&cgroup::discover()),
         seccomp: has_seccomp(&read("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default()),
     }
 }
 
-/// Applies [`SETTINGS`]; a setting whose file is not there forbids nothing.
-fn user_namespaces(is_root: bool, read: impl Fn(&str) -> Option<String>) -> Result<(), Obstacle> {
-    let forbidding = SETTINGS.iter().find(|setting| {
-        let value = read(setting.file).and_then(|text| text.trim().parse().ok());
-        !(is_root && setting.spares_root) && value.is_some_and(setting.forbids)
-    });
-    forbidding.map_or(Ok(()), |setting| {
-        Err(Obstacle {
-            reason: setting.reason.to_owned(),
-            remedy: setting.remedy.to_owned(),
-        })
-    })
+fn obstacle_to_namespaces(advice: Vec<Advice>) -> Result<(), Obstacle> {
+    let mut first = advice.into_iter();
+    match first.find(|advice| advice.wall == WeakenedWall::Namespaces) {
+        Some(advice) => Err(advice.obstacle),
+        None => Ok(()),
+    }
 }
 
 fn has_overlay(filesystems: &str) -> bool {
@@ -156,33 +122,6 @@ fn cgroup_facts(hierarchies: &Hierarchies) -> CgroupFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with<'a>(files: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
-        |path| {
-            let found = files.iter().find(|(file, _)| path.ends_with(file));
-            found.map(|(_, text)| (*text).to_owned())
-        }
-    }
-
-    #[test]
-    fn each_setting_that_forbids_user_namespaces_names_its_remedy() {
-        assert_eq!(user_namespaces(false, with(&[])), Ok(()));
-        let debian = [("max_user_namespaces", "63432\n"), ("userns_clone", "0\n")];
-        assert_eq!(user_namespaces(true, with(&debian)), Ok(()));
-        let obstacle = user_namespaces(false, with(&debian)).unwrap_err();
-        assert_eq!(
-            obstacle.remedy,
-            "sysctl -w kernel.unprivileged_userns_clone=1"
-        );
-        let ubuntu = [("apparmor_restrict_unprivileged_userns", "1\n")];
-        let obstacle = user_namespaces(false, with(&ubuntu)).unwrap_err();
-        assert_eq!(
-            obstacle.remedy,
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        );
-        let none = [("max_user_namespaces", "0\n")];
-        assert!(user_namespaces(true, with(&none)).is_err());
-    }
 
     #[test]
     fn listed_features_are_found_by_their_whole_name() {

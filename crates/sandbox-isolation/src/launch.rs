@@ -1,12 +1,17 @@
 //! The one seam of this crate: a launcher starts a plan, and what runs can be waited for.
 
+mod alone;
 pub(crate) mod caller;
 pub(crate) mod cancel;
+pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod layers;
 pub(crate) mod meter;
+mod own_limits;
 pub(crate) mod recipe;
+pub(crate) mod ruleset;
 pub(crate) mod run;
+pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod tree;
 
@@ -19,7 +24,9 @@ use sandbox_types::{
 pub use cancel::Cancellation;
 pub use error::LaunchError;
 
-use crate::plan::LaunchPlan;
+pub use start::probe_namespaces;
+
+use crate::plan::{Confinement, LaunchPlan};
 
 /// Starts confined commands. The seam between the pipeline, which can be tested with a scripted launcher, and the
 /// kernel.
@@ -110,8 +117,19 @@ pub trait Observer {
         true
     }
 
+    /// Returns whether somebody has suspended the run by other means than its cgroup: then its time stands still.
+    fn is_suspended(&mut self) -> bool {
+        false
+    }
+
     /// Is called after about 25 ms, then less often, down to every 250 ms. `Some` ends the run for that limit.
     fn tick(&mut self, cgroups: &CgroupPaths) -> Option<LimitKind>;
+
+    /// Is asked after each tick: the number of a signal that every process of the guest is to get now. SIGKILL ends
+    /// the run, also of a suspended guest.
+    fn signal(&mut self) -> Option<i32> {
+        None
+    }
 }
 
 /// How a run ended.
@@ -155,7 +173,10 @@ impl KernelLauncher {
 
 impl Launcher for KernelLauncher {
     fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
-        Ok(Box::new(start::prepare(plan)?))
+        Ok(Box::new(match plan.confinement {
+            Confinement::Namespaces => start::prepare(plan)?,
+            Confinement::LandlockAlone => alone::prepare(plan)?,
+        }))
     }
 }
 

@@ -4,6 +4,8 @@ use std::{ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use sandbox_types::{Limits, NetworkAccess};
 
+use crate::seccomp_profile::SeccompProfile;
+
 /// All that one launch needs to know; every choice is the caller's.
 #[derive(Debug)]
 pub struct LaunchPlan {
@@ -23,6 +25,10 @@ pub struct LaunchPlan {
     pub view: View,
     /// What it may reach over the network.
     pub network: NetworkAccess,
+    /// What it may ask of the kernel.
+    pub seccomp: SeccompProfile,
+    /// What confines it.
+    pub confinement: Confinement,
     /// What it may use.
     pub limits: Limits,
     /// The first of 65,536 host ids that belong to this sandbox alone. Used if the caller is root: the guest
@@ -30,6 +36,17 @@ pub struct LaunchPlan {
     pub host_ids: u32,
     /// What it reads.
     pub stdin: StdinSource,
+}
+
+/// What confines the guest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Confinement {
+    /// Namespaces, Landlock where the kernel has it, and the system call filter.
+    Namespaces,
+    /// The lower tier, for hosts where a user may make no namespaces ([`crate::probe_namespaces`]): Landlock and the
+    /// system call filter alone. No transaction, no list of allowed hosts, and not for root. The report says what is
+    /// missing.
+    LandlockAlone,
 }
 
 /// How the guest may change the workspace.
@@ -57,6 +74,11 @@ pub struct View {
     pub home: PathBuf,
     /// The caller's `PATH`: toolchains that it names are visible.
     pub search_path: OsString,
+    /// Directories of toolchains that the caller's environment names (`JAVA_HOME`): visible too.
+    pub toolchains: Vec<PathBuf>,
+    /// Files with secrets that the caller's environment names (`KUBECONFIG`): hidden like those in the home, unless
+    /// they are granted by their own names.
+    pub secrets: Vec<PathBuf>,
     /// More host paths to see.
     pub read: Vec<PathBuf>,
     /// More host paths to see and change.
@@ -77,4 +99,8 @@ pub enum StdinSource {
     Forward(Arc<OwnedFd>),
     /// These bytes, then what this descriptor gives.
     Preceded(Vec<u8>, Arc<OwnedFd>),
+    /// A terminal of its own, with the size and the keys of this one: standard input, output and error, and
+    /// `/dev/tty`, with job control. All that it prints comes as standard output. While the run is waited for, this
+    /// one is in raw mode, its keys go to the guest, and its size is followed; afterwards it is as it was.
+    Terminal(Arc<OwnedFd>),
 }

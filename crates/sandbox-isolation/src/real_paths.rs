@@ -49,11 +49,79 @@ impl RealPaths {
     }
 }
 
+/// Returns whether an absolute `path` leads out of one of the directories `changeable` by a link in it: whoever may
+/// change these may have put it there, to be granted what it leads to. Real paths tell nothing of that any more.
+pub fn is_led_astray(path: &Path, changeable: &[PathBuf]) -> bool {
+    let mut here = PathBuf::from("/");
+    for part in path.components() {
+        let name = match part {
+            Component::ParentDir => {
+                here.pop();
+                continue;
+            }
+            Component::Normal(name) => name,
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        let at = here.join(name);
+        let is_link = fs::symlink_metadata(&at).is_ok_and(|found| found.is_symlink());
+        let Some(to) = is_link.then(|| fs::canonicalize(&at).ok()).flatten() else {
+            here = at;
+            continue;
+        };
+        let leaves = |tree: &PathBuf| here.starts_with(tree) && !to.starts_with(tree);
+        if changeable.iter().any(leaves) {
+            return true;
+        }
+        here = to;
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_link_of_the_guests_leads_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(directory.path()).unwrap();
+        let at = |name: &str| base.join(name);
+        for name in ["tree/in", "other/deep"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        for (name, to) in [
+            ("tree/out", "../other"),
+            ("tree/within", "in"),
+            ("tree/again", "within"),
+            ("link", "tree"),
+            ("far", "tree/out"),
+        ] {
+            symlink(to, at(name)).unwrap();
+        }
+        let trees = [at("tree")];
+        for astray in [
+            "tree/out",
+            "tree/out/deep",
+            "link/out/deep",
+            "tree/in/../out",
+            "tree/again/../out",
+        ] {
+            assert!(is_led_astray(&at(astray), &trees), "{astray}");
+        }
+        for fine in [
+            "tree/in",
+            "tree/within",
+            "tree/again",
+            "tree/../other",
+            "other/deep",
+            "link/in",
+            "none/x",
+        ] {
+            assert!(!is_led_astray(&at(fine), &trees), "{fine}");
+        }
+    }
 
     #[test]
     fn paths_lead_where_the_kernel_leads_them() {

@@ -1,4 +1,6 @@
-//! The guest's standard streams: pipes, pumped by the caller's thread.
+//! The guest's standard streams: pipes or a terminal, pumped by the caller's thread.
+
+pub(crate) mod terminal;
 
 use std::{
     fs::File,
@@ -14,6 +16,7 @@ use rustix::{
     process::{Gid, Uid},
 };
 
+use self::terminal::{END_OF_INPUT, Raw, Shape, Typed};
 use crate::plan::StdinSource;
 
 /// How much is read at once.
@@ -25,14 +28,18 @@ pub(crate) struct GuestEnds {
     pub(crate) input: Option<RawFd>,
     pub(crate) output: RawFd,
     pub(crate) error: RawFd,
+    /// If there, it has all three: a terminal, whose other side it sends to `output`.
+    pub(crate) terminal: Option<Shape>,
 }
 
 /// The three streams before the launch: both ends of each.
 pub(crate) struct Streams {
     pub(crate) input: Option<Input>,
-    pub(crate) output: File,
-    pub(crate) error: File,
+    /// Our ends of what the guest prints. A terminal has one for both, and that comes with the guest's start.
+    pub(crate) output: Option<File>,
+    pub(crate) error: Option<File>,
     guest: [Option<OwnedFd>; 3],
+    terminal: Option<Typed>,
 }
 
 /// The writing end of the guest's standard input, and what is to be written.
@@ -42,6 +49,8 @@ pub(crate) struct Input {
     pending: Vec<u8>,
     written: usize,
     source: Option<Arc<OwnedFd>>,
+    /// Whether the end of the input is typed, for the other side stays open.
+    types_end: bool,
 }
 
 impl Streams {
@@ -52,6 +61,7 @@ impl Streams {
             StdinSource::Bytes(bytes) => Some((bytes, None)),
             StdinSource::Forward(source) => Some((Vec::new(), Some(source))),
             StdinSource::Preceded(bytes, source) => Some((bytes, Some(source))),
+            StdinSource::Terminal(source) => return Self::of_terminal(source),
         };
         let (input, guest_input) = match given {
             None => (None, None),
@@ -67,10 +77,42 @@ impl Streams {
         rustix::fs::fcntl_setfl(&error, OFlags::NONBLOCK)?;
         Ok(Self {
             input,
-            output: output.into(),
-            error: error.into(),
+            output: Some(output.into()),
+            error: Some(error.into()),
             guest: [guest_input, Some(guest_output), Some(guest_error)],
+            terminal: None,
         })
+    }
+
+    fn of_terminal(source: Arc<OwnedFd>) -> io::Result<Self> {
+        let (typed, channel) = Typed::of(source)?;
+        Ok(Self {
+            input: None,
+            output: None,
+            error: None,
+            guest: [None, Some(channel), None],
+            terminal: Some(typed),
+        })
+    }
+
+    /// Takes our side of the guest's terminal, if it has one. It was sent before the guest started.
+    pub(crate) fn take_terminal(&mut self) -> io::Result<()> {
+        let Some(typed) = &self.terminal else {
+            return Ok(());
+        };
+        let ours = typed.receive()?;
+        rustix::fs::fcntl_setfl(&ours, OFlags::RDWR | OFlags::NONBLOCK)?;
+        let mut input = Input::new(ours.try_clone()?, Vec::new(), Some(typed.source()))?;
+        input.types_end = true;
+        self.input = Some(input);
+        self.output = Some(ours.into());
+        Ok(())
+    }
+
+    /// Lets every key that is typed on the caller's terminal reach the guest, until the value is dropped.
+    pub(crate) fn enter_raw(&self) -> io::Result<Option<Raw>> {
+        let typed = self.terminal.as_ref().map(Typed::source);
+        Ok(typed.map(Raw::enter).transpose()?)
     }
 
     /// Returns the numbers of the guest's ends.
@@ -79,10 +121,12 @@ impl Streams {
             .guest
             .each_ref()
             .map(|end| end.as_ref().map(OwnedFd::as_raw_fd));
+        let output = output.unwrap_or(-1);
         GuestEnds {
             input,
-            output: output.unwrap_or(-1),
-            error: error.unwrap_or(-1),
+            output,
+            error: error.unwrap_or(output),
+            terminal: self.terminal.as_ref().map(|typed| typed.shape.clone()),
         }
     }
 
@@ -117,6 +161,7 @@ impl Input {
             pending,
             written: 0,
             source,
+            types_end: false,
         })
     }
 
@@ -139,6 +184,10 @@ impl Input {
             self.written = 0;
             // Not zeroed before, as in `drain`.
             match rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.pending)) {
+                Ok(0) if self.types_end => {
+                    self.pending.push(END_OF_INPUT);
+                    self.source = None;
+                }
                 Ok(0) => return Pumped::Done,
                 Ok(_) => {}
                 Err(Errno::AGAIN | Errno::INTR) => return Pumped::Open,

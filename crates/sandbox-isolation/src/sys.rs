@@ -8,6 +8,7 @@ pub(crate) mod exec;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod mount;
+pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod notify;
 pub(crate) mod process;

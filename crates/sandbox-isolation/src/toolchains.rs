@@ -1,4 +1,4 @@
-//! Where toolchains and secrets lie: tables, so that they are easy to read and to extend.
+//! Where toolchains lie: tables, so that they are easy to read and to extend.
 
 use std::{
     collections::BTreeSet,
@@ -37,50 +37,43 @@ pub(crate) const HOME_TOOLCHAINS: &[&str] = &[
     "miniconda3",
 ];
 
-/// Secrets below a home. Hidden wherever they would be visible: in a toolchain, in a workspace that holds the
-/// home, in a path that was asked for.
-pub(crate) const HOME_SECRETS: &[&str] = &[
-    ".aws",
-    ".azure",
-    ".bash_history",
-    ".bun/install/auth.json",
-    ".cargo/credentials",
-    ".cargo/credentials.toml",
-    ".claude",
-    ".claude.json",
-    ".codex",
-    ".config/gcloud",
-    ".config/gh",
-    ".config/git/credentials",
-    ".config/hub",
-    ".config/op",
-    ".config/pip",
-    ".docker",
-    ".dotnet/corefx/cryptography",
-    ".git-credentials",
-    ".gnupg",
-    ".kube",
-    ".local/share/keyrings",
-    ".local/share/uv/credentials",
-    ".mozilla",
-    ".config/google-chrome",
-    ".config/chromium",
-    ".netrc",
-    ".npmrc",
-    ".password-store",
-    ".pgpass",
-    ".pypirc",
-    ".ssh",
-    ".terraform.d/credentials.tfrc.json",
-    ".terraformrc",
-    ".vault-token",
-    ".yarnrc.yml",
-    ".zsh_history",
+/// Repositories of packages below a home that a build without a network takes what it needs from. With a network they
+/// are left out: the guest fills private ones instead, which read-only ones would not let it.
+pub(crate) const HOME_REPOSITORIES: &[&str] = &[".ivy2/cache", ".m2/repository", ".nuget/packages"];
+
+/// What stands beside a `bin` directory and belongs to the programs in it.
+const BESIDE_PROGRAMS: &[&str] = &[
+    "include",
+    "lib",
+    "lib32",
+    "lib64",
+    "libexec",
+    "pyvenv.cfg",
+    "share",
 ];
+
+/// Programs that need all of the directory that their `bin` directory lies in: it is theirs alone. `activate` stands
+/// for Python's virtual environments.
+const WHOLE_PREFIXES: &[&str] = &[
+    "activate", "ant", "conda", "dart", "flutter", "go", "gradle", "groovy", "java", "julia",
+    "kotlinc", "mvn", "sbt", "scala",
+];
+
+/// What a home has and a toolchain has not.
+const SIGNS_OF_A_HOME: &[&str] = &[".bashrc", ".cache", ".config", ".profile", ".ssh"];
 
 /// Directories that are visible as a whole. A link stays a link (`/bin` on a merged-`/usr` system).
 pub(crate) const SYSTEM_DIRECTORIES: &[&str] = &[
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
 ];
 
 /// What programs need from `/etc`. Everything else in it is invisible.
@@ -88,14 +81,21 @@ pub(crate) const ETC_ENTRIES: &[&str] = &[
     "alternatives",
     "ca-certificates",
     "crypto-policies",
+    "fonts",
     "gitconfig",
     "group",
+    "host.conf",
+    "java-8-openjdk",
     "java-11-openjdk",
     "java-17-openjdk",
     "java-21-openjdk",
     "java-25-openjdk",
     "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
     "localtime",
+    "magic",
+    "maven",
     "mime.types",
     "nsswitch.conf",
     "os-release",
@@ -108,9 +108,14 @@ pub(crate) const ETC_ENTRIES: &[&str] = &[
     "python3.11",
     "python3.12",
     "python3.13",
+    "python3.14",
+    "rpc",
     "services",
+    "shells",
     "ssl",
+    "terminfo",
     "timezone",
+    "xml",
 ];
 
 /// Below these, nothing may be a workspace; they themselves may not either.
@@ -161,11 +166,13 @@ pub(crate) fn may_be_in(there: Option<&BTreeSet<OsString>>, name: &Path) -> bool
     there.is_none_or(|there| there.contains(first))
 }
 
-/// Returns the known toolchains that are in `home`.
-pub(crate) fn of_home(home: &Path) -> Vec<PathBuf> {
+/// Returns the known toolchains that are in `home`, with the repositories of packages if `repositories`.
+pub(crate) fn of_home(home: &Path, repositories: bool) -> Vec<PathBuf> {
     let there = names_in(home);
+    let repositories = if repositories { HOME_REPOSITORIES } else { &[] };
     HOME_TOOLCHAINS
         .iter()
+        .chain(repositories)
         .filter(|name| may_be_in(there.as_ref(), Path::new(name)))
         .map(|name| home.join(name))
         .filter(|path| path.is_dir())
@@ -173,40 +180,41 @@ pub(crate) fn of_home(home: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the directories of `search_path` that lie outside of the system directories and of `home`'s known
-/// toolchains, each with what stands beside it: a `bin` directory works only with its `lib`.
+/// toolchains, each with what belongs to it.
 pub(crate) fn of_search_path(search_path: &OsStr, home: &Path) -> Vec<PathBuf> {
+    let is_known = |entry: &Path| {
+        let mut system = SYSTEM_DIRECTORIES.iter().map(PathBuf::from);
+        let mut toolchains = HOME_TOOLCHAINS.iter().map(|name| home.join(name));
+        system.any(|it| entry.starts_with(it)) || toolchains.any(|it| entry.starts_with(it))
+    };
     std::env::split_paths(search_path)
-        .filter(|entry| entry.is_absolute())
-        .filter(|entry| {
-            !SYSTEM_DIRECTORIES
-                .iter()
-                .any(|system| entry.starts_with(system))
-        })
-        .filter(|entry| {
-            let known = |known: &str| entry.starts_with(home.join(known));
-            !HOME_TOOLCHAINS.iter().any(|toolchain| known(toolchain))
-        })
-        .filter(|entry| entry.is_dir())
-        .map(|entry| with_libraries(entry, home))
+        .filter(|entry| entry.is_absolute() && !is_known(entry) && entry.is_dir())
+        .flat_map(with_companions)
         // Never the home itself, or what holds it.
-        .filter(|entry| !home.starts_with(entry))
+        .filter(|path| !home.starts_with(path))
         .collect()
 }
 
-fn with_libraries(entry: PathBuf, home: &Path) -> PathBuf {
-    let Some(parent) = entry.parent() else {
-        return entry;
-    };
+/// A `bin` directory works only with what stands beside it.
+fn with_companions(entry: PathBuf) -> Vec<PathBuf> {
     let is_bin = entry
         .file_name()
         .is_some_and(|name| name == "bin" || name == "sbin");
-    let is_prefix =
-        parent.components().count() > 2 && parent != home && parent.join("lib").is_dir();
-    if is_bin && is_prefix {
-        parent.to_owned()
-    } else {
-        entry
+    let Some(prefix) = entry
+        .parent()
+        .filter(|prefix| is_bin && prefix.parent().is_some())
+    else {
+        return vec![entry];
+    };
+    let has =
+        |names: &[&str], directory: &Path| names.iter().any(|name| directory.join(name).exists());
+    if has(WHOLE_PREFIXES, &entry) && !has(SIGNS_OF_A_HOME, prefix) {
+        return vec![prefix.to_owned()];
     }
+    let companions = BESIDE_PROGRAMS.iter().map(|name| prefix.join(name));
+    let mut all: Vec<PathBuf> = companions.filter(|path| path.exists()).collect();
+    all.push(entry);
+    all
 }
 
 #[cfg(test)]
@@ -231,20 +239,37 @@ mod tests {
     }
 
     #[test]
-    fn a_bin_directory_brings_its_libraries() {
+    fn a_bin_directory_brings_what_belongs_to_it() {
         let dir = tempfile::tempdir().unwrap();
-        let prefix = dir.path().join("node");
-        fs::create_dir_all(prefix.join("bin")).unwrap();
-        fs::create_dir_all(prefix.join("lib")).unwrap();
-        fs::create_dir_all(dir.path().join("tools/bin")).unwrap();
-        let path = std::env::join_paths([
-            prefix.join("bin"),
-            dir.path().join("tools/bin"),
-            "/usr/bin".into(),
-            "/absent/bin".into(),
-        ])
-        .unwrap();
-        let found = of_search_path(&path, Path::new("/home/x"));
-        assert_eq!(found, [prefix, dir.path().join("tools/bin")]);
+        let at = |name: &str| dir.path().join(name);
+        for name in [
+            "node/bin",
+            "node/lib",
+            "node/src",
+            "tools/bin",
+            "jdk/bin",
+            "jdk/conf",
+            "user/bin",
+            "user/lib",
+            "user/.ssh",
+            "user/mail",
+        ] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        for name in ["jdk/bin/java", "user/bin/go"] {
+            fs::write(at(name), "").unwrap();
+        }
+        let of = |name: &str| of_search_path(at(name).as_os_str(), Path::new("/home/x"));
+        // What else stands there may be a project with secrets in it.
+        assert_eq!(of("node/bin"), [at("node/lib"), at("node/bin")]);
+        assert_eq!(of("tools/bin"), [at("tools/bin")]);
+        assert_eq!(of("jdk/bin"), [at("jdk")]);
+        assert_eq!(of("user/bin"), [at("user/lib"), at("user/bin")]);
+        assert!(of("absent/bin").is_empty());
+        assert!(of_search_path(OsStr::new("/usr/bin:bin"), Path::new("/home/x")).is_empty());
+        assert!(
+            of_search_path(at("user/bin").as_os_str(), &at("user/bin/home"))
+                .contains(&at("user/lib"))
+        );
     }
 }

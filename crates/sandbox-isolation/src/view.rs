@@ -1,8 +1,11 @@
 //! The allow-list: everything that the guest sees, as data, in the order of its paths.
 
+mod hidden;
+mod ways;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
+    collections::BTreeMap,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -12,9 +15,10 @@ use sandbox_types::NetworkAccess;
 use crate::{
     child::step::Access,
     egress,
+    launch::caller::Ids,
     plan::LaunchPlan,
-    real_paths::RealPaths,
-    toolchains::{self, ETC_ENTRIES, HOME_SECRETS, SYSTEM_DIRECTORIES},
+    real_paths::{self, RealPaths},
+    toolchains::{self, ETC_ENTRIES, SYSTEM_DIRECTORIES},
 };
 
 /// Device nodes that every program may use.
@@ -29,20 +33,6 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 ];
 /// The one part of `/sys` that programs need: how many processors there are.
 const PROCESSORS: &str = "/sys/devices/system/cpu";
-/// Files in `/proc` that tell about the host; the rest of it is about the guest's own processes. (What can only
-/// be written is covered too: all of `/proc` is read-only.)
-const PROC_SECRETS: [&str; 10] = [
-    "/proc/acpi",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/key-users",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-];
 const HOSTS: &[u8] = b"127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n";
 
 /// Files of `/etc` up to this size are copied: that costs less than a mount, which is made, copied and taken down.
@@ -82,6 +72,8 @@ pub(crate) struct Layout {
     pub(crate) protected: Vec<PathBuf>,
     /// Paths to cover, if they are there.
     pub(crate) hidden: Vec<PathBuf>,
+    /// The workspace, and what was asked for: by the name that was given, and by the one that it leads to.
+    granted: Vec<PathBuf>,
     paths: RealPaths,
 }
 
@@ -89,16 +81,17 @@ pub(crate) struct Layout {
 #[derive(Debug)]
 pub(crate) struct Unusable {
     pub(crate) path: PathBuf,
-    pub(crate) source: std::io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl Layout {
     /// Lays out what `plan` asks for.
-    pub(crate) fn of(plan: &LaunchPlan) -> Result<Self, Unusable> {
+    pub(crate) fn of(plan: &LaunchPlan, ids: &Ids) -> Result<Self, Unusable> {
         let mut layout = Self {
             entries: BTreeMap::new(),
             protected: Vec::new(),
             hidden: Vec::new(),
+            granted: vec![plan.workspace.clone()],
             paths: RealPaths::default(),
         };
         layout.add_system(&plan.network);
@@ -111,7 +104,9 @@ impl Layout {
             .insert(plan.workspace.clone(), Entry::Workspace);
         layout.drop_what_the_workspace_holds(&plan.workspace);
         layout.drop_links_above_others();
+        layout.hold_ways_below_writable();
         layout.add_hidden(plan);
+        layout.open_ways(ids);
         Ok(layout)
     }
 
@@ -200,12 +195,19 @@ impl Layout {
 
     fn add_toolchains(&mut self, plan: &LaunchPlan) {
         let home = &plan.view.home;
-        let known = toolchains::of_home(home).into_iter();
-        let named = toolchains::of_search_path(&plan.view.search_path, home);
-        for path in known.chain(named) {
+        let repositories = plan.network == NetworkAccess::None;
+        let known = toolchains::of_home(home, repositories).into_iter();
+        let found = toolchains::of_search_path(&plan.view.search_path, home);
+        let named = plan.view.toolchains.iter().cloned();
+        let changeable = self.changeable(plan);
+        for path in known.chain(found).chain(named) {
             let Some(real) = self.paths.of(&path) else {
                 continue;
             };
+            // Then it was a guest who chose where it leads.
+            if real != path && real_paths::is_led_astray(&path, &changeable) {
+                continue;
+            }
             if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
                 continue;
             }
@@ -213,19 +215,35 @@ impl Layout {
                 self.add(&path, Entry::Link(real.clone()));
             }
             if !matches!(self.holder(&real), Some((_, Entry::Bind { .. }))) {
-                self.add(&real, Entry::read(&real, true));
+                self.add(&real, Entry::read(&real, real.is_dir()));
             }
         }
+    }
+
+    /// Returns the directories that a guest may have changed before.
+    fn changeable(&mut self, plan: &LaunchPlan) -> Vec<PathBuf> {
+        let granted = plan.view.write.iter().filter_map(|it| self.paths.of(it));
+        std::iter::once(plan.workspace.clone())
+            .chain(granted)
+            .collect()
     }
 
     fn add_granted(&mut self, plan: &LaunchPlan) -> Result<(), Unusable> {
         let read = plan.view.read.iter().map(|path| (path, Access::Read));
         let write = plan.view.write.iter().map(|path| (path, Access::Write));
+        let changeable = self.changeable(plan);
         for (path, access) in read.chain(write) {
-            let real = fs::canonicalize(path).map_err(|source| Unusable {
+            let unusable = |source| Unusable {
                 path: path.clone(),
                 source,
-            })?;
+            };
+            let real = fs::canonicalize(path).map_err(unusable)?;
+            self.granted.extend([path.clone(), real.clone()]);
+            if real_paths::is_led_astray(path, &changeable) {
+                let reason = "a link in a directory that the command can change leads out of there";
+                let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+                return Err(unusable(source));
+            }
             if real.starts_with(&plan.workspace) {
                 // There already, and writable as the workspace is.
                 if access == Access::Read && real != plan.workspace {
@@ -234,11 +252,7 @@ impl Layout {
                 continue;
             }
             if toolchains::is_system(&real) && (access == Access::Write || real == Path::new("/")) {
-                let source = std::io::ErrorKind::PermissionDenied.into();
-                return Err(Unusable {
-                    path: path.clone(),
-                    source,
-                });
+                return Err(unusable(io::ErrorKind::PermissionDenied.into()));
             }
             if real != *path && path.is_absolute() {
                 self.add(path, Entry::Link(real.clone()));
@@ -275,62 +289,6 @@ impl Layout {
         for path in above_others {
             self.entries.remove(&path);
         }
-    }
-
-    /// A path may be visible by the name that was given and by the one that links lead to: both are hidden.
-    fn add_hidden(&mut self, plan: &LaunchPlan) {
-        let mut paths = BTreeSet::new();
-        let home = &plan.view.home;
-        let real_home = self.paths.of(home);
-        let there = toolchains::names_in(home);
-        for name in HOME_SECRETS {
-            let path = home.join(name);
-            if toolchains::may_be_in(there.as_ref(), Path::new(name)) {
-                paths.extend(self.real_forms(&path));
-            }
-            paths.extend(real_home.as_ref().map(|home| home.join(name)));
-            paths.insert(path);
-        }
-        for path in &plan.view.hide {
-            paths.extend(self.real_forms(path));
-            paths.insert(path.clone());
-        }
-        let aliases: Vec<PathBuf> = paths.iter().flat_map(|path| self.aliases(path)).collect();
-        paths.extend(aliases);
-        paths.retain(|path| match self.holder(path) {
-            // A workspace may change until the launch: it is looked at then.
-            Some((_, Entry::Workspace)) => true,
-            Some((_, Entry::Bind { .. } | Entry::File(_))) => fs::symlink_metadata(path).is_ok(),
-            // Links lead to what has another name in the list.
-            _ => false,
-        });
-        self.hidden.extend(paths);
-        self.hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
-    }
-
-    /// Returns `path` without the links above it, and without any: what is not there (yet) keeps its name.
-    fn real_forms(&mut self, path: &Path) -> [PathBuf; 2] {
-        let whole = self.paths.as_far_as_there(path);
-        let above = path
-            .parent()
-            .and_then(|above| self.paths.as_far_as_there(above));
-        let link = above.zip(path.file_name());
-        [
-            link.map_or_else(|| path.to_owned(), |(above, name)| above.join(name)),
-            whole.unwrap_or_else(|| path.to_owned()),
-        ]
-    }
-
-    /// Returns where else the host's `path` is visible: below what is mounted at another place than its own.
-    fn aliases(&self, path: &Path) -> Vec<PathBuf> {
-        let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
-            let Entry::Bind { source, .. } = entry else {
-                return None;
-            };
-            let rest = path.strip_prefix(source).ok().filter(|_| source != at)?;
-            Some(at.components().chain(rest.components()).collect())
-        });
-        elsewhere.collect()
     }
 }
 

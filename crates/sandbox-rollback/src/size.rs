@@ -18,12 +18,16 @@ pub struct UpperSize {
     pub bytes: u64,
     /// Files and directories.
     pub inodes: u64,
-    /// Whether all was counted; `false` if the limit was reached before.
+    /// Whether all was counted; `false` if a limit was reached before.
     pub complete: bool,
 }
 
-/// Counts what lies in `upper` until it exceeds `limit_bytes`.
-pub(crate) fn measure(upper: &Path, limit_bytes: u64) -> Result<UpperSize, FileError> {
+/// Counts what lies in `upper` until it exceeds one of the limits.
+pub(crate) fn measure(
+    upper: &Path,
+    limit_bytes: u64,
+    limit_inodes: u64,
+) -> Result<UpperSize, FileError> {
     let tree = Tree::open(upper)?;
     let mut size = UpperSize::default();
     let mut stack = vec![Path::new("").to_owned()];
@@ -40,7 +44,7 @@ pub(crate) fn measure(upper: &Path, limit_bytes: u64) -> Result<UpperSize, FileE
                 continue;
             };
             count(&mut size, &stat);
-            if size.bytes > limit_bytes {
+            if size.bytes > limit_bytes || size.inodes > limit_inodes {
                 return Ok(size);
             }
             if stat.is_dir() {

@@ -118,8 +118,8 @@ impl Transaction {
     /// # Errors
     ///
     /// Fails when the upper layer itself cannot be read; what vanishes meanwhile is left out.
-    pub fn size(&self, limit_bytes: u64) -> Result<UpperSize, FileError> {
-        size::measure(&self.upper, limit_bytes)
+    pub fn size(&self, limit_bytes: u64, limit_inodes: u64) -> Result<UpperSize, FileError> {
+        size::measure(&self.upper, limit_bytes, limit_inodes)
     }
 
     /// Brings the surveyed changes into the workspace and keeps what they replaced for an undo.

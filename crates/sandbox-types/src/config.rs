@@ -78,9 +78,22 @@ pub struct ResourceLimits {
     /// Without it, CPU time is not limited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<i64>,
+    /// CPU time of all processes together, from start to end, as in `30s`, `5m`. Without it, only
+    /// `wall_time` ends an operation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time: Option<String>,
     /// What an operation may add to the workspace, in MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<i64>,
+    /// Files and directories that an operation may add to or change in the workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inodes: Option<i64>,
+    /// What an operation may read from the workspace's device, in MiB a second. Unlimited without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_read_mb: Option<i64>,
+    /// What an operation may write to the workspace's device, in MiB a second. Unlimited without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_write_mb: Option<i64>,
     /// Processes and threads alive at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<i64>,
@@ -99,6 +112,10 @@ pub struct ResourceLimits {
     /// Captured output of each stream, in KiB; the rest is counted only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_kb: Option<i64>,
+    /// What an operation may print on both streams together, in MiB: more ends it. Without it, it may
+    /// print without end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_total_mb: Option<i64>,
     /// Whether a limit that this host cannot enforce is dropped and reported, instead of refusing
     /// the run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +232,15 @@ pub struct IsolationConfig {
     /// Environment variables that every operation gets.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env_set: BTreeMap<String, String>,
+    /// What an operation may ask of the kernel: `strict`, `default`, `permissive`, or the absolute path
+    /// of a profile of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<String>,
+    /// Walls that may be missing where this host does not have them; without it, such a host runs
+    /// nothing. `namespaces` leaves Landlock and the system call filter, and no transaction: nothing can
+    /// be undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_degraded: Vec<String>,
 }
 
 /// Where events go besides the journal.
@@ -227,6 +253,9 @@ pub struct EventsConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }
+
+/// The one wall that [`IsolationConfig::allow_degraded`] can name.
+pub(crate) const NAMESPACES: &str = "namespaces";
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -278,6 +307,10 @@ impl SandboxConfig {
                 },
             },
             session: SessionConfig::built_in(),
+            isolation: IsolationConfig {
+                seccomp: Some("default".to_owned()),
+                ..IsolationConfig::default()
+            },
             ..Self::default()
         }
     }
@@ -356,13 +389,18 @@ impl ResourceLimits {
         Self {
             memory_mb: mib(limits.memory),
             cpu_percent: limits.cpu_percent.map(|it| i64::from(it.value)),
+            cpu_time: limits.cpu_time.map(|it| format_duration(it.value)),
             disk_mb: mib(limits.disk),
+            inodes: limits.inodes.and_then(|it| count(it.value)),
+            io_read_mb: mib(limits.io_read),
+            io_write_mb: mib(limits.io_write),
             processes: limits.processes.map(|it| i64::from(it.value)),
             wall_time: limits.wall_time.map(|it| format_duration(it.value)),
             open_files: limits.open_files.and_then(|it| count(it.value)),
             file_size_mb: mib(limits.file_size),
             tmp_mb: mib(limits.tmp_size),
             output_kb: count(limits.output.get() / KIB),
+            output_total_mb: mib(limits.output_total),
             best_effort: Some(limits.best_effort),
         }
     }
@@ -374,31 +412,37 @@ impl ResourceLimits {
         let small = |value: Option<i64>| {
             value.map(|it| Limit::requested(u32::try_from(it).unwrap_or(u32::MAX)))
         };
+        let number = |value: Option<i64>| value.map(|it| Limit::requested(it.unsigned_abs()));
+        let span = |text: Option<&str>| {
+            let span = text.and_then(|text| parse_duration(text).ok());
+            span.map(Limit::requested)
+        };
         Limits {
             memory: mib(self.memory_mb).or(base.memory),
             cpu_percent: small(self.cpu_percent).or(base.cpu_percent),
             processes: small(self.processes).or(base.processes),
+            cpu_time: span(self.cpu_time.as_deref()).or(base.cpu_time),
             disk: mib(self.disk_mb).or(base.disk),
-            wall_time: self.wall_time().map(Limit::requested).or(base.wall_time),
-            open_files: self
-                .open_files
-                .map(|it| Limit::requested(it.unsigned_abs()))
-                .or(base.open_files),
+            inodes: number(self.inodes).or(base.inodes),
+            io_read: mib(self.io_read_mb).or(base.io_read),
+            io_write: mib(self.io_write_mb).or(base.io_write),
+            wall_time: span(self.wall_time.as_deref()).or(base.wall_time),
+            open_files: number(self.open_files).or(base.open_files),
             file_size: mib(self.file_size_mb).or(base.file_size),
             tmp_size: mib(self.tmp_mb).or(base.tmp_size),
             output: self.output_kb.map_or(base.output, |it| bytes(it, KIB)),
+            output_total: mib(self.output_total_mb).or(base.output_total),
             best_effort: self.best_effort.unwrap_or(base.best_effort),
         }
-    }
-
-    fn wall_time(&self) -> Option<Duration> {
-        self.wall_time
-            .as_deref()
-            .and_then(|text| parse_duration(text).ok())
     }
 }
 
 impl IsolationConfig {
+    /// Returns whether operations may run without namespaces where the host has none.
+    pub fn allows_degraded_namespaces(&self) -> bool {
+        self.allow_degraded.iter().any(|wall| wall == NAMESPACES)
+    }
+
     /// Returns every configured path with its key.
     fn paths(&self) -> impl Iterator<Item = (String, &Path)> {
         [

@@ -142,6 +142,8 @@ pub struct Execution {
     pub exit: ExitReason,
     /// What it used.
     pub usage: Usage,
+    /// The limits that it reached, whether or not they ended it.
+    pub limits_reached: Vec<LimitKind>,
     /// What it reached over the network, if it had a list of allowed hosts.
     pub network: Option<NetworkReport>,
     /// What it ran into, as far as that can be seen.

@@ -20,6 +20,7 @@ pub mod errors;
 pub mod execution;
 pub mod id;
 pub mod limits;
+pub mod limits_request;
 pub mod network;
 pub mod operation;
 pub mod operation_file;
@@ -38,11 +39,12 @@ pub use errors::{causes, nearest};
 pub use execution::{CapturedOutput, Execution, ExitReason, ProcessUsage, Stream, Usage};
 pub use id::{ApprovalId, IdError, OperationId, SandboxName};
 pub use limits::{Limit, LimitKind, LimitSource, Limits};
+pub use limits_request::{LimitRaised, LimitsRequest};
 pub use network::{
     AllowList, HostName, HostPattern, NetworkConnection, NetworkDecision, NetworkReport,
     NetworkRoute, PatternError,
 };
-pub use operation::{LimitsRequest, NetworkAccess, OnFailure, Operation};
+pub use operation::{NetworkAccess, OnFailure, Operation};
 pub use operation_file::{ForeignType, OperationError};
 pub use report::{OperationReport, Outcome, ReportedApproval, ReportedLimits, ReportedOperation};
 pub use span_of_time::{DurationError, format_duration, parse_duration};

@@ -54,8 +54,16 @@ pub struct Limits {
     pub cpu_percent: Option<Limit<u32>>,
     /// Processes and threads alive at once.
     pub processes: Option<Limit<u32>>,
+    /// CPU time, user and system, of the whole tree of processes.
+    pub cpu_time: Option<Limit<Duration>>,
     /// Bytes that the operation may add to the workspace.
     pub disk: Option<Limit<Bytes>>,
+    /// Files and directories that the operation may add to or change in the workspace.
+    pub inodes: Option<Limit<u64>>,
+    /// Bytes a second that the tree may read from the workspace's device.
+    pub io_read: Option<Limit<Bytes>>,
+    /// Bytes a second that the tree may write to the workspace's device.
+    pub io_write: Option<Limit<Bytes>>,
     /// Wall time from start to end.
     pub wall_time: Option<Limit<Duration>>,
     /// Open files of one process.
@@ -66,6 +74,8 @@ pub struct Limits {
     pub tmp_size: Option<Limit<Bytes>>,
     /// Captured bytes of each output stream; the rest is counted only.
     pub output: Bytes,
+    /// Printed bytes of both streams together: more ends the operation.
+    pub output_total: Option<Limit<Bytes>>,
     /// Whether a requested limit that this host cannot hold is dropped (and reported) instead of
     /// refusing the run.
     pub best_effort: bool,
@@ -78,12 +88,17 @@ impl Default for Limits {
             memory: Some(Limit::built_in(Bytes::mib(4096))),
             cpu_percent: None,
             processes: Some(Limit::built_in(1024)),
+            cpu_time: None,
             disk: Some(Limit::built_in(Bytes::mib(10 * 1024))),
+            inodes: Some(Limit::built_in(1_000_000)),
+            io_read: None,
+            io_write: None,
             wall_time: Some(Limit::built_in(Duration::from_secs(3600))),
             open_files: Some(Limit::built_in(4096)),
             file_size: None,
             tmp_size: Some(Limit::built_in(Bytes::mib(1024))),
             output: Bytes::mib(1),
+            output_total: None,
             best_effort: false,
         }
     }
@@ -97,10 +112,16 @@ pub enum LimitKind {
     Memory,
     /// The tree ran longer than allowed.
     WallTime,
+    /// The tree used more CPU time than allowed.
+    CpuTime,
     /// The tree wanted more processes than allowed.
     Processes,
     /// The changes were larger than allowed.
     Disk,
+    /// More files were added or changed than allowed.
+    Inodes,
     /// One file was larger than allowed.
     FileSize,
+    /// More was printed than allowed.
+    Output,
 }

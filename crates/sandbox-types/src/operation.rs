@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, AllowList, Bytes, FileWork, OperationId, Script};
+use crate::{Action, AllowList, FileWork, LimitsRequest, OperationId, Script};
 
 /// What becomes of the changes of a command that did not succeed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,19 +33,6 @@ pub enum NetworkAccess {
     Host,
 }
 
-/// Amounts that this operation asks for; each replaces the configured one.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-pub struct LimitsRequest {
-    /// Memory of the tree.
-    pub memory: Option<Bytes>,
-    /// CPU in percent of one core.
-    pub cpu_percent: Option<u32>,
-    /// Processes alive at once.
-    pub processes: Option<u32>,
-    /// Bytes added to the workspace.
-    pub disk: Option<Bytes>,
-}
-
 /// One request to run something in a sandbox.
 ///
 /// Its serialized form is how a request that waits for approval is stored. What people and agents
@@ -68,8 +55,11 @@ pub struct Operation {
     pub stdin: Option<String>,
     /// Wall-time limit.
     pub timeout: Option<Duration>,
-    /// Limits that it asks for.
+    /// Limits that it asks for: lower ones than the configured. Higher ones refuse it, unless granted.
     pub limits: LimitsRequest,
+    /// Limits that the caller gives it, higher or lower: they replace all others. No document has them.
+    #[serde(default)]
+    pub granted_limits: LimitsRequest,
     /// Network that it asks for; `None` is what the configuration says.
     pub network: Option<NetworkAccess>,
     /// What becomes of the changes if it fails.
@@ -82,7 +72,7 @@ pub struct Operation {
     pub read: Vec<PathBuf>,
     /// More host paths to see and to change.
     pub write: Vec<PathBuf>,
-    /// Paths to hide.
+    /// Paths to hide; relative ones are the workspace's.
     pub hide: Vec<PathBuf>,
 }
 
@@ -147,6 +137,7 @@ impl Operation {
             stdin: None,
             timeout: None,
             limits: LimitsRequest::default(),
+            granted_limits: LimitsRequest::default(),
             network: None,
             on_failure,
             review: false,
@@ -164,10 +155,18 @@ impl Operation {
         self
     }
 
-    /// Sets the wall-time limit.
+    /// Sets the wall-time limit, which may be longer than the configured one.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self.granted_limits.wall_time = Some(limit);
+        self
+    }
+
+    /// Gives it these limits, each instead of the configured one.
+    #[must_use]
+    pub fn grant_limits(mut self, limits: LimitsRequest) -> Self {
+        self.granted_limits = limits.or(self.granted_limits);
         self
     }
 

@@ -28,7 +28,7 @@ mod tests;
 use fields::Fields;
 
 /// The fields that an operation of every type may have.
-const COMMON_FIELDS: [&str; 8] = [
+const COMMON_FIELDS: [&str; 9] = [
     "type",
     "id",
     "env",
@@ -37,8 +37,22 @@ const COMMON_FIELDS: [&str; 8] = [
     "limits",
     "network",
     "on_failure",
+    "hide",
 ];
-const LIMIT_FIELDS: [&str; 4] = ["memory_mb", "cpu_percent", "processes", "disk_mb"];
+const LIMIT_FIELDS: [&str; 12] = [
+    "memory_mb",
+    "cpu_percent",
+    "cpu_time",
+    "processes",
+    "disk_mb",
+    "inodes",
+    "io_read_mb",
+    "io_write_mb",
+    "open_files",
+    "file_size_mb",
+    "tmp_mb",
+    "output_total_mb",
+];
 const NETWORK_FIELDS: [&str; 2] = ["mode", "allow_hosts"];
 static NETWORK_MODES: [(&str, NetworkAccess); 3] = [
     ("none", NetworkAccess::None),
@@ -297,13 +311,9 @@ fn take_common(fields: &mut Fields, operation: &mut Operation) -> Result<(), Ope
     operation.stdin = fields.take_text("stdin")?.or(operation.stdin.take());
     operation.env.extend(take_env(fields)?);
     operation.files = take_files(fields)?.or(operation.files.take());
-    operation.timeout = take_timeout(fields)?.or(operation.timeout);
-    let asked = take_limits(fields)?;
-    let limits = &mut operation.limits;
-    limits.memory = asked.memory.or(limits.memory);
-    limits.cpu_percent = asked.cpu_percent.or(limits.cpu_percent);
-    limits.processes = asked.processes.or(limits.processes);
-    limits.disk = asked.disk.or(limits.disk);
+    operation.hide.extend(take_hide(fields)?);
+    operation.timeout = take_span(fields, "timeout")?.or(operation.timeout);
+    operation.limits = take_limits(fields)?.or(std::mem::take(&mut operation.limits));
     operation.network = take_network(fields)?.or(operation.network.take());
     if let Some(mode) = fields.take_choice("on_failure", &ON_FAILURE)? {
         operation.on_failure = mode;
@@ -365,12 +375,26 @@ fn take_files(fields: &mut Fields) -> Result<Option<Vec<String>>, OperationError
     Ok(files)
 }
 
-fn take_timeout(fields: &mut Fields) -> Result<Option<Duration>, OperationError> {
+/// A document may hide more; what is granted is up to who runs it.
+fn take_hide(fields: &mut Fields) -> Result<Vec<PathBuf>, OperationError> {
+    let paths = fields.take_texts("hide")?.unwrap_or_default();
+    for (at, path) in paths.iter().enumerate() {
+        let field = format!("hide[{at}]");
+        refuse_nul(&field, path)?;
+        let mut parts = Path::new(path).components();
+        if path.is_empty() || parts.any(|part| part == Component::ParentDir) {
+            let reason = "must be a path without `..`, absolute or relative to the workspace";
+            return Err(value_error(&field, path, reason));
+        }
+    }
+    Ok(paths.into_iter().map(PathBuf::from).collect())
+}
+
+fn take_span(fields: &mut Fields, name: &str) -> Result<Option<Duration>, OperationError> {
+    let path = fields.path(name);
     fields
-        .take_text("timeout")?
-        .map(|text| {
-            check_wall_time("timeout", &text).map_err(|error| renamed(error, "timeout".to_owned()))
-        })
+        .take_text(name)?
+        .map(|text| check_wall_time(&path, &text).map_err(|error| renamed(error, path.clone())))
         .transpose()
 }
 
@@ -379,6 +403,7 @@ fn take_limits(fields: &mut Fields) -> Result<LimitsRequest, OperationError> {
         return Ok(LimitsRequest::default());
     };
     limits.refuse_unknown(&LIMIT_FIELDS)?;
+    let cpu_time = take_span(&mut limits, "cpu_time")?;
     let mut amount = |name: &str| -> Result<Option<u64>, OperationError> {
         let Some(value) = limits.take_number(name)? else {
             return Ok(None);
@@ -391,8 +416,18 @@ fn take_limits(fields: &mut Fields) -> Result<LimitsRequest, OperationError> {
     Ok(LimitsRequest {
         memory: amount("memory_mb")?.map(Bytes::mib),
         cpu_percent: small(amount("cpu_percent")?),
+        cpu_time,
         processes: small(amount("processes")?),
         disk: amount("disk_mb")?.map(Bytes::mib),
+        inodes: amount("inodes")?,
+        io_read: amount("io_read_mb")?.map(Bytes::mib),
+        io_write: amount("io_write_mb")?.map(Bytes::mib),
+        // It has a field of its own, `timeout`.
+        wall_time: None,
+        open_files: amount("open_files")?,
+        file_size: amount("file_size_mb")?.map(Bytes::mib),
+        tmp_size: amount("tmp_mb")?.map(Bytes::mib),
+        output_total: amount("output_total_mb")?.map(Bytes::mib),
     })
 }
 

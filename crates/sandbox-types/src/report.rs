@@ -61,11 +61,14 @@ impl ReportedOperation {
     }
 }
 
-/// The limit that was reached, if any.
+/// The limits that mattered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReportedLimits {
-    /// Which one.
+    /// The one that ended the operation, if any.
     pub exceeded: Option<LimitKind>,
+    /// Those that refused something and did not end it, as a fork over the process limit is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<LimitKind>,
 }
 
 /// What came of asking whether the operation may run.

@@ -17,6 +17,8 @@ const UNSAFE_CRATE: &str = "crates/sandbox-isolation/";
 const UNSAFE_HOMES: &[&str] = &[
     "crates/sandbox-isolation/src/sys.rs",
     "crates/sandbox-isolation/src/sys/",
+    // The attacking program of the tests makes calls that no safe wrapper passes on.
+    "tests/escapes/raw.rs",
 ];
 /// Names that say nothing, and what is asked instead.
 const BANNED_ENDINGS: &[&str] = &["Manager", "Helper", "Util", "Utils", "Handler", "Service"];

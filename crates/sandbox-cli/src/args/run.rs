@@ -1,11 +1,11 @@
 //! What can be typed after `sandbox run`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sandbox_types::{Bytes, HostPattern, OnFailure};
+use sandbox_types::{HostPattern, OnFailure};
 
-use super::values;
+use super::{limits::LimitArgs, values};
 
 const USAGE: &str = "\
 sandbox run [OPTIONS] [--] CMD [ARG]...
@@ -23,7 +23,8 @@ The command's own exit code is passed on. Ours:
   126  refused: denied, not approved, changes outside of --files, or not executable; or the command
        succeeded and its changes are held, because of a conflict or a rule (not by --review)
   127  command not found
-  128+n  ended by signal n (137 also when the memory, process or disk limit was reached)
+  128+n  ended by signal n (137 also when the memory, process, disk, inode or output limit was
+         reached, 152 the CPU time limit, 153 the file size limit)
 The report (--json, --report, `sandbox show`) says it without doubt.";
 
 /// What can be typed after `sandbox run`.
@@ -55,21 +56,8 @@ pub(crate) struct RunArgs {
     /// Write to the workspace directly: no transaction, no undo
     #[arg(long)]
     pub(crate) direct: bool,
-    /// Limit the time from start to end, as in 30s
-    #[arg(long, value_name = "TIME", value_parser = values::wall_time, allow_hyphen_values = true)]
-    pub(crate) timeout: Option<Duration>,
-    /// Limit the memory of all processes together, as in 1G
-    #[arg(long, value_name = "SIZE", value_parser = values::memory, allow_hyphen_values = true)]
-    pub(crate) memory: Option<Bytes>,
-    /// Limit the CPU time, in percent of one core, as in 150%
-    #[arg(long, value_name = "PERCENT", value_parser = values::cpu, allow_hyphen_values = true)]
-    pub(crate) cpu: Option<u32>,
-    /// Limit the processes and threads alive at once
-    #[arg(long, value_name = "N", value_parser = values::processes, allow_hyphen_values = true)]
-    pub(crate) pids: Option<u32>,
-    /// Limit what may be added to the workspace, as in 2G
-    #[arg(long, value_name = "SIZE", value_parser = values::disk, allow_hyphen_values = true)]
-    pub(crate) disk: Option<Bytes>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Give it no network, a list of allowed hosts, or the host's own network [default: from the configuration, else
     /// none]
     #[arg(long, value_name = "none|allow|host", value_parser = values::network)]
@@ -87,6 +75,14 @@ pub(crate) struct RunArgs {
     /// Hide this path from it
     #[arg(long, value_name = "PATH")]
     pub(crate) hide: Vec<PathBuf>,
+    /// What it may ask of the kernel: strict, default, permissive, or a profile of your own [default: from the
+    /// configuration, else default]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) seccomp: Option<String>,
+    /// Run it even if this host has no namespaces: confined by Landlock and the system call filter alone, without a
+    /// transaction, so that nothing can be undone
+    #[arg(long, value_name = "WALL", value_parser = ["namespaces"])]
+    pub(crate) allow_degraded: Vec<String>,
     /// Set an environment variable, or pass on the caller's
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = values::variable)]
     pub(crate) env: Vec<(String, Option<String>)>,
@@ -99,6 +95,12 @@ pub(crate) struct RunArgs {
     /// Build its confinement for it alone, and none for the next one
     #[arg(long)]
     pub(crate) no_session: bool,
+    /// Give it a terminal of its own, as for a shell or an editor; yours stays out of its reach
+    #[arg(long)]
+    pub(crate) tty: bool,
+    /// Print its id and return once it runs; `sandbox logs`, `wait` and `kill` take the id
+    #[arg(long, conflicts_with = "tty")]
+    pub(crate) detach: bool,
     /// Write the JSON report to FILE too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
+use sandbox_core::KillSignal;
 use sandbox_types::{Bytes, config::check_number, parse_duration};
 
 use super::run::NetworkMode;
@@ -22,6 +23,33 @@ pub(super) fn wall_time(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// A time that may be nothing.
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text).map_err(|error| error.to_string())?;
+    if span > WALL_TIME_MAX {
+        return Err("must be at most one year".to_owned());
+    }
+    Ok(span)
+}
+
+pub(super) fn signal(text: &str) -> Result<KillSignal, String> {
+    let upper = text.to_ascii_uppercase();
+    let all = [
+        KillSignal::Hup,
+        KillSignal::Int,
+        KillSignal::Quit,
+        KillSignal::Kill,
+        KillSignal::Term,
+    ];
+    let is_named = |signal: &KillSignal| {
+        let name = signal.name();
+        [name, name.trim_start_matches("SIG")].contains(&upper.as_str())
+            || signal.number().to_string() == upper
+    };
+    let found = all.into_iter().find(is_named);
+    found.ok_or_else(|| "expected HUP, INT, QUIT, KILL or TERM".to_owned())
+}
+
 pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
     let glob = Glob::new(text).map_err(|error| error.kind().to_string())?;
     Ok(glob.compile_matcher())
@@ -32,15 +60,35 @@ pub(super) fn memory(text: &str) -> Result<Bytes, String> {
 }
 
 pub(super) fn disk(text: &str) -> Result<Bytes, String> {
-    let bytes: Bytes = text
-        .parse()
-        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
-    // Less than one MiB is a useful bound on changes: only nothing is refused.
-    if bytes.get() > 0 && bytes.get() < MIB {
-        Ok(bytes)
-    } else {
-        size("resource_limits.disk_mb", text)
-    }
+    small_size("resource_limits.disk_mb", text)
+}
+
+pub(super) fn io_read(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.io_read_mb", text)
+}
+
+pub(super) fn io_write(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.io_write_mb", text)
+}
+
+pub(super) fn file_size(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.file_size_mb", text)
+}
+
+pub(super) fn output_total(text: &str) -> Result<Bytes, String> {
+    small_size("resource_limits.output_total_mb", text)
+}
+
+pub(super) fn tmp_size(text: &str) -> Result<Bytes, String> {
+    size("resource_limits.tmp_mb", text)
+}
+
+pub(super) fn inodes(text: &str) -> Result<u64, String> {
+    number("resource_limits.inodes", text)
+}
+
+pub(super) fn open_files(text: &str) -> Result<u64, String> {
+    number("resource_limits.open_files", text)
 }
 
 pub(super) fn cpu(text: &str) -> Result<u32, String> {
@@ -73,6 +121,27 @@ pub(super) fn variable(text: &str) -> Result<(String, Option<String>), String> {
         return Err("the name of the variable is empty; expected KEY or KEY=VALUE".to_owned());
     }
     Ok((key.to_owned(), value))
+}
+
+/// Less than one MiB is a useful bound too: only nothing is refused.
+fn small_size(key: &str, text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text
+        .parse()
+        .map_err(|error: sandbox_types::BytesError| error.to_string())?;
+    if bytes.get() > 0 && bytes.get() < MIB {
+        Ok(bytes)
+    } else {
+        size(key, text)
+    }
+}
+
+fn number(key: &str, text: &str) -> Result<u64, String> {
+    let number: i64 = text
+        .trim()
+        .parse()
+        .map_err(|_not_a_number| format!("'{text}' is not a whole number"))?;
+    check_number(key, number).map_err(|error| error.reason)?;
+    Ok(number.unsigned_abs())
 }
 
 fn size(key: &str, text: &str) -> Result<Bytes, String> {

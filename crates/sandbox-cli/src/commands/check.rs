@@ -131,9 +131,10 @@ const OUTPUT_HELD_BYTES: usize = 64 * 1024;
 
 fn verdict_line(settings: &Settings, text: &str, verdict: &Verdict) -> Result<String, Failure> {
     if settings.ui.is_json() {
-        let mut line = serde_json::to_string(verdict).map_err(|error| {
+        let line = serde_json::to_string(verdict).map_err(|error| {
             Failure::of(Kind::Internal, &error).while_doing("cannot write the verdict as JSON")
         })?;
+        let mut line = ui::inert_json(line);
         line.push('\n');
         return Ok(line);
     }

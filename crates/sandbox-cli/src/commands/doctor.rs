@@ -1,10 +1,13 @@
 //! `sandbox doctor`: what is enforced here, what is missing, and how to get it.
 
-use sandbox_core::{Diagnosis, Protection, diagnose};
+use std::env;
+
+use sandbox_core::{Attacked, Diagnosis, Protection, Targets, attack, diagnose};
 use sandbox_types::{Enforcement, Level, Operation, Outcome};
 use serde_json::json;
 
 use crate::{
+    args::DoctorArgs,
     commands::{scratch::Scratch, waiting},
     exit_codes,
     failure::{Failure, Kind},
@@ -12,16 +15,24 @@ use crate::{
     ui::{self, Tone, Ui, marks, plain},
 };
 
-pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
+pub(crate) fn run(settings: &Settings, args: &DoctorArgs) -> Result<u8, Failure> {
+    if !args.attack.is_empty() {
+        let succeeded = attack(&args.attack).map_err(|error| Failure::of(Kind::Usage, &error))?;
+        ui::print(&format!("{succeeded}\n"))?;
+        return Ok(exit_codes::DONE);
+    }
     let trial = trial(settings);
-    let diagnosis = diagnose(trial.as_ref().ok());
+    let diagnosis = match &trial {
+        Ok(trial) => diagnose(Some(&trial.enforcement), &trial.attacks),
+        Err(_) => diagnose(None, &[]),
+    };
     let healthy = trial.is_ok() && diagnosis.can_confine();
     let ui = settings.ui;
     if ui.is_json() {
         let mut document = json!(diagnosis);
         document["ok"] = json!(healthy);
         document["trial"] = match &trial {
-            Ok(enforcement) => json!({"ran": true, "enforcement": enforcement}),
+            Ok(trial) => json!({"ran": true, "enforcement": trial.enforcement}),
             Err(failure) => json!({"ran": false, "failure": failure}),
         };
         ui::print_json(&document)?;
@@ -35,39 +46,61 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     })
 }
 
-/// Runs long enough for every limit to be in place.
-const TRIAL: [&str; 2] = ["sleep", "0.1"];
+/// A command that was confined and attacked the walls.
+struct Trial {
+    enforcement: Enforcement,
+    attacks: Vec<Attacked>,
+}
 
-/// Confines a command in a temporary sandbox, and returns what really held.
-fn trial(settings: &Settings) -> Result<Enforcement, Failure> {
+/// Confines this program in a temporary sandbox, where it attacks each wall, and does the same outside.
+fn trial(settings: &Settings) -> Result<Trial, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::of(Kind::Sandbox, &error).while_doing("cannot prepare the attacks")
+    };
     let scratch = Scratch::new(&settings.host, "doctor")?;
+    let targets = Targets::new(scratch.root()).map_err(failed)?;
+    let program = env::current_exe().map_err(failed)?;
     let core = scratch.open(scratch.create()?)?;
-    let report = waiting::wait_for(core.execute(Operation::command(TRIAL)))?;
+    // It runs long enough for every limit to be in place.
+    let script = "touch changed; \"$@\"; sleep 0.1";
+    let mut argv = ["sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+    argv.extend([
+        program.to_string_lossy().into_owned(),
+        "doctor".to_owned(),
+        "--attack".to_owned(),
+    ]);
+    argv.extend(targets.words().map_err(failed)?);
+    let mut operation = Operation::command(argv);
+    operation.review = true;
+    operation.read.push(program);
+    let report = waiting::wait_for(core.execute(operation))?;
     drop(core);
-    scratch.remove()?;
+    let changed = scratch.workspace().join("changed").exists();
     let report = report?;
+    let inside = String::from_utf8_lossy(&report.stdout.data).into_owned();
+    let attacks = targets.compare(&inside, changed).map_err(failed)?;
+    scratch.remove()?;
     if report.outcome == Outcome::Completed {
-        return Ok(report.enforcement);
+        return Ok(Trial {
+            enforcement: report.enforcement,
+            attacks,
+        });
     }
     let mut failure = Failure::new(Kind::Sandbox, "the confined command did not succeed");
     failure.causes.extend(report.error);
     Err(failure)
 }
 
-fn text(
-    settings: &Settings,
-    diagnosis: &Diagnosis,
-    trial: &Result<Enforcement, Failure>,
-) -> String {
+fn text(settings: &Settings, diagnosis: &Diagnosis, trial: &Result<Trial, Failure>) -> String {
     let ui = settings.ui;
     let mut text = format!("kernel {}\n", plain(&diagnosis.kernel));
     for protection in &diagnosis.protections {
         text.push_str(&protection_lines(settings, protection));
     }
     match trial {
-        Ok(enforcement) => {
-            text.push_str("a command was confined and ended well\n");
-            for line in &enforcement.missing {
+        Ok(trial) => {
+            text.push_str("a command was confined, and attacked each layer that says so\n");
+            for line in &trial.enforcement.missing {
                 let line = format!("not enforced for it: {}\n", plain(line));
                 text.push_str(&line);
             }
@@ -98,6 +131,18 @@ fn protection_lines(settings: &Settings, protection: &Protection) -> String {
         protection.name,
         plain(&protection.by)
     );
+    for attacked in &protection.attacks {
+        let name = json!(attacked.attack);
+        let name = name.as_str().unwrap_or_default().replace('_', " ");
+        let line = match (attacked.inside, attacked.outside) {
+            (true, _) => format!("    attack:  {name}: IT WORKS INSIDE\n"),
+            (false, true) => format!("    attack:  {name}: works outside, fails inside\n"),
+            (false, false) => {
+                format!("    attack:  {name}: fails outside too, which proves nothing\n")
+            }
+        };
+        text.push_str(&line);
+    }
     if let Some(missing) = &protection.missing {
         let line = format!("    missing: {}\n", plain(missing));
         text.push_str(&line);

@@ -68,7 +68,7 @@ fn follow(ui: Ui, core: &SandboxCore, args: &EventsArgs) -> Result<u8, Failure> 
 }
 
 /// Tells when nobody reads our standard output any more, also while there is nothing to write.
-async fn reader_gone() {
+pub(crate) async fn reader_gone() {
     let (sender, gone) = oneshot::channel();
     // It lives as long as the program, and sleeps.
     let _without_it_the_next_event_tells = thread::Builder::new().spawn(move || {
@@ -90,9 +90,10 @@ fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failu
         return Ok(Reader::There);
     }
     if ui.is_json() {
-        let mut line = serde_json::to_string(event).map_err(|error| {
+        let line = serde_json::to_string(event).map_err(|error| {
             Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
         })?;
+        let mut line = ui::inert_json(line);
         line.push('\n');
         return ui::print(&line);
     }
@@ -124,6 +125,11 @@ fn text(kind: &EventKind) -> String {
         | EventKind::ReviewDiscarded(it) => {
             let note = it.note.as_deref().unwrap_or_default();
             format!("{}  {note}", describe::short(&it.operation))
+        }
+        EventKind::OperationKillRequested(it) => {
+            let id = describe::short(&it.operation);
+            let (signal, by) = (it.signal.name(), &it.by);
+            format!("{id}  {signal}  by {} ({})", by.uid, by.via)
         }
         EventKind::SandboxCreated(it) | EventKind::SandboxDestroyed(it) => {
             format!("{}  {}", it.sandbox, it.workspace.display())

@@ -7,7 +7,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, plain},
+    ui::{self, Tone},
 };
 
 pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
@@ -44,7 +44,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
             ui.tone(Tone::Strong, name),
             " ".repeat(width - name.len()),
             describe::time(&record.created_at),
-            plain(&record.workspace.to_string_lossy()),
+            ui::one_line(&record.workspace.to_string_lossy(), usize::MAX),
             if record.workspace.is_dir() {
                 ""
             } else {

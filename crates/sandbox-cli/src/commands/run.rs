@@ -1,11 +1,13 @@
 //! `sandbox run`: finds the sandbox, runs the operation, reports how it ended.
 
+mod detach;
+mod outlet;
 mod report_file;
 mod request;
-mod summary;
+pub(crate) mod summary;
 pub(crate) mod terminal;
 
-use sandbox_core::{Approved, Cancellation, Overrides, SandboxCore};
+use sandbox_core::{Approved, Cancellation, Overrides, RunError, SandboxCore};
 use sandbox_types::{Operation, OperationReport};
 
 use crate::{
@@ -13,9 +15,11 @@ use crate::{
     commands::{describe, session, waiting},
     exit_codes::{self, Place},
     failure::{Failure, Kind},
-    settings::{Found, Settings},
+    settings::{Found, Settings, absolute},
     ui::{self, Said, Tone, Ui},
 };
+use detach::Detached;
+pub(crate) use detach::supervise;
 use report_file::ReportFile;
 use terminal::{Approval, Terminal};
 
@@ -29,13 +33,18 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     };
     let overrides = Overrides {
         file: args.config.take(),
-        ..Overrides::default()
+        flags: request::flags(&mut args)?,
     };
     let workspace = args.workspace.take();
-    let report_file = args.report.take();
-    let report_file = report_file.as_deref().map(ReportFile::open).transpose()?;
-    let yes = args.yes;
+    let report_path = args.report.take().map(|it| absolute(&it)).transpose()?;
+    let report_file = report_path.as_deref().map(ReportFile::open).transpose()?;
+    let (yes, tty, detach) = (args.yes, args.tty, args.detach);
     let mut operation = request::operation(args, &settings.host)?;
+
+    if tty {
+        request::check_tty(ui, &operation)?;
+    }
+    let config = overrides.file.as_deref().map(absolute).transpose()?;
 
     let Found { record, made } =
         settings.find_or_create(&home, workspace.as_deref(), &overrides)?;
@@ -54,7 +63,23 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     } else {
         ask(ui, &core, &operation)
     };
-    let ended = execute(&core, Task::Asked(&operation), Terminal::new(ui, approval))?;
+    if detach {
+        let request = detach::Request {
+            sandbox: core.name().clone(),
+            config,
+            report: report_path,
+            operation: operation.clone(),
+            approval,
+        };
+        drop(core);
+        return Ok(match detach::start(ui, request)? {
+            Detached::Runs => exit_codes::DONE,
+            Detached::Ended(ended) => tell(ui, &operation, *ended, report_file, approval),
+        });
+    }
+    let cancel = cancellation()?;
+    let caller = Terminal::new(ui, approval, &cancel).with_tty(tty);
+    let ended = execute(&core, Task::Asked(&operation), caller, &cancel)?;
     if let Some(failure) = core.event_file_failure() {
         ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
     }
@@ -67,8 +92,9 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
 pub(crate) fn approved(ui: Ui, core: &SandboxCore, approved: Approved) -> Result<u8, Failure> {
     let operation = approved.operation().clone();
     let approval = Approval::Given;
-    let caller = Terminal::new(ui, approval);
-    let ended = execute(core, Task::Approved(Box::new(approved)), caller)?;
+    let cancel = cancellation()?;
+    let caller = Terminal::new(ui, approval, &cancel);
+    let ended = execute(core, Task::Approved(Box::new(approved)), caller, &cancel)?;
     Ok(tell(ui, &operation, ended, None, approval))
 }
 
@@ -83,6 +109,8 @@ struct Ended {
     report: OperationReport,
     by: Option<u8>,
     failure: Option<Failure>,
+    /// Whether nobody reads what we would say, and saying it would wait for that.
+    mute: bool,
 }
 
 /// Writes and prints the report. The operation is over: what fails from here on is said, and does
@@ -99,7 +127,9 @@ fn tell(
     let printed = if ui.is_json() {
         ui::print_json(report).map(drop)
     } else {
-        if approval == Approval::Refused {
+        if ended.mute {
+            // It is in the journal.
+        } else if approval == Approval::Refused {
             ui.insist("sandbox: not approved; nothing was run");
         } else if ended.failure.is_none() {
             summary::print(ui, operation, report);
@@ -109,7 +139,7 @@ fn tell(
     let untold = [written, printed].into_iter().filter_map(Result::err);
     let mut failed = ended.failure.as_ref().map(|failure| failure.kind);
     // With --json it is in the report.
-    if let Some(failure) = ended.failure.filter(|_| !ui.is_json()) {
+    if let Some(failure) = ended.failure.filter(|_| !ui.is_json() && !ended.mute) {
         ui.failure_to_person(&failure);
     }
     for failure in untold {
@@ -148,44 +178,63 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
 /// The widest command that is shown with a question.
 const COMMAND_WIDTH: usize = 1000;
 
-fn execute(core: &SandboxCore, task: Task<'_>, mut caller: Terminal) -> Result<Ended, Failure> {
-    let cancel = Cancellation::on_signals().map_err(|error| {
+fn cancellation() -> Result<Cancellation, Failure> {
+    Cancellation::on_signals().map_err(|error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
-    })?;
-    caller.cancel = cancel.clone();
-    let reader = caller.reader.clone();
+    })
+}
+
+fn execute(
+    core: &SandboxCore,
+    task: Task<'_>,
+    mut caller: Terminal,
+    cancel: &Cancellation,
+) -> Result<Ended, Failure> {
+    let readers = caller.readers();
     let operation = match &task {
         Task::Asked(operation) => (*operation).clone(),
         Task::Approved(approved) => approved.operation().clone(),
     };
-    let report = match task {
+    let ran = match task {
         // On this thread, without a runtime: a run that takes milliseconds would wait for it as long.
-        Task::Asked(operation) => core.execute_here(operation, &mut caller, &cancel),
+        Task::Asked(operation) => {
+            let ran = core.execute_here(operation, &mut caller, cancel);
+            // All that the command printed, before anything of ours.
+            drop(caller);
+            ran
+        }
         Task::Approved(approved) => {
             waiting::wait_for(core.execute_approved(*approved, caller, cancel.clone()))?
         }
     };
     let by = cancel.signal().and_then(|number| u8::try_from(number).ok());
-    let by = by.or(reader
-        .is_gone()
+    let by = by.or(readers
+        .are_gone()
         .then_some(exit_codes::READER_GONE - exit_codes::SIGNAL_BASE));
-    Ok(match report {
-        Ok(report) => Ended {
-            report,
-            by,
-            failure: None,
-        },
+    // What we still have to say may wait for who reads it: Ctrl-C ends that.
+    cancel.give_signals_back();
+    let mut ended = ended(&operation, ran, by);
+    ended.mute = by.is_some() && outlet::would_wait();
+    Ok(ended)
+}
+
+/// Puts together how an operation ended.
+fn ended(operation: &Operation, ran: Result<OperationReport, RunError>, by: Option<u8>) -> Ended {
+    let (report, failure) = match ran {
+        Ok(report) => (report, None),
         Err(error) => {
             let report = (*error.report).clone();
             let mut failure = Failure::from(error);
-            if exit_codes::reached_workspace(&operation, &report) {
-                failure = failure.while_doing(summary::became(&operation, &report));
+            if exit_codes::reached_workspace(operation, &report) {
+                failure = failure.while_doing(summary::became(operation, &report));
             }
-            Ended {
-                report,
-                by,
-                failure: Some(failure),
-            }
+            (report, Some(failure))
         }
-    })
+    };
+    Ended {
+        report,
+        by,
+        failure,
+        mute: false,
+    }
 }

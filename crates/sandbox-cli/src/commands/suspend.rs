@@ -26,6 +26,11 @@ pub(crate) fn suspend(settings: &Settings) -> Result<u8, Failure> {
         "sandbox: suspended '{}', {frozen} (let it go on with: sandbox resume)",
         core.name()
     ));
+    if !done.by_signals.is_empty() {
+        settings.ui.note(
+            "sandbox: no cgroup can freeze them here, so signals have stopped them: a hostile command can go on",
+        );
+    }
     Ok(exit_codes::DONE)
 }
 

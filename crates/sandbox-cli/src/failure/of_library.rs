@@ -109,6 +109,10 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
+                "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
+                 has an example",
+            ),
             OpenError::EventFile { .. } => {
                 Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
             }
@@ -143,6 +147,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::Files(_)
         | PlanError::FilePath { .. }
         | PlanError::FileOutside { .. }
+        | PlanError::LimitRaised(_)
         | PlanError::Mode { .. }
         | _ => Kind::Usage,
     }
@@ -158,7 +163,12 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::CwdOutside { .. } | PlanError::CwdMissing { .. } => {
             failure.hint("`cwd` is relative to the workspace, and must exist before the run")
         }
-        PlanError::Grant { .. } => failure.hint("give paths that exist to --read and --write"),
+        PlanError::Grant { .. } => {
+            failure.hint("give absolute paths that exist, and not links in the workspace")
+        }
+        PlanError::LimitRaised(_) => failure.hint(
+            "an operation may only lower limits: give more with the flag of that limit, or in the configuration",
+        ),
         PlanError::DirectWith { .. } => {
             failure.hint("leave it out, or run without --direct (direct: false)")
         }
@@ -169,6 +179,7 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
         }
         PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
+        PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
@@ -182,8 +193,20 @@ impl From<RunError> for Failure {
         let failure = |kind| Self::of(kind, &error);
         match &*error.fault {
             RunFault::Plan(plan) => with_plan_hint(failure(kind_of_plan(plan)), plan),
-            RunFault::Launch(_) => failure(Kind::Sandbox)
-                .hint("`sandbox doctor` shows what this host can enforce, and how to get the rest"),
+            RunFault::Launch(launch) => {
+                let failure = launch.hint.iter().fold(failure(Kind::Sandbox), Self::hint);
+                let failure = if launch.no_namespaces {
+                    failure.hint(
+                        "`--allow-degraded namespaces` runs it without that layer: Landlock and the system call \
+                         filter alone confine it, and nothing can be undone",
+                    )
+                } else {
+                    failure
+                };
+                failure.hint(
+                    "`sandbox doctor` shows what this host can enforce, and how to get the rest",
+                )
+            }
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
             RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("`sandbox audit verify` checks the journal"),
@@ -392,7 +415,7 @@ impl From<DestroyError> for Failure {
             DestroyError::Held { .. } => failure(Kind::Refused)
                 .hint("`sandbox commit` or `sandbox discard` settles them; --force drops them"),
             DestroyError::Running { .. } => {
-                failure(Kind::Refused).hint("end it, or wait until it has ended")
+                failure(Kind::Refused).hint("`sandbox ps` lists it; `sandbox kill OP` ends it, `sandbox wait OP` waits for its end")
             }
             DestroyError::OtherWorkspace { .. } => failure(Kind::Refused)
                 .hint("--keep-workspace destroys the sandbox and leaves the directory alone"),

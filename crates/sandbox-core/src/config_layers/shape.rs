@@ -36,13 +36,18 @@ pub(super) const CONFIG: Shape = Section(&[
 const RESOURCE_LIMITS: Shape = Section(&[
     ("memory_mb", Integer),
     ("cpu_percent", Integer),
+    ("cpu_time", Text),
     ("disk_mb", Integer),
+    ("inodes", Integer),
+    ("io_read_mb", Integer),
+    ("io_write_mb", Integer),
     ("processes", Integer),
     ("wall_time", Text),
     ("open_files", Integer),
     ("file_size_mb", Integer),
     ("tmp_mb", Integer),
     ("output_kb", Integer),
+    ("output_total_mb", Integer),
     ("best_effort", Boolean),
 ]);
 
@@ -87,6 +92,8 @@ const ISOLATION: Shape = Section(&[
     ("hide", Texts),
     ("env_pass", Texts),
     ("env_set", TextsByName),
+    ("seccomp", Text),
+    ("allow_degraded", Texts),
 ]);
 
 /// A node that does not fit.

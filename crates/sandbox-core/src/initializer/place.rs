@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
         fs::MetadataExt as _,
@@ -10,16 +11,14 @@ use std::{
 };
 
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, access, statfs, statx};
+use sandbox_isolation::is_system_directory;
 use sandbox_types::SandboxName;
 
 use super::CreateError;
 use crate::{layout::Layout, registry::SandboxRecord};
 
-/// Directories of the system: as a workspace they would replace what the guest runs from.
-const SYSTEM_DIRECTORIES: &[&str] = &[
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin",
-    "/sys", "/usr", "/var",
-];
+/// Below these, everything belongs to the system.
+const SYSTEM_TREES: &[&str] = &["/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys"];
 
 /// File systems on which overlayfs cannot keep its upper layer, from statfs(2).
 const UNFIT_FOR_LAYERS: &[(i64, &str)] = &[
@@ -46,16 +45,15 @@ pub(super) fn check_workspace(
             reason,
         })
     };
-    let system = SYSTEM_DIRECTORIES.iter().any(|directory| {
-        let directory = Path::new(directory);
-        workspace == directory
-            || (workspace.starts_with(directory)
-                && ["/dev", "/proc", "/sys", "/bin", "/sbin", "/boot", "/etc"]
-                    .iter()
-                    .any(|it| directory == Path::new(it)))
-    });
+    let mut trees = SYSTEM_TREES.iter();
+    let system = is_system_directory(workspace) || trees.any(|tree| workspace.starts_with(tree));
     if system {
         return unsuitable("it belongs to the system; choose a project directory".to_owned());
+    }
+    if !is_open_to_guest(workspace) {
+        return unsuitable(
+            "its owner may not list and search it; `chmod u+rx` opens it".to_owned(),
+        );
     }
     let home =
         std::fs::canonicalize(layout.home()).unwrap_or_else(|_missing| layout.home().to_owned());
@@ -85,6 +83,36 @@ pub(super) fn check_workspace(
         ));
     }
     Ok(())
+}
+
+/// Returns whether a guest could use it. A root caller's guest has the rights of the workspace's owner; every other's
+/// has its caller's. One that is not there yet will be.
+fn is_open_to_guest(workspace: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(workspace) else {
+        return true;
+    };
+    if rustix::process::geteuid().is_root() {
+        return found.mode() & 0o500 == 0o500;
+    }
+    access(workspace, Access::READ_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Refuses a home that could not be made or used.
+pub(super) fn check_home(layout: &Layout) -> Result<(), CreateError> {
+    let home = layout.home();
+    can_be_home(home).map_err(|source| super::step("use", home, source))
+}
+
+fn can_be_home(home: &Path) -> io::Result<()> {
+    let place = nearest_existing(home);
+    if !place.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    // Root may write there, and still nobody can make a directory.
+    if ["/proc", "/sys"].iter().any(|tree| place.starts_with(tree)) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(access(place, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Returns the directory for the transactions of a workspace, or why there can be none.

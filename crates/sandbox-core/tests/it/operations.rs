@@ -29,7 +29,7 @@ struct Lab {
     alone: MutexGuard<'static, ()>,
 }
 
-fn take_turn() -> MutexGuard<'static, ()> {
+pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
     // A test that failed has left nothing that the next one needs.
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }

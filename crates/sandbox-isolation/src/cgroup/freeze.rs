@@ -1,8 +1,9 @@
 //! Stops and continues the processes of an operation, also one that another process carries out.
 //!
-//! The kernel's freezer stops every member at once, and nothing inside can continue it; a `SIGSTOP`
-//! could be undone by the guest, so it is no substitute. Version 2 has the freezer in every cgroup
-//! (`cgroup.freeze`), version 1 as a hierarchy of its own (`freezer.state`).
+//! The kernel's freezer stops every member at once, and nothing inside can continue it. Version 2 has
+//! the freezer in every cgroup (`cgroup.freeze`), version 1 as a hierarchy of its own
+//! (`freezer.state`). Where there is neither, the processes are stopped by signals, which a hostile
+//! guest can undo: see `stop.rs`.
 //!
 //! Init is moved out of the frozen cgroup, into one beside it: it goes on watching whether its
 //! caller lives, and ends the guest if not. Frozen members of version 2 die of `SIGKILL` at once;
@@ -24,7 +25,7 @@ use super::{
     discover::{self, Reach},
     leave::members_of,
     orphans::is_first_of_namespace,
-    stale, write_file,
+    stale, stop, write_file,
 };
 
 /// How long to wait until a guest that has just been started is in its cgroup, and until all its
@@ -34,6 +35,15 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// What follows the name of an operation's cgroup in the name of init's; no operation's name has it.
 const INIT_SUFFIX: &str = "+init";
+
+/// How an operation was made to stand still.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Frozen {
+    /// By the kernel's freezer: nothing inside can continue it.
+    ByCgroup,
+    /// By signals, because there is no freezer: a hostile guest can arrange to be continued.
+    BySignals,
+}
 
 /// An operation cannot be frozen. It runs on.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +55,9 @@ pub enum FreezeError {
         /// Why not.
         reason: String,
     },
+    /// It has no process any more, or none yet: its caller is at work, as when it commits the changes.
+    #[error("it has no process to freeze: its changes are being settled")]
+    NoGuest,
     /// Some of its processes did not stop in time: the kernel was in the middle of something.
     #[error("its processes did not stop in {} s", FREEZE_LIMIT.as_secs())]
     Busy,
@@ -70,10 +83,13 @@ enum Freezer {
 ///
 /// # Errors
 ///
-/// Fails where there is no freezer, and when some process does not stop; then all run on.
-pub fn freeze(caller: u32, name: &str) -> Result<(), FreezeError> {
+/// Fails when it has no process, when it cannot be told apart from others of the same caller without a
+/// cgroup, and when some process does not stop; then all run on.
+pub fn freeze(caller: u32, name: &str) -> Result<Frozen, FreezeError> {
     let deadline = Instant::now() + FREEZE_LIMIT;
-    let (freezer, init) = find(caller, name, deadline)?;
+    let Some((freezer, init)) = find(caller, name, deadline) else {
+        return stop_only_guest(caller);
+    };
     let frozen = freezer
         .write(true)
         .and_then(|()| freezer.settle(init, deadline))
@@ -82,7 +98,26 @@ pub fn freeze(caller: u32, name: &str) -> Result<(), FreezeError> {
     if frozen.is_err() {
         let _runs_on = freezer.write(false);
     }
-    frozen
+    frozen.map(|()| Frozen::ByCgroup)
+}
+
+/// Stops the guest of `caller` by signals, if it has one only: no name tells several apart.
+fn stop_only_guest(caller: u32) -> Result<Frozen, FreezeError> {
+    match stop::guests_of(caller).as_slice() {
+        [] => Err(FreezeError::NoGuest),
+        [init] => {
+            let stopped = stop::stop_below(*init, Instant::now() + FREEZE_LIMIT);
+            if stopped {
+                Ok(Frozen::BySignals)
+            } else {
+                stop::continue_below(*init);
+                Err(FreezeError::Busy)
+            }
+        }
+        [_, _, ..] => Err(FreezeError::NoCgroup {
+            reason: format!("{}, and its caller runs others too", discover::no_freezer()),
+        }),
+    }
 }
 
 /// Lets every process of the operation go on. What is not there, or not frozen, is no error.
@@ -91,25 +126,29 @@ pub fn freeze(caller: u32, name: &str) -> Result<(), FreezeError> {
 ///
 /// Fails if the kernel refuses.
 pub fn thaw(caller: u32, name: &str) -> Result<(), FreezeError> {
+    let mut has_freezer = false;
     for freezer in Reach::of(caller).iter().filter_map(|it| it.find(name)) {
+        has_freezer = true;
         freezer.let_in();
         freezer.write(false)?;
+    }
+    if let (false, [init]) = (has_freezer, stop::guests_of(caller).as_slice()) {
+        stop::continue_below(*init);
     }
     Ok(())
 }
 
 /// Waits until the operation's init is in its cgroup: on version 1 it comes there a little late.
-fn find(caller: u32, name: &str, deadline: Instant) -> Result<(Freezer, Pid), FreezeError> {
+fn find(caller: u32, name: &str, deadline: Instant) -> Option<(Freezer, Pid)> {
     loop {
         let reach = Reach::of(caller);
         let found = reach.iter().find_map(|it| it.find(name));
         let init = found.as_ref().and_then(Freezer::init);
         if let (Some(freezer), Some(init)) = (found, init) {
-            return Ok((freezer, init));
+            return Some((freezer, init));
         }
         if reach.is_empty() || Instant::now() >= deadline {
-            let reason = discover::no_freezer();
-            return Err(FreezeError::NoCgroup { reason });
+            return None;
         }
         pause();
     }
@@ -171,7 +210,8 @@ impl Freezer {
         loop {
             let members = members_of(self.path());
             let mut tree = crate::launch::meter::descendants(init);
-            tree.retain(|pid| *pid != init && !members.contains(pid));
+            // The dead are in no cgroup, however long nobody waits for them.
+            tree.retain(|pid| *pid != init && !members.contains(pid) && !stop::is_dead(*pid));
             if tree.is_empty() && self.stands_still() {
                 return Ok(());
             }
@@ -250,7 +290,7 @@ fn beside(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(format!("{name}{INIT_SUFFIX}")))
 }
 
-fn pause() {
+pub(super) fn pause() {
     let timeout = Timespec::try_from(LOOK_AGAIN).expect("a few milliseconds fit");
     // Timed out or interrupted: the caller looks again in each case.
     let _passed = poll(&mut [], Some(&timeout));

@@ -14,8 +14,8 @@ use rustix::{
 
 use super::{CgroupError, Controller, OperationCgroup, freeze, value_of, write_file};
 
-/// How long to wait for processes that are being killed, at most.
-const LEAVE_LIMIT: Duration = Duration::from_millis(200);
+/// How long to wait for processes that are being killed, at most: on a busy machine the kernel takes its time.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 /// How long to wait for one of them before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
@@ -38,7 +38,7 @@ impl OperationCgroup {
     /// Kills all members, also those that are being forked meanwhile.
     ///
     /// # Errors
-    /// Fails if the kernel does not take the request, or if members are alive after 200 ms.
+    /// Fails if the kernel does not take the request, or if members are alive after two seconds.
     #[cfg_attr(
         not(test),
         expect(
@@ -74,7 +74,7 @@ impl OperationCgroup {
     /// Removes the directories; may be called again after an error.
     ///
     /// # Errors
-    /// Fails if members are alive after 200 ms; the directories that are left can be removed later.
+    /// Fails if members are alive after two seconds; the directories that are left can be removed later.
     pub(crate) fn remove(&mut self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + LEAVE_LIMIT;
         for path in self.all_paths() {

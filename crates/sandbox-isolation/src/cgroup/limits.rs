@@ -33,7 +33,11 @@ pub(super) fn set(
         Controller::Pids => wanted
             .processes
             .map_or(Ok(()), |limit| write(path, "pids.max", &limit.to_string())),
-        Controller::CpuAccounting | Controller::Io | Controller::Freezer => Ok(()),
+        Controller::Io => wanted
+            .io
+            .as_ref()
+            .map_or(Ok(()), |limit| limit.set(path, version)),
+        Controller::CpuAccounting | Controller::Freezer => Ok(()),
     }
 }
 
@@ -84,7 +88,7 @@ fn parent_quota_us(path: &Path) -> Option<u64> {
     })
 }
 
-fn write(path: &Path, file: &str, text: &str) -> Result<(), String> {
+pub(super) fn write(path: &Path, file: &str, text: &str) -> Result<(), String> {
     let path = path.join(file);
     write_file(&path, text)
         .map_err(|source| format!("cannot write {text} to {}: {source}", path.display()))

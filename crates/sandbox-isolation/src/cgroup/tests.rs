@@ -14,6 +14,7 @@ const NOTHING: Wanted = Wanted {
     memory: None,
     cpu_percent: None,
     processes: None,
+    io: None,
     meter: false,
 };
 
@@ -87,7 +88,7 @@ fn frozen_members_stand_still_and_init_goes_on() {
     let mut made = made;
     made.0.remove().unwrap();
     let error = freeze(caller, "freeze-test").unwrap_err();
-    assert!(matches!(error, FreezeError::NoCgroup { .. }), "{error}");
+    assert!(matches!(error, FreezeError::NoGuest), "{error}");
 }
 
 /// A shell that waits to be told before it runs its script.
@@ -267,4 +268,35 @@ fn events_are_read_by_their_whole_name() {
     assert_eq!(value_of(events, "oom_kill"), Some(1));
     assert_eq!(value_of(events, "oom"), Some(3));
     assert_eq!(value_of("max\n", "max"), None);
+}
+
+/// Hosts without the unified hierarchy freeze through `freezer.state`: the same test, where it is not mounted.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "mounts are taken away in a process of its own"
+)]
+fn version_1_alone_freezes_too() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let unified = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let unified = unified.and_then(|line| line.split(' ').nth(4));
+    let has_freezer = fs::read_to_string("/proc/self/cgroup")
+        .unwrap()
+        .contains(":freezer:");
+    let (Some(unified), true, true) = (unified, has_freezer, rustix::process::geteuid().is_root())
+    else {
+        eprintln!("SKIPPED: this test needs root, and hierarchies of both versions");
+        return;
+    };
+    let tests = std::env::current_exe().unwrap();
+    let script = format!(
+        "umount {unified} && exec '{}' --exact cgroup::tests::frozen_members_stand_still_and_init_goes_on",
+        tests.display()
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{output:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
-    process::{Pid, Resource, Rlimit},
+    process::{Pid, Resource, Rlimit, Signal},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     egress,
     seccomp_profile::Instruction,
+    stdio::terminal,
     sys::{
         clone::{self, Memory, Stack},
         landlock::{self, RulesetAttributes},
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) struct Guest {
     pub(crate) landlock: Option<Ruleset>,
     pub(crate) filter: Vec<Instruction>,
+    /// Whether there are no namespaces, and so no capabilities to begin with.
+    pub(crate) alone: bool,
     /// Written by the guest's process: why it could not become the guest.
     pub(crate) failure: Option<Failure>,
 }
@@ -125,11 +128,22 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // 5. Locked securebits before the user id, or the change of id would give or take capabilities.
-    identity::lock_secure_bits()?;
+    if recipe.guest.alone {
+        // The keeper's end is the guest's.
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|errno| Act::Session.failed(errno))?;
+    } else {
+        identity::lock_secure_bits()?;
+    }
     // 6. The user, while CAP_SETUID is there.
     recipe.identity.become_guest()?;
     // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
     identity::drop_capabilities()?;
+    // 8a. Its own terminal, if it gets one: opened as the user that the guest is, so it is the guest's.
+    let stdio = &recipe.channels.stdio;
+    if let Some(shape) = &stdio.terminal {
+        terminal::take(fd(stdio.output), shape).map_err(|errno| Act::Stdio.failed(errno))?;
+    }
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
     rustix::process::chdir(order.directory()).map_err(|errno| Act::Directory.failed(errno))?;
     // 10. Landlock, after the last path was opened.
@@ -150,6 +164,10 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {
     let stdio = &recipe.channels.stdio;
+    if stdio.terminal.is_some() {
+        // It takes the place of all three, later.
+        return Ok(());
+    }
     if let Some(input) = stdio.input {
         rustix::stdio::dup2_stdin(fd(input))?;
     } else {
@@ -176,7 +194,9 @@ fn set_limit(resource: Resource, value: u64) -> Result<(), Errno> {
 
 impl Ruleset {
     fn make(&self) -> Result<OwnedFd, Errno> {
-        let ruleset = landlock::create_ruleset(&self.attributes, self.size)?;
+        let made = landlock::create_ruleset(&self.attributes, self.size)?;
+        // Out of the way of the standard streams, whose numbers may be free here.
+        let ruleset = rustix::io::fcntl_dupfd_cloexec(&made, 3)?;
         Self::add(ruleset.as_fd(), &self.paths)?;
         Ok(ruleset)
     }

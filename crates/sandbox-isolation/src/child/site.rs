@@ -21,7 +21,8 @@ use crate::sys::{
     process,
 };
 
-/// [`super::step::NEW_ROOT`], for the kernel.
+/// Where the guest's root is put together: a directory of every host, covered by the new root until the
+/// pivot. Nothing below it is looked up on the host afterwards.
 const NEW_ROOT: &CStr = c"/sys";
 /// How many processors there are, and what they share: the one part of `/sys` that programs need.
 const PROCESSORS: &CStr = c"/sys/devices/system/cpu";
@@ -40,6 +41,9 @@ const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const DEVICE: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// What is mounted, and what it is mounted on, was found before without links in its path. One that is there now was
+/// put there meanwhile, by somebody who may change a directory on the way: it is not followed.
+const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The state between the steps.
 #[derive(Default)]
@@ -118,8 +122,8 @@ impl Site {
         access: Access,
         ids: Ids,
     ) -> Result<(), Errno> {
-        let tree = rustix::mount::open_tree(CWD, source, tree_flags())?;
-        self.attach(&tree, at, access, ids)
+        let source = rustix::fs::openat2(CWD, source, HANDLE, Mode::empty(), RESOLVE)?;
+        self.attach(&clone_of(&source)?, at, access, ids)
     }
 
     pub(super) fn bind_processors(&mut self) -> Result<(), Errno> {
@@ -138,8 +142,8 @@ impl Site {
         at: &CStr,
         (access, ids): (Access, Ids),
     ) -> Result<(), Errno> {
-        let flags = HANDLE | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        let directory = rustix::fs::open(source, flags, Mode::empty())?;
+        let flags = HANDLE | OFlags::DIRECTORY;
+        let directory = rustix::fs::openat2(CWD, source, flags, Mode::empty(), RESOLVE)?;
         let found = rustix::fs::fstat(&directory)?;
         if (found.st_dev, found.st_ino) != (inode.device, inode.number) {
             return Err(Errno::STALE);
@@ -161,8 +165,18 @@ impl Site {
                 Ok(()) | Err(_) => {}
             }
         }
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        rustix::mount::move_mount(tree, c"", self.root()?, at, flags)
+        cover_with(tree, &self.mount_point(at)?)
+    }
+
+    /// Mounts a new file system.
+    pub(super) fn mount(&self, kind: &CStr, at: &CStr, options: &CStr) -> Result<(), Errno> {
+        rustix::process::fchdir(self.mount_point(at)?)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount(kind, c".", kind, flags, Some(options))
+    }
+
+    fn mount_point(&self, at: &CStr) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat2(self.root()?, at, HANDLE, Mode::empty(), RESOLVE)
     }
 
     pub(super) fn seal(&self) -> Result<(), Errno> {
@@ -261,6 +275,14 @@ impl Site {
         };
         let tree = clone_of(cover.as_ref().ok_or(Errno::BADF)?)?;
         cover_with(&tree, &target)
+    }
+
+    /// Mounts a directory over itself: what is a mount point can be neither renamed nor removed.
+    pub(super) fn hold(&self, at: &CStr) -> Result<(), Errno> {
+        match self.find(at)? {
+            Some(target) => cover_with(&clone_of(&target)?, &target),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn protect(&self, at: &CStr) -> Result<(), Errno> {

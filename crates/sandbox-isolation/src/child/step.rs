@@ -10,9 +10,6 @@ use rustix::{
 
 use super::site::Site;
 
-/// Where the guest's root is put together: a directory of every host, covered by the new root until the
-/// pivot. Nothing below it is looked up on the host afterwards.
-pub(crate) const NEW_ROOT: &str = "/sys";
 /// Where the overlay finds its lower layer, and the directory with its upper and work directories: two
 /// directories of every host that everybody may traverse. They are covered, in a private mount namespace, once
 /// nothing of the host is looked up below them any more.
@@ -77,9 +74,9 @@ pub(crate) enum Step {
     },
     /// The part of `/sys` that tells about processors.
     Processors,
-    /// A private temporary file system; `path` is `at` below [`NEW_ROOT`].
+    /// A private temporary file system.
     Temporary {
-        path: CString,
+        at: CString,
         options: CString,
     },
     /// The workspace itself, or (with an absolute `at`) where the overlay finds it.
@@ -102,6 +99,10 @@ pub(crate) enum Step {
     Terminals,
     /// Hides a file or directory that may not exist.
     Hide {
+        at: CString,
+    },
+    /// Keeps a directory of the workspace where it is: a part of it is read-only.
+    Hold {
         at: CString,
     },
     /// Makes a part of the workspace read-only.
@@ -140,13 +141,7 @@ impl Step {
                 ids,
             } => site.bind(source, at, *access, *ids),
             Self::Processors => site.bind_processors(),
-            Self::Temporary { path, options } => rustix::mount::mount(
-                c"tmpfs",
-                path,
-                c"tmpfs",
-                MountFlags::NOSUID | MountFlags::NODEV,
-                Some(options.as_c_str()),
-            ),
+            Self::Temporary { at, options } => site.mount(c"tmpfs", at, options),
             Self::Workspace {
                 source,
                 inode,
@@ -166,6 +161,7 @@ impl Step {
                 Some(c"newinstance,ptmxmode=0666,mode=0620"),
             ),
             Self::Hide { at } => site.hide(at),
+            Self::Hold { at } => site.hold(at),
             Self::Protect { at } => site.protect(at),
         }
     }
@@ -205,14 +201,7 @@ impl fmt::Display for Step {
                 write!(f, "mount the device {}", path(source))
             }
             Self::Processors => f.write_str("mount the list of processors"),
-            Self::Temporary { path: at, .. } => {
-                let at = at.to_string_lossy();
-                write!(
-                    f,
-                    "mount a private {}",
-                    at.strip_prefix(NEW_ROOT).unwrap_or(&at)
-                )
-            }
+            Self::Temporary { at, .. } => write!(f, "mount a private {}", path(at)),
             Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
             Self::Seal => f.write_str("make the guest's root read-only"),
             Self::SetAside { .. } => f.write_str("let go of the host's file systems"),
@@ -220,6 +209,7 @@ impl fmt::Display for Step {
             Self::Proc => f.write_str("mount /proc"),
             Self::Terminals => f.write_str("mount /dev/pts"),
             Self::Hide { at } => write!(f, "hide {}", path(at)),
+            Self::Hold { at } => write!(f, "keep {} where it is", path(at)),
             Self::Protect { at } => write!(f, "make {} read-only", path(at)),
         }
     }

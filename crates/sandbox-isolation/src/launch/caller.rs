@@ -70,6 +70,23 @@ impl Ids {
     }
 }
 
+/// Returns how many threads this user has, which is what the kernel compares its limit of processes with.
+pub(crate) fn threads() -> u64 {
+    let uid = rustix::process::getuid().as_raw();
+    let own = |entry: &fs::DirEntry| entry.metadata().is_ok_and(|found| found.uid() == uid);
+    let is_process = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let threads = processes
+        .filter(|entry| is_process(entry) && own(entry))
+        .map(|entry| fs::read_dir(entry.path().join("task")).map_or(1, Iterator::count));
+    threads.fold(0, |sum, count| {
+        sum.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
+    })
+}
+
 /// Root of a container's user namespace has no range of host ids to give away.
 fn is_initial_user_namespace() -> bool {
     fs::read_to_string(Path::new("/proc/self/uid_map"))

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::event::EventfdFlags;
 
-use crate::sys::signals;
+use crate::sys::signals::{self, SignalSet};
 
 /// Ends the run that waits with it. Clones are one and the same; cancelling cannot be taken back.
 #[derive(Clone)]
@@ -24,12 +24,14 @@ struct State {
     /// Where the signals arrive that ask for the end, and the first that did; 0 is none.
     signals: Option<OwnedFd>,
     signal: AtomicI32,
+    /// What was blocked before these signals were.
+    blocked_before: Option<SignalSet>,
 }
 
 impl Cancellation {
     /// Returns a cancellation that was not asked for yet.
     pub fn new() -> Self {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// Returns a cancellation that SIGHUP, SIGINT and SIGTERM ask for too: for a program whose main thread runs one
@@ -40,16 +42,27 @@ impl Cancellation {
     ///
     /// Fails if there is no descriptor left.
     pub fn on_signals() -> io::Result<Self> {
-        Ok(Self::with(Some(signals::take_endings()?)))
+        let (signals, blocked_before) = signals::take_endings()?;
+        Ok(Self::with(Some(signals), Some(blocked_before)))
     }
 
-    fn with(signals: Option<OwnedFd>) -> Self {
+    /// Gives the signals that were taken their usual effect again, on this thread: once the operation is over. One
+    /// that has come by now has asked for the end, and has no other effect.
+    pub fn give_signals_back(&self) {
+        self.signal();
+        if let Some(before) = self.0.blocked_before {
+            signals::set_mask(before);
+        }
+    }
+
+    fn with(signals: Option<OwnedFd>, blocked_before: Option<SignalSet>) -> Self {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Self(Arc::new(State {
             cancelled: AtomicBool::new(false),
             wake: rustix::event::eventfd(0, flags).ok(),
             signals,
             signal: AtomicI32::new(0),
+            blocked_before,
         }))
     }
 

@@ -4,9 +4,12 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::child::{
-    status::{Act, Failure},
-    step::{Ids, Step, Steps},
+use crate::{
+    child::{
+        status::{Act, Failure},
+        step::{Ids, Step, Steps},
+    },
+    kernel,
 };
 
 /// The confinement could not be built, or its end not be learned.
@@ -20,6 +23,9 @@ pub struct LaunchError {
     pub source: io::Error,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether this user may make no namespaces here, or do nothing in them: then
+    /// [`crate::Confinement::LandlockAlone`] is what is left.
+    pub no_namespaces: bool,
 }
 
 impl LaunchError {
@@ -29,6 +35,7 @@ impl LaunchError {
             step: step.into(),
             source: source.into(),
             hint: None,
+            no_namespaces: false,
         }
     }
 
@@ -48,6 +55,7 @@ impl LaunchError {
         } else {
             None
         };
+        let no_namespaces = lacks_namespaces(failure, step);
         let text = step.map_or_else(|| plain_text(failure.act).to_owned(), ToString::to_string);
         let source = match (failure.errno, step) {
             (Errno::STALE, Some(Step::Workspace { .. })) => {
@@ -58,7 +66,12 @@ impl LaunchError {
         Self {
             step: text,
             source,
-            hint: hint(failure, step).map(str::to_owned),
+            hint: if no_namespaces {
+                Some(kernel::advice_on_namespaces())
+            } else {
+                hint(failure, step).map(str::to_owned)
+            },
+            no_namespaces,
         }
     }
 }
@@ -94,14 +107,20 @@ fn plain_text(act: Act) -> &'static str {
     }
 }
 
+/// They cannot be made, or (where `AppArmor` restricts them) nothing can be done in them.
+fn lacks_namespaces(failure: Failure, step: Option<&Step>) -> bool {
+    let denied = matches!(failure.errno, Errno::PERM | Errno::ACCESS);
+    match (failure.act, step) {
+        (Act::Namespaces, _) => denied || matches!(failure.errno, Errno::NOSPC | Errno::INVAL),
+        (_, Some(Step::Private | Step::Root)) => denied,
+        (Act::IdMap, _) => denied && !rustix::process::geteuid().is_root(),
+        _ => false,
+    }
+}
+
 fn hint(failure: Failure, step: Option<&Step>) -> Option<&'static str> {
     let denied = matches!(failure.errno, Errno::PERM | Errno::ACCESS);
     match (failure.act, step) {
-        (Act::Namespaces, _) if denied || failure.errno == Errno::NOSPC => Some(
-            "user namespaces are not allowed here: set the sysctls user.max_user_namespaces and, if they exist, \
-             kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0, or allow them \
-             in the container that this runs in",
-        ),
         (Act::IdMap, _) if denied => Some(
             "the caller may not use these host ids: run as a user without privileges, or as root with CAP_SETUID",
         ),

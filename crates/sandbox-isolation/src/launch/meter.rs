@@ -18,9 +18,9 @@ use std::{
 use rustix::process::Pid;
 use sandbox_types::{CgroupKind, CgroupPaths, LimitSource, Limits};
 
-use super::error::LaunchError;
+use super::{error::LaunchError, own_limits};
 use crate::{
-    cgroup::{self, Controller, OperationCgroup, Version, Wanted},
+    cgroup::{self, Controller, IoLimit, OperationCgroup, Version, Wanted},
     init,
 };
 
@@ -65,8 +65,8 @@ struct Late {
 }
 
 impl Meter {
-    /// Decides, and makes what must hold from the start.
-    pub(crate) fn prepare(name: &str, limits: &Limits) -> Result<Self, LaunchError> {
+    /// Decides, and makes what must hold from the start; `device` is the workspace's.
+    pub(crate) fn prepare(name: &str, limits: &Limits, device: u64) -> Result<Self, LaunchError> {
         let wanted = Wanted {
             memory: limits.memory.map(|limit| limit.value),
             cpu_percent: limits.cpu_percent.map(|limit| limit.value),
@@ -74,6 +74,11 @@ impl Meter {
             processes: limits
                 .processes
                 .map(|limit| limit.value.saturating_add(init::PROCESSES)),
+            io: (limits.io_read.is_some() || limits.io_write.is_some()).then(|| IoLimit {
+                device,
+                read: limits.io_read.map(|limit| limit.value.get()),
+                write: limits.io_write.map(|limit| limit.value.get()),
+            }),
             meter: true,
         };
         let mut meter = Self {
@@ -108,6 +113,9 @@ impl Meter {
                 meter.missing.push(format!("the resource limits: {error}"));
             }
             Err(error) => return Err(refused("the resource limits", io::Error::other(error))),
+        }
+        if limits.cpu_time.is_some() && meter.cpu_time_counted().is_none() {
+            meter.missing.push(own_limits::SAMPLED_CPU_TIME.to_owned());
         }
         Ok(meter)
     }
@@ -217,6 +225,11 @@ impl Meter {
         }
     }
 
+    /// Returns the CPU time of the whole tree, if a cgroup counts it.
+    pub(crate) fn cpu_time_counted(&self) -> Option<Duration> {
+        self.cgroup()?.cpu_time()
+    }
+
     /// Whether somebody has suspended the guest.
     pub(crate) fn is_frozen(&self) -> bool {
         self.cgroup().is_some_and(OperationCgroup::is_frozen)
@@ -298,7 +311,12 @@ fn requested(limits: &Limits) -> Vec<Controller> {
     let cpu = limits
         .cpu_percent
         .map(|limit| (Controller::Cpu, limit.source));
-    [memory, cpu]
+    let cpu_time = limits
+        .cpu_time
+        .map(|limit| (Controller::CpuAccounting, limit.source));
+    let io = limits.io_read.or(limits.io_write);
+    let io = io.map(|limit| (Controller::Io, limit.source));
+    [memory, cpu, cpu_time, io]
         .into_iter()
         .flatten()
         .filter(|(_, source)| *source == LimitSource::Requested)

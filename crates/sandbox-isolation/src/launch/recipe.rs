@@ -9,24 +9,27 @@ use std::{
 };
 
 use rustix::process::Resource;
-use sandbox_types::Limits;
+use sandbox_types::{Limits, NetworkAccess};
 
-use super::{caller, error::LaunchError, layers::Layers};
+use super::{caller, error::LaunchError, layers::Layers, ruleset};
 use crate::{
     child::{
         guest::{Guest, Ruleset},
         order::Contents,
-        step::{Access, Ids, Inode, NEW_ROOT, STAGE_LAYERS, STAGE_LOWER, STAGES, Step, Steps},
+        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, STAGES, Step, Steps},
     },
     init,
-    plan::{LaunchPlan, WorkspaceMode},
-    seccomp_profile::{self, Profile},
-    sys::landlock::{self, RulesetAttributes},
+    plan::{Confinement, LaunchPlan, WorkspaceMode},
+    seccomp_profile::{Mode, OtherWalls},
     view::{Entry, Layout},
 };
 
 /// Where programs are looked for if the guest's environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How many files a private temporary file system holds: one for each of so many bytes of its size.
+const TMP_BYTES_PER_INODE: u64 = 4096;
+const TMP_INODES_MIN: u64 = 1024;
 
 /// Returns `bytes` for the kernel.
 pub(crate) fn c_string(bytes: impl AsRef<OsStr>, what: &str) -> Result<CString, LaunchError> {
@@ -41,13 +44,6 @@ pub(crate) fn c_string(bytes: impl AsRef<OsStr>, what: &str) -> Result<CString, 
 /// A path relative to the new root.
 fn inside(path: &Path) -> Result<CString, LaunchError> {
     c_string(path.strip_prefix("/").unwrap_or(path), "a path")
-}
-
-/// A path as long as the new root is not the root yet.
-fn below_new_root(path: &Path) -> Result<CString, LaunchError> {
-    let mut full = Path::new(NEW_ROOT).as_os_str().to_owned();
-    full.push(path);
-    c_string(full, "a path")
 }
 
 /// Lays the steps out.
@@ -82,6 +78,9 @@ pub(crate) fn steps(
         inner.push(Step::SetAside { has_layers });
     }
     let mut late = Vec::new();
+    for path in layout.ways_to_protected(&plan.workspace) {
+        late.push(Step::Hold { at: inside(&path)? });
+    }
     for path in &layout.protected {
         late.push(Step::Protect { at: inside(path)? });
     }
@@ -177,8 +176,8 @@ impl Build<'_> {
             }
             Entry::Temporary { mode } => {
                 self.make_mount_point(path, directory)?;
-                let (path, options) = (below_new_root(path)?, self.temporary_options(*mode)?);
-                self.steps.push(Step::Temporary { path, options });
+                let options = self.temporary_options(*mode)?;
+                self.steps.push(Step::Temporary { at, options });
             }
             Entry::Bind {
                 source,
@@ -253,8 +252,13 @@ impl Build<'_> {
         let (uid, gid) = (self.ids.outside.0.as_raw(), self.ids.outside.1.as_raw());
         // 0 is no limit.
         let size = self.plan.limits.tmp_size.map_or(0, |size| size.value.get());
+        // Each file costs the kernel about 1 KiB, also an empty one.
+        let inodes = match size {
+            0 => 0,
+            size => (size / TMP_BYTES_PER_INODE).max(TMP_INODES_MIN),
+        };
         c_string(
-            format!("mode={mode:o},uid={uid},gid={gid},size={size}"),
+            format!("mode={mode:o},uid={uid},gid={gid},size={size},nr_inodes={inodes}"),
             "an option",
         )
     }
@@ -306,10 +310,39 @@ impl Build<'_> {
 /// Lays out what makes a process the guest, whatever its operation.
 pub(crate) fn guest(plan: &LaunchPlan, layout: &Layout) -> Result<Guest, LaunchError> {
     Ok(Guest {
-        landlock: ruleset(plan, layout)?,
-        filter: seccomp_profile::compile(filter_of(plan)),
+        landlock: ruleset::of(plan, layout)?,
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: false,
         failure: None,
     })
+}
+
+/// The same without namespaces.
+pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Guest {
+    Guest {
+        landlock: Some(ruleset),
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: true,
+        failure: None,
+    }
+}
+
+/// Lays out the operation where there are no namespaces.
+pub(crate) fn order_alone(plan: &LaunchPlan) -> Result<Vec<u64>, LaunchError> {
+    let mut limits = process_limits(&plan.limits, false);
+    for (resource, value) in &mut limits {
+        if *resource == Resource::Nproc {
+            // Counted by user here, with all that runs already.
+            *value = value.saturating_add(caller::threads());
+        }
+    }
+    let contents = Contents {
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits,
+        overlay: None,
+        ..program(plan)?
+    };
+    Ok(contents.pack())
 }
 
 /// Lays out the operation.
@@ -325,11 +358,16 @@ pub(crate) fn order(plan: &LaunchPlan, shares_id_with_init: bool) -> Result<Vec<
 }
 
 /// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
-fn filter_of(plan: &LaunchPlan) -> Profile {
-    if plan.workspace_mode == WorkspaceMode::Direct || !plan.view.write.is_empty() {
-        Profile::WithoutSetIds
-    } else {
-        Profile::Default
+fn mode_of(plan: &LaunchPlan) -> Mode {
+    let direct = plan.workspace_mode == WorkspaceMode::Direct;
+    Mode {
+        writes_to_host: direct || !plan.view.write.is_empty(),
+        walls: match plan.confinement {
+            Confinement::Namespaces => OtherWalls::Namespaces,
+            Confinement::LandlockAlone => OtherWalls::Landlock {
+                network: plan.network == NetworkAccess::Host,
+            },
+        },
     }
 }
 
@@ -374,6 +412,10 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
     if let Some(size) = limits.file_size {
         list.push((Resource::Fsize, size.value.get()));
     }
+    if let Some(time) = limits.cpu_time {
+        // For one process, in whole seconds, and only if this side is not there to count them all.
+        list.push((Resource::Cpu, time.value.as_secs().saturating_add(2)));
+    }
     if let Some(processes) = limits.processes {
         // Counted by user id within the guest's own user namespace (since Linux 5.14), so it is a limit of the
         // tree. Our own processes count if they have the guest's id.
@@ -388,84 +430,4 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
         ));
     }
     list
-}
-
-mod access {
-    //! `LANDLOCK_ACCESS_FS_*` and `LANDLOCK_SCOPE_*` (`linux/landlock.h`).
-    pub(super) const EXECUTE: u64 = 1;
-    pub(super) const WRITE_FILE: u64 = 1 << 1;
-    pub(super) const READ_FILE: u64 = 1 << 2;
-    pub(super) const READ_DIR: u64 = 1 << 3;
-    pub(super) const FIRST_ABI: u64 = (1 << 13) - 1;
-    pub(super) const REFER: u64 = 1 << 13;
-    pub(super) const TRUNCATE: u64 = 1 << 14;
-    pub(super) const IOCTL_DEV: u64 = 1 << 15;
-    pub(super) const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
-    pub(super) const SCOPES: u64 = 0b11;
-}
-
-fn ruleset(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, LaunchError> {
-    let Some(abi) = landlock::abi() else {
-        return Ok(None);
-    };
-    let mut handled = access::FIRST_ABI;
-    for (since, right) in [
-        (2, access::REFER),
-        (3, access::TRUNCATE),
-        (5, access::IOCTL_DEV),
-    ] {
-        if abi >= since {
-            handled |= right;
-        }
-    }
-    let size = match abi {
-        ..4 => 8,
-        4..6 => 16,
-        6.. => 24,
-    };
-    let read = access::EXECUTE | access::READ_FILE | access::READ_DIR;
-    let mut paths = vec![
-        (c"/".to_owned(), read),
-        (
-            c"/dev".to_owned(),
-            (access::READ_FILE | access::READ_DIR | access::WRITE_FILE | access::IOCTL_DEV)
-                & handled,
-        ),
-    ];
-    let mut workspace = None;
-    for (path, entry) in &layout.entries {
-        let right = match entry {
-            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => {
-                workspace = Some((c_string(path, "a path")?, handled));
-                continue;
-            }
-            Entry::Temporary { .. }
-            | Entry::Bind {
-                is_directory: true,
-                access: Access::Write,
-                ..
-            } => handled,
-            Entry::Bind {
-                access: Access::Write,
-                ..
-            } => handled & access::FILE,
-            Entry::Workspace
-            | Entry::Bind { .. }
-            | Entry::Directory
-            | Entry::Link(_)
-            | Entry::File(_)
-            | Entry::Processors => continue,
-        };
-        paths.push((c_string(path, "a path")?, right));
-    }
-    Ok(Some(Ruleset {
-        attributes: RulesetAttributes {
-            handled_access_fs: handled,
-            handled_access_net: 0,
-            scoped: if abi >= 6 { access::SCOPES } else { 0 },
-        },
-        size,
-        paths,
-        workspace,
-    }))
 }

@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     io::Errno,
+    process::Signal,
 };
 use sandbox_types::{
     CgroupPaths, Enforcement, ExitReason, LimitKind, Limits, ProcessUsage, Stream, Violation,
@@ -18,15 +19,19 @@ use sandbox_types::{
 
 use super::{
     Cancellation, Ended, NetworkActivity, Observer, Running,
+    alone::TemporaryDirectory,
+    clock::WallClock,
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
+    own_limits::OwnLimits,
+    signal::send_to_guest,
     start::read_message,
     tree::Tree,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
     egress::Egress,
-    stdio::{self, Pumped, Streams},
+    stdio::{self, Pumped, Streams, terminal::Raw},
     sys::process::Accounted,
 };
 
@@ -44,14 +49,17 @@ pub(crate) struct Confined {
     pub(super) status: File,
     pub(crate) streams: Streams,
     pub(super) meter: Meter,
+    pub(super) own_limits: OwnLimits,
     pub(super) limits: Limits,
     pub(super) started_at: Instant,
     /// When the guest's first instruction ran.
     pub(super) running_since: Instant,
-    pub(super) enforcement: Enforcement,
+    pub(crate) enforcement: Enforcement,
     pub(super) start: Start,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
+    /// The guest's temporary directory, where it has no private file system.
+    pub(super) temporary: Option<TemporaryDirectory>,
 }
 
 /// Whether the guest has started.
@@ -83,6 +91,8 @@ struct Turn {
     output: [bool; 2],
     /// Standard input can go on.
     input: bool,
+    /// The caller's terminal has another size.
+    window: bool,
 }
 
 impl Running for Confined {
@@ -108,12 +118,17 @@ impl Running for Confined {
         if let Start::Never(exit) = self.start {
             return Ok(self.ended(exit, ProcessUsage::default(), Unroutable::default()));
         }
-        let waited = self.wait_for_end(observer, cancel);
+        let raw = self.streams.enter_raw().map_err(|error| {
+            self.kill();
+            LaunchError::new("put the caller's terminal into raw mode", error)
+        })?;
+        let waited = self.wait_for_end(observer, cancel, raw.as_ref());
         if waited.is_err() {
             self.kill();
         }
         let (end, cause) = waited?;
         self.take_rest(observer);
+        drop(raw);
         let end = match end {
             Some(end) => end,
             None => self.end_of_killed(cause)?,
@@ -126,7 +141,7 @@ impl Running for Confined {
         }
         let exit = match cause {
             Some(cause) => cause,
-            None => self.exit_of(end.status),
+            None => self.exit_of(end.status, end.used.cpu),
         };
         Ok(self.ended(exit, usage_of(end.used), end.unroutable))
     }
@@ -135,6 +150,7 @@ impl Running for Confined {
         self.kill();
         self.tree.await_end()?;
         drop(self.tree.take_recipe());
+        self.temporary = None;
         self.meter.remove()
     }
 }
@@ -158,12 +174,13 @@ impl Confined {
         &mut self,
         observer: &mut dyn Observer,
         cancel: &Cancellation,
+        raw: Option<&Raw>,
     ) -> Result<(Option<End>, Option<Cause>), LaunchError> {
         let error = |source: io::Error| LaunchError::new("wait for the guest", source);
         let mut clock = WallClock::of(&self.limits, self.started_at);
         let mut tick = TICK_FIRST;
         let mut next_tick = Instant::now() + tick;
-        let mut open = [true; 2];
+        let mut open = [self.streams.output.is_some(), self.streams.error.is_some()];
         let mut cause = None;
         let mut buffer = Vec::new();
         loop {
@@ -173,28 +190,15 @@ impl Confined {
                 wake = wake.min(Instant::now() + ASK_AGAIN);
             }
             let turn = self
-                .poll(cancel, wake, cause.is_none(), open.map(|it| it && takes))
+                .poll(
+                    (cancel, cause.is_none()),
+                    wake,
+                    open.map(|it| it && takes),
+                    raw,
+                )
                 .map_err(|errno| error(errno.into()))?;
-            let streams = [
-                (Stream::Stdout, &mut self.streams.output),
-                (Stream::Stderr, &mut self.streams.error),
-            ];
-            for (index, (stream, file)) in streams.into_iter().enumerate() {
-                if turn.output[index] {
-                    let take = |bytes: &[u8]| observer.output(stream, bytes);
-                    open[index] =
-                        stdio::drain(file, &mut buffer, PIECES_PER_ROUND, take) == Pumped::Open;
-                }
-            }
-            if turn.input
-                && self
-                    .streams
-                    .input
-                    .as_mut()
-                    .is_some_and(|input| input.pump() == Pumped::Done)
-            {
-                self.streams.input = None;
-            }
+            self.pump_output(&turn, observer, &mut buffer, &mut open);
+            self.pump_input(&turn, raw);
             if turn.init[0]
                 && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
             {
@@ -211,7 +215,7 @@ impl Confined {
                 self.meter.attach_late(init);
             }
             if now >= next_tick || clock.is_over(now) {
-                clock.pass(now, self.meter.is_frozen());
+                clock.pass(now, self.meter.is_frozen() || observer.is_suspended());
             }
             if cause.is_none() {
                 cause = self.reason_to_end(observer, cancel, (now, &clock, next_tick));
@@ -223,6 +227,45 @@ impl Confined {
                 tick = (tick * 3 / 2).min(TICK_LONGEST);
                 next_tick = now + tick;
             }
+        }
+    }
+
+    /// Takes what was printed.
+    fn pump_output(
+        &mut self,
+        turn: &Turn,
+        observer: &mut dyn Observer,
+        buffer: &mut Vec<u8>,
+        open: &mut [bool; 2],
+    ) {
+        let streams = [
+            (Stream::Stdout, &mut self.streams.output),
+            (Stream::Stderr, &mut self.streams.error),
+        ];
+        for (index, (stream, file)) in streams.into_iter().enumerate() {
+            if let (true, Some(file)) = (turn.output[index], file) {
+                let take = |bytes: &[u8]| {
+                    self.own_limits.print(bytes);
+                    observer.output(stream, bytes);
+                };
+                open[index] = stdio::drain(file, buffer, PIECES_PER_ROUND, take) == Pumped::Open;
+            }
+        }
+    }
+
+    /// Hands on what is to be read, and the size of the window.
+    fn pump_input(&mut self, turn: &Turn, raw: Option<&Raw>) {
+        if turn.input
+            && self
+                .streams
+                .input
+                .as_mut()
+                .is_some_and(|input| input.pump() == Pumped::Done)
+        {
+            self.streams.input = None;
+        }
+        if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
+            raw.follow(ours);
         }
     }
 
@@ -238,19 +281,38 @@ impl Confined {
         if clock.is_over(now) {
             return Some(ExitReason::TimedOut);
         }
-        if now < next_tick {
-            return None;
+        let is_tick = now >= next_tick;
+        let own = self
+            .own_limits
+            .exceeded(&self.meter, self.tree.init(), is_tick);
+        if own.is_some() || !is_tick {
+            return own.map(ExitReason::LimitExceeded);
         }
         self.meter.poll();
         if let Some(init) = self.tree.init() {
             self.meter.sweep(init);
         }
-        observer.tick(&self.meter.paths()).map(|kind| match kind {
+        let reached = observer.tick(&self.meter.paths()).map(|kind| match kind {
             LimitKind::WallTime => ExitReason::TimedOut,
-            LimitKind::Memory | LimitKind::Processes | LimitKind::Disk | LimitKind::FileSize => {
-                ExitReason::LimitExceeded(kind)
-            }
-        })
+            LimitKind::Memory
+            | LimitKind::CpuTime
+            | LimitKind::Processes
+            | LimitKind::Disk
+            | LimitKind::Inodes
+            | LimitKind::FileSize
+            | LimitKind::Output => ExitReason::LimitExceeded(kind),
+        });
+        reached.or_else(|| self.signalled(observer.signal()?))
+    }
+
+    /// Sends a signal to the guest; `Some` if that ends the run here.
+    fn signalled(&self, number: i32) -> Option<Cause> {
+        let signal = Signal::from_named_raw(number)?;
+        if signal == Signal::KILL {
+            return Some(ExitReason::Signaled(number));
+        }
+        send_to_guest(self.tree.init()?, signal);
+        None
     }
 
     fn next_wake(&self, next_tick: Instant, deadline: Option<Instant>) -> Instant {
@@ -266,25 +328,25 @@ impl Confined {
 
     fn poll(
         &self,
-        cancel: &Cancellation,
+        (cancel, can_end): (&Cancellation, bool),
         wake: Instant,
-        can_end: bool,
         open: [bool; 2],
+        raw: Option<&Raw>,
     ) -> Result<Turn, Errno> {
         let mut fds = vec![
             PollFd::new(&self.status, PollFlags::IN),
             PollFd::from_borrowed_fd(self.tree.handle()?, PollFlags::IN),
         ];
-        let mut places = [None; 5];
+        let mut places = [None; 6];
         let mut add = |place: usize, fd, flags| {
             places[place] = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
-        if open[0] {
-            add(0, self.streams.output.as_fd(), PollFlags::IN);
-        }
-        if open[1] {
-            add(1, self.streams.error.as_fd(), PollFlags::IN);
+        let printed = [&self.streams.output, &self.streams.error];
+        for (place, file) in printed.into_iter().enumerate() {
+            if let (true, Some(file)) = (open[place], file) {
+                add(place, file.as_fd(), PollFlags::IN);
+            }
         }
         if let Some(input) = &self.streams.input {
             let (fd, to_write) = input.waits_for();
@@ -300,6 +362,9 @@ impl Confined {
         }
         for (place, fd) in (3..).zip(cancel.descriptors()).filter(|_| can_end) {
             add(place, fd, PollFlags::IN);
+        }
+        if let Some(raw) = raw {
+            add(5, raw.changes.as_fd(), PollFlags::IN);
         }
         let timeout = timespec(wake.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
@@ -318,6 +383,7 @@ impl Confined {
             ],
             output: [ready(places[0]), ready(places[1])],
             input: ready(places[2]),
+            window: ready(places[5]),
         })
     }
 
@@ -328,8 +394,10 @@ impl Confined {
             (Stream::Stdout, &mut self.streams.output),
             (Stream::Stderr, &mut self.streams.error),
         ];
-        for (stream, file) in streams {
+        let there = streams.into_iter();
+        for (stream, file) in there.filter_map(|(stream, file)| Some((stream, file.as_mut()?))) {
             stdio::drain(file, &mut buffer, usize::MAX, |bytes| {
+                self.own_limits.print(bytes);
                 observer.output(stream, bytes);
             });
         }
@@ -370,13 +438,20 @@ impl Confined {
         })
     }
 
-    fn exit_of(&self, status: i32) -> ExitReason {
+    fn exit_of(&self, status: i32, cpu: Duration) -> ExitReason {
+        if self.own_limits.is_over_output() {
+            return ExitReason::LimitExceeded(LimitKind::Output);
+        }
         if libc::WIFEXITED(status) {
             return ExitReason::Exited(libc::WEXITSTATUS(status));
         }
         match libc::WTERMSIG(status) {
             libc::SIGKILL if self.meter.out_of_memory() => {
                 ExitReason::LimitExceeded(LimitKind::Memory)
+            }
+            // The resource limit of one process is a second longer than what this side ends the tree for.
+            libc::SIGKILL | libc::SIGXCPU if self.own_limits.is_over_cpu_time(cpu) => {
+                ExitReason::LimitExceeded(LimitKind::CpuTime)
             }
             libc::SIGXFSZ if self.limits.file_size.is_some() => {
                 ExitReason::LimitExceeded(LimitKind::FileSize)
@@ -422,42 +497,6 @@ impl Confined {
             violations,
             enforcement,
         }
-    }
-}
-
-/// The wall-time limit. It stands still while the guest is suspended, to a tick exactly.
-struct WallClock {
-    deadline: Option<Instant>,
-    /// When it was looked at last, and whether the guest was suspended then.
-    seen: Instant,
-    stands: bool,
-}
-
-impl WallClock {
-    fn of(limits: &Limits, started_at: Instant) -> Self {
-        Self {
-            deadline: limits.wall_time.map(|limit| started_at + limit.value),
-            seen: Instant::now(),
-            stands: false,
-        }
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
-    }
-
-    /// Returns when it is over, if it goes on.
-    fn rings_at(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.stands)
-    }
-
-    fn pass(&mut self, now: Instant, frozen: bool) {
-        if frozen {
-            let passed = now.saturating_duration_since(self.seen);
-            self.deadline = self.deadline.map(|deadline| deadline + passed);
-        }
-        self.stands = frozen;
-        self.seen = now;
     }
 }
 

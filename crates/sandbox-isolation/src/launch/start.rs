@@ -4,7 +4,10 @@ use std::{
     ffi::CString,
     fs::{self, File},
     io::{self, Read as _},
-    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd, RawFd},
+        unix::fs::MetadataExt as _,
+    },
     sync::OnceLock,
     time::Instant,
 };
@@ -22,6 +25,7 @@ use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
+    own_limits::OwnLimits,
     recipe::{self, When},
     run::{Confined, Start},
     tree::Tree,
@@ -30,6 +34,7 @@ use crate::{
     child::{
         self, Channels, Recipe, Stacks,
         guest::Guest,
+        identity::Identity,
         status::{Act, MESSAGE_BYTES, Message},
         step::Steps,
     },
@@ -76,6 +81,8 @@ struct Site {
     guest: Guest,
     overlay: Option<CString>,
     own_network: bool,
+    /// Of the workspace.
+    device: u64,
 }
 
 /// What init has of its caller from the beginning.
@@ -89,12 +96,13 @@ impl Site {
     fn of(plan: &LaunchPlan, when: When) -> Result<Self, LaunchError> {
         let workspace = check_workspace(plan)?;
         let ids = Ids::of(&workspace, plan.host_ids);
-        let layout = lay_out(plan)?;
+        let layout = lay_out(plan, &ids)?;
         Ok(Self {
             steps: recipe::steps(plan, &layout, &ids, (&workspace, when))?,
             guest: recipe::guest(plan, &layout)?,
             overlay: recipe::overlay(plan)?,
             own_network: has_own_network(plan),
+            device: workspace.dev(),
             ids,
             layout,
         })
@@ -138,8 +146,25 @@ impl Site {
     }
 }
 
+/// Tries to make namespaces and to mount in them, in a process of its own. It costs about a millisecond.
+///
+/// # Errors
+///
+/// Fails when this process may not; the hint says why, and what allows it.
+pub fn probe_namespaces() -> Result<(), LaunchError> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let identity = Identity::Own {
+        uid_map: format!("{uid} {uid} 1\n").into_bytes(),
+        gid_map: format!("{gid} {gid} 1\n").into_bytes(),
+    };
+    let namespaces = NAMESPACES | OWN_NAMESPACES | libc::CLONE_NEWNET;
+    child::probe::namespaces(namespaces, identity)
+        .map_err(|failure| LaunchError::of(failure, &Steps::default()))
+}
+
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
+    let uncounted = uncounted(&plan);
     let site = Site::of(&plan, When::Now)?;
     let order = order(&plan, &site.ids)?;
     let mut streams = open_streams(plan.stdin, &site.ids)?;
@@ -151,13 +176,14 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
         stdio: streams.guest_ends(),
         doors: egress.as_ref().map(Egress::doors),
     };
-    let meter = Meter::prepare(&plan.name, &plan.limits)?;
+    let meter = Meter::prepare(&plan.name, &plan.limits, site.device)?;
     let built = site.build(order, ends)?;
     streams.close_guest_ends();
     egress.iter_mut().for_each(Egress::close_their_end);
     let parts = (streams, meter, plan.limits);
     let mut confined = Confined::of(built.tree, built.status, parts);
     confined.set_network(own_network, egress);
+    confined.enforcement.missing.extend(uncounted);
     Ok(Readied {
         confined,
         begin: built.begin,
@@ -174,6 +200,7 @@ pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), Launch
             input: None,
             output: -1,
             error: -1,
+            terminal: None,
         },
         doors: None,
     };
@@ -203,8 +230,8 @@ pub(crate) fn has_own_network(plan: &LaunchPlan) -> bool {
     plan.network != NetworkAccess::Host
 }
 
-pub(crate) fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
-    Layout::of(plan).map_err(|unusable| {
+pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
+    Layout::of(plan, ids).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
             unusable.source,
@@ -213,6 +240,11 @@ pub(crate) fn lay_out(plan: &LaunchPlan) -> Result<Layout, LaunchError> {
 }
 
 impl Readied {
+    /// Returns a guest that starts when a byte is written to `begin`.
+    pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
+        Self { confined, begin }
+    }
+
     /// Lets the guest start.
     pub(crate) fn launch(self) -> Result<Confined, LaunchError> {
         let Self {
@@ -237,13 +269,13 @@ impl Readied {
 const START: [u8; 8] = [0; 8];
 
 /// Returns both ends of what lets the guest start: the one that says so, and init's.
-fn start_channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(super) fn start_channel() -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = SocketFlags::CLOEXEC;
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
 /// Where this process's arguments are; looked up once, for they stay where they are.
-fn argument_area() -> Option<ArgumentArea> {
+pub(super) fn argument_area() -> Option<ArgumentArea> {
     static AREA: OnceLock<Option<ArgumentArea>> = OnceLock::new();
     *AREA.get_or_init(|| ArgumentArea::parse(&fs::read_to_string("/proc/self/stat").ok()?))
 }
@@ -266,6 +298,19 @@ pub(crate) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchE
         return refused("it is not a directory");
     }
     Ok(metadata)
+}
+
+/// A disk limit is about the transaction.
+pub(crate) fn uncounted(plan: &LaunchPlan) -> Option<String> {
+    let path = plan
+        .view
+        .write
+        .first()
+        .filter(|_| plan.limits.disk.is_some())?;
+    Some(format!(
+        "the disk limit does not hold in what is granted with write ({})",
+        path.display()
+    ))
 }
 
 fn enforcement(own_network: bool) -> Enforcement {
@@ -313,12 +358,14 @@ impl Confined {
             status,
             streams,
             meter,
+            own_limits: OwnLimits::of(&limits),
             limits,
             started_at: now,
             running_since: now,
             enforcement: Enforcement::default(),
             start: Start::Awaited,
             egress: None,
+            temporary: None,
         }
     }
 
@@ -348,6 +395,9 @@ impl Confined {
                     self.enforcement.mount = Level::Partial;
                     self.enforcement.missing.push(WITHOUT_PROC.to_owned());
                 }
+                self.streams
+                    .take_terminal()
+                    .map_err(|error| LaunchError::new("take the guest's terminal", error))?;
                 Start::Done
             }
             Some(Message::Failed(failure)) => Start::Never(match (failure.act, failure.errno) {

@@ -22,6 +22,7 @@ use crate::{
     sys::{
         clone::Lent,
         process::{self, Accounted, Children, Patience},
+        signals,
     },
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Tree {
     /// `None` as long as only the builder knows it, and once it is reaped.
     init: Option<Init>,
     recipe: Option<Held>,
+    /// What ends it.
+    ending: Signal,
 }
 
 /// Pid 1 of the guest's namespaces: not waited for yet.
@@ -64,10 +67,12 @@ impl Tree {
             child::Children::Builder(recipe) => Ok(Self {
                 init: None,
                 recipe: Some(Held::Builder(recipe)),
+                ending: Signal::KILL,
             }),
             child::Children::Init(pid, recipe) => Ok(Self {
                 init: Some(Init::hold(pid)?),
                 recipe: Some(Held::Own(recipe)),
+                ending: Signal::KILL,
             }),
         }
     }
@@ -82,7 +87,15 @@ impl Tree {
                 keeper,
             }),
             recipe: None,
+            ending: Signal::KILL,
         }
+    }
+
+    /// Takes a keeper over, which ends the others when it is asked to.
+    pub(super) fn of_keeper(children: child::Children) -> Result<Self, LaunchError> {
+        let mut tree = Self::of(children)?;
+        tree.ending = signals::ASKING;
+        Ok(tree)
     }
 
     /// Waits until init is known, and returns it with the failure that was told meanwhile: init is quicker than its
@@ -121,7 +134,7 @@ impl Tree {
     pub(super) fn kill(&self) {
         if let Some(init) = &self.init {
             // It fails only if init is dead already.
-            rustix::process::pidfd_send_signal(&init.handle, Signal::KILL).ok();
+            rustix::process::pidfd_send_signal(&init.handle, self.ending).ok();
         }
     }
 

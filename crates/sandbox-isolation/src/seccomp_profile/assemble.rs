@@ -6,15 +6,33 @@
 //!                                └─> look at an argument ──> return …
 //! ```
 //!
-//! All arguments that are looked at are `int`, `unsigned int` or cut to 32 bits by the kernel
+//! All arguments that the walls look at are `int`, `unsigned int` or cut to 32 bits by the kernel
 //! (`clone` uses the lower half of its flags, `ioctl` that of its request). Comparing all 64 bits
 //! would let `TIOCSTI | 1 << 32` through, so only the lower half is loaded. Pointers are looked at whole, and only
-//! whether they are null.
+//! whether they are null. What a profile looks at has the width of `arguments.rs`.
 
 use super::{
-    Instruction,
-    rules::{Answer, Interval},
+    Instruction, Pids, Refusal,
+    arguments::Width,
+    refine::{ArgumentTest, Condition, RefusedWith},
+    rules::Answer,
 };
+
+/// Numbers from `start` up to the next interval's start have one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interval {
+    /// The first number.
+    pub(super) start: u32,
+    /// What becomes of them.
+    pub(super) answer: Answer,
+}
+
+/// What a profile asks about the arguments of one call, and what holds if it refuses nothing.
+#[derive(Debug)]
+pub(super) struct Check<'a> {
+    pub(super) refusals: Vec<&'a Refusal>,
+    pub(super) otherwise: Answer,
+}
 
 /// `BPF_LD | BPF_W | BPF_ABS`: load a word of the call's description.
 pub(super) const LOAD: u16 = 0x20;
@@ -54,9 +72,6 @@ const NEW_NAMESPACE: u32 = (libc::CLONE_NEWNS
 /// Types into a terminal; pastes into a console, and more; loads a line discipline into the kernel.
 const TERMINAL_REQUESTS: [u32; 3] = [0x5412, 0x541C, 0x5423];
 
-/// What `personality` is asked with to change nothing.
-const PERSONALITY_QUERY: u32 = 0xFFFF_FFFF;
-
 /// Set-user-id and set-group-id.
 const SET_IDS: u32 = 0o6000;
 
@@ -78,29 +93,39 @@ enum Place {
 }
 
 /// A program whose jumps are not resolved yet.
-#[derive(Default)]
-struct Draft {
+#[derive(Debug, Default)]
+pub(super) struct Draft {
     instructions: Vec<(u16, u32, Place, Place)>,
     parts: Vec<(Answer, usize)>,
 }
 
-/// Returns the program that answers by `intervals`, the first of which starts at 0.
-pub(super) fn program(intervals: &[Interval]) -> Vec<Instruction> {
+/// Returns the program that answers by `intervals`, the first of which starts at 0. The number of
+/// [`Answer::CheckProfile`] is an index of `checks`.
+pub(super) fn program(intervals: &[Interval], checks: &[Check<'_>], pids: Pids) -> Draft {
     let kill = Place::Part(Answer::KillProcess);
     let mut draft = Draft::default();
     draft.push(LOAD, ARCHITECTURE, Place::Next, Place::Next);
     draft.push(IF_EQUAL, NATIVE, Place::Next, kill);
     draft.push(LOAD, NUMBER, Place::Next, Place::Next);
     let _root = draft.search(intervals);
+    for (index, check) in (0_u8..).zip(checks) {
+        draft.part(Answer::CheckProfile(index));
+        draft.ask(check);
+    }
+    let is_needed = |answer| {
+        intervals.iter().any(|interval| interval.answer == answer)
+            || checks.iter().any(|check| check.otherwise == answer)
+    };
     draft.clone_flags();
-    draft.socket();
+    if is_needed(Answer::CheckSocket) {
+        draft.socket();
+    }
     draft.socket_pair();
     draft.ioctl();
-    draft.personality();
-    draft.other_processes();
-    draft.modes(intervals);
+    draft.other_processes(pids);
+    draft.modes(is_needed);
     draft.answers();
-    draft.resolve()
+    draft
 }
 
 impl Draft {
@@ -182,15 +207,8 @@ impl Draft {
         self.push(RETURN, libc::SECCOMP_RET_ALLOW, Place::Next, Place::Next);
     }
 
-    fn personality(&mut self) {
-        self.part(Answer::CheckPersonality);
-        self.load_argument(0);
-        self.push(IF_EQUAL, 0, ALLOWED, Place::Next);
-        self.push(IF_EQUAL, PERSONALITY_QUERY, ALLOWED, REFUSED);
-    }
-
     /// What is done to a process by its id, or to all of a user.
-    fn other_processes(&mut self) {
+    fn other_processes(&mut self, pids: Pids) {
         self.part(Answer::CheckLimitsOf);
         self.load_argument(0);
         self.push(IF_EQUAL, 0, ALLOWED, Place::Next);
@@ -205,22 +223,31 @@ impl Draft {
         self.load_argument(0);
         self.push(IF_GREATER, 1, REFUSED, Place::Next);
         self.load_argument(1);
-        self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+        self.own_process(pids);
 
         self.part(Answer::CheckProcess);
         self.load_argument(0);
-        self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+        self.own_process(pids);
     }
 
-    /// The modes of new and changed files, as far as `intervals` ask for them.
-    fn modes(&mut self, intervals: &[Interval]) {
+    /// In a pid namespace, all but its first process are the guest's: a program may set the priority of a thread that
+    /// it has started. Without one, only 0 is surely the caller itself.
+    fn own_process(&mut self, pids: Pids) {
+        match pids {
+            Pids::Own => self.push(IF_EQUAL, 1, REFUSED, ALLOWED),
+            Pids::Hosts => self.push(IF_EQUAL, 0, ALLOWED, REFUSED),
+        };
+    }
+
+    /// The modes and times of new and changed files, as far as they are asked for.
+    fn modes(&mut self, is_needed: impl Fn(Answer) -> bool) {
         for (answer, flags, mode) in [
             (Answer::CheckSecondMode, None, 1),
             (Answer::CheckThirdMode, None, 2),
             (Answer::CheckOpenMode, Some(1), 2),
             (Answer::CheckOpenAtMode, Some(2), 3),
         ] {
-            if !intervals.iter().any(|interval| interval.answer == answer) {
+            if !is_needed(answer) {
                 continue;
             }
             self.part(answer);
@@ -231,6 +258,86 @@ impl Draft {
             self.load_argument(mode);
             self.push(IF_ANY_BIT, SET_IDS, REFUSED, ALLOWED);
         }
+        if is_needed(Answer::CheckTimes) {
+            self.part(Answer::CheckTimes);
+            // Without a path, the descriptor is meant.
+            self.load_argument(1);
+            self.push(IF_EQUAL, 0, Place::Next, REFUSED);
+            self.load_upper_half(1);
+            self.push(IF_EQUAL, 0, ALLOWED, REFUSED);
+        }
+    }
+
+    /// Adds the questions of a profile, one after the other.
+    fn ask(&mut self, check: &Check<'_>) {
+        let conditions = check.refusals.iter().filter_map(|refusal| {
+            let (width, condition) = refusal.when.as_ref()?;
+            Some((refusal.with, *width, condition))
+        });
+        let conditions: Vec<_> = conditions.collect();
+        for (index, (with, width, condition)) in conditions.iter().enumerate() {
+            let is_last = index + 1 == conditions.len();
+            let out = is_last.then_some(Place::Part(check.otherwise));
+            self.condition(*width, condition, Place::Part(answer_of(*with)), out);
+        }
+    }
+
+    /// Adds one question: on to `refuse`, or to `out`, which is behind it if nothing else is said.
+    fn condition(
+        &mut self,
+        width: Width,
+        condition: &Condition,
+        refuse: Place,
+        out: Option<Place>,
+    ) {
+        let each = match width {
+            Width::Half => 1,
+            Width::Whole => 4,
+        };
+        let (values, hit): (&[u64], _) = match &condition.test {
+            ArgumentTest::Equals(values) => (values, Some(refuse)),
+            ArgumentTest::Unless(values) => (values, None),
+            ArgumentTest::AnyBit(mask) => {
+                return self.any_bit(width, condition.argument, *mask, (refuse, out));
+            }
+        };
+        let start = self.instructions.len();
+        let length = each * values.len() + usize::from(width == Width::Half);
+        let out = out.unwrap_or(Place::At(start + length));
+        let (hit, miss) = hit.map_or((out, refuse), |refuse| (refuse, out));
+        let argument = u32::from(condition.argument);
+        if width == Width::Half {
+            self.load_argument(argument);
+        }
+        for (index, value) in values.iter().enumerate() {
+            let next = if index + 1 == values.len() {
+                miss
+            } else {
+                Place::At(start + length - each * (values.len() - index - 1))
+            };
+            if width == Width::Whole {
+                self.load_upper_half(argument);
+                self.push(IF_EQUAL, upper(*value), Place::Next, next);
+                self.load_argument(argument);
+            }
+            self.push(IF_EQUAL, lower(*value), hit, next);
+        }
+    }
+
+    fn any_bit(
+        &mut self,
+        width: Width,
+        argument: u8,
+        mask: u64,
+        (refuse, out): (Place, Option<Place>),
+    ) {
+        let argument = u32::from(argument);
+        if width == Width::Whole {
+            self.load_upper_half(argument);
+            self.push(IF_ANY_BIT, upper(mask), refuse, Place::Next);
+        }
+        self.load_argument(argument);
+        self.push(IF_ANY_BIT, lower(mask), refuse, out.unwrap_or(Place::Next));
     }
 
     fn answers(&mut self) {
@@ -246,7 +353,13 @@ impl Draft {
         }
     }
 
-    fn resolve(self) -> Vec<Instruction> {
+    /// Returns how many instructions it has.
+    pub(super) fn len(&self) -> usize {
+        self.instructions.len()
+    }
+
+    /// Returns the program. It has less than 256 instructions.
+    pub(super) fn resolve(self) -> Vec<Instruction> {
         let offset = |from: usize, place: Place| {
             let target = match place {
                 Place::Next => from + 1,
@@ -273,6 +386,25 @@ impl Draft {
 const ALLOWED: Place = Place::Part(Answer::Allow);
 const REFUSED: Place = Place::Part(Answer::NotPermitted);
 const NO_FAMILY: Place = Place::Part(Answer::NoSuchFamily);
+
+pub(super) fn answer_of(with: RefusedWith) -> Answer {
+    match with {
+        RefusedWith::NotPermitted => Answer::NotPermitted,
+        RefusedWith::NoSuchCall => Answer::NoSuchCall,
+        RefusedWith::NoSuchFamily => Answer::NoSuchFamily,
+    }
+}
+
+/// The halves of an argument, as a filter can load them.
+const fn lower(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+const fn upper(value: u64) -> u32 {
+    let [.., a, b, c, d] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
 
 /// Returns what makes a call fail with `number`.
 pub(super) const fn errno(number: libc::c_int) -> u32 {

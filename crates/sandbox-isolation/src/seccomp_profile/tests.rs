@@ -6,19 +6,40 @@ use libc::{
 };
 
 use super::{
-    Instruction, Profile,
+    BaseProfile, INSTRUCTIONS_MAX, Instruction, Mode, OtherWalls, SeccompProfile, answer_to,
     assemble::{AND, IF_ANY_BIT, IF_AT_LEAST, IF_EQUAL, IF_GREATER, LOAD, NATIVE, RETURN, errno},
-    compile, name_of,
-    rules::{Answer, answer_to, of},
+    calls,
+    rules::{Answer, LANDLOCK_ALONE_RULES, SET_ID_RULES, WALLS},
 };
+
+mod profiles;
 
 const EPERM: u32 = errno(libc::EPERM);
 const ENOSYS: u32 = errno(libc::ENOSYS);
 const EAFNOSUPPORT: u32 = errno(libc::EAFNOSUPPORT);
 
+const COMMITTED: Mode = Mode {
+    writes_to_host: false,
+    walls: OtherWalls::Namespaces,
+};
+const DIRECT: Mode = Mode {
+    writes_to_host: true,
+    walls: OtherWalls::Namespaces,
+};
+const ALONE: Mode = Mode {
+    writes_to_host: true,
+    walls: OtherWalls::Landlock { network: false },
+};
+
 /// The programs must stay cheap to install.
-const INSTRUCTION_LIMITS: [(Profile, usize); 2] =
-    [(Profile::Default, 120), (Profile::WithoutSetIds, 160)];
+const INSTRUCTION_LIMITS: [(BaseProfile, Mode, usize); 6] = [
+    (BaseProfile::Walls, COMMITTED, 110),
+    (BaseProfile::Permissive, COMMITTED, 115),
+    (BaseProfile::Default, COMMITTED, 125),
+    (BaseProfile::Default, DIRECT, 165),
+    (BaseProfile::Strict, COMMITTED, 200),
+    (BaseProfile::Strict, ALONE, INSTRUCTIONS_MAX),
+];
 
 /// What the kernel shows to a filter.
 struct Call {
@@ -72,10 +93,16 @@ fn run(program: &[Instruction], call: &Call) -> u32 {
 }
 
 fn answer(number: c_long, arguments: &[u64]) -> u32 {
-    answer_of(Profile::Default, number, arguments)
+    answer_in(COMMITTED, number, arguments)
 }
 
-fn answer_of(profile: Profile, number: c_long, arguments: &[u64]) -> u32 {
+/// The answer of the default profile.
+fn answer_in(mode: Mode, number: c_long, arguments: &[u64]) -> u32 {
+    let profile = SeccompProfile::built_in(BaseProfile::Default);
+    answer_of((&profile, mode), number, arguments)
+}
+
+fn answer_of((profile, mode): (&SeccompProfile, Mode), number: c_long, arguments: &[u64]) -> u32 {
     let mut all = [0; 6];
     all[..arguments.len()].copy_from_slice(arguments);
     let call = Call {
@@ -83,7 +110,7 @@ fn answer_of(profile: Profile, number: c_long, arguments: &[u64]) -> u32 {
         number: u32::try_from(number).unwrap(),
         arguments: all,
     };
-    run(&compile(profile), &call)
+    run(&profile.compile(mode), &call)
 }
 
 fn number(constant: c_int) -> u64 {
@@ -92,9 +119,13 @@ fn number(constant: c_int) -> u64 {
 
 #[test]
 fn the_program_is_short_and_every_jump_lands_inside() {
-    for (profile, limit) in INSTRUCTION_LIMITS {
-        let program = compile(profile);
-        assert!(program.len() <= limit, "{} instructions", program.len());
+    for (profile, mode, limit) in INSTRUCTION_LIMITS {
+        let program = SeccompProfile::built_in(profile).compile(mode);
+        let length = program.len();
+        assert!(
+            length <= limit,
+            "{profile:?} {mode:?}: {length} instructions"
+        );
         for (index, instruction) in program.iter().enumerate() {
             if instruction.code == RETURN {
                 continue;
@@ -108,11 +139,13 @@ fn the_program_is_short_and_every_jump_lands_inside() {
 
 #[test]
 fn the_search_gives_every_number_the_answer_of_the_table() {
-    for (profile, _) in INSTRUCTION_LIMITS {
-        let program = compile(profile);
+    for (base, mode, _) in INSTRUCTION_LIMITS {
+        let profile = SeccompProfile::built_in(base);
+        let program = profile.compile(mode);
+        let (answers, _) = profile.answers(mode);
         let everything = (0..1024).chain([0x3FFF_FFFF, 0x4000_0000, 0x4000_0029, u32::MAX]);
         for number in everything {
-            let expected = match answer_to(profile, number) {
+            let expected = match answer_to(&answers, number) {
                 Answer::Allow => ALLOW,
                 Answer::NotPermitted => EPERM,
                 Answer::NoSuchCall => ENOSYS,
@@ -122,14 +155,15 @@ fn the_search_gives_every_number_the_answer_of_the_table() {
                 | Answer::CheckSocket
                 | Answer::CheckSocketPair
                 | Answer::CheckIoctl
-                | Answer::CheckPersonality
                 | Answer::CheckLimitsOf
                 | Answer::CheckProcess
                 | Answer::CheckWho
                 | Answer::CheckSecondMode
                 | Answer::CheckThirdMode
                 | Answer::CheckOpenMode
-                | Answer::CheckOpenAtMode => continue,
+                | Answer::CheckOpenAtMode
+                | Answer::CheckTimes
+                | Answer::CheckProfile(_) => continue,
             };
             let call = Call {
                 architecture: NATIVE,
@@ -143,7 +177,7 @@ fn the_search_gives_every_number_the_answer_of_the_table() {
 
 #[test]
 fn foreign_system_call_tables_kill() {
-    let program = compile(Profile::Default);
+    let program = SeccompProfile::built_in(BaseProfile::Default).compile(COMMITTED);
     // i386, x32's twin, ARM, RISC-V, big-endian PowerPC
     for architecture in [0x4000_0003, 0x0000_003E, 0x4000_0028, 0xC000_00F3, 0x15, 0] {
         let call = Call {
@@ -189,7 +223,7 @@ fn refused_calls_fail_as_documented() {
         (470, ENOSYS),
         (400, ENOSYS),
     ] {
-        assert_eq!(answer(call, &[]), expected, "{call} {:?}", name_of(call));
+        assert_eq!(answer(call, &[]), expected, "{call}");
     }
 }
 
@@ -350,20 +384,16 @@ fn ordinary_calls_are_allowed() {
 }
 
 #[test]
-fn refused_calls_have_names_and_no_number_twice() {
-    assert_eq!(name_of(libc::SYS_mount), Some("mount"));
-    assert_eq!(name_of(libc::SYS_read), None);
-    let rules: Vec<_> = of(Profile::WithoutSetIds).collect();
-    for (index, rule) in rules.iter().enumerate() {
-        let twin = rules[index + 1..]
-            .iter()
-            .find(|other| other.number == rule.number);
-        assert!(twin.is_none(), "{rule:?} {twin:?}");
+fn no_call_is_in_one_table_twice() {
+    for walls in [WALLS, SET_ID_RULES, LANDLOCK_ALONE_RULES] {
+        let mut names: Vec<_> = walls.iter().flat_map(|it| it.calls).collect();
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|left, right| left.0 < right.0));
     }
 }
 
 #[test]
-fn limits_and_priorities_are_changed_of_oneself_only() {
+fn pid_1_can_be_neither_limited_nor_slowed() {
     let (pointer, high_pointer) = (0x7000_1000, 0x7000_0000_0000);
     for (call, arguments, expected) in [
         (libc::SYS_prlimit64, [0, 7, pointer, 0], ALLOW),
@@ -381,6 +411,11 @@ fn limits_and_priorities_are_changed_of_oneself_only() {
         (libc::SYS_sched_setscheduler, [1, 5, pointer, 0], EPERM),
         (libc::SYS_sched_setparam, [1, pointer, 0, 0], EPERM),
         (libc::SYS_sched_setattr, [1, pointer, 0, 0], EPERM),
+        // Threads and processes of its own.
+        (libc::SYS_sched_setattr, [17, pointer, 0, 0], ALLOW),
+        (libc::SYS_setpriority, [0, 17, 5, 0], ALLOW),
+        (libc::SYS_ioprio_set, [1, 17, 5, 0], ALLOW),
+        (libc::SYS_prlimit64, [17, 7, pointer, 0], EPERM),
     ] {
         assert_eq!(answer(call, &arguments), expected, "{call} {arguments:?}");
     }
@@ -408,7 +443,7 @@ fn set_id_bits_are_refused_where_nothing_takes_them_later() {
             #[cfg(target_arch = "x86_64")]
             (libc::SYS_mknod, [0, mode, 0, 0]),
         ] {
-            let strict = |arguments: &[u64]| answer_of(Profile::WithoutSetIds, call, arguments);
+            let strict = |arguments: &[u64]| answer_in(DIRECT, call, arguments);
             assert_eq!(strict(&arguments), EPERM, "{call} {arguments:?}");
             assert_eq!(answer(call, &arguments), ALLOW, "{call} {arguments:?}");
             let harmless = arguments.map(|value| if value == mode { 0o1755 } else { value });
@@ -417,7 +452,7 @@ fn set_id_bits_are_refused_where_nothing_takes_them_later() {
     }
     // Where nothing is created, the mode is whatever the register held.
     let read = number(libc::O_RDONLY | libc::O_DIRECTORY);
-    let strict = |call, arguments: &[u64]| answer_of(Profile::WithoutSetIds, call, arguments);
+    let strict = |call, arguments: &[u64]| answer_in(DIRECT, call, arguments);
     assert_eq!(strict(libc::SYS_openat, &[3, 0, read, u64::MAX]), ALLOW);
     assert_eq!(strict(libc::SYS_openat2, &[3, 0, 0, 24]), ENOSYS);
 }

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::SystemTime};
 
 use crate::{
     launch::{
+        caller::Ids,
         error::LaunchError,
         layers::Layers,
         start::{check_workspace, lay_out},
@@ -34,8 +35,9 @@ struct Stamp {
 impl Seen {
     /// Looks again at everything that building for `plan` looks at.
     pub(crate) fn now(plan: &LaunchPlan) -> Result<Self, LaunchError> {
-        check_workspace(plan)?;
-        Self::with(plan, lay_out(plan)?)
+        let workspace = check_workspace(plan)?;
+        let ids = Ids::of(&workspace, plan.host_ids);
+        Self::with(plan, lay_out(plan, &ids)?)
     }
 
     /// Adds what stands behind the paths of a layout that was made just now.

@@ -2,7 +2,10 @@
 
 use std::{
     fs::{self, File},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     time::{Duration, Instant},
 };
 
@@ -74,7 +77,7 @@ impl Order {
             own: start::own_handle()?,
             status: (status.into(), their_status),
             streams: start::open_streams(plan.stdin.clone(), &ids)?,
-            meter: Meter::prepare(&plan.name, &plan.limits)?,
+            meter: Meter::prepare(&plan.name, &plan.limits, workspace.dev())?,
         })
     }
 
@@ -87,6 +90,7 @@ impl Order {
         let parts = (self.streams, self.meter, plan.limits.clone());
         let mut confined = Confined::of(grant.tree, self.status.0, parts);
         confined.set_network(start::has_own_network(plan), None);
+        confined.enforcement.missing.extend(start::uncounted(plan));
         confined.attach()?;
         let ends = confined.streams.guest_ends();
         let numbers = [Some(ends.output), Some(ends.error), ends.input];

@@ -14,12 +14,13 @@ use sandbox_types::{Limit, Limits, NetworkAccess};
 
 use crate::{
     launch::layers::Layers,
-    plan::{LaunchPlan, StdinSource, View, WorkspaceMode},
+    plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode},
+    seccomp_profile::{BaseProfile, SeccompProfile},
     sys::process,
 };
 
 /// Another meaning of the same bytes needs another number.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// A key: what the plan says of the place, and what the caller hands down without saying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +73,26 @@ fn site(plan: &LaunchPlan) -> Option<Vec<u8>> {
             View {
                 home,
                 search_path,
+                toolchains,
+                secrets,
                 read,
                 write,
                 hide,
             },
         network,
+        seccomp,
+        confinement,
         limits,
         host_ids,
-        stdin: _,
+        stdin,
     } = plan;
+    // The filter is a part of the place, and a terminal is opened in it.
+    if *confinement != Confinement::Namespaces
+        || *seccomp != SeccompProfile::built_in(BaseProfile::Default)
+        || matches!(stdin, StdinSource::Terminal(_))
+    {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(512);
     put(&mut bytes, workspace.as_os_str().as_bytes());
     let (mode, layers) = match workspace_mode {
@@ -98,7 +110,7 @@ fn site(plan: &LaunchPlan) -> Option<Vec<u8>> {
     put(&mut bytes, layers.as_os_str().as_bytes());
     put(&mut bytes, home.as_os_str().as_bytes());
     put(&mut bytes, search_path.as_bytes());
-    for list in [read, write, hide] {
+    for list in [toolchains, secrets, read, write, hide] {
         bytes.extend((list.len() as u64).to_le_bytes());
         for path in list {
             put(&mut bytes, path.as_os_str().as_bytes());
@@ -119,6 +131,8 @@ pub(crate) fn plan(site: &[u8]) -> Option<LaunchPlan> {
     let view = View {
         home: reader.path()?,
         search_path: OsString::from_vec(reader.bytes()?.to_vec()),
+        toolchains: reader.paths()?,
+        secrets: reader.paths()?,
         read: reader.paths()?,
         write: reader.paths()?,
         hide: reader.paths()?,
@@ -153,6 +167,8 @@ pub(crate) fn plan(site: &[u8]) -> Option<LaunchPlan> {
             1 => NetworkAccess::Host,
             _ => return None,
         },
+        seccomp: SeccompProfile::built_in(BaseProfile::Default),
+        confinement: Confinement::Namespaces,
         limits,
         host_ids,
         stdin: StdinSource::Empty,
@@ -284,11 +300,15 @@ mod tests {
             view: View {
                 home: path("/home/x"),
                 search_path: "/usr/bin".into(),
+                toolchains: vec![path("/opt/java")],
+                secrets: vec![path("/s/token")],
                 read: vec![path("/r")],
                 write: Vec::new(),
                 hide: vec![path("/h"), path("/i")],
             },
             network: NetworkAccess::None,
+            seccomp: SeccompProfile::built_in(BaseProfile::Default),
+            confinement: Confinement::Namespaces,
             limits: Limits::default(),
             host_ids: 100_000,
             stdin: StdinSource::Empty,
@@ -315,7 +335,10 @@ mod tests {
     #[test]
     fn another_place_has_another_key() {
         let key = site(&example()).unwrap();
-        let changes: [fn(&mut LaunchPlan); 7] = [
+        let changes: [fn(&mut LaunchPlan); 10] = [
+            |plan| plan.view.toolchains.clear(),
+            |plan| plan.view.secrets.clear(),
+            |plan| plan.seccomp = SeccompProfile::built_in(BaseProfile::Strict),
             |plan| plan.workspace = "/v".into(),
             |plan| plan.workspace_mode = WorkspaceMode::Direct,
             |plan| plan.network = NetworkAccess::Host,

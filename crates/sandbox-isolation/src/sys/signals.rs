@@ -34,8 +34,8 @@ const ENDING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
 
 /// Takes the signals that ask this program to end away from their default action: they are blocked in this thread
 /// and in those that it starts, and read from the descriptor instead. Those that whoever started us has ignored, as
-/// nohup(1) does, stay ignored.
-pub(crate) fn take_endings() -> Result<OwnedFd, Errno> {
+/// nohup(1) does, stay ignored. Returns what was blocked before, too.
+pub(crate) fn take_endings() -> Result<(OwnedFd, SignalSet), Errno> {
     let heard = ENDING.into_iter().filter(|&signal| !is_ignored(signal));
     let set = heard.fold(SignalSet::EMPTY, |set, signal| {
         set.with(SignalSet::only(signal))
@@ -43,7 +43,17 @@ pub(crate) fn take_endings() -> Result<OwnedFd, Errno> {
     let descriptor = descriptor_of(set)?;
     let before = block_all();
     set_mask(before.with(set));
-    Ok(descriptor)
+    Ok((descriptor, before))
+}
+
+/// Lets this thread hear, by the descriptor, that the window of its terminal has another size, and that this process
+/// goes on after it was stopped. Returns what was blocked before, too.
+pub(crate) fn take_terminal_changes() -> Result<(OwnedFd, SignalSet), Errno> {
+    let set = SignalSet::only(libc::SIGWINCH).with(SignalSet::only(libc::SIGCONT));
+    let descriptor = descriptor_of(set)?;
+    let before = block_all();
+    set_mask(before.with(set));
+    Ok((descriptor, before))
 }
 
 /// Returns the number of the next signal that waits in such a descriptor.
@@ -115,6 +125,16 @@ pub(crate) fn reset_dispositions() {
             );
         }
     }
+}
+
+/// What asks a keeper to end its guest, and the number of it.
+pub(crate) const ASKING: rustix::process::Signal = rustix::process::Signal::TERM;
+/// See [`ASKING`].
+pub(crate) const REQUEST: libc::c_int = libc::SIGTERM;
+
+/// Returns a descriptor that is readable while a child's death waits to be noticed, or [`ASKING`].
+pub(crate) fn deaths_and_request() -> Result<OwnedFd, Errno> {
+    descriptor_of(SignalSet::only(libc::SIGCHLD).with(SignalSet::only(REQUEST)))
 }
 
 /// Returns a descriptor that is readable while a child's death waits to be noticed.

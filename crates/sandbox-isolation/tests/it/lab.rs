@@ -10,13 +10,13 @@ use std::{
 };
 
 use sandbox_isolation::{
-    Cancellation, Ended, KernelLauncher, LaunchError, LaunchPlan, Launcher as _, Observer,
-    StdinSource, View, WorkspaceMode,
+    BaseProfile, Cancellation, Confinement, Ended, KernelLauncher, LaunchError, LaunchPlan,
+    Launcher as _, Observer, SeccompProfile, StdinSource, View, WorkspaceMode,
 };
 use sandbox_types::{CgroupPaths, ExitReason, LimitKind, Limits, NetworkAccess, Stream};
 
 /// How long a test waits for something that should be there at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with a workspace and a home in it.
 pub(crate) struct Lab {
@@ -84,11 +84,15 @@ impl Lab {
             view: View {
                 home: base.join("home"),
                 search_path: OsString::new(),
+                toolchains: Vec::new(),
+                secrets: Vec::new(),
                 read: Vec::new(),
                 write: Vec::new(),
                 hide: Vec::new(),
             },
             network: NetworkAccess::None,
+            seccomp: SeccompProfile::built_in(BaseProfile::Default),
+            confinement: Confinement::Namespaces,
             limits: Limits::default(),
             host_ids: 2_000_000,
             stdin: StdinSource::Empty,

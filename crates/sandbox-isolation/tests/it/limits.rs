@@ -101,7 +101,7 @@ fn who_forks_and_ends_does_not_escape_unseen() {
 fn a_fork_bomb_hits_the_process_limit() {
     let limit = |plan: &mut sandbox_isolation::LaunchPlan| {
         plan.limits.processes = Some(Limit::requested(20));
-        plan.limits.wall_time = Some(Limit::requested(Duration::from_secs(20)));
+        plan.limits.wall_time = Some(Limit::requested(Duration::from_secs(120)));
     };
     let script = "import os\n\
                   n = 0\n\

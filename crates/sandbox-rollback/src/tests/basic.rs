@@ -204,9 +204,9 @@ fn an_id_is_used_once() {
 #[test]
 fn the_size_stops_at_the_limit() {
     let (_lab, tx) = rich("op");
-    let all = tx.size(u64::MAX).unwrap();
+    let all = tx.size(u64::MAX, u64::MAX).unwrap();
     assert!(all.complete && all.inodes > 10 && all.bytes > 0);
-    assert!(!tx.size(1).unwrap().complete);
+    assert!(!tx.size(1, u64::MAX).unwrap().complete);
 }
 
 #[test]

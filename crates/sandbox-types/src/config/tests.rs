@@ -100,6 +100,14 @@ fn texts_are_checked() {
             "isolation.read[0]",
         ),
         (
+            r#"{"isolation": {"seccomp": "loose"}}"#,
+            "isolation.seccomp",
+        ),
+        (
+            r#"{"isolation": {"allow_degraded": ["namespaces", "landlock"]}}"#,
+            "isolation.allow_degraded[1]",
+        ),
+        (
             r#"{"isolation": {"env_pass": ["A=B"]}}"#,
             "isolation.env_pass[0]",
         ),

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::SandboxConfig;
+use super::{NAMESPACES, SandboxConfig};
 use crate::{AllowList, HostPattern, format_duration, parse_duration};
 
 /// A value that cannot be meant.
@@ -38,7 +38,11 @@ pub struct NumberRange {
 /// The longest wall-time limit.
 const WALL_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The profiles that are built in.
+const SECCOMP_PROFILES: [&str; 3] = ["strict", "default", "permissive"];
+
 const KEY_WALL_TIME: &str = "resource_limits.wall_time";
+const KEY_CPU_TIME: &str = "resource_limits.cpu_time";
 const PIB_IN_MIB: i64 = 1 << 30;
 const EIB_IN_MIB: i64 = 1 << 40;
 const NOTHING: &str = "0 or less would allow nothing";
@@ -71,6 +75,42 @@ pub const RANGES: &[NumberRange] = &[
         too_large: "no file system holds more than 1 EiB",
         unit: "MiB",
         read: |it| it.resource_limits.disk_mb,
+    },
+    NumberRange {
+        key: "resource_limits.inodes",
+        min: 1,
+        too_small: NOTHING,
+        max: 1 << 32,
+        too_large: "no file system holds more than 2^32 files",
+        unit: "files",
+        read: |it| it.resource_limits.inodes,
+    },
+    NumberRange {
+        key: "resource_limits.io_read_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: PIB_IN_MIB,
+        too_large: "no device is that fast; without the key, reading is not limited",
+        unit: "MiB a second",
+        read: |it| it.resource_limits.io_read_mb,
+    },
+    NumberRange {
+        key: "resource_limits.io_write_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: PIB_IN_MIB,
+        too_large: "no device is that fast; without the key, writing is not limited",
+        unit: "MiB a second",
+        read: |it| it.resource_limits.io_write_mb,
+    },
+    NumberRange {
+        key: "resource_limits.output_total_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: EIB_IN_MIB,
+        too_large: "nobody reads more than 1 EiB",
+        unit: "MiB",
+        read: |it| it.resource_limits.output_total_mb,
     },
     NumberRange {
         key: "resource_limits.processes",
@@ -261,6 +301,7 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }
+    check_walls(config)?;
     for (at, name) in config.isolation.env_pass.iter().enumerate() {
         check_variable(&format!("isolation.env_pass[{at}]"), name)?;
     }
@@ -268,6 +309,24 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
         let key = format!("isolation.env_set.{name}");
         check_variable(&key, name)?;
         check_no_nul(&key, value)?;
+    }
+    Ok(())
+}
+
+fn check_walls(config: &SandboxConfig) -> Result<(), ConfigError> {
+    const KEY: &str = "isolation.seccomp";
+    if let Some(profile) = &config.isolation.seccomp {
+        check_no_nul(KEY, profile)?;
+        if !SECCOMP_PROFILES.contains(&profile.as_str()) && !Path::new(profile).is_absolute() {
+            let reason = "must be strict, default, permissive, or the absolute path of a profile";
+            return Err(refuse(KEY, profile, reason.to_owned()));
+        }
+    }
+    let mut degraded = config.isolation.allow_degraded.iter().enumerate();
+    if let Some((at, wall)) = degraded.find(|(_, wall)| *wall != NAMESPACES) {
+        let key = format!("isolation.allow_degraded[{at}]");
+        let reason = "the one wall that may be missing is namespaces".to_owned();
+        return Err(refuse(&key, wall, reason));
     }
     Ok(())
 }
@@ -293,10 +352,16 @@ fn check_network(config: &SandboxConfig) -> Result<(), ConfigError> {
 
 pub(super) fn check_limits(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_ranges(config, |key| key.starts_with("resource_limits."))?;
-    match &config.resource_limits.wall_time {
-        Some(text) => check_wall_time(KEY_WALL_TIME, text).map(|_span| ()),
-        None => Ok(()),
+    let limits = &config.resource_limits;
+    for (key, text) in [
+        (KEY_WALL_TIME, &limits.wall_time),
+        (KEY_CPU_TIME, &limits.cpu_time),
+    ] {
+        if let Some(text) = text {
+            check_wall_time(key, text)?;
+        }
     }
+    Ok(())
 }
 
 fn check_ranges(config: &SandboxConfig, wanted: fn(&str) -> bool) -> Result<(), ConfigError> {

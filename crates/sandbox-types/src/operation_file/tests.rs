@@ -17,10 +17,11 @@ fn the_whole_document_is_read() {
         r#"{"type": "command", "id": "optional", "command": "echo hi > output.txt", "args": null, "cwd": "sub/dir",
             "env": {"K": "V"}, "files": ["output.txt"], "stdin": "text", "timeout": "30s",
             "limits": {"memory_mb": 256, "cpu_percent": 150, "processes": 20, "disk_mb": 1},
-            "network": {"mode": "host"}, "on_failure": "discard"}"#,
+            "network": {"mode": "host"}, "on_failure": "discard", "hide": ["secrets", "/etc/passwd"]}"#,
     )
     .unwrap();
     let expected = Operation {
+        hide: vec!["secrets".into(), "/etc/passwd".into()],
         id: "optional".parse().unwrap(),
         cwd: Some("sub/dir".into()),
         stdin: Some("text".to_owned()),
@@ -29,13 +30,15 @@ fn the_whole_document_is_read() {
             cpu_percent: Some(150),
             processes: Some(20),
             disk: Some(Bytes::mib(1)),
+            ..LimitsRequest::default()
         },
         network: Some(NetworkAccess::Host),
         on_failure: OnFailure::Discard,
+        // Asked for, not granted.
+        timeout: Some(Duration::from_secs(30)),
         ..Operation::shell("echo hi > output.txt")
             .env("K", "V")
             .files(["output.txt"])
-            .timeout(Duration::from_secs(30))
     };
     assert_eq!(operation, expected);
 }
@@ -404,4 +407,18 @@ fn values_are_checked() {
             "cannot use -1 for `limits.memory_mb`: must be at least 4 MiB (no program starts with less)"
         ],
     );
+}
+
+#[test]
+fn a_document_hides_and_never_grants() {
+    for hide in [r#"["../x"]"#, r#"[""]"#, r#"["a\u0000"]"#, r#""a""#] {
+        let document = format!(r#"{{"type": "command", "command": "true", "hide": {hide}}}"#);
+        Operation::from_json(&document).unwrap_err();
+    }
+    for grant in ["read", "write", "direct"] {
+        let document = format!(r#"{{"type": "command", "command": "true", "{grant}": ["/etc"]}}"#);
+        let error = Operation::from_json(&document).unwrap_err();
+        let said = crate::causes(&error).join("\n");
+        assert!(said.contains(&format!("unknown field `{grant}`")), "{said}");
+    }
 }

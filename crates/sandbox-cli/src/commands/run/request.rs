@@ -2,17 +2,21 @@
 
 use std::{
     fs,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
 use sandbox_core::{Host, check_request, config_layers::operation_from_text};
-use sandbox_types::{AllowList, HostPattern, NetworkAccess, Operation};
+use sandbox_types::{
+    Action, AllowList, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest,
+};
 
 use crate::{
     args::{NetworkMode, RunArgs},
     commands::input,
     failure::{Failure, Kind},
     settings::{absolute, current_directory},
+    ui::Ui,
 };
 
 /// Returns the operation. Options replace what its document says.
@@ -28,12 +32,9 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
         operation.on_failure = mode.into();
     }
     operation.network = network(args.net, args.allow_host, operation.network)?;
-    operation.timeout = args.timeout.or(operation.timeout);
-    let limits = &mut operation.limits;
-    limits.memory = args.memory.or(limits.memory);
-    limits.cpu_percent = args.cpu.or(limits.cpu_percent);
-    limits.processes = args.pids.or(limits.processes);
-    limits.disk = args.disk.or(limits.disk);
+    operation.timeout = args.limits.timeout.or(operation.timeout);
+    // What a person types may be more than the configuration allows; what a document asks for may not.
+    operation = operation.grant_limits(args.limits.granted());
     if !args.files.is_empty() {
         operation.files = Some(args.files);
     }
@@ -50,6 +51,62 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)
+}
+
+/// Returns what was typed of the configuration.
+pub(super) fn flags(args: &mut RunArgs) -> Result<SandboxConfig, Failure> {
+    let mut flags = SandboxConfig::default();
+    flags.isolation.seccomp = match args.seccomp.take() {
+        Some(name) if !SECCOMP_PROFILES.contains(&name.as_str()) => {
+            let path = absolute(Path::new(&name))?;
+            if !path.exists() {
+                return Err(no_such_profile(&name));
+            }
+            Some(path.to_string_lossy().into_owned())
+        }
+        named => named,
+    };
+    flags.isolation.allow_degraded = std::mem::take(&mut args.allow_degraded);
+    Ok(flags)
+}
+
+/// The profiles that are built in.
+const SECCOMP_PROFILES: [&str; 3] = ["strict", "default", "permissive"];
+
+fn no_such_profile(name: &str) -> Failure {
+    let failure = Failure::new(
+        Kind::Usage,
+        format!("there is no system call profile '{name}', and no such file"),
+    );
+    match nearest(name, SECCOMP_PROFILES) {
+        Some(known) => failure.hint(format!("did you mean {known}?")),
+        None => failure.hint("give strict, default, permissive, or the path of a profile"),
+    }
+}
+
+/// Refuses a terminal that cannot be.
+pub(super) fn check_tty(ui: Ui, operation: &Operation) -> Result<(), Failure> {
+    let refuse = |message: &str, hint: &str| Err(Failure::new(Kind::Usage, message).hint(hint));
+    if ui.is_json() {
+        return refuse(
+            "--tty shows the command's terminal, and --json prints one document",
+            "give --report FILE instead of --json: the report is written there",
+        );
+    }
+    let brings_input = !matches!(operation.action, Action::Argv(_) | Action::Shell(_));
+    if brings_input || operation.stdin.is_some() {
+        return refuse(
+            "this operation brings its own standard input, so it cannot have a terminal",
+            "leave --tty out, or run a command without \"stdin\"",
+        );
+    }
+    if !io::stdin().is_terminal() {
+        return refuse(
+            "--tty needs a terminal on standard input",
+            "leave --tty out, or give it a terminal: script -qec 'sandbox run --tty ...' /dev/null",
+        );
+    }
+    Ok(())
 }
 
 /// Returns the network that was typed, else the one of the document.
@@ -103,14 +160,15 @@ pub(super) fn stand(
     Ok(())
 }
 
-/// Returns typed paths as the absolute ones that they mean, symbolic links followed.
+/// Returns typed paths as absolute ones. Where links in them lead is looked at by who grants them.
 fn existing(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let follow = |path: PathBuf| {
-        fs::canonicalize(&path).map_err(|error| {
+        fs::metadata(&path).map_err(|error| {
             Failure::of(Kind::Usage, &error)
                 .while_doing(format!("cannot grant {}", path.display()))
                 .hint("give paths that exist to --read and --write")
-        })
+        })?;
+        absolute(&path)
     };
     paths.into_iter().map(follow).collect()
 }

@@ -16,7 +16,7 @@ const VIOLATIONS_SHOWN_MAX: usize = 5;
 /// The most findings in written files that are printed.
 const FINDINGS_SHOWN_MAX: usize = 5;
 
-pub(super) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
+pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     match report.outcome {
         Outcome::Denied | Outcome::ApprovalRequired => return ui.insist(&refused(ui, report)),
         Outcome::Completed | Outcome::Failed => {}
@@ -118,7 +118,16 @@ fn ended(operation: &Operation, report: &OperationReport) -> String {
             Some(LimitKind::Memory) => "the memory limit ended the command (--memory sets it)",
             Some(LimitKind::Processes) => "the process limit ended the command (--pids sets it)",
             Some(LimitKind::Disk) => "its changes are larger than the disk limit (--disk sets it)",
-            Some(LimitKind::FileSize) => "the file size limit ended the command",
+            Some(LimitKind::FileSize) => {
+                "the file size limit ended the command (--file-size sets it)"
+            }
+            Some(LimitKind::CpuTime) => "the CPU time limit ended the command (--cpu-time sets it)",
+            Some(LimitKind::Inodes) => {
+                "it changed more files than the inode limit (--inodes sets it)"
+            }
+            Some(LimitKind::Output) => {
+                "it printed more than the output limit (--output-total sets it)"
+            }
             Some(LimitKind::WallTime) | None => "a limit ended the command",
         }
         .to_owned(),
@@ -163,6 +172,7 @@ fn is_weaker_than_asked(operation: &Operation, enforcement: &Enforcement) -> boo
     ];
     let network_is_open =
         operation.network == Some(NetworkAccess::None) && enforcement.network != Level::Full;
-    let asked = operation.limits != sandbox_types::LimitsRequest::default();
+    let nothing = sandbox_types::LimitsRequest::default();
+    let asked = operation.limits != nothing || operation.granted_limits != nothing;
     asked || network_is_open || walls.iter().any(|level| *level != Level::Full)
 }

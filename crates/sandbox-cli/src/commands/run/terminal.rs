@@ -4,19 +4,17 @@ use std::{
     fs,
     io::{self, IsTerminal as _},
     os::fd::{AsFd as _, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use sandbox_core::{Answer, Caller, Cancellation, Who};
 use sandbox_types::{Stream, Verdict};
+use serde::{Deserialize, Serialize};
 
-use crate::ui::{self, Ui};
+use super::outlet::{Outlet, Readers};
+use crate::ui::Ui;
 
 /// What the user said to a question of the judge, or would say.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Approval {
     Given,
     /// For this time and from now on.
@@ -41,58 +39,73 @@ pub(crate) fn who() -> Who {
     }
 }
 
-/// Whether our standard output was closed while the command ran.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReaderGone(Arc<AtomicBool>);
-
-impl ReaderGone {
-    pub(crate) fn is_gone(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 pub(crate) struct Terminal {
     pub(crate) ui: Ui,
     pub(crate) approval: Approval,
-    pub(crate) cancel: Cancellation,
-    pub(crate) reader: ReaderGone,
+    outlet: Outlet,
+    /// Whether the command gets a terminal of its own.
+    tty: bool,
 }
 
 impl Terminal {
-    pub(crate) fn new(ui: Ui, approval: Approval) -> Self {
+    pub(crate) fn new(ui: Ui, approval: Approval, cancel: &Cancellation) -> Self {
         Self {
             ui,
             approval,
-            cancel: Cancellation::new(),
-            reader: ReaderGone::default(),
+            outlet: Outlet::new(cancel),
+            tty: false,
+        }
+    }
+
+    /// Gives the command a terminal of its own.
+    #[must_use]
+    pub(crate) fn with_tty(mut self, tty: bool) -> Self {
+        self.tty = tty;
+        self
+    }
+
+    /// Returns what is known of who reads our standard output, also when this is gone.
+    pub(crate) fn readers(&self) -> Readers {
+        self.outlet.readers()
+    }
+}
+
+impl Approval {
+    pub(crate) fn answer(self) -> Answer {
+        match self {
+            Self::Given => Answer::Yes,
+            Self::Remembered => Answer::Always,
+            Self::Refused => Answer::No,
+            Self::Missing => Answer::Later,
         }
     }
 }
 
 impl Caller for Terminal {
     fn approve(&mut self, _: &Verdict) -> Answer {
-        match self.approval {
-            Approval::Given => Answer::Yes,
-            Approval::Remembered => Answer::Always,
-            Approval::Refused => Answer::No,
-            Approval::Missing => Answer::Later,
-        }
+        self.approval.answer()
     }
 
     fn who(&self) -> Who {
         who()
     }
 
+    fn takes_output(&mut self) -> bool {
+        self.outlet.takes()
+    }
+
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         // With --json the output is in the report, and nothing else may be on standard output.
-        if self.ui.is_json() || self.reader.is_gone() {
-            return;
+        if !self.ui.is_json() {
+            self.outlet.pass(stream, bytes);
         }
-        if ui::pass_on(stream, bytes).is_err() && stream == Stream::Stdout {
-            // As `yes | head` ends `yes`: nobody reads, so it need not go on.
-            self.reader.0.store(true, Ordering::Relaxed);
-            self.cancel.cancel();
-        }
+    }
+
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        let stdin = io::stdin();
+        self.tty
+            .then(|| stdin.as_fd().try_clone_to_owned().ok())
+            .flatten()
     }
 
     fn stdin(&mut self) -> Option<OwnedFd> {

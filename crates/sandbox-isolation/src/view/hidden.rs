@@ -1,0 +1,157 @@
+//! What is covered: secrets, what was to be hidden, and sockets that somebody listens to.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Entry, Layout};
+use crate::{
+    plan::{LaunchPlan, WorkspaceMode},
+    secrets, toolchains,
+};
+
+/// Files in `/proc` that tell about the host; the rest of it is about the guest's own processes. (What can only
+/// be written is covered too: all of `/proc` is read-only.)
+const PROC_SECRETS: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+/// The listening sockets of this network namespace.
+const SOCKETS: &str = "/proc/net/unix";
+
+impl Layout {
+    /// A path may be visible by the name that was given and by the one that links lead to: both are hidden.
+    pub(super) fn add_hidden(&mut self, plan: &LaunchPlan) {
+        let mut secrets = BTreeSet::new();
+        for path in self.secrets(plan).into_iter().chain(self.sockets(plan)) {
+            secrets.extend(self.real_forms(&path));
+            secrets.insert(path);
+        }
+        let mut paths = self.without_granted(secrets);
+        for path in &plan.view.hide {
+            paths.extend(self.real_forms(path));
+            paths.insert(path.clone());
+        }
+        let aliases: Vec<PathBuf> = paths.iter().flat_map(|path| self.aliases(path)).collect();
+        paths.extend(aliases);
+        paths.retain(|path| match self.holder(path) {
+            // A workspace may change until the launch: it is looked at then.
+            Some((_, Entry::Workspace)) => true,
+            Some((_, Entry::Bind { .. } | Entry::File(_))) => fs::symlink_metadata(path).is_ok(),
+            // Links lead to what has another name in the list.
+            _ => false,
+        });
+        self.hidden.extend(paths);
+        self.hidden.extend(PROC_SECRETS.iter().map(PathBuf::from));
+    }
+
+    fn secrets(&mut self, plan: &LaunchPlan) -> Vec<PathBuf> {
+        let own = &plan.view.home;
+        let mut homes = BTreeSet::from([own.clone()]);
+        homes.extend(self.paths.of(own));
+        if let Some(Entry::File(passwd)) = self.entries.get(Path::new("/etc/passwd")) {
+            let others = secrets::homes(passwd).into_iter();
+            homes.extend(others.filter(|home| self.shows_of(home)));
+        }
+        let of_homes = homes
+            .iter()
+            .flat_map(|home| self.named(home, secrets::OF_A_HOME));
+        let granted = self.granted.iter().skip(1);
+        let of_granted = granted.flat_map(|path| self.named(path, secrets::ANYWHERE));
+        let of_the_system = secrets::OF_THE_SYSTEM.iter().map(PathBuf::from);
+        // Some name `/dev/null`, to have none.
+        let of_variables = plan.view.secrets.iter().cloned();
+        let of_variables = of_variables.filter(|path| !toolchains::is_system(path));
+        of_homes
+            .chain(of_granted)
+            .chain(of_the_system)
+            .chain(of_variables)
+            .collect()
+    }
+
+    /// Returns whether anything in `directory` may be visible.
+    fn shows_of(&self, directory: &Path) -> bool {
+        let is_shown = |entry: &Entry| matches!(entry, Entry::Bind { .. } | Entry::Workspace);
+        let held = self.holder(directory).is_some_and(|(_, it)| is_shown(it));
+        let following = self.entries.range(directory.to_owned()..);
+        let mut below = following.take_while(|(path, _)| path.starts_with(directory));
+        held || below.any(|(_, entry)| is_shown(entry))
+    }
+
+    /// Returns the paths with these names that may be in `directory`.
+    fn named(&self, directory: &Path, names: &[&str]) -> Vec<PathBuf> {
+        // A workspace may change until the launch.
+        let there = match self.holder(directory) {
+            Some((_, Entry::Workspace)) => None,
+            _ => toolchains::names_in(directory),
+        };
+        let names = names.iter().map(Path::new);
+        let may_be = names.filter(|name| toolchains::may_be_in(there.as_ref(), name));
+        may_be.map(|name| directory.join(name)).collect()
+    }
+
+    /// Returns the sockets that somebody listens to, if the guest sees the host's own ones: an overlay's are files of
+    /// its own.
+    fn sockets(&self, plan: &LaunchPlan) -> Vec<PathBuf> {
+        let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
+        if is_overlay && self.granted.len() == 1 {
+            return Vec::new();
+        }
+        fs::read(SOCKETS).map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table))
+    }
+
+    /// What was asked for by its own name is no secret. What was asked for in the directory of a secret stands in an
+    /// empty one.
+    fn without_granted(&mut self, secrets: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let mut hidden = BTreeSet::new();
+        for secret in secrets {
+            if self.granted.contains(&secret) {
+                continue;
+            }
+            let has_granted = self.granted.iter().any(|path| path.starts_with(&secret));
+            let is_directory = fs::symlink_metadata(&secret).is_ok_and(|found| found.is_dir());
+            let in_bind = matches!(self.holder(&secret), Some((_, Entry::Bind { .. })));
+            if has_granted && is_directory && in_bind {
+                self.add(secret, Entry::Temporary { mode: 0o755 });
+            } else {
+                hidden.insert(secret);
+            }
+        }
+        hidden
+    }
+
+    /// Returns `path` without the links above it, and without any: what is not there (yet) keeps its name.
+    fn real_forms(&mut self, path: &Path) -> [PathBuf; 2] {
+        let whole = self.paths.as_far_as_there(path);
+        let above = path
+            .parent()
+            .and_then(|above| self.paths.as_far_as_there(above));
+        let link = above.zip(path.file_name());
+        [
+            link.map_or_else(|| path.to_owned(), |(above, name)| above.join(name)),
+            whole.unwrap_or_else(|| path.to_owned()),
+        ]
+    }
+
+    /// Returns where else the host's `path` is visible: below what is mounted at another place than its own.
+    fn aliases(&self, path: &Path) -> Vec<PathBuf> {
+        let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
+            let Entry::Bind { source, .. } = entry else {
+                return None;
+            };
+            let rest = path.strip_prefix(source).ok().filter(|_| source != at)?;
+            Some(at.components().chain(rest.components()).collect())
+        });
+        elsewhere.collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! The directories above what is mounted: they must let the guest through, and stay where they are.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{Entry, Layout};
+use crate::{child::step::Access, launch::caller::Ids};
+
+impl Layout {
+    /// Returns the directories between the workspace and its read-only parts. Whoever renames one of them puts
+    /// something else in the place of such a part.
+    pub(crate) fn ways_to_protected(&self, workspace: &Path) -> BTreeSet<PathBuf> {
+        let ways = self
+            .protected
+            .iter()
+            .flat_map(|path| between(workspace, path));
+        ways.collect()
+    }
+
+    /// The same for what is read-only in a directory that was granted to be changed.
+    pub(super) fn hold_ways_below_writable(&mut self) {
+        let mut held = BTreeSet::new();
+        for (path, entry) in &self.entries {
+            let is_granted = |entry: &Entry, wanted| matches!(entry, Entry::Bind { access, granted: true, .. } if *access == wanted);
+            let above = path.parent().and_then(|parent| self.holder(parent));
+            if let Some((at, above)) = above
+                && is_granted(entry, Access::Read)
+                && is_granted(above, Access::Write)
+            {
+                held.extend(between(at, path));
+            }
+        }
+        for path in held {
+            let entry = Entry::Bind {
+                source: path.clone(),
+                is_directory: true,
+                access: Access::Write,
+                granted: true,
+            };
+            self.add(path, entry);
+        }
+    }
+
+    /// A directory that the guest may not search would keep it from what is mounted below: an empty one takes its
+    /// place, and hides nothing that the guest could have seen. (A caller without privileges got there by itself.)
+    pub(super) fn open_ways(&mut self, ids: &Ids) {
+        if !ids.mapped {
+            return;
+        }
+        let closed: BTreeSet<PathBuf> = self
+            .entries
+            .keys()
+            .filter_map(|path| self.first_closed_above(path, ids))
+            .collect();
+        for path in closed {
+            self.add(path, Entry::Temporary { mode: 0o755 });
+        }
+    }
+
+    fn first_closed_above(&self, path: &Path, ids: &Ids) -> Option<PathBuf> {
+        let (at, entry) = self.holder(path.parent()?)?;
+        let Entry::Bind {
+            source, granted, ..
+        } = entry
+        else {
+            return None;
+        };
+        let is_closed = |directory: &&Path| {
+            let rest = directory.strip_prefix(at).ok()?;
+            let found = fs::metadata(source.join(rest)).ok()?;
+            // Ids are shifted in what was granted: only there is the guest the owner of anything.
+            let is_owner = *granted && found.uid() == ids.inside.0;
+            let searchable = if is_owner { 0o100 } else { 0o001 };
+            Some(found.mode() & searchable == 0)
+        };
+        let ways = path.ancestors().skip(1);
+        ways.take_while(|above| above.starts_with(at))
+            .filter(|above| is_closed(above).unwrap_or(false))
+            .last()
+            .map(Path::to_owned)
+    }
+}
+
+/// Returns the directories below `top` and above `path`.
+fn between<'a>(top: &'a Path, path: &'a Path) -> impl Iterator<Item = PathBuf> + 'a {
+    let above = path.ancestors().skip(1);
+    above
+        .take_while(move |it| it.starts_with(top) && *it != top)
+        .map(Path::to_owned)
+}

@@ -1,0 +1,341 @@
+//! Which directories can be a workspace, and what each of them gives: `docs/reference/workspaces.md` as tests.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::lab::{Ended, Lab, program};
+
+/// Writes one file; what it prints is seen by [`works`].
+const WRITE: &str = "echo new > made && cat made";
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Says loudly that something was left out, or fails where everything was promised.
+fn skipped(what: &str) {
+    let required = std::env::var("SANDBOX_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!required, "this test needs {what}");
+    eprintln!("SKIPPED: this test needs {what}");
+}
+
+/// Runs a command in `workspace`, and takes its change back.
+#[track_caller]
+fn works(lab: &Lab, workspace: &Path) {
+    let args = ["run", "--shell", WRITE];
+    let run = |args: &[&str]| {
+        let output = lab.command(args).current_dir(workspace).output();
+        Ended::of(output.unwrap(), args)
+    };
+    run(&args).code(0).prints("new");
+    assert_eq!(fs::read_to_string(workspace.join("made")).unwrap(), "new\n");
+    run(&["undo"]).code(0);
+    assert!(!workspace.join("made").exists());
+}
+
+/// Asserts that no sandbox is made for `workspace`.
+#[track_caller]
+fn refused(lab: &Lab, workspace: &Path, says: &str) {
+    for args in [&["create", "-w"][..], &["create", "--dry-run", "-w"]] {
+        let output = lab.command(args).arg(workspace).output().unwrap();
+        Ended::of(output, args).code(2).says(says);
+    }
+    let output = lab
+        .command(&["run", "-w"])
+        .arg(workspace)
+        .args(["--", "true"])
+        .output();
+    Ended::of(output.unwrap(), &["run"]).code(2).says(says);
+}
+
+#[test]
+fn names_are_taken_as_they_are() {
+    for name in [
+        "two words",
+        "new\nline",
+        "a,b:c\\d",
+        "-w",
+        "$(id)'\"",
+        "ünïcode",
+    ] {
+        let lab = Lab::new();
+        let workspace = lab.root().join("outside").join(name);
+        fs::create_dir(&workspace).unwrap();
+        works(&lab, &workspace);
+    }
+}
+
+#[test]
+fn a_name_that_is_no_text_is_refused() {
+    let lab = Lab::new();
+    let workspace = lab.root().join(OsStr::from_bytes(b"bad\xff"));
+    fs::create_dir(&workspace).unwrap();
+    refused(&lab, &workspace, "not UTF-8");
+}
+
+#[test]
+fn links_lead_to_one_sandbox() {
+    let lab = Lab::new();
+    let outside = lab.root().join("outside");
+    fs::create_dir_all(outside.join("real/workspace")).unwrap();
+    symlink("real", outside.join("link")).unwrap();
+    symlink("real/workspace", outside.join("workspace")).unwrap();
+    for path in ["real/workspace", "link/workspace", "workspace"] {
+        works(&lab, &outside.join(path));
+    }
+    let sandboxes = lab.sandbox(&["list", "--json"]).json();
+    assert_eq!(sandboxes.as_array().unwrap().len(), 1, "{sandboxes:#}");
+}
+
+#[test]
+fn directories_of_the_system_are_refused() {
+    let lab = Lab::new();
+    for path in [
+        "/",
+        "/usr",
+        "/usr/lib",
+        "/etc",
+        "/etc/ssl",
+        "/proc/self",
+        "/sys",
+        "/dev/shm",
+        "/var",
+        "/opt",
+    ] {
+        if Path::new(path).exists() {
+            refused(&lab, Path::new(path), "it belongs to the system");
+        }
+    }
+}
+
+#[test]
+fn what_holds_our_own_data_is_refused() {
+    let lab = Lab::new();
+    lab.sandbox(&["create"]).code(0);
+    refused(&lab, lab.root(), "the sandbox's own data");
+    refused(&lab, &lab.data(), "the sandbox's own data");
+    refused(
+        &lab,
+        &lab.data().join("sandboxes"),
+        "the sandbox's own data",
+    );
+}
+
+#[test]
+fn a_home_hides_its_secrets() {
+    let lab = Lab::new();
+    for (path, text) in [
+        (".ssh/id", "canary"),
+        (".netrc", "canary"),
+        ("plain", "plain"),
+    ] {
+        let path = lab.home().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    works(&lab, &lab.home());
+    let args = ["run", "--shell", "cat plain .netrc; cat .ssh/id || true"];
+    let output = lab.command(&args).current_dir(lab.home()).output();
+    let ended = Ended::of(output.unwrap(), &args);
+    ended.code(0).prints("plain");
+    assert!(!ended.stdout.contains("canary"), "{ended}");
+}
+
+#[test]
+fn workspaces_in_each_other_have_histories_of_their_own() {
+    let lab = Lab::new();
+    let (above, below) = (lab.workspace(), lab.workspace().join("a/below"));
+    fs::create_dir_all(&below).unwrap();
+    let create = |path: &Path| {
+        let output = lab.command(&["create", "-w"]).arg(path).output().unwrap();
+        Ended::of(output, &["create"])
+    };
+    create(&below).code(0);
+    create(&above).code(0);
+    create(&below)
+        .code(1)
+        .says("already belongs to the sandbox 'below'");
+    works(&lab, &below);
+    works(&lab, &above);
+}
+
+#[test]
+fn a_closed_directory_is_refused_and_a_private_one_is_not() {
+    let lab = Lab::new();
+    let workspace = lab.root().join("outside/private");
+    fs::create_dir(&workspace).unwrap();
+    let set = |mode| fs::set_permissions(&workspace, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o000);
+    refused(&lab, &workspace, "may not list and search it");
+    set(0o700);
+    works(&lab, &workspace);
+    assert_eq!(fs::metadata(&workspace).unwrap().mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn what_belongs_to_another_user_stays_theirs() {
+    if !is_root() {
+        return skipped("root");
+    }
+    let lab = Lab::new();
+    let workspace = lab.root().join("outside/theirs");
+    fs::create_dir(&workspace).unwrap();
+    std::os::unix::fs::chown(&workspace, Some(1234), Some(1234)).unwrap();
+    works(&lab, &workspace);
+    let args = ["run", "--shell", "id -u; echo x > theirs"];
+    let output = lab.command(&args).current_dir(&workspace).output();
+    Ended::of(output.unwrap(), &args).code(0).prints("1234");
+    assert_eq!(fs::metadata(workspace.join("theirs")).unwrap().uid(), 1234);
+}
+
+#[test]
+fn a_home_of_ours_that_cannot_be_is_refused_before_anything_is_done() {
+    for home in ["/proc/x", "/dev/null/x"] {
+        let lab = Lab::new().env("SANDBOX_HOME", home);
+        for args in [&["create", "--dry-run"][..], &["create"]] {
+            lab.sandbox(args)
+                .code(1)
+                .says(&format!("cannot use {home}"));
+        }
+    }
+}
+
+/// Runs a script of root's in a mount namespace of its own: whatever it mounts goes away with it. In it, `sandbox` is
+/// the program, run as `$user`; `$1` is a new directory, which that user owns.
+fn with_mounts(user: u32, script: &str) -> Ended {
+    let lab = Lab::new();
+    for path in [lab.root().to_owned(), lab.workspace(), lab.home()] {
+        std::os::unix::fs::chown(&path, Some(user), Some(user)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let copy = lab.root().join("program");
+    fs::copy(program(), &copy).unwrap();
+    let prologue = format!(
+        "set -e; cd \"$1\"; sandbox() {{ setpriv --reuid {user} --regid {user} --clear-groups \"$program\" \"$@\"; }}\n\
+         mine() {{ chown {user}:{user} \"$@\"; }}\n"
+    );
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c"])
+        .arg(format!("{prologue}{script}"))
+        .arg("sh")
+        .arg(lab.workspace())
+        .env("program", &copy)
+        .env("HOME", lab.home())
+        .env("SANDBOX_HOME", lab.data())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ended::of(output, &[script])
+}
+
+/// Does so as root and as an unprivileged user.
+#[track_caller]
+fn mounted(script: &str, prints: &str) {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    for user in [0, 65534] {
+        let ended = with_mounts(user, script);
+        ended.code(0).prints(prints);
+    }
+}
+
+#[test]
+fn a_mount_point_has_no_transactions() {
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create
+         sandbox run -- true 2>&1 && exit 1 || echo $?
+         sandbox run --direct --shell 'echo direct > made'; cat made; cd ..; sandbox destroy m",
+        "direct",
+    );
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox run -- true 2>&1 || true",
+        "the workspace is a mount point",
+    );
+}
+
+#[test]
+fn a_workspace_with_other_file_systems_in_it_has_no_transactions() {
+    mounted(
+        "mkdir m m/in; mount -t tmpfs none m/in; mine m m/in; cd m
+         sandbox run -- true 2>&1 && exit 1
+         sandbox run --direct --shell 'echo x > in/made; echo direct'; ls in; rm in/made",
+        "direct\nmade",
+    );
+}
+
+#[test]
+fn a_read_only_workspace_is_not_changed() {
+    mounted(
+        "mkdir m; echo readable > m/file; mine m; mount --bind m m; mount -o remount,bind,ro m; cd m
+         sandbox run --direct --shell 'cat file; echo x > made || echo kept'; ls",
+        "readable\nkept\nfile\n",
+    );
+}
+
+#[test]
+fn a_workspace_on_an_overlay_has_no_transactions() {
+    mounted(
+        "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m; mkdir m/w
+         mine m m/w; cd m/w; sandbox run -- true 2>&1 && exit 1; true",
+        "lies on an overlay file system",
+    );
+    // A directory that happens to be another overlay's upper layer is as good as any.
+    mounted(
+        "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m; mine up
+         cd up; sandbox run --shell 'echo x > made'; cat made; sandbox undo; sandbox destroy up",
+        "x",
+    );
+}
+
+#[test]
+fn root_gives_no_direct_access_to_what_it_cannot_shift() {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    let script = "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m; mkdir m/w
+         cd m/w; sandbox run --direct --shell 'echo x > made' || echo \"code $?\"; ls";
+    let ended = with_mounts(0, script);
+    ended.code(0).says("has no idmapped mounts");
+    assert_eq!(ended.stdout, "code 125\n", "{ended}");
+    let ended = with_mounts(65534, &script.replace("mkdir m/w", "mkdir m/w; mine m/w"));
+    assert_eq!(ended.code(0).stdout, "made\n", "{ended}");
+}
+
+#[test]
+fn every_local_file_system_has_transactions() {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mkdir m/w; mine m m/w; cd m/w
+         sandbox run --shell 'echo x > made'; cat made; sandbox undo; ls; sandbox destroy w",
+        "x",
+    );
+    for kind in ["ext4", "xfs", "btrfs"] {
+        let tool = format!("mkfs.{kind}");
+        let found = Command::new(&tool).arg("-V").stderr(Stdio::null()).output();
+        if found.is_err() {
+            skipped(&tool);
+            continue;
+        }
+        mounted(
+            &format!(
+                "truncate -s 320M image; {tool} -q image > /dev/null; mkdir m
+                 mount -o loop image m || {{ echo 'SKIPPED: no {kind} or no loop device' >&2; echo x; exit 0; }}
+                 mkdir m/w; mine m m/w; cd m/w; echo old > file; mine file
+                 sandbox run --shell 'echo x > made; echo new > file; mkdir -p d/e'; cat made file
+                 sandbox undo; test \"$(cat file)\" = old; test ! -e made; sandbox destroy w; cd ../..; umount m"
+            ),
+            "x",
+        );
+    }
+}

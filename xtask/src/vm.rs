@@ -1,0 +1,268 @@
+//! `cargo xtask vm`: the tests of confinement and limits on a Debian kernel of their own, in QEMU.
+//!
+//! The machine that this runs on shows one kernel and one layout of cgroups. The virtual machine shows others:
+//! version 2 of the cgroups alone, as every current distribution has it, also as systemd delegates it to a user;
+//! and user namespaces switched off. The kernel and a busybox are downloaded as Debian packages and unpacked below
+//! `target/`; nothing is installed. The guest sees this machine's files read-only, below a memory file system, so
+//! that it has the same programs; workspaces lie on a disk of its own, which is a sparse file.
+
+mod boot;
+mod cpio;
+mod guest;
+mod image;
+mod kernel;
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{process, test::Built};
+
+/// The programs that are needed, and the Debian packages that have them.
+const TOOLS: [(&str, &str); 6] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("setpriv", "util-linux"),
+];
+
+/// What the machine boots with, and what is run in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Profile {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) passes: &'static [Pass],
+    /// Whether user namespaces are switched off after the start.
+    pub(super) without_user_namespaces: bool,
+}
+
+/// One run of some tests by one user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub(super) user: User,
+    pub(super) suite: Suite,
+    /// Only tests whose names contain one of these; all without.
+    pub(super) only: &'static [&'static str],
+}
+
+/// Who runs the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Root,
+    /// Without a cgroup that it may write.
+    Plain,
+    /// In a cgroup that is its own, as systemd makes them for each user.
+    Delegated,
+}
+
+/// A program of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suite {
+    /// What is inside of the isolation crate.
+    Units,
+    /// The isolation crate on the kernel.
+    Isolation,
+    /// The binary `sandbox`.
+    Cli,
+}
+
+impl Suite {
+    pub(super) const fn file(self) -> &'static str {
+        match self {
+            Self::Units => "units",
+            Self::Isolation => "isolation",
+            Self::Cli => "cli",
+        }
+    }
+}
+
+const fn pass(user: User, suite: Suite, only: &'static [&'static str]) -> Pass {
+    Pass { user, suite, only }
+}
+
+/// The tests of the binary that this is about.
+const CLI_TESTS: &[&str] = &["escapes", "limits", "frozen", "freez", "suspend"];
+
+const PROFILES: [Profile; 2] = [
+    Profile {
+        name: "cgroup2",
+        about: "the unified hierarchy alone",
+        passes: &[
+            pass(User::Root, Suite::Units, &["cgroup"]),
+            pass(User::Root, Suite::Isolation, &[]),
+            pass(User::Root, Suite::Cli, CLI_TESTS),
+            pass(User::Plain, Suite::Isolation, &[]),
+            pass(User::Plain, Suite::Cli, CLI_TESTS),
+            pass(User::Delegated, Suite::Units, &["cgroup"]),
+            pass(User::Delegated, Suite::Isolation, &["limits"]),
+            pass(User::Delegated, Suite::Cli, &["limits", "frozen", "freez"]),
+        ],
+        without_user_namespaces: false,
+    },
+    Profile {
+        name: "no-userns",
+        about: "user namespaces switched off",
+        passes: &[
+            pass(User::Root, Suite::Cli, &["without_user_namespaces"]),
+            pass(User::Plain, Suite::Cli, &["without_user_namespaces"]),
+        ],
+        without_user_namespaces: true,
+    },
+];
+
+/// What is to be run.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// One profile; all without.
+    pub(crate) profile: Option<&'a str>,
+    /// Only tests whose names contain this.
+    pub(crate) filter: Option<&'a str>,
+    /// The package of another kernel than the default one of the distribution.
+    pub(crate) kernel: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Reads `[--kernel PACKAGE] [PROFILE [NAME]]`; `None` if it is something else.
+    pub(crate) fn parse(mut words: &[&'a str]) -> Option<Self> {
+        let mut wanted = Self::default();
+        if let ["--kernel", package, rest @ ..] = words {
+            wanted.kernel = Some(package);
+            words = rest;
+        }
+        match words {
+            [] => {}
+            [profile] => wanted.profile = Some(profile),
+            [profile, filter] => {
+                wanted.profile = Some(profile);
+                wanted.filter = Some(filter);
+            }
+            _ => return None,
+        }
+        let known = |name: &str| PROFILES.iter().any(|it| it.name == name);
+        wanted.profile.is_none_or(known).then_some(wanted)
+    }
+}
+
+/// Runs all profiles.
+pub(crate) fn all() -> anyhow::Result<()> {
+    run(&Wanted::default())
+}
+
+/// Boots, runs and tells what ran, passed and failed.
+pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
+    check_tools()?;
+    let cache = target_directory().join("vm");
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let kernel = kernel::fetch(&cache, wanted.kernel)?;
+    println!("==> {} ({})", kernel.release, kernel.package);
+    let built = Built::of(&["-p", "sandbox-isolation", "-p", "sandbox-cli"])?;
+    let work = Work::take(&cache)?;
+    let mut totals = boot::Totals::default();
+    let profiles = PROFILES
+        .iter()
+        .filter(|it| wanted.profile.is_none_or(|name| name == it.name));
+    for profile in profiles {
+        println!("==> {}: {}", profile.name, profile.about);
+        let machine = image::make(&kernel, &built, (profile, wanted.filter), &work.path)?;
+        let told = boot::run(&machine)?;
+        for pass in profile.passes {
+            totals.add(told.of(&guest::title(*pass)));
+        }
+        if !told.is_complete {
+            bail!(
+                "the virtual machine '{}' ended before its last test",
+                profile.name
+            );
+        }
+    }
+    println!(
+        "\n{} passed, {} failed, {} skipped by themselves",
+        totals.passed, totals.failed, totals.skipped
+    );
+    if totals.failed > 0 || totals.broken > 0 {
+        bail!(
+            "{} tests failed, {} runs broke off",
+            totals.failed,
+            totals.broken
+        );
+    }
+    if totals.passed == 0 {
+        bail!("no test has run");
+    }
+    Ok(())
+}
+
+/// The directory that machines are made in. One process has it at a time, so that what a killed one left is gone when
+/// the next one begins.
+struct Work {
+    path: PathBuf,
+    _alone: File,
+}
+
+impl Work {
+    fn take(cache: &Path) -> anyhow::Result<Self> {
+        let lock = cache.join("lock");
+        let alone =
+            File::create(&lock).with_context(|| format!("cannot make {}", lock.display()))?;
+        if alone.try_lock().is_err() {
+            bail!("another `cargo xtask vm` is running in {}", cache.display());
+        }
+        let path = cache.join("machine");
+        // Mostly not there.
+        let _removed = fs::remove_dir_all(&path);
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self {
+            path,
+            _alone: alone,
+        })
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _left_to_the_next = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn check_tools() -> anyhow::Result<()> {
+    for (tool, package) in TOOLS {
+        if find(tool).is_none() {
+            bail!(
+                "`{tool}` is not installed: it is in the Debian package {package} (`apt-get install {package}`)"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Returns where `tool` is; administrators' directories are not on every user's `PATH`.
+pub(super) fn find(tool: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    directories
+        .map(|directory| directory.join(tool))
+        .find(|file| file.is_file())
+}
+
+fn target_directory() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| process::root().join("target"), PathBuf::from)
+}
+
+/// Returns a command for `tool`, which [`check_tools`] has found.
+pub(super) fn tool(name: &str) -> Command {
+    Command::new(find(name).unwrap_or_else(|| name.into()))
+}
+
+/// Writes `bytes` to a new file of `directory`.
+pub(super) fn put(directory: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+    let path = directory.join(name);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,113 @@
+//! What runs inside of the machine: its first process, and the tests.
+
+use std::fmt::Write as _;
+
+use super::{Pass, Profile, User};
+
+/// What the guest prints before and after each run of tests, and at its end.
+pub(super) const PASS: &str = "VM-PASS ";
+pub(super) const RESULT: &str = "VM-RESULT ";
+pub(super) const UP: &str = "VM-UP";
+pub(super) const DONE: &str = "VM-DONE";
+
+/// Where the disk is seen.
+const DISK: &str = "/vm";
+/// The unprivileged user, in every system's user table.
+const UNPRIVILEGED_ID: u32 = 65_534;
+/// The cgroups that systemd makes for that user's services; all that is in the last one is its own.
+const DELEGATED: &str = "user.slice/user-65534.slice/user@65534.service";
+
+/// The first process, a script for busybox: loads the modules, puts the root together, goes there.
+pub(super) fn init(modules: &[String]) -> String {
+    let mut text = String::from(
+        "#!/bin/busybox sh\n\
+         mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n",
+    );
+    for module in modules {
+        // A checksum or driver may be built in, or its hardware absent.
+        let _infallible = writeln!(text, "insmod /modules/{module} 2>/dev/null");
+    }
+    text.push_str(
+        "mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=524288,cache=loose host /host\n\
+         mount -t tmpfs -o mode=755 top /top; mkdir /top/upper /top/work; chmod 755 /top/upper\n\
+         mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work root /root\n\
+         mkdir -p /root/vm; mount -t ext4 /dev/vda /root/vm\n\
+         for d in proc sys dev; do mount --move /$d /root/$d; done\n\
+         mkdir -p /root/dev/pts /root/dev/shm\n\
+         mount -t devpts -o mode=620,ptmxmode=666 pts /root/dev/pts; mount -t tmpfs shm /root/dev/shm\n\
+         mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup\n\
+         ip link set lo up\n\
+         exec switch_root /root /vm/job\n",
+    );
+    text
+}
+
+/// The second one, on the complete root: runs the tests and switches the machine off.
+pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
+    let mut text = format!(
+        "#!/bin/sh\n\
+         export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n\
+         export SANDBOX_TEST_BINARY={DISK}/bin/sandbox TMPDIR={DISK}/tmp RUST_BACKTRACE=0\n\
+         read up rest < /proc/uptime\n\
+         echo \"{UP} ${{up}} s, $(uname -r)\"\n"
+    );
+    text.push_str(
+        "controllers='+memory +pids +cpu +io'\n\
+         cg=/sys/fs/cgroup\n\
+         echo \"$controllers\" > $cg/cgroup.subtree_control\n",
+    );
+    let _infallible = writeln!(
+        text,
+        "own=$cg/{DELEGATED}\n\
+         mkdir -p $own/app.slice/test.scope\n\
+         for d in user.slice user.slice/user-65534.slice {DELEGATED}; do echo '+memory +pids' > $cg/$d/cgroup.subtree_control; done\n\
+         for d in user.slice user.slice/user-65534.slice {DELEGATED}; do echo \"$controllers\" > $cg/$d/cgroup.subtree_control; done\n\
+         for d in $own $own/app.slice $own/app.slice/test.scope; do\n\
+         \x20 chown {UNPRIVILEGED_ID} $d $d/cgroup.procs $d/cgroup.subtree_control $d/cgroup.threads\n\
+         done\n\
+         echo \"$controllers\" > $own/app.slice/cgroup.subtree_control"
+    );
+    if profile.without_user_namespaces {
+        text.push_str("echo 0 > /proc/sys/user/max_user_namespaces\n");
+    }
+    for pass in profile.passes {
+        text.push_str(&run(*pass, filter));
+    }
+    let _infallible = writeln!(
+        text,
+        "echo {DONE}; sync; echo o > /proc/sysrq-trigger; sleep 60"
+    );
+    text
+}
+
+fn run(pass: Pass, filter: Option<&str>) -> String {
+    let names: Vec<&str> = match filter {
+        Some(filter) => vec![filter],
+        None => pass.only.to_vec(),
+    };
+    let (title, file) = (title(pass), pass.suite.file());
+    let program = format!("{DISK}/bin/{file} --test-threads=2 {}", names.join(" "));
+    let as_user = format!(
+        "HOME={DISK}/home setpriv --reuid {UNPRIVILEGED_ID} --regid {UNPRIVILEGED_ID} --clear-groups {program}"
+    );
+    let (place, command) = match pass.user {
+        User::Root => ("$cg", format!("HOME={DISK}/root {program}")),
+        User::Plain => ("$cg", as_user),
+        User::Delegated => ("$own/app.slice/test.scope", as_user),
+    };
+    format!(
+        "echo '{PASS}{title}'\n\
+         ( echo 0 > {place}/cgroup.procs; cd {DISK}/home; {command} ) < /dev/null\n\
+         echo \"{RESULT}$?\"\n"
+    )
+}
+
+/// Returns what a run is called.
+pub(super) fn title(pass: Pass) -> String {
+    let user = match pass.user {
+        User::Root => "root",
+        User::Plain => "user",
+        User::Delegated => "user with a delegated cgroup",
+    };
+    format!("{} as {user}", pass.suite.file())
+}
