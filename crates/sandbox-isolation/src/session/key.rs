@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
         fs::MetadataExt as _,
@@ -197,12 +198,13 @@ pub(crate) fn ambient() -> io::Result<Vec<u8>> {
         let link = fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
         put(&mut bytes, link.as_os_str().as_bytes());
     }
-    let status = fs::read("/proc/self/status")?;
+    let status = read_whole("/proc/self/status")?;
     let lines = status.split(|byte| *byte == b'\n');
     for line in lines.filter(|line| STATUS.iter().any(|name| line.starts_with(name))) {
         put(&mut bytes, line);
     }
-    let stat = fs::read_to_string("/proc/self/stat")?;
+    let stat = read_whole("/proc/self/stat")?;
+    let stat = String::from_utf8_lossy(&stat);
     let (_, fields) = stat.rsplit_once(") ").unwrap_or_default();
     for field in STAT_FIELDS {
         let field = fields.split(' ').nth(field - 3).unwrap_or_default();
@@ -211,9 +213,16 @@ pub(crate) fn ambient() -> io::Result<Vec<u8>> {
     for name in FILES {
         put(
             &mut bytes,
-            &fs::read(format!("/proc/self/{name}")).unwrap_or_default(),
+            &read_whole(&format!("/proc/self/{name}")).unwrap_or_default(),
         );
     }
+    Ok(bytes)
+}
+
+/// Reads a file of `/proc`, whose size nobody knows, without asking for it piece by piece.
+fn read_whole(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(8192);
+    fs::File::open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
