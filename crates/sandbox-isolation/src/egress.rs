@@ -41,6 +41,7 @@ use sandbox_types::{AllowList, NetworkAccess, NetworkReport, Violation};
 
 use crate::launch::LaunchError;
 
+pub(crate) use lookup::look_names_up_without_plugins;
 pub(crate) use names::GATEWAY_IPV4;
 
 /// Where the proxy listens, on the address of the name server.

@@ -104,7 +104,7 @@ pub fn landlock_abi() -> Option<u32> {
 /// program that is linked statically with the GNU C library: the other services are shared libraries, which need the
 /// very library that the program was built with.
 pub fn look_names_up_without_plugins() {
-    sys::names::use_files_and_dns();
+    egress::look_names_up_without_plugins();
 }
 
 /// Lets programs that this process executes by itself have its standard streams and no other descriptor, also of

@@ -4,15 +4,28 @@ use std::{
     collections::VecDeque,
     net::{IpAddr, ToSocketAddrs as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
 use rustix::{event::EventfdFlags, io::Errno};
 use sandbox_types::HostName;
 
+use crate::sys::names;
+
 /// Look-ups at once; the rest waits.
 const THREADS_MAX: usize = 4;
+
+/// Whether the C library is to be told, before the first look-up: that costs reading its configuration.
+static WITHOUT_PLUGINS: AtomicBool = AtomicBool::new(false);
+
+/// See [`crate::look_names_up_without_plugins`].
+pub(crate) fn look_names_up_without_plugins() {
+    WITHOUT_PLUGINS.store(true, Ordering::Relaxed);
+}
 
 /// What was found, or why not.
 pub(super) type Found = Result<Vec<IpAddr>, String>;
@@ -134,6 +147,10 @@ fn serve(shared: &Shared) {
 
 /// As the caller's own programs would: `/etc/hosts`, then the name servers.
 fn look_up(name: &HostName) -> Found {
+    static TOLD: Once = Once::new();
+    if WITHOUT_PLUGINS.load(Ordering::Relaxed) {
+        TOLD.call_once(names::use_files_and_dns);
+    }
     match (name.as_str(), 0).to_socket_addrs() {
         Ok(addresses) => {
             let mut found: Vec<IpAddr> = Vec::new();
