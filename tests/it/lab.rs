@@ -101,6 +101,8 @@ impl Lab {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Each test leaves nothing; sessions have tests of their own.
+            .env("SANDBOX_SESSION__IDLE_TIMEOUT", "0s")
             .env("SANDBOX_HOME", self.data())
             .env("HOME", self.home())
             .env_remove("SANDBOX_NAME")

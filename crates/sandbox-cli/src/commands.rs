@@ -34,4 +34,5 @@ mod amounts;
 pub(crate) mod describe;
 mod input;
 mod scratch;
+pub(crate) mod session;
 mod waiting;

@@ -17,6 +17,9 @@ use args::{AuditCommand, Command, ConfigCommand};
 use settings::Settings;
 
 fn main() -> ExitCode {
+    if let Some(ended) = commands::session::keep() {
+        return ended;
+    }
     let typed = match args::parse() {
         Ok(typed) => typed,
         Err(unusable) => return ui::usage(&unusable),

@@ -197,6 +197,12 @@ impl SandboxCore {
         explained(sandbox, operation, ran)
     }
 
+    /// Lets the next operation start sooner, if sessions are used: to be called when nobody waits any
+    /// more.
+    pub fn keep_ready(&self) {
+        self.sandbox.launcher().keep_ready();
+    }
+
     /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;
     /// `name` is the file's name in errors.
     ///

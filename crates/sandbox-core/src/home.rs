@@ -13,7 +13,9 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use sandbox_isolation::{Confinement, KernelLauncher, probe_namespaces};
+use sandbox_isolation::{
+    Confinement, KeeperProgram, KernelLauncher, Launcher, SessionLauncher, probe_namespaces,
+};
 use sandbox_rollback::{OpenError as RollbackOpenError, RollbackManager};
 use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::AppendError;
@@ -45,6 +47,7 @@ pub struct Home {
     host: Host,
     layout: Layout,
     plugins: Plugins,
+    sessions: Option<KeeperProgram>,
 }
 
 /// What a caller adds to the configuration of a sandbox that it opens.
@@ -133,6 +136,7 @@ impl Home {
             host,
             layout,
             plugins: Plugins::default(),
+            sessions: None,
         }
     }
 
@@ -141,6 +145,25 @@ impl Home {
     pub fn with_plugins(mut self, plugins: Plugins) -> Self {
         self.plugins = plugins;
         self
+    }
+
+    /// Lets operations start in sessions, whose keepers are started as `keeper` says, where the
+    /// configuration allows it: for programs that run one operation and end.
+    #[must_use]
+    pub fn with_sessions(mut self, keeper: KeeperProgram) -> Self {
+        self.sessions = Some(keeper);
+        self
+    }
+
+    fn launcher(&self, state: &Path, config: &SandboxConfig) -> Box<dyn Launcher> {
+        match (&self.sessions, config.session_idle_timeout()) {
+            (Some(keeper), Some(idle_timeout)) => Box::new(SessionLauncher::new(
+                state.to_owned(),
+                idle_timeout,
+                keeper.clone(),
+            )),
+            (None, _) | (_, None) => Box::new(KernelLauncher::new()),
+        }
     }
 
     /// Returns the caller's surroundings.
@@ -356,6 +379,7 @@ impl Home {
         for handler in self.plugins.event_handlers() {
             ledger.call(Arc::clone(handler));
         }
+        let launcher = self.launcher(&state, &config);
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
                 .with_validators(self.plugins.validators()),
@@ -363,7 +387,7 @@ impl Home {
             plugins: self.plugins.clone(),
             state: state::of(&self.host, &self.layout, &record.name),
             ledger,
-            launcher: Box::new(KernelLauncher::new()),
+            launcher,
             host: self.host.clone(),
             record,
             config,

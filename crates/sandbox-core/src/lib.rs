@@ -99,11 +99,12 @@ pub use snapshots::{
     SnapshotRestored, StateBack,
 };
 pub use state::{StateAccessError, StatePut, without_core_dumps};
-pub use status::{Status, StatusError};
+pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::{
-    Cancellation, keep_descriptors_from_programs, look_names_up_without_plugins,
+    Cancellation, KeeperProgram, keep_descriptors_from_programs, keep_session,
+    look_names_up_without_plugins,
 };
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};

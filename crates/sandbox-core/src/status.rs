@@ -1,5 +1,7 @@
 //! How a sandbox is: read only, cheap.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use sandbox_rollback::UpkeepError;
 use sandbox_state::ReadError;
@@ -33,6 +35,9 @@ pub struct Status {
     pub journal_records: u64,
     /// When something last happened.
     pub last_activity: Option<Timestamp>,
+    /// The process that keeps the next operation's confinement ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionNow>,
     /// Operations whose changes wait for review, oldest first.
     pub pending: Vec<OperationId>,
     /// Operations that can be undone, oldest first.
@@ -40,6 +45,35 @@ pub struct Status {
     /// Why there can be no transactions, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_transactions_because: Option<String>,
+}
+
+/// A process that keeps the next operation's confinement ready.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SessionNow {
+    /// Its number.
+    pub pid: u32,
+    /// Whether a confinement is complete.
+    pub ready: bool,
+    /// Operations that run in it.
+    pub operations: u32,
+    /// How long nobody has used it, in seconds.
+    pub idle_seconds: f64,
+    /// It ends when nobody has used it for so long, in seconds.
+    pub idle_timeout_seconds: f64,
+}
+
+impl SessionNow {
+    fn of(directory: &Path) -> Option<Self> {
+        // One that does not answer is none.
+        let status = sandbox_isolation::session_status(directory).ok()??;
+        Some(Self {
+            pid: status.pid,
+            ready: status.is_ready,
+            operations: status.operations,
+            idle_seconds: status.idle.as_secs_f64(),
+            idle_timeout_seconds: status.idle_timeout.as_secs_f64(),
+        })
+    }
 }
 
 /// The status cannot be read.
@@ -83,6 +117,7 @@ impl Sandbox {
             created_at: self.record.created_at,
             journal_records: newest.as_ref().map_or(0, |record| record.sequence),
             last_activity: newest.map(|record| record.at),
+            session: SessionNow::of(&self.directory()),
             pending,
             undoable,
             no_transactions_because: self.record.no_layers_because.clone(),

@@ -244,6 +244,8 @@ impl Sandbox {
             by_signals: Vec::new(),
         };
         self.write(&suspension)?;
+        // What waits for the next operation is to go too. If it does not, it waits in vain.
+        drop(sandbox_isolation::end_session(&self.directory()));
         let done = self.freeze_all(&mut suspension).and_then(|()| {
             let operations = suspension.operations.iter().map(|it| it.id.clone());
             let suspended = SandboxSuspended {

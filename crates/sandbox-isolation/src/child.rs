@@ -13,12 +13,16 @@
 pub(crate) mod alone;
 pub(crate) mod guest;
 pub(crate) mod identity;
+pub(crate) mod order;
 pub(crate) mod probe;
 pub(crate) mod site;
 pub(crate) mod status;
 pub(crate) mod step;
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::{
+    ffi::CString,
+    os::fd::{BorrowedFd, RawFd},
+};
 
 use rustix::{
     event::{PollFd, PollFlags},
@@ -29,9 +33,10 @@ use rustix::{
 use self::{
     guest::Guest,
     identity::Identity,
-    site::Site,
+    order::Order,
+    site::{Site, Stage},
     status::{Act, Failure, Message},
-    step::Step,
+    step::{Step, Steps},
 };
 use crate::{
     egress::{self, Doors},
@@ -51,17 +56,18 @@ pub(crate) struct Recipe {
     pub(crate) namespaces: libc::c_int,
     /// Whether the guest has a network of its own, which is made later: that takes long.
     pub(crate) own_network: bool,
-    /// The steps that need the caller's rights on the host's files.
-    pub(crate) build: Vec<Step>,
-    /// The steps that init takes itself.
-    pub(crate) inner: Vec<Step>,
+    pub(crate) steps: Steps,
+    /// Where the transaction is mounted, if there is one.
+    pub(crate) overlay: Option<CString>,
     pub(crate) channels: Channels,
     pub(crate) guest: Guest,
+    /// The operation. Empty if this is built ahead of it: then it comes with the word that the guest may start.
+    pub(crate) order: Vec<u64>,
     /// What init must forget: its guest could read the caller's arguments.
     pub(crate) arguments: Option<ArgumentArea>,
     pub(crate) stacks: Stacks,
-    /// Written by init: the old root, for the process that detaches it.
-    pub(crate) old_root: RawFd,
+    /// Written by init: what is left of the host, for the process that detaches it.
+    pub(crate) stage: Option<Stage<BorrowedFd<'static>>>,
 }
 
 /// The stacks of the processes that are started from here, except the builder's.
@@ -85,14 +91,16 @@ impl Stacks {
 /// The descriptors that children keep. Owned by the caller, so never closed here but by `close_range`.
 pub(crate) struct Channels {
     /// Readable once the caller is dead, however it died: a pidfd, so no copy of a descriptor in some other
-    /// child of the caller can keep a sandbox alive.
-    pub(crate) caller: RawFd,
+    /// child of the caller can keep a sandbox alive. `None` as long as the caller is not known: then the end of
+    /// [`Self::start`] tells that there will be none.
+    pub(crate) caller: Option<RawFd>,
     /// Where init tells what happens.
     pub(crate) status: RawFd,
     /// Readable once the builder is done; at its end if the builder died. Nobody reads it any more once init has
     /// taken over what the builder has built.
     pub(crate) built: (RawFd, RawFd),
-    /// Readable once the guest may start: it was cleared, its transaction is there, its limits hold.
+    /// Readable once the guest may start: it was cleared, its transaction is there, its limits hold. A socket that
+    /// keeps messages apart.
     pub(crate) start: RawFd,
     /// Where the guest's network leads, if anywhere.
     pub(crate) doors: Option<Doors>,
@@ -105,7 +113,7 @@ const KEPT_MAX: usize = 9;
 impl Channels {
     fn keep<'a>(&self, buffer: &'a mut [RawFd; KEPT_MAX]) -> &'a [RawFd] {
         let all = [
-            Some(self.caller),
+            self.caller,
             Some(self.status),
             Some(self.built.0),
             Some(self.built.1),
@@ -116,7 +124,8 @@ impl Channels {
             Some(self.stdio.error),
         ];
         let mut count = 0;
-        for fd in all.into_iter().flatten() {
+        // What comes with the order has no number yet.
+        for fd in all.into_iter().flatten().filter(|fd| *fd >= 0) {
             buffer[count] = fd;
             count += 1;
         }
@@ -182,7 +191,7 @@ fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
     let mut site = Site::default();
     site.user_namespace = Some(recipe.identity.map(init)?);
     // 4. The view.
-    run_steps(&recipe.build, &mut site, Act::Build)?;
+    run_steps(&recipe.steps.build, &mut site, Act::Build)?;
     // 5. Init goes on when it reads this; when we die before, it reads the end and ends.
     let built = fd(recipe.channels.built.1);
     rustix::io::write(built, &[1]).map_err(|errno| Act::Builder.failed(errno))?;
@@ -224,6 +233,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     // 2. Only our own descriptors.
     let mut buffer = [0; KEPT_MAX];
     process::close_all_but(recipe.channels.keep(&mut buffer))
+        .and_then(|()| process::fill_standard_streams())
         .map_err(|errno| Act::Descriptors.failed(errno))?;
     // 3. The caller's arguments may hold secrets, and the guest sees init's.
     if let Some(arguments) = recipe.arguments {
@@ -238,7 +248,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
                 network.start(&mut recipe.stacks.helpers[0]);
             }
             let mapped = recipe.identity.map_own();
-            let built = mapped.and_then(|()| run_steps(&recipe.build, &mut site, Act::Build));
+            let built = mapped.and_then(|()| run_steps(&recipe.steps.build, &mut site, Act::Build));
             // Whatever came of that: until here, the other process uses this one's memory.
             if recipe.own_network {
                 network.finish()?;
@@ -267,20 +277,24 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
         }
     }
     open_doors(&recipe.channels)?;
-    // 5. Nothing of the guest's own is touched before the caller says that it may start.
-    init::await_start(&recipe.channels)?;
-    // What this namespace must mount itself.
-    run_steps(&recipe.inner, &mut site, Act::Inner)?;
-    // 6. From here on the guest could look at this process: no ptrace, no /proc/1/mem, no core dump. After the
-    //    identity, which would reset it and needs /proc/self.
+    // 5. What this namespace must mount itself.
+    run_steps(&recipe.steps.inner, &mut site, Act::Inner)?;
+    // 6. No ptrace, no /proc/1/mem, no core dump: the guest will see this process. After the identity, which would
+    //    reset it and needs /proc/self.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|errno| Act::NotDumpable.failed(errno))?;
     init::set_names()?;
-    // 7. No descriptor of the host's stays here, and what init needs later is open before a guest can interfere.
-    init::let_go_of_host(recipe, &mut site)?;
+    // 7. What init needs later is open before a guest can interfere.
     let watch = Watch::open(recipe.own_network)?;
-    // 8. The guest.
-    let leader = guest::start(recipe)?;
+    let rules = guest::rules(recipe)?;
+    // 8. Nothing of the guest's own is touched before the caller says that it may start.
+    let mut order = init::await_order(recipe)?;
+    mount_transaction(recipe, &order, &site)?;
+    run_steps(&recipe.steps.late, &mut site, Act::Late)?;
+    // 9. No descriptor of the host's stays here.
+    init::let_go_of_host(recipe, &mut site)?;
+    // 10. The guest.
+    let leader = guest::start(recipe, &mut order, rules)?;
     if let Some(doors) = recipe.channels.doors.as_ref()
         && doors.are_asked_for()
     {
@@ -291,6 +305,16 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     }
     .send(fd(recipe.channels.status));
     Ok((leader, watch))
+}
+
+/// Mounts the operation's layers over the workspace.
+fn mount_transaction(recipe: &Recipe, order: &Order, site: &Site) -> Result<(), Failure> {
+    let mounted = match (&recipe.overlay, order.overlay()) {
+        (Some(at), Some(options)) => site.mount_overlay(at, options),
+        (None, None) => Ok(()),
+        (Some(_), None) | (None, Some(_)) => Err(Errno::INVAL),
+    };
+    mounted.map_err(|errno| Act::Overlay.failed(errno))
 }
 
 /// Lets the guest's network lead to the caller, while there are capabilities for that.

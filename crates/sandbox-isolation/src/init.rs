@@ -2,25 +2,30 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+    io::IoSliceMut,
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
     process::Pid,
 };
 
 use crate::{
     child::{
         Channels, Recipe, fd, identity,
-        site::{self, Site},
+        order::Order,
+        site::{Site, Stage},
         status::{Act, End, Failure, Message, Unroutable},
     },
+    stdio::GuestEnds,
     sys::{
         clone::{self, Memory, Stack},
-        network,
+        memory, network,
         process::{self, Children, Namespace, Patience},
         signals,
     },
@@ -83,47 +88,124 @@ impl NetworkBuilder {
     }
 }
 
-/// Waits until the caller allows the guest to start; fails if the caller dies first.
-pub(crate) fn await_start(channels: &Channels) -> Result<(), Failure> {
-    let start = fd(channels.start);
-    let caller = fd(channels.caller);
+/// What comes with an order that was not known when the confinement was built.
+pub(crate) const ORDER_DESCRIPTORS: usize = 6;
+
+/// Waits until the caller allows the guest to start, and takes its order; fails if the caller dies first.
+///
+/// The caller may be another one than the process that had this built, which then matters no longer.
+pub(crate) fn await_order(recipe: &mut Recipe) -> Result<Order, Failure> {
+    if recipe.order.is_empty() {
+        Message::Ready.send(fd(recipe.channels.status));
+    }
+    let words = take_order(recipe).map_err(|errno| Act::Start.failed(errno))?;
+    Order::open(words).map_err(|errno| Act::Start.failed(errno))
+}
+
+fn take_order(recipe: &mut Recipe) -> Result<&'static mut [u64], Errno> {
+    let start = fd(recipe.channels.start);
+    await_readable(start, recipe.channels.caller)?;
+    let mut length = [0; 8];
+    let mut parts = [IoSliceMut::new(&mut length)];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ORDER_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(start, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes != length.len() {
+        return Err(Errno::PIPE);
+    }
+    // This memory is a copy of the caller's, and never given back: the process ends without that.
+    let known = std::mem::take(&mut recipe.order).leak();
+    let words = if known.is_empty() {
+        let words = usize::try_from(u64::from_ne_bytes(length)).map_err(|_large| Errno::FBIG)?;
+        take_descriptors(&mut recipe.channels, &mut control, words)?
+    } else {
+        known
+    };
+    // The caller may have died after it said so: this is the last moment before the guest.
+    if recipe.channels.caller.is_some_and(is_dead) {
+        return Err(Errno::SRCH);
+    }
+    Ok(words)
+}
+
+/// Takes what comes with an order: its words, the caller and the channels to it.
+fn take_descriptors(
+    channels: &mut Channels,
+    control: &mut RecvAncillaryBuffer<'_>,
+    words: usize,
+) -> Result<&'static mut [u64], Errno> {
+    let mut descriptors = [const { None }; ORDER_DESCRIPTORS];
+    let mut places = descriptors.iter_mut();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            for (place, descriptor) in places.by_ref().zip(more) {
+                *place = Some(descriptor);
+            }
+        }
+    }
+    let [order, caller, status, output, error, input] = descriptors;
+    let number = |descriptor: Option<OwnedFd>| {
+        let descriptor = descriptor.ok_or(Errno::BADF)?;
+        Ok::<_, Errno>(descriptor.into_raw_fd())
+    };
+    let words = memory::map_sealed(order.ok_or(Errno::BADF)?.as_fd(), words)?;
+    // Whoever had this built hears nothing of the operation.
+    process::close(channels.status);
+    channels.status = number(status)?;
+    channels.caller = Some(number(caller)?);
+    channels.stdio = GuestEnds {
+        input: input.map(IntoRawFd::into_raw_fd),
+        output: number(output)?,
+        error: number(error)?,
+        terminal: None,
+    };
+    Ok(words)
+}
+
+/// Whether the process that `pidfd` stands for is dead, or cannot be seen.
+fn is_dead(pidfd: RawFd) -> bool {
+    let pidfd = fd(pidfd);
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    rustix::event::poll(&mut fds, Some(&Timespec::default())) != Ok(0)
+}
+
+/// Waits until `start` is readable, or nobody can write to it; fails if the caller dies first.
+fn await_readable(start: BorrowedFd<'_>, caller: Option<RawFd>) -> Result<(), Errno> {
+    let caller = caller.map(fd);
     let mut fds = [
         PollFd::new(&start, PollFlags::IN),
-        PollFd::new(&caller, PollFlags::IN),
+        PollFd::new(caller.as_ref().unwrap_or(&start), PollFlags::IN),
     ];
     loop {
         match rustix::event::poll(&mut fds, None) {
-            Ok(_) if !fds[1].revents().is_empty() => return Err(Act::Start.failed(Errno::SRCH)),
-            Ok(_) => break,
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) => return Err(Errno::SRCH),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(Act::Start.failed(errno)),
+            Err(errno) => return Err(errno),
         }
-    }
-    let mut byte = [0];
-    match rustix::io::read(start, &mut byte) {
-        Ok(1) => Ok(()),
-        Ok(_) => Err(Act::Start.failed(Errno::PIPE)),
-        Err(errno) => Err(Act::Start.failed(errno)),
     }
 }
 
-/// Detaches the old root and keeps no descriptor of it.
+/// Detaches what is left of the host and keeps no descriptor of it.
 pub(crate) fn let_go_of_host(recipe: &mut Recipe, site: &mut Site) -> Result<(), Failure> {
-    let Some(old_root) = site.take_old_root() else {
+    let Some(stage) = site.take_stage() else {
         return Ok(());
     };
-    recipe.old_root = old_root.as_raw_fd();
     // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
     // The helper has a copy of our descriptors, and is a thread: nobody needs to wait for it, and it is nobody's
-    // child in what the guest is said to have used. It uses the number and the stack until it ends, and nothing
-    // else does.
-    let detach = |old_root: &mut RawFd| i32::from(site::detach(fd(*old_root)).is_err());
+    // child in what the guest is said to have used. It uses the descriptor's number and the stack until it ends,
+    // and nothing else does.
+    let detach = |stage: &mut Option<Stage<BorrowedFd<'static>>>| {
+        let detached = stage.is_some_and(|stage| stage.detach().is_ok());
+        i32::from(!detached)
+    };
+    recipe.stage = Some(stage.lent());
     let stack = &mut recipe.stacks.helpers[1];
     let flags = libc::CLONE_THREAD | libc::CLONE_SIGHAND;
-    match clone::start(stack, Memory::Shared, flags, &mut recipe.old_root, detach) {
+    match clone::start(stack, Memory::Shared, flags, &mut recipe.stage, detach) {
         Ok(_helper) => Ok(()),
         // No process was to be had.
-        Err(_) => site::detach(old_root.as_fd()).map_err(|errno| Act::OldRoot.failed(errno)),
+        Err(_) => stage.detach().map_err(|errno| Act::OldRoot.failed(errno)),
     }
 }
 
@@ -183,7 +265,7 @@ pub(crate) fn run(recipe: &Recipe, leader: Pid, watch: &Watch) -> i32 {
 
 /// Reaps whatever ends until `leader` does; returns its wait status.
 fn reap_until(leader: Pid, deaths: &OwnedFd, channels: &Channels) -> Result<i32, Errno> {
-    let caller = fd(channels.caller);
+    let caller = fd(channels.caller.ok_or(Errno::SRCH)?);
     loop {
         while let Some((pid, status, _)) = process::wait(Children::Any, Patience::Poll)? {
             if pid == leader {

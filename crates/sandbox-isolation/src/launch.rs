@@ -5,6 +5,7 @@ pub(crate) mod caller;
 pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod error;
+pub(crate) mod layers;
 pub(crate) mod meter;
 mod own_limits;
 pub(crate) mod recipe;
@@ -38,6 +39,9 @@ pub trait Launcher: Debug + Send + Sync {
     /// Fails if the confinement cannot be built, or if a limit that somebody asked for cannot hold. What fails later
     /// is told by [`Prepared::launch`] and [`Running::started`].
     fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError>;
+
+    /// Lets the next operation start sooner, if this launcher can: called when nobody waits any more.
+    fn keep_ready(&self) {}
 
     /// Starts what `plan` says; returns once it runs.
     ///

@@ -60,6 +60,7 @@ mod plan;
 mod real_paths;
 mod seccomp_profile;
 mod secrets;
+mod session;
 mod stdio;
 mod sys;
 mod toolchains;
@@ -84,6 +85,9 @@ pub use real_paths::is_led_astray;
 pub use seccomp_profile::{
     ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SeccompProfile, SyscallEffect,
     SyscallRule, syscall_walls,
+};
+pub use session::{
+    KeeperProgram, SessionLauncher, SessionStatus, end_session, keep_session, session_status,
 };
 
 /// Returns whether `path` can be no workspace: the guest could not run without the host's own directory there.

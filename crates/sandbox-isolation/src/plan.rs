@@ -88,7 +88,7 @@ pub struct View {
 }
 
 /// What the guest reads from its standard input.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum StdinSource {
     /// Nothing: `/dev/null`.
     Empty,

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The real paths of what was asked for so far; good for the moment of one launch.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct RealPaths {
     directories: BTreeMap<PathBuf, Option<PathBuf>>,
 }

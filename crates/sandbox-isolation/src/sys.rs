@@ -6,6 +6,7 @@ pub(crate) mod clone;
 pub(crate) mod datagram;
 pub(crate) mod exec;
 pub(crate) mod landlock;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod names;
 pub(crate) mod network;

@@ -64,7 +64,7 @@ pub(crate) enum Entry {
 }
 
 /// What the guest sees.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Layout {
     /// By path; parents before children.
     pub(crate) entries: BTreeMap<PathBuf, Entry>,

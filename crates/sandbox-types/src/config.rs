@@ -21,6 +21,7 @@ use crate::{
 mod content;
 mod draft;
 mod schema;
+mod session;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -28,6 +29,7 @@ mod validate;
 pub use content::{ContentConstraints, ContentSettings, FindingSeverity};
 pub use draft::ConfigDraft;
 pub use schema::schema;
+pub use session::SessionConfig;
 pub(crate) use validate::check_wall_time;
 pub use validate::{ConfigError, NumberRange, RANGES, check_number};
 
@@ -59,6 +61,9 @@ pub struct SandboxConfig {
     /// Where events go besides the journal.
     #[serde(skip_serializing_if = "is_default")]
     pub events: EventsConfig,
+    /// Whether the next operation's confinement is built ahead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub session: SessionConfig,
 }
 
 /// Amounts that each operation may use; see [`Limits`] for what they mean.
@@ -301,6 +306,7 @@ impl SandboxConfig {
                     memory_percent: Some(80),
                 },
             },
+            session: SessionConfig::built_in(),
             isolation: IsolationConfig {
                 seccomp: Some("default".to_owned()),
                 ..IsolationConfig::default()

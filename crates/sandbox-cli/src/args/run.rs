@@ -92,6 +92,9 @@ pub(crate) struct RunArgs {
     /// Approve what the judge asks about
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Build its confinement for it alone, and none for the next one
+    #[arg(long)]
+    pub(crate) no_session: bool,
     /// Give it a terminal of its own, as for a shell or an editor; yours stays out of its reach
     #[arg(long)]
     pub(crate) tty: bool,

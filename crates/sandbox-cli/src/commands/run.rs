@@ -12,7 +12,7 @@ use sandbox_types::{Operation, OperationReport};
 
 use crate::{
     args::RunArgs,
-    commands::{describe, waiting},
+    commands::{describe, session, waiting},
     exit_codes::{self, Place},
     failure::{Failure, Kind},
     settings::{Found, Settings, absolute},
@@ -26,6 +26,11 @@ use terminal::{Approval, Terminal};
 pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure> {
     let ui = settings.ui;
     let home = settings.home()?;
+    let home = if args.no_session {
+        home
+    } else {
+        home.with_sessions(session::keeper())
+    };
     let overrides = Overrides {
         file: args.config.take(),
         flags: request::flags(&mut args)?,
@@ -78,7 +83,9 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     if let Some(failure) = core.event_file_failure() {
         ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
     }
-    Ok(tell(ui, &operation, ended, report_file, approval))
+    let code = tell(ui, &operation, ended, report_file, approval);
+    core.keep_ready();
+    Ok(code)
 }
 
 /// Runs a request that was approved, and tells how it ended as `run` does.

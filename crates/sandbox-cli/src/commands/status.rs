@@ -1,6 +1,9 @@
 //! `sandbox status`: how the sandbox is.
 
-use sandbox_core::State;
+use std::time::Duration;
+
+use sandbox_core::{SessionNow, State};
+use sandbox_types::format_duration;
 
 use crate::{
     commands::describe,
@@ -64,6 +67,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         );
         text.push_str(&line);
     }
+    text.extend(status.session.map(session_line));
     for id in &status.pending {
         let id = describe::short(id);
         let line = format!(
@@ -77,4 +81,15 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     }
     ui::print(&text)?;
     Ok(code)
+}
+
+fn session_line(session: SessionNow) -> String {
+    let seconds = |seconds: f64| format_duration(Duration::from_secs_f64(seconds.round()));
+    format!(
+        "session    process {}   {}, idle for {}, ends after {}\n",
+        session.pid,
+        if session.ready { "ready" } else { "not ready" },
+        seconds(session.idle_seconds),
+        seconds(session.idle_timeout_seconds),
+    )
 }

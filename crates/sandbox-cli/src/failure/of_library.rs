@@ -423,6 +423,7 @@ impl From<DestroyError> for Failure {
                 failure(Kind::Sandbox).hint("--force removes them, with all that waits for review")
             }
             DestroyError::Lock(_)
+            | DestroyError::Session { .. }
             | DestroyError::Rollback { .. }
             | DestroyError::Remove { .. }
             | DestroyError::Record(_)

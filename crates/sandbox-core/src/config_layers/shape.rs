@@ -30,6 +30,7 @@ pub(super) const CONFIG: Shape = Section(&[
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
     ("events", Section(&[("file", Text)])),
+    ("session", Section(&[("idle_timeout", Text)])),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[

@@ -61,6 +61,15 @@ pub enum DestroyError {
         /// Where its workspace was.
         workspace: PathBuf,
     },
+    /// The process that keeps the next operation's confinement does not end. Nothing was released.
+    #[error("cannot end the session of '{name}'")]
+    Session {
+        /// The sandbox.
+        name: SandboxName,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Its transactions cannot be read, so that nobody knows what would be lost.
     #[error("cannot open the transactions of '{name}'")]
     Open {
@@ -129,6 +138,7 @@ impl Home {
             check_workspace(record)?;
         }
         let _nobody_runs = self.alone(record)?;
+        self.end_session(record)?;
         if let Some(layers) = &record.layers
             && is_there(layers)?
         {
@@ -150,6 +160,15 @@ impl Home {
         // Once more: releasing took time.
         check_workspace(record)?;
         removed(&record.workspace, remove_tree(&record.workspace))
+    }
+
+    /// Ends the process that keeps the next operation's confinement, which holds the workspace.
+    fn end_session(&self, record: &SandboxRecord) -> Result<(), DestroyError> {
+        let ended = sandbox_isolation::end_session(&self.layout.sandbox(&record.name));
+        ended.map(drop).map_err(|source| DestroyError::Session {
+            name: record.name.clone(),
+            source,
+        })
     }
 
     /// Makes sure that nobody runs an operation until the file is closed.

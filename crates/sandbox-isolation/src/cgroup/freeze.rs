@@ -24,6 +24,7 @@ use super::{
     Controller, OperationCgroup,
     discover::{self, Reach},
     leave::members_of,
+    orphans::is_first_of_namespace,
     stale, stop, write_file,
 };
 
@@ -142,7 +143,7 @@ fn find(caller: u32, name: &str, deadline: Instant) -> Option<(Freezer, Pid)> {
     loop {
         let reach = Reach::of(caller);
         let found = reach.iter().find_map(|it| it.find(name));
-        let init = found.as_ref().and_then(|it| it.init(caller));
+        let init = found.as_ref().and_then(Freezer::init);
         if let (Some(freezer), Some(init)) = (found, init) {
             return Some((freezer, init));
         }
@@ -221,13 +222,13 @@ impl Freezer {
         }
     }
 
-    /// Returns the operation's init: the caller's child among the members, or the one that was let
-    /// out before.
-    fn init(&self, caller: u32) -> Option<Pid> {
+    /// Returns the operation's init, among the members or let out before: the one that is the first of its process
+    /// namespace. (Its parent may be its caller or a session's keeper.)
+    fn init(&self) -> Option<Pid> {
         let let_out = beside(self.path()).map(|path| members_of(&path));
         let members = members_of(self.path());
         let mut all = let_out.unwrap_or_default().into_iter().chain(members);
-        all.find(|pid| parent_of(*pid) == Some(caller))
+        all.find(|pid| is_first_of_namespace(pid.as_raw_nonzero().get().unsigned_abs()))
     }
 
     /// Moves init to a cgroup beside the frozen one; there it goes on.
@@ -287,12 +288,6 @@ pub(super) fn remove_beside(path: &Path) {
 fn beside(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     Some(path.with_file_name(format!("{name}{INIT_SUFFIX}")))
-}
-
-fn parent_of(pid: Pid) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
 pub(super) fn pause() {

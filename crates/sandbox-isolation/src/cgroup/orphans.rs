@@ -152,7 +152,12 @@ pub fn is_first_of_guest(pid: u32, started: u64) -> bool {
     if stale::parse_start_time(&stat) != Some(started) || is_dead(&stat) {
         return false;
     }
-    let status = read("status");
+    is_first_of_namespace(pid)
+}
+
+/// Returns whether `pid` is the first of a process namespace below ours.
+pub(super) fn is_first_of_namespace(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let ids: Vec<&str> = ids.unwrap_or_default().split_whitespace().collect();
     ids.len() > 1 && ids.last() == Some(&"1")

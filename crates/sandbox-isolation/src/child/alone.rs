@@ -73,12 +73,13 @@ fn try_start(recipe: &mut Recipe) -> Result<(Pid, OwnedFd), Failure> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| Act::Watch.failed(errno))?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| Act::NoNewPrivileges.failed(errno))?;
-    init::await_start(&recipe.channels)?;
+    let rules = guest::rules(recipe)?;
+    let mut order = init::await_order(recipe)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|errno| Act::NotDumpable.failed(errno))?;
     rustix::thread::set_name(c"sandbox-keeper").ok();
     let watch = signals::deaths_and_request().map_err(|errno| Act::Watch.failed(errno))?;
-    let leader = guest::start(recipe)?;
+    let leader = guest::start(recipe, &mut order, rules)?;
     let started = Message::Started {
         without_proc: false,
     };
@@ -109,7 +110,7 @@ fn run(channels: &Channels, leader: Pid, watch: &OwnedFd) -> i32 {
 
 /// Reaps until `leader` ends; returns its wait status, [`None`] if this side is to end it.
 fn reap_until(leader: Pid, watch: &OwnedFd, channels: &Channels) -> Result<Option<i32>, Errno> {
-    let caller = fd(channels.caller);
+    let caller = fd(channels.caller.ok_or(Errno::BADF)?);
     loop {
         while let Some((pid, status, _)) = process::wait(Children::Any, Patience::Poll)? {
             if pid == leader {

@@ -1,7 +1,9 @@
 //! The guest's own process, from its clone to its program.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    ffi::CString,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -11,6 +13,7 @@ use rustix::{
 
 use super::{
     Recipe, fd, identity,
+    order::Order,
     status::{Act, Failure},
 };
 use crate::{
@@ -19,7 +22,6 @@ use crate::{
     stdio::terminal,
     sys::{
         clone::{self, Memory, Stack},
-        exec::Program,
         landlock::{self, RulesetAttributes},
         process, seccomp,
         signals::{self, SignalSet},
@@ -28,9 +30,6 @@ use crate::{
 
 /// What makes a process the guest.
 pub(crate) struct Guest {
-    pub(crate) program: Program,
-    pub(crate) directory: CString,
-    pub(crate) limits: Vec<(Resource, u64)>,
     pub(crate) landlock: Option<Ruleset>,
     pub(crate) filter: Vec<Instruction>,
     /// Whether there are no namespaces, and so no capabilities to begin with.
@@ -46,16 +45,34 @@ pub(crate) struct Ruleset {
     pub(crate) size: usize,
     /// Paths inside, with what is allowed at and below them.
     pub(crate) paths: Vec<(CString, u64)>,
+    /// The workspace, which may be mounted late, with what is allowed there.
+    pub(crate) workspace: Option<(CString, u64)>,
+}
+
+/// Makes the Landlock ruleset, but for the workspace.
+pub(super) fn rules(recipe: &Recipe) -> Result<Option<OwnedFd>, Failure> {
+    let ruleset = recipe.guest.landlock.as_ref().map(Ruleset::make);
+    ruleset
+        .transpose()
+        .map_err(|errno| Act::Ruleset.failed(errno))
 }
 
 /// Starts the guest; returns once it executes its program.
-pub(super) fn start(recipe: &mut Recipe) -> Result<Pid, Failure> {
-    let ruleset = match &recipe.guest.landlock {
-        Some(ruleset) => Some(ruleset.make().map_err(|errno| Act::Ruleset.failed(errno))?),
-        None => None,
-    };
+pub(super) fn start(
+    recipe: &mut Recipe,
+    order: &mut Order,
+    rules: Option<OwnedFd>,
+) -> Result<Pid, Failure> {
+    if let (Some(ruleset), Some(rules)) = (&recipe.guest.landlock, &rules) {
+        let workspace = ruleset.workspace.as_slice();
+        Ruleset::add(rules.as_fd(), workspace).map_err(|errno| Act::Ruleset.failed(errno))?;
+    }
     let mut stack = std::mem::replace(&mut recipe.stacks.guest, Stack::none());
-    let mut context = (&mut *recipe, ruleset);
+    let mut context = Context {
+        recipe: &mut *recipe,
+        order,
+        rules,
+    };
     // The memory is borrowed: nothing is copied, and a failure is simply written down.
     let started = clone::start(
         &mut stack,
@@ -69,23 +86,34 @@ pub(super) fn start(recipe: &mut Recipe) -> Result<Pid, Failure> {
     recipe.guest.failure.map_or(Ok(leader), Err)
 }
 
-fn run((recipe, ruleset): &mut (&mut Recipe, Option<OwnedFd>)) -> i32 {
-    let failure = become_guest(recipe, ruleset.as_ref());
-    recipe.guest.failure = Some(failure);
+/// What the guest's process is started with.
+struct Context<'a> {
+    recipe: &'a mut Recipe,
+    order: &'a mut Order,
+    rules: Option<OwnedFd>,
+}
+
+fn run(context: &mut Context<'_>) -> i32 {
+    let failure = become_guest(context);
+    context.recipe.guest.failure = Some(failure);
     127
 }
 
 /// Each step takes something away that later steps no longer need; the order is not free.
-fn become_guest(recipe: &mut Recipe, ruleset: Option<&OwnedFd>) -> Failure {
-    match prepare(recipe, ruleset) {
+fn become_guest(context: &mut Context<'_>) -> Failure {
+    match prepare(context) {
         // 13. The program. Descriptors above 2 close by themselves.
-        Ok(()) => Act::Execute.failed(recipe.guest.program.execute()),
+        Ok(()) => Act::Execute.failed(context.order.execute()),
         Err(failure) => failure,
     }
 }
 
-fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
-    let guest = &recipe.guest;
+fn prepare(context: &Context<'_>) -> Result<(), Failure> {
+    let Context {
+        recipe,
+        order,
+        rules,
+    } = context;
     // 1. A session of its own: no controlling terminal, so nothing can be typed on the caller's.
     rustix::process::setsid().map_err(|errno| Act::Session.failed(errno))?;
     // 2. Standard streams, before Landlock: /dev/null may be opened here.
@@ -94,12 +122,13 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
     //    there is no way to ask for the keys.
     process::join_new_session_keyring().ok();
     // 4. Limits of the process, while they can still be set whatever the caller's are.
-    for &(resource, value) in &guest.limits {
-        set_limit(resource, value).map_err(|errno| Act::ResourceLimits.failed(errno))?;
+    for limit in order.limits() {
+        let set = limit.and_then(|(resource, value)| set_limit(resource, value));
+        set.map_err(|errno| Act::ResourceLimits.failed(errno))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // 5. Locked securebits before the user id, or the change of id would give or take capabilities.
-    if guest.alone {
+    if recipe.guest.alone {
         // The keeper's end is the guest's.
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(|errno| Act::Session.failed(errno))?;
@@ -116,10 +145,10 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
         terminal::take(fd(stdio.output), shape).map_err(|errno| Act::Stdio.failed(errno))?;
     }
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
-    rustix::process::chdir(&guest.directory).map_err(|errno| Act::Directory.failed(errno))?;
+    rustix::process::chdir(order.directory()).map_err(|errno| Act::Directory.failed(errno))?;
     // 10. Landlock, after the last path was opened.
-    if let Some(ruleset) = ruleset {
-        landlock::restrict_self(ruleset.as_fd()).map_err(|errno| Act::Landlock.failed(errno))?;
+    if let Some(rules) = rules {
+        landlock::restrict_self(rules.as_fd()).map_err(|errno| Act::Landlock.failed(errno))?;
     }
     // 11. Signals as a program expects them. Dispositions were reset by init.
     signals::set_mask(SignalSet::EMPTY);
@@ -130,7 +159,7 @@ fn prepare(recipe: &Recipe, ruleset: Option<&OwnedFd>) -> Result<(), Failure> {
         egress::netns::ask_before_connect(fd(doors.channel))
             .map_err(|errno| Act::Egress.failed(errno))?;
     }
-    seccomp::install(&guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
+    seccomp::install(&recipe.guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
 }
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {
@@ -168,15 +197,20 @@ impl Ruleset {
         let made = landlock::create_ruleset(&self.attributes, self.size)?;
         // Out of the way of the standard streams, whose numbers may be free here.
         let ruleset = rustix::io::fcntl_dupfd_cloexec(&made, 3)?;
-        for (path, access) in &self.paths {
+        Self::add(ruleset.as_fd(), &self.paths)?;
+        Ok(ruleset)
+    }
+
+    fn add(ruleset: BorrowedFd<'_>, paths: &[(CString, u64)]) -> Result<(), Errno> {
+        for (path, access) in paths {
             let flags = OFlags::PATH | OFlags::CLOEXEC;
             match rustix::fs::open(path, flags, Mode::empty()) {
-                Ok(path) => landlock::add_path(ruleset.as_fd(), path.as_fd(), *access)?,
+                Ok(path) => landlock::add_path(ruleset, path.as_fd(), *access)?,
                 // What is not there needs no rule.
                 Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(ruleset)
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -16,7 +16,10 @@ use rustix::{
 };
 
 use super::step::{Access, Ids, Inode};
-use crate::sys::mount::{Attributes, set_attributes};
+use crate::sys::{
+    mount::{Attributes, set_attributes},
+    process,
+};
 
 /// Where the guest's root is put together: a directory of every host, covered by the new root until the
 /// pivot. Nothing below it is looked up on the host afterwards.
@@ -28,6 +31,10 @@ const PROCESSORS: &CStr = c"/sys/devices/system/cpu";
 const OLD_ROOT: &CStr = c"proc/host";
 const EMPTY_FILE: &CStr = c"proc/empty-file";
 const EMPTY_DIRECTORY: &CStr = c"proc/empty-directory";
+/// [`super::step::STAGES`], for the kernel.
+const STAGE: &CStr = c"/proc/stage";
+/// The overlay's layers, below the old root or the stage.
+const LAYERS: [&CStr; 2] = [c"usr", c"etc"];
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -42,7 +49,9 @@ const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_M
 #[derive(Default)]
 pub(crate) struct Site {
     root: Option<OwnedFd>,
-    old_root: Option<OwnedFd>,
+    stage: Option<Stage<OwnedFd>>,
+    /// An empty directory for the layers, if the old root goes before they are used.
+    own_stage: Option<OwnedFd>,
     empty_file: Option<OwnedFd>,
     empty_directory: Option<OwnedFd>,
     /// Taken before the new root covers it.
@@ -51,6 +60,14 @@ pub(crate) struct Site {
     pub(crate) user_namespace: Option<OwnedFd>,
     /// Whether the guest's `/proc` could not be mounted.
     pub(crate) without_proc: bool,
+}
+
+/// Where the overlay's layers are until it is mounted, under a name that the guest's `/proc` covers.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage<D> {
+    directory: D,
+    /// Nothing else is left of the host. If not, it is the whole old root.
+    has_only_layers: bool,
 }
 
 impl Site {
@@ -187,10 +204,45 @@ impl Site {
         rustix::process::pivot_root(c".", OLD_ROOT)?;
         rustix::process::chdir(c"/")?;
         let open = |path| rustix::fs::open(path, HANDLE, Mode::empty());
-        self.old_root = Some(open(OLD_ROOT)?);
+        self.stage = Some(Stage {
+            directory: open(OLD_ROOT)?,
+            has_only_layers: false,
+        });
+        self.own_stage = open(STAGE).ok();
         self.empty_file = Some(open(EMPTY_FILE)?);
         self.empty_directory = Some(open(EMPTY_DIRECTORY)?);
         Ok(())
+    }
+
+    /// Lets go of the old root at once, and keeps copies of the layers that were staged there: a confinement that
+    /// waits for its operation holds nothing of the host that it does not need. After the guest's `/proc` is mounted:
+    /// the kernel allows that only where another one is visible as a whole.
+    pub(super) fn set_aside(&mut self, has_layers: bool) -> Result<(), Errno> {
+        let old_root = self.stage.take().ok_or(Errno::BADF)?;
+        if has_layers {
+            let directory = self.own_stage.take().ok_or(Errno::BADF)?;
+            for layer in LAYERS {
+                // A copy's top is not locked, so it can be detached alone.
+                let tree = rustix::mount::open_tree(&old_root.directory, layer, tree_flags())?;
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                rustix::mount::move_mount(&tree, c"", &directory, layer, flags)?;
+            }
+            self.stage = Some(Stage {
+                directory,
+                has_only_layers: true,
+            });
+        }
+        old_root.detach()
+    }
+
+    /// Mounts the transaction over the workspace. The layers are named relative to where they wait.
+    pub(super) fn mount_overlay(&self, at: &CStr, options: &CStr) -> Result<(), Errno> {
+        let stage = self.stage.as_ref().ok_or(Errno::BADF)?;
+        rustix::process::fchdir(&stage.directory)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        let mounted = rustix::mount::mount(c"overlay", at, c"overlay", flags, Some(options));
+        rustix::process::chdir(c"/")?;
+        mounted
     }
 
     /// Mounts a `/proc` of the guest's own pid namespace, read-only as a whole: `/proc/sys` and its like can
@@ -257,17 +309,35 @@ impl Site {
         }
     }
 
-    /// Gives away the descriptor of the old root, for [`detach`].
-    pub(crate) fn take_old_root(&mut self) -> Option<OwnedFd> {
-        self.old_root.take()
+    /// Gives away where the layers were, for [`Stage::detach`].
+    pub(crate) fn take_stage(&mut self) -> Option<Stage<OwnedFd>> {
+        self.stage.take()
     }
 }
 
-/// Lets go of the host's file systems.
-pub(crate) fn detach(old_root: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::process::fchdir(old_root)?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
+impl<D: AsFd> Stage<D> {
+    /// Lets go of what is left of the host's file systems.
+    pub(crate) fn detach(&self) -> Result<(), Errno> {
+        let whole = [c"."];
+        let names = if self.has_only_layers {
+            LAYERS.as_slice()
+        } else {
+            &whole
+        };
+        rustix::process::fchdir(&self.directory)?;
+        for name in names {
+            rustix::mount::unmount(*name, UnmountFlags::DETACH)?;
+        }
+        rustix::process::chdir(c"/")
+    }
+
+    /// The same, of a descriptor that somebody else owns.
+    pub(crate) fn lent(&self) -> Stage<BorrowedFd<'static>> {
+        Stage {
+            directory: process::borrow(self.directory.as_fd().as_raw_fd()),
+            has_only_layers: self.has_only_layers,
+        }
+    }
 }
 
 fn tree_flags() -> OpenTreeFlags {

@@ -19,11 +19,14 @@ pub(crate) enum Act {
     Identity,
     Build(u16),
     Inner(u16),
+    /// Of the steps that wait for the operation.
+    Late(u16),
     TakeOver,
     NotDumpable,
     HostName,
     Loopback,
     Start,
+    Overlay,
     OldRoot,
     Watch,
     Ruleset,
@@ -41,7 +44,7 @@ pub(crate) enum Act {
 }
 
 /// The acts without a number, in the order of their codes.
-const PLAIN: [Act; 24] = [
+const PLAIN: [Act; 25] = [
     Act::Builder,
     Act::Descriptors,
     Act::Namespaces,
@@ -66,9 +69,11 @@ const PLAIN: [Act; 24] = [
     Act::Seccomp,
     Act::Execute,
     Act::Egress,
+    Act::Overlay,
 ];
 const CODE_BUILD: u8 = 100;
 const CODE_INNER: u8 = 101;
+const CODE_LATE: u8 = 102;
 
 impl Act {
     /// Returns the failure of this act.
@@ -80,6 +85,7 @@ impl Act {
         match self {
             Self::Build(index) => (CODE_BUILD, index),
             Self::Inner(index) => (CODE_INNER, index),
+            Self::Late(index) => (CODE_LATE, index),
             Self::Builder
             | Self::Descriptors
             | Self::Namespaces
@@ -90,6 +96,7 @@ impl Act {
             | Self::HostName
             | Self::Loopback
             | Self::Start
+            | Self::Overlay
             | Self::OldRoot
             | Self::Watch
             | Self::Ruleset
@@ -114,6 +121,7 @@ impl Act {
         match code {
             CODE_BUILD => Some(Self::Build(index)),
             CODE_INNER => Some(Self::Inner(index)),
+            CODE_LATE => Some(Self::Late(index)),
             plain => PLAIN.get(usize::from(plain)).copied(),
         }
     }
@@ -147,6 +155,8 @@ pub(crate) struct End {
 pub(crate) enum Message {
     /// The builder has started init.
     Born(Pid),
+    /// Everything is built that does not belong to the operation, which is awaited.
+    Ready,
     /// The guest executes its program.
     Started { without_proc: bool },
     /// It could not be started.
@@ -167,6 +177,7 @@ impl Message {
                 let [a, b, c, d] = init.as_raw_nonzero().get().to_le_bytes();
                 ([4, 0, 0, 0, a, b, c, d], [0; 7])
             }
+            Self::Ready => ([5, 0, 0, 0, 0, 0, 0, 0], [0; 7]),
             Self::Started { without_proc } => {
                 ([1, u8::from(without_proc), 0, 0, 0, 0, 0, 0], [0; 7])
             }
@@ -236,6 +247,7 @@ impl Message {
                 },
             })),
             4 => Pid::from_raw(value).map(Self::Born),
+            5 => Some(Self::Ready),
             _ => None,
         }
     }
@@ -257,12 +269,19 @@ mod tests {
             },
             unroutable: Unroutable { ipv4: 4, ipv6: 5 },
         };
-        let acts = [Act::Build(513), Act::Inner(2), Act::Execute, Act::Builder];
+        let acts = [
+            Act::Build(513),
+            Act::Inner(2),
+            Act::Late(3),
+            Act::Execute,
+            Act::Overlay,
+        ];
         let failures = acts.map(|act| Message::Failed(act.failed(Errno::NOENT)));
         let others = [
             Message::Ended(end),
             Message::Started { without_proc: true },
             Message::Born(Pid::INIT),
+            Message::Ready,
         ];
         for message in failures.into_iter().chain(others) {
             assert_eq!(Message::decode(&message.encode()), Some(message));

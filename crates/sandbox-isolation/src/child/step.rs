@@ -16,6 +16,10 @@ use super::site::Site;
 pub(crate) const STAGE_LOWER: &str = "/usr";
 /// See [`STAGE_LOWER`].
 pub(crate) const STAGE_LAYERS: &str = "/etc";
+/// Where both are found once the old root is gone: names in the new root that the guest's `/proc` covers, as the
+/// host's own names below it.
+pub(crate) const STAGES: [&str; 3] = ["proc/stage", "proc/stage/usr", "proc/stage/etc"];
+
 /// What the guest may do below a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -85,9 +89,9 @@ pub(crate) enum Step {
     },
     /// The root becomes read-only.
     Seal,
-    Overlay {
-        at: CString,
-        options: CString,
+    /// The old root goes; the overlay's layers stay, if there are any.
+    SetAside {
+        has_layers: bool,
     },
     /// The new root becomes the root.
     Pivot,
@@ -105,6 +109,17 @@ pub(crate) enum Step {
     Protect {
         at: CString,
     },
+}
+
+/// The steps of building the guest's view.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    /// Those that need the caller's rights on the host's files.
+    pub(crate) build: Vec<Step>,
+    /// Those that init takes itself.
+    pub(crate) inner: Vec<Step>,
+    /// Those that init takes when the operation starts: they look at what may change until then.
+    pub(crate) late: Vec<Step>,
 }
 
 impl Step {
@@ -135,7 +150,7 @@ impl Step {
                 ids,
             } => site.bind_verified(source, *inode, at, (*access, *ids)),
             Self::Seal => site.seal(),
-            Self::Overlay { at, options } => site.mount(c"overlay", at, options),
+            Self::SetAside { has_layers } => site.set_aside(*has_layers),
             Self::Pivot => site.pivot(),
             Self::Proc => site.mount_proc(),
             Self::Terminals => rustix::mount::mount(
@@ -189,7 +204,7 @@ impl fmt::Display for Step {
             Self::Temporary { at, .. } => write!(f, "mount a private {}", path(at)),
             Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
             Self::Seal => f.write_str("make the guest's root read-only"),
-            Self::Overlay { .. } => f.write_str("mount the transaction over the workspace"),
+            Self::SetAside { .. } => f.write_str("let go of the host's file systems"),
             Self::Pivot => f.write_str("change to the guest's root"),
             Self::Proc => f.write_str("mount /proc"),
             Self::Terminals => f.write_str("mount /dev/pts"),

@@ -1,6 +1,10 @@
 //! The decision: may this be reached?
 
-use std::{fmt, net::IpAddr};
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use sandbox_types::{AllowList, HostName};
 
@@ -88,6 +92,20 @@ fn is_named_loopback(list: &AllowList, address: IpAddr, port: u16) -> bool {
             .is_ok_and(|localhost| list.names(&localhost, port))
 }
 
+/// Returns what to dial for an address that is allowed. Where the list names `localhost`, a program may try the
+/// loopback address of the family in which nobody listens, and it cannot see that: its connection is made before ours.
+pub(super) fn to_dial(list: &AllowList, address: IpAddr, port: u16) -> VecDeque<IpAddr> {
+    let mut all = VecDeque::from([address]);
+    if is_named_loopback(list, address, port) {
+        all.extend(
+            [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                .into_iter()
+                .filter(|other: &IpAddr| other.is_ipv4() != address.is_ipv4()),
+        );
+    }
+    all
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -126,6 +144,18 @@ mod tests {
 
     fn list(patterns: &[&str]) -> AllowList {
         AllowList::parse(patterns).unwrap()
+    }
+
+    #[test]
+    fn localhost_is_dialled_in_both_families() {
+        let dialled = |pattern: &str, address: &str| {
+            let all = to_dial(&list(&[pattern]), address.parse().unwrap(), 80);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(dialled("localhost:80", "::1"), ["::1", "127.0.0.1"]);
+        assert_eq!(dialled("localhost:80", "127.0.0.1"), ["127.0.0.1", "::1"]);
+        assert_eq!(dialled("[::1]:80", "::1"), ["::1"]);
+        assert_eq!(dialled("localhost:81", "127.0.0.1"), ["127.0.0.1"]);
     }
 
     #[test]

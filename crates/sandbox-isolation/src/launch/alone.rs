@@ -11,27 +11,31 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
-    time::Instant,
 };
 
-use rustix::{io::Errno, pipe::PipeFlags, process::PidfdFlags};
+use rustix::pipe::PipeFlags;
 use sandbox_types::{CgroupKind, Enforcement, Level, NetworkAccess};
 
 use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
-    own_limits::OwnLimits,
     recipe,
     ruleset::{self, access},
-    run::{Confined, Start},
-    start::{Readied, argument_area, check_workspace, lay_out},
+    run::Confined,
+    start::{
+        Readied, argument_area, check_workspace, lay_out, no_channel, open_streams, own_handle,
+        start_channel,
+    },
     tree::Tree,
 };
 use crate::{
-    child::{self, Channels, Recipe, Stacks, guest::Ruleset, step::Access},
+    child::{
+        self, Channels, Recipe, Stacks,
+        guest::Ruleset,
+        step::{Access, Steps},
+    },
     plan::{LaunchPlan, WorkspaceMode},
-    stdio::Streams,
     sys::landlock::{self, RulesetAttributes},
     view::{Entry, Layout},
 };
@@ -66,54 +70,43 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
         }
     }
     let rules = Rules::of(&plan, &layout, &temporary.0)?;
-    let guest = recipe::guest_alone(&plan, rules.into_ruleset()?)?;
-    let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
-    let mut streams = Streams::open(plan.stdin, None)
-        .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(open);
-    let (status, built, begin) = (pipe()?, pipe()?, pipe()?);
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-        .map_err(open)?;
+    let guest = recipe::guest_alone(&plan, rules.into_ruleset()?);
+    let order = recipe::order_alone(&plan)?;
+    let mut streams = open_streams(plan.stdin, &ids)?;
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_channel);
+    let (status, built) = (pipe()?, pipe()?);
+    let begin = start_channel().map_err(no_channel)?;
+    let own = own_handle()?;
     let recipe = Box::new(Recipe {
         identity: ids.identity(),
         namespaces: 0,
         own_network: false,
-        build: Vec::new(),
-        inner: Vec::new(),
+        steps: Steps::default(),
+        overlay: None,
+        order,
         channels: Channels {
-            caller: own.as_raw_fd(),
+            caller: Some(own.as_raw_fd()),
             status: status.1.as_raw_fd(),
             built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
-            start: begin.0.as_raw_fd(),
+            start: begin.1.as_raw_fd(),
             doors: None,
             stdio: streams.guest_ends(),
         },
         guest,
         arguments: argument_area(),
         stacks: Stacks::new(),
-        old_root: -1,
+        stage: None,
     });
     let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
-    let children =
-        child::alone::start(recipe).map_err(|(_, failure)| LaunchError::of(failure, &[], &[]))?;
-    drop((status.1, built, begin.0));
+    let children = child::alone::start(recipe)
+        .map_err(|(_, failure)| LaunchError::of(failure, &Steps::default()))?;
+    drop((status.1, built, begin.1));
     streams.close_guest_ends();
-    let now = Instant::now();
-    let confined = Confined {
-        tree: Tree::of_keeper(children)?,
-        status: status.0.into(),
-        streams,
-        meter,
-        own_limits: OwnLimits::of(&plan.limits),
-        limits: plan.limits,
-        started_at: now,
-        running_since: now,
-        enforcement: enforcement(&plan.network),
-        start: Start::Awaited,
-        egress: None,
-        temporary: Some(temporary),
-    };
-    Ok(Readied::of(confined, begin.1))
+    let parts = (streams, meter, plan.limits);
+    let mut confined = Confined::of(Tree::of_keeper(children)?, status.0.into(), parts);
+    confined.enforcement = enforcement(&plan.network);
+    confined.temporary = Some(temporary);
+    Ok(Readied::of(confined, begin.0))
 }
 
 fn check(plan: &LaunchPlan) -> Result<(), LaunchError> {
@@ -290,6 +283,7 @@ impl<'a> Rules<'a> {
             },
             size,
             paths: paths.collect::<Result<_, LaunchError>>()?,
+            workspace: None,
         })
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::{
     child::{
         status::{Act, Failure},
-        step::{Ids, Step},
+        step::{Ids, Step, Steps},
     },
     kernel,
 };
@@ -45,11 +45,13 @@ impl LaunchError {
     }
 
     /// Puts a child's failure into words.
-    pub(crate) fn of(failure: Failure, build: &[Step], inner: &[Step]) -> Self {
+    pub(crate) fn of(failure: Failure, steps: &Steps) -> Self {
         let step = if let Act::Build(index) = failure.act {
-            build.get(usize::from(index))
+            steps.build.get(usize::from(index))
         } else if let Act::Inner(index) = failure.act {
-            inner.get(usize::from(index))
+            steps.inner.get(usize::from(index))
+        } else if let Act::Late(index) = failure.act {
+            steps.late.get(usize::from(index))
         } else {
             None
         };
@@ -81,12 +83,13 @@ fn plain_text(act: Act) -> &'static str {
         Act::Namespaces => "create the namespaces",
         Act::IdMap => "map the guest's user ids",
         Act::Identity => "change to the guest's user id",
-        Act::Build(_) | Act::Inner(_) => "build the guest's view",
+        Act::Build(_) | Act::Inner(_) | Act::Late(_) => "build the guest's view",
         Act::TakeOver => "take over the guest's root",
         Act::NotDumpable => "protect the guest's first process",
         Act::HostName => "set the guest's host name",
         Act::Loopback => "bring the loopback interface up",
         Act::Start => "learn that the guest may start",
+        Act::Overlay => "mount the transaction over the workspace",
         Act::OldRoot => "let go of the host's file systems",
         Act::Watch => "watch for the guest's end",
         Act::Ruleset => "build the Landlock ruleset",
@@ -135,7 +138,7 @@ fn hint(failure: Failure, step: Option<&Step>) -> Option<&'static str> {
             "the file system has no idmapped mounts: put it on ext4, xfs or btrfs, or run as a user without \
                  privileges",
         ),
-        (_, Some(Step::Overlay { .. })) => Some(
+        (Act::Overlay, _) => Some(
             "the file system of the transaction's layers cannot hold an overlay's upper layer: ext4, xfs, btrfs and \
              tmpfs can, another overlay and network file systems cannot",
         ),

@@ -11,16 +11,16 @@ use std::{
 use rustix::process::Resource;
 use sandbox_types::{Limits, NetworkAccess};
 
-use super::{caller, error::LaunchError, ruleset};
+use super::{caller, error::LaunchError, layers::Layers, ruleset};
 use crate::{
     child::{
         guest::{Guest, Ruleset},
-        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, Step},
+        order::Contents,
+        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, STAGES, Step, Steps},
     },
     init,
     plan::{Confinement, LaunchPlan, WorkspaceMode},
     seccomp_profile::{Mode, OtherWalls},
-    sys::exec::Program,
     view::{Entry, Layout},
 };
 
@@ -30,12 +30,6 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How many files a private temporary file system holds: one for each of so many bytes of its size.
 const TMP_BYTES_PER_INODE: u64 = 4096;
 const TMP_INODES_MIN: u64 = 1024;
-
-/// The steps of building the view.
-pub(crate) struct Steps {
-    pub(crate) build: Vec<Step>,
-    pub(crate) inner: Vec<Step>,
-}
 
 /// Returns `bytes` for the kernel.
 pub(crate) fn c_string(bytes: impl AsRef<OsStr>, what: &str) -> Result<CString, LaunchError> {
@@ -57,7 +51,7 @@ pub(crate) fn steps(
     plan: &LaunchPlan,
     layout: &Layout,
     ids: &caller::Ids,
-    workspace: &fs::Metadata,
+    (workspace, when): (&fs::Metadata, When),
 ) -> Result<Steps, LaunchError> {
     let mut build = Build {
         plan,
@@ -73,25 +67,51 @@ pub(crate) fn steps(
     for (path, entry) in &layout.entries {
         build.add(path, entry)?;
     }
-    let mut inner = Vec::new();
-    if let WorkspaceMode::Overlay { upper, work } = &plan.workspace_mode {
-        inner.push(build.add_overlay(upper, work)?);
+    let layers = Layers::of(plan)?;
+    if let Some(layers) = &layers {
+        build.stage(layers, when)?;
     }
     build.steps.push(Step::Seal);
-    inner.extend([Step::Pivot, Step::Proc, Step::Terminals]);
+    let mut inner = vec![Step::Pivot, Step::Proc, Step::Terminals];
+    if when == When::Ahead {
+        let has_layers = layers.is_some();
+        inner.push(Step::SetAside { has_layers });
+    }
+    let mut late = Vec::new();
     for path in layout.ways_to_protected(&plan.workspace) {
-        inner.push(Step::Hold { at: inside(&path)? });
+        late.push(Step::Hold { at: inside(&path)? });
     }
     for path in &layout.protected {
-        inner.push(Step::Protect { at: inside(path)? });
+        late.push(Step::Protect { at: inside(path)? });
     }
     for path in &layout.hidden {
-        inner.push(Step::Hide { at: inside(path)? });
+        let at = inside(path)?;
+        // Nobody outside can change these until the operation starts.
+        let is_ours = path.starts_with("/proc");
+        let steps = if is_ours { &mut inner } else { &mut late };
+        steps.push(Step::Hide { at });
     }
     Ok(Steps {
         build: build.steps,
         inner,
+        late,
     })
+}
+
+/// Returns where the transaction is mounted, inside.
+pub(crate) fn overlay(plan: &LaunchPlan) -> Result<Option<CString>, LaunchError> {
+    let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
+    let at = is_overlay.then(|| c_string(&plan.workspace, "the workspace"));
+    at.transpose()
+}
+
+/// When a confinement is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// For an operation that is known.
+    Now,
+    /// For one that comes later, perhaps.
+    Ahead,
 }
 
 /// What a mount needs to be mounted on.
@@ -209,43 +229,23 @@ impl Build<'_> {
         })
     }
 
-    /// Stages both layers and returns the mount itself.
-    fn add_overlay(&mut self, upper: &Path, work: &Path) -> Result<Step, LaunchError> {
-        let at = inside(&self.plan.workspace)?;
-        // A transaction that is not begun yet has no directory: then the one that will hold it is staged.
-        let set = upper.parent().filter(|set| work.parent() == Some(set));
-        let layers = set.and_then(|set| {
-            if set.exists() {
-                Some(set)
-            } else {
-                set.parent()
+    /// Puts the layers where the overlay will find them.
+    fn stage(&mut self, layers: &Layers<'_>, when: When) -> Result<(), LaunchError> {
+        if when == When::Ahead {
+            for at in STAGES {
+                let at = c_string(at, "a path")?;
+                self.steps.push(Step::Directory { at, owner: None });
             }
-        });
-        let inside = |path: &Path| Some(path.strip_prefix(layers?).ok()?.as_os_str().to_owned());
-        let (Some(layers), Some(upper), Some(work)) = (layers, inside(upper), inside(work)) else {
-            let source = io::Error::other("its upper and work directories have different parents");
-            return Err(LaunchError::new(
-                "mount the transaction over the workspace",
-                source,
-            ));
-        };
+        }
         let lower = self.workspace(c_string(STAGE_LOWER, "a path")?, Access::Read)?;
         self.steps.push(lower);
         self.steps.push(Step::Bind {
-            source: c_string(layers, "the layers")?,
+            source: c_string(layers.directory, "the layers")?,
             at: c_string(STAGE_LAYERS, "a path")?,
             access: Access::Write,
             ids: self.shift(Ids::Shift),
         });
-        let mut options = format!("lowerdir={STAGE_LOWER},upperdir={STAGE_LAYERS}/").into_bytes();
-        options.extend(escape_option(&upper));
-        options.extend(format!(",workdir={STAGE_LAYERS}/").into_bytes());
-        options.extend(escape_option(&work));
-        options.extend(b",userxattr,volatile");
-        Ok(Step::Overlay {
-            at,
-            options: c_string(OsStr::from_bytes(&options), "the layers")?,
-        })
+        Ok(())
     }
 
     fn temporary_options(&self, mode: u32) -> Result<CString, LaunchError> {
@@ -307,28 +307,9 @@ impl Build<'_> {
     }
 }
 
-/// Commas separate options, and a backslash escapes (`fs/overlayfs/params.c`).
-fn escape_option(name: &OsStr) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(name.len());
-    for &byte in name.as_bytes() {
-        if matches!(byte, b',' | b'\\' | b':') {
-            escaped.push(b'\\');
-        }
-        escaped.push(byte);
-    }
-    escaped
-}
-
-/// Lays out what makes a process the guest.
-pub(crate) fn guest(
-    plan: &LaunchPlan,
-    layout: &Layout,
-    shares_id_with_init: bool,
-) -> Result<Guest, LaunchError> {
+/// Lays out what makes a process the guest, whatever its operation.
+pub(crate) fn guest(plan: &LaunchPlan, layout: &Layout) -> Result<Guest, LaunchError> {
     Ok(Guest {
-        program: program(plan)?,
-        directory: c_string(&plan.cwd, "the working directory")?,
-        limits: process_limits(&plan.limits, shares_id_with_init),
         landlock: ruleset::of(plan, layout)?,
         filter: plan.seccomp.compile(mode_of(plan)),
         alone: false,
@@ -337,7 +318,17 @@ pub(crate) fn guest(
 }
 
 /// The same without namespaces.
-pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Result<Guest, LaunchError> {
+pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Guest {
+    Guest {
+        landlock: Some(ruleset),
+        filter: plan.seccomp.compile(mode_of(plan)),
+        alone: true,
+        failure: None,
+    }
+}
+
+/// Lays out the operation where there are no namespaces.
+pub(crate) fn order_alone(plan: &LaunchPlan) -> Result<Vec<u64>, LaunchError> {
     let mut limits = process_limits(&plan.limits, false);
     for (resource, value) in &mut limits {
         if *resource == Resource::Nproc {
@@ -345,15 +336,25 @@ pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Result<Guest, 
             *value = value.saturating_add(caller::threads());
         }
     }
-    Ok(Guest {
-        program: program(plan)?,
+    let contents = Contents {
         directory: c_string(&plan.cwd, "the working directory")?,
         limits,
-        landlock: Some(ruleset),
-        filter: plan.seccomp.compile(mode_of(plan)),
-        alone: true,
-        failure: None,
-    })
+        overlay: None,
+        ..program(plan)?
+    };
+    Ok(contents.pack())
+}
+
+/// Lays out the operation.
+pub(crate) fn order(plan: &LaunchPlan, shares_id_with_init: bool) -> Result<Vec<u64>, LaunchError> {
+    let overlay = Layers::of(plan)?.map(|layers| layers.options());
+    let contents = Contents {
+        directory: c_string(&plan.cwd, "the working directory")?,
+        limits: process_limits(&plan.limits, shares_id_with_init),
+        overlay: overlay.transpose()?,
+        ..program(plan)?
+    };
+    Ok(contents.pack())
 }
 
 /// What the guest writes to the host directly passes no gate that would take its set-user-id bits.
@@ -370,12 +371,12 @@ fn mode_of(plan: &LaunchPlan) -> Mode {
     }
 }
 
-fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {
+fn program(plan: &LaunchPlan) -> Result<Contents, LaunchError> {
     let Some(name) = plan.argv.first() else {
         let source = io::Error::from(io::ErrorKind::InvalidInput);
         return Err(LaunchError::new("execute an empty command", source));
     };
-    let candidates = if name.as_bytes().contains(&b'/') {
+    let programs = if name.as_bytes().contains(&b'/') {
         vec![c_string(name, "the program")?]
     } else {
         let path = plan.env.iter().find(|(key, _)| key == "PATH");
@@ -395,11 +396,12 @@ fn program(plan: &LaunchPlan) -> Result<Program, LaunchError> {
         variable.push(value);
         c_string(variable, "an environment variable")
     });
-    Ok(Program::new(
-        candidates,
-        arguments.collect::<Result<_, _>>()?,
-        environment.collect::<Result<_, _>>()?,
-    ))
+    Ok(Contents {
+        programs,
+        arguments: arguments.collect::<Result<_, _>>()?,
+        environment: environment.collect::<Result<_, _>>()?,
+        ..Contents::default()
+    })
 }
 
 fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, u64)> {

@@ -57,9 +57,13 @@ pub(super) fn of(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, 
                 & handled,
         ),
     ];
+    let mut workspace = None;
     for (path, entry) in &layout.entries {
         let right = match entry {
-            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => handled,
+            Entry::Workspace if plan.workspace_mode != WorkspaceMode::ReadOnly => {
+                workspace = Some((c_string(path, "a path")?, handled));
+                continue;
+            }
             Entry::Temporary { .. }
             | Entry::Bind {
                 is_directory: true,
@@ -87,5 +91,6 @@ pub(super) fn of(plan: &LaunchPlan, layout: &Layout) -> Result<Option<Ruleset>, 
         },
         size,
         paths,
+        workspace,
     }))
 }

@@ -47,14 +47,14 @@ const PIECES_PER_ROUND: usize = 16;
 pub(crate) struct Confined {
     pub(super) tree: Tree,
     pub(super) status: File,
-    pub(super) streams: Streams,
+    pub(crate) streams: Streams,
     pub(super) meter: Meter,
     pub(super) own_limits: OwnLimits,
     pub(super) limits: Limits,
     pub(super) started_at: Instant,
     /// When the guest's first instruction ran.
     pub(super) running_since: Instant,
-    pub(super) enforcement: Enforcement,
+    pub(crate) enforcement: Enforcement,
     pub(super) start: Start,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
@@ -148,7 +148,7 @@ impl Running for Confined {
 
     fn release(&mut self) -> Result<(), LaunchError> {
         self.kill();
-        self.tree.reap()?;
+        self.tree.await_end()?;
         drop(self.tree.take_recipe());
         self.temporary = None;
         self.meter.remove()
@@ -413,7 +413,10 @@ impl Confined {
         }
         Ok(match read_message(&mut self.status)? {
             Some(Message::Ended(end)) => Some(end),
-            Some(Message::Born(_) | Message::Started { .. } | Message::Failed(_)) | None => None,
+            Some(
+                Message::Born(_) | Message::Ready | Message::Started { .. } | Message::Failed(_),
+            )
+            | None => None,
         })
     }
 

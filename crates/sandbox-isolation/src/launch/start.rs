@@ -1,10 +1,11 @@
 //! Starting a plan, up to the guest's first instruction.
 
 use std::{
+    ffi::CString,
     fs::{self, File},
     io::{self, Read as _},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::fs::MetadataExt as _,
     },
     sync::OnceLock,
@@ -14,29 +15,32 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType},
     pipe::PipeFlags,
     process::PidfdFlags,
 };
-use sandbox_types::{Enforcement, ExitReason, Level, NetworkAccess};
+use sandbox_types::{Enforcement, ExitReason, Level, Limits, NetworkAccess};
 
 use super::{
     caller::Ids,
     error::LaunchError,
     meter::Meter,
     own_limits::OwnLimits,
-    recipe,
+    recipe::{self, When},
     run::{Confined, Start},
     tree::Tree,
 };
 use crate::{
     child::{
         self, Channels, Recipe, Stacks,
+        guest::Guest,
         identity::Identity,
         status::{Act, MESSAGE_BYTES, Message},
+        step::Steps,
     },
-    egress::Egress,
-    plan::LaunchPlan,
-    stdio::Streams,
+    egress::{Doors, Egress},
+    plan::{LaunchPlan, StdinSource},
+    stdio::{GuestEnds, Streams},
     sys::{landlock, process::ArgumentArea},
     toolchains,
     view::Layout,
@@ -55,8 +59,91 @@ const WITHOUT_PROC: &str =
 #[derive(Debug)]
 pub(crate) struct Readied {
     confined: Confined,
-    /// The guest starts when a byte is written to it.
+    /// The guest starts when a message is sent to it.
     begin: OwnedFd,
+}
+
+/// A confinement on its way.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) tree: Tree,
+    /// Tells what init tells.
+    pub(crate) status: File,
+    /// Lets the guest start; its end ends init until then.
+    pub(crate) begin: OwnedFd,
+}
+
+/// What a plan makes of a confinement, whatever its operation.
+struct Site {
+    ids: Ids,
+    layout: Layout,
+    steps: Steps,
+    guest: Guest,
+    overlay: Option<CString>,
+    own_network: bool,
+    /// Of the workspace.
+    device: u64,
+}
+
+/// What init has of its caller from the beginning.
+struct Ends {
+    caller: Option<RawFd>,
+    stdio: GuestEnds,
+    doors: Option<Doors>,
+}
+
+impl Site {
+    fn of(plan: &LaunchPlan, when: When) -> Result<Self, LaunchError> {
+        let workspace = check_workspace(plan)?;
+        let ids = Ids::of(&workspace, plan.host_ids);
+        let layout = lay_out(plan, &ids)?;
+        Ok(Self {
+            steps: recipe::steps(plan, &layout, &ids, (&workspace, when))?,
+            guest: recipe::guest(plan, &layout)?,
+            overlay: recipe::overlay(plan)?,
+            own_network: has_own_network(plan),
+            device: workspace.dev(),
+            ids,
+            layout,
+        })
+    }
+
+    /// Starts the processes that build it.
+    fn build(self, order: Vec<u64>, ends: Ends) -> Result<Built, LaunchError> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_channel);
+        let (status, built) = (pipe()?, pipe()?);
+        let begin = start_channel().map_err(no_channel)?;
+        let mapped = self.ids.mapped;
+        let recipe = Box::new(Recipe {
+            identity: self.ids.identity(),
+            namespaces: NAMESPACES | if mapped { 0 } else { OWN_NAMESPACES },
+            own_network: self.own_network,
+            steps: self.steps,
+            overlay: self.overlay,
+            order,
+            channels: Channels {
+                caller: ends.caller,
+                status: status.1.as_raw_fd(),
+                built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
+                start: begin.1.as_raw_fd(),
+                doors: ends.doors,
+                stdio: ends.stdio,
+            },
+            guest: self.guest,
+            arguments: argument_area(),
+            stacks: Stacks::new(),
+            stage: None,
+        });
+        let children = child::start(recipe)
+            .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.steps))?;
+        // Only the children have these ends now: their death is an end of file.
+        drop((status.1, built, begin.1));
+        Ok(Built {
+            tree: Tree::of(children)?,
+            status: status.0.into(),
+            begin: begin.0,
+        })
+    }
 }
 
 /// Tries to make namespaces and to mount in them, in a process of its own. It costs about a millisecond.
@@ -72,78 +159,78 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
     };
     let namespaces = NAMESPACES | OWN_NAMESPACES | libc::CLONE_NEWNET;
     child::probe::namespaces(namespaces, identity)
-        .map_err(|failure| LaunchError::of(failure, &[], &[]))
+        .map_err(|failure| LaunchError::of(failure, &Steps::default()))
 }
 
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
-    let workspace = check_workspace(&plan)?;
-    let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan, &ids)?;
-    let steps = recipe::steps(&plan, &layout, &ids, &workspace)?;
-    let shares_id_with_init = !ids.mapped || ids.inside.0 == 0;
-    let guest = recipe::guest(&plan, &layout, shares_id_with_init)?;
     let uncounted = uncounted(&plan);
-    let open = |error: Errno| LaunchError::new("open the channels to the guest", error);
-    let mut streams = Streams::open(plan.stdin, ids.mapped.then_some(ids.outside))
-        .map_err(|error| LaunchError::new("open the channels to the guest", error))?;
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(open);
-    let (status, built, begin) = (pipe()?, pipe()?, pipe()?);
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-        .map_err(open)?;
-
-    let mut enforcement = enforcement(plan.network != NetworkAccess::Host);
-    enforcement.missing.extend(uncounted);
-    let own_network = plan.network != NetworkAccess::Host;
+    let site = Site::of(&plan, When::Now)?;
+    let order = order(&plan, &site.ids)?;
+    let mut streams = open_streams(plan.stdin, &site.ids)?;
+    let own = own_handle()?;
     let mut egress = Egress::of(&plan.network)?;
-    let recipe = Box::new(Recipe {
-        identity: ids.identity(),
-        namespaces: NAMESPACES | if ids.mapped { 0 } else { OWN_NAMESPACES },
-        own_network,
-        build: steps.build,
-        inner: steps.inner,
-        channels: Channels {
-            caller: own.as_raw_fd(),
-            status: status.1.as_raw_fd(),
-            built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
-            start: begin.0.as_raw_fd(),
-            doors: egress.as_ref().map(Egress::doors),
-            stdio: streams.guest_ends(),
-        },
-        guest,
-        arguments: argument_area(),
-        stacks: Stacks::new(),
-        old_root: -1,
-    });
-    let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
-    let children = child::start(recipe)
-        .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.build, &recipe.inner))?;
-    // Only the children have these ends now: their death is an end of file.
-    drop((status.1, built, begin.0));
+    let own_network = site.own_network;
+    let ends = Ends {
+        caller: Some(own.as_raw_fd()),
+        stdio: streams.guest_ends(),
+        doors: egress.as_ref().map(Egress::doors),
+    };
+    let meter = Meter::prepare(&plan.name, &plan.limits, site.device)?;
+    let built = site.build(order, ends)?;
     streams.close_guest_ends();
     egress.iter_mut().for_each(Egress::close_their_end);
-    let now = Instant::now();
-    let confined = Confined {
-        tree: Tree::of(children)?,
-        status: status.0.into(),
-        streams,
-        meter,
-        own_limits: OwnLimits::of(&plan.limits),
-        limits: plan.limits,
-        started_at: now,
-        running_since: now,
-        enforcement,
-        start: Start::Awaited,
-        egress,
-        temporary: None,
-    };
+    let parts = (streams, meter, plan.limits);
+    let mut confined = Confined::of(built.tree, built.status, parts);
+    confined.set_network(own_network, egress);
+    confined.enforcement.missing.extend(uncounted);
     Ok(Readied {
         confined,
-        begin: begin.1,
+        begin: built.begin,
     })
 }
 
-pub(super) fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
+/// Starts to build what every operation of `plan`'s kind needs; returns what was looked at for it too.
+pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), LaunchError> {
+    let mut site = Site::of(plan, When::Ahead)?;
+    let layout = std::mem::take(&mut site.layout);
+    let ends = Ends {
+        caller: None,
+        stdio: GuestEnds {
+            input: None,
+            output: -1,
+            error: -1,
+            terminal: None,
+        },
+        doors: None,
+    };
+    Ok((site.build(Vec::new(), ends)?, layout))
+}
+
+/// Lays out the operation of `plan` for init.
+pub(crate) fn order(plan: &LaunchPlan, ids: &Ids) -> Result<Vec<u64>, LaunchError> {
+    recipe::order(plan, !ids.mapped || ids.inside.0 == 0)
+}
+
+pub(crate) fn open_streams(stdin: StdinSource, ids: &Ids) -> Result<Streams, LaunchError> {
+    Streams::open(stdin, ids.mapped.then_some(ids.outside))
+        .map_err(|error| LaunchError::new("open the channels to the guest", error))
+}
+
+/// Returns what becomes readable when this process is dead.
+pub(crate) fn own_handle() -> Result<OwnedFd, LaunchError> {
+    rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(no_channel)
+}
+
+pub(crate) fn no_channel(errno: Errno) -> LaunchError {
+    LaunchError::new("open the channels to the guest", errno)
+}
+
+pub(crate) fn has_own_network(plan: &LaunchPlan) -> bool {
+    plan.network != NetworkAccess::Host
+}
+
+pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
     Layout::of(plan, ids).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
@@ -169,16 +256,22 @@ impl Readied {
         if let Some(failure) = told {
             return Err(confined.tree.failed(failure));
         }
-        if let (true, Some(init)) = (confined.meter.is_strict(), confined.tree.init()) {
-            confined.meter.attach(init)?;
-        }
-        confined.started_at = Instant::now();
-        match rustix::io::write(&begin, &[1]) {
+        confined.attach()?;
+        match rustix::net::send(&begin, &START, SendFlags::NOSIGNAL) {
             // If init is dead, its last message says why.
-            Ok(_) | Err(Errno::PIPE) => Ok(confined),
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(confined),
             Err(errno) => Err(LaunchError::new("start the guest", errno)),
         }
     }
+}
+
+/// What lets a guest start whose order its init has.
+const START: [u8; 8] = [0; 8];
+
+/// Returns both ends of what lets the guest start: the one that says so, and init's.
+pub(super) fn start_channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
 /// Where this process's arguments are; looked up once, for they stay where they are.
@@ -187,7 +280,7 @@ pub(super) fn argument_area() -> Option<ArgumentArea> {
     *AREA.get_or_init(|| ArgumentArea::parse(&fs::read_to_string("/proc/self/stat").ok()?))
 }
 
-pub(super) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
+pub(crate) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
     let path = &plan.workspace;
     let error = |source: io::Error| {
         LaunchError::new(format!("use {} as the workspace", path.display()), source)
@@ -208,7 +301,7 @@ pub(super) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchE
 }
 
 /// A disk limit is about the transaction.
-fn uncounted(plan: &LaunchPlan) -> Option<String> {
+pub(crate) fn uncounted(plan: &LaunchPlan) -> Option<String> {
     let path = plan
         .view
         .write
@@ -253,6 +346,44 @@ fn enforcement(own_network: bool) -> Enforcement {
 }
 
 impl Confined {
+    /// Returns a guest that is on its way.
+    pub(crate) fn of(
+        tree: Tree,
+        status: File,
+        (streams, meter, limits): (Streams, Meter, Limits),
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            tree,
+            status,
+            streams,
+            meter,
+            own_limits: OwnLimits::of(&limits),
+            limits,
+            started_at: now,
+            running_since: now,
+            enforcement: Enforcement::default(),
+            start: Start::Awaited,
+            egress: None,
+            temporary: None,
+        }
+    }
+
+    /// Puts init where the limits hold that must hold from the start: the guest's time begins.
+    pub(crate) fn attach(&mut self) -> Result<(), LaunchError> {
+        if let (true, Some(init)) = (self.meter.is_strict(), self.tree.init()) {
+            self.meter.attach(init)?;
+        }
+        self.started_at = Instant::now();
+        Ok(())
+    }
+
+    /// Says what network the guest has.
+    pub(crate) fn set_network(&mut self, own_network: bool, egress: Option<Egress>) {
+        self.enforcement = enforcement(own_network);
+        self.egress = egress;
+    }
+
     /// Waits until the guest executes its program, or cannot.
     pub(super) fn await_start(&mut self) -> Result<(), LaunchError> {
         if self.start != Start::Awaited {
@@ -274,7 +405,7 @@ impl Confined {
                 (Act::Execute, Errno::ACCESS | Errno::NOEXEC) => ExitReason::NotExecutable,
                 _ => return Err(self.tree.failed(failure)),
             }),
-            Some(Message::Ended(_) | Message::Born(_)) | None => {
+            Some(Message::Ended(_) | Message::Born(_) | Message::Ready) | None => {
                 let source = io::Error::other("its first process died");
                 return Err(LaunchError::new("start the guest", source));
             }
@@ -309,7 +440,7 @@ fn next_message(confined: &mut Confined) -> Result<Option<Message>, LaunchError>
 }
 
 /// Reads one message that is there; `None` at the end.
-pub(super) fn read_message(status: &mut File) -> io::Result<Option<Message>> {
+pub(crate) fn read_message(status: &mut File) -> io::Result<Option<Message>> {
     let mut bytes = [0; MESSAGE_BYTES];
     match status.read_exact(&mut bytes) {
         Ok(()) => Ok(Message::decode(&bytes)),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags},
     io::Errno,
     process::{Pid, PidfdFlags, Signal},
 };
@@ -17,6 +18,7 @@ use crate::{
         self, Recipe,
         status::{Act, Failure, Message},
     },
+    session::wire::Connection,
     sys::{
         clone::Lent,
         process::{self, Accounted, Children, Patience},
@@ -34,11 +36,13 @@ pub(crate) struct Tree {
     ending: Signal,
 }
 
-/// Pid 1 of the guest's namespaces: our child, not waited for yet.
+/// Pid 1 of the guest's namespaces: not waited for yet.
 #[derive(Debug)]
 struct Init {
     pid: Pid,
     handle: OwnedFd,
+    /// Who waits for it, if it is not our child.
+    keeper: Option<Connection>,
 }
 
 /// Who has the recipe.
@@ -73,6 +77,20 @@ impl Tree {
         }
     }
 
+    /// Takes over what the keeper at the other end of `keeper` has built.
+    pub(crate) fn taken_over(pid: Pid, handle: OwnedFd, keeper: Connection) -> Self {
+        let keeper = Some(keeper);
+        Self {
+            init: Some(Init {
+                pid,
+                handle,
+                keeper,
+            }),
+            recipe: None,
+            ending: Signal::KILL,
+        }
+    }
+
     /// Takes a keeper over, which ends the others when it is asked to.
     pub(super) fn of_keeper(children: child::Children) -> Result<Self, LaunchError> {
         let mut tree = Self::of(children)?;
@@ -82,7 +100,7 @@ impl Tree {
 
     /// Waits until init is known, and returns it with the failure that was told meanwhile: init is quicker than its
     /// builder at times.
-    pub(super) fn await_birth(&mut self, status: &mut File) -> Result<Option<Failure>, Failure> {
+    pub(crate) fn await_birth(&mut self, status: &mut File) -> Result<Option<Failure>, Failure> {
         let mut told = None;
         while self.init.is_none() {
             match read_message(status) {
@@ -94,7 +112,7 @@ impl Tree {
                 Ok(Some(Message::Failed(failure))) => {
                     told.get_or_insert(failure);
                 }
-                Ok(Some(Message::Started { .. } | Message::Ended(_))) => {}
+                Ok(Some(Message::Ready | Message::Started { .. } | Message::Ended(_))) => {}
                 Ok(None) | Err(_) => return Err(told.unwrap_or(Act::Builder.failed(Errno::CHILD))),
             }
         }
@@ -102,12 +120,12 @@ impl Tree {
     }
 
     /// Returns init's process id.
-    pub(super) fn init(&self) -> Option<Pid> {
+    pub(crate) fn init(&self) -> Option<Pid> {
         self.init.as_ref().map(|init| init.pid)
     }
 
     /// Returns what becomes readable when init is dead.
-    pub(super) fn handle(&self) -> Result<BorrowedFd<'_>, Errno> {
+    pub(crate) fn handle(&self) -> Result<BorrowedFd<'_>, Errno> {
         let init = self.init.as_ref().ok_or(Errno::CHILD)?;
         Ok(init.handle.as_fd())
     }
@@ -121,10 +139,16 @@ impl Tree {
     }
 
     /// Waits until init is gone; returns its wait status and what the tree used.
-    pub(super) fn reap(&mut self) -> Result<(i32, Accounted), LaunchError> {
+    pub(crate) fn reap(&mut self) -> Result<(i32, Accounted), LaunchError> {
         let Some(init) = self.init.take() else {
             return Ok((0, Accounted::default()));
         };
+        if let Some(keeper) = &init.keeper {
+            // Without an answer its keeper is dead too, and whoever waits for orphans waits for it.
+            return Ok(keeper
+                .await_end()
+                .unwrap_or((libc::SIGKILL, Accounted::default())));
+        }
         match process::wait(Children::One(init.pid), Patience::Block) {
             Ok(Some((_, status, used))) => Ok((status, used)),
             Ok(None) => Ok((0, Accounted::default())),
@@ -135,18 +159,26 @@ impl Tree {
         }
     }
 
+    /// Waits until init is gone, whoever waits for it.
+    pub(super) fn await_end(&mut self) -> Result<(), LaunchError> {
+        if let Some(init) = self.init.take_if(|init| init.keeper.is_some()) {
+            let mut fds = [PollFd::new(&init.handle, PollFlags::IN)];
+            while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
+            return Ok(());
+        }
+        self.reap().map(drop)
+    }
+
     /// Ends the tree, and puts into words why it came to nothing.
-    pub(super) fn failed(&mut self, failure: Failure) -> LaunchError {
+    pub(crate) fn failed(&mut self, failure: Failure) -> LaunchError {
         self.kill();
         let recipe = self.take_recipe();
-        recipe.map_or_else(
-            || LaunchError::of(failure, &[], &[]),
-            |recipe| LaunchError::of(failure, &recipe.build, &recipe.inner),
-        )
+        let steps = recipe.map(|recipe| recipe.steps).unwrap_or_default();
+        LaunchError::of(failure, &steps)
     }
 
     /// Waits until the builder is dead, which is soon after its init has left it or has died.
-    pub(super) fn take_recipe(&mut self) -> Option<Box<Recipe>> {
+    pub(crate) fn take_recipe(&mut self) -> Option<Box<Recipe>> {
         match self.recipe.take()? {
             Held::Own(recipe) => Some(recipe),
             Held::Builder(builder) => builder.take_back().ok(),
@@ -158,7 +190,7 @@ impl Drop for Tree {
     fn drop(&mut self) {
         self.kill();
         // It fails only if somebody else has waited for our children.
-        drop(self.reap());
+        drop(self.await_end());
         drop(self.take_recipe());
     }
 }
@@ -167,7 +199,11 @@ impl Init {
     fn hold(pid: Pid) -> Result<Self, LaunchError> {
         // Init is our child and was not waited for: its id is still its own.
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(handle) => Ok(Self { pid, handle }),
+            Ok(handle) => Ok(Self {
+                pid,
+                handle,
+                keeper: None,
+            }),
             Err(errno) => {
                 rustix::process::kill_process(pid, Signal::KILL).ok();
                 process::wait(Children::One(pid), Patience::Block).ok();

@@ -1,80 +1,66 @@
-//! `execve(2)` with lists that were laid out before the clone, and the search of `execvp(3)`.
+//! `execve(2)` with lists that were laid out before the clone.
 #![expect(unsafe_code, reason = "execve(2) takes raw pointers")]
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::CStr;
 
 use rustix::io::Errno;
 
 use super::check;
 
-/// Runs what is no binary and has no `#!` line, as `execvp(3)` does.
-const SHELL: &CStr = c"/bin/sh";
+/// Addresses of strings that end with a NUL byte and live for ever; 0 behind the last.
+pub(crate) struct Pointers(&'static mut [u64]);
 
-/// A program to execute: where it may be, its arguments and its environment, all as the kernel reads them.
-pub(crate) struct Program {
-    candidates: Vec<CString>,
-    arguments: Vec<*const c_char>,
-    /// `/bin/sh`, a slot for the candidate, then the arguments behind the first.
-    script_arguments: Vec<*const c_char>,
-    environment: Vec<*const c_char>,
-    /// Owns what the lists point to; a `CString`'s bytes stay where they are when the vector moves.
-    _strings: [Vec<CString>; 2],
-}
+const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 
-// SAFETY: the pointers are to strings that it owns itself, or that are static.
-unsafe impl Send for Program {}
+impl Pointers {
+    /// Turns a list of offsets into `strings`, and a 0 behind them, into one of addresses.
+    pub(crate) fn new(list: &'static mut [u64], strings: &'static [u8]) -> Option<Self> {
+        if strings.last() != Some(&0) || list.last() != Some(&0) {
+            return None;
+        }
+        let (_, offsets) = list.split_last_mut()?;
+        for place in offsets {
+            let offset = usize::try_from(*place).ok();
+            let offset = offset.filter(|offset| *offset < strings.len())?;
+            *place = address(strings.as_ptr().wrapping_add(offset));
+        }
+        Some(Self(list))
+    }
 
-impl Program {
-    /// Returns the program that is the first of `candidates` that can be executed.
-    pub(crate) fn new(
-        candidates: Vec<CString>,
-        arguments: Vec<CString>,
-        environment: Vec<CString>,
-    ) -> Self {
-        let list = |strings: &[CString]| -> Vec<*const c_char> {
-            let pointers = strings.iter().map(|string| string.as_ptr());
-            pointers.chain([std::ptr::null()]).collect()
-        };
-        let plain = list(&arguments);
-        let mut script = vec![SHELL.as_ptr(), std::ptr::null()];
-        script.extend(plain.get(1..).unwrap_or(&[std::ptr::null()]));
-        Self {
-            candidates,
-            arguments: plain,
-            script_arguments: script,
-            environment: list(&environment),
-            _strings: [arguments, environment],
+    /// Replaces the string at `index`, if there is one.
+    pub(crate) fn set(&mut self, index: usize, string: &'static CStr) {
+        if let Some((_, strings)) = self.0.split_last_mut()
+            && let Some(place) = strings.get_mut(index)
+        {
+            *place = address(string.as_ptr().cast());
         }
     }
 
-    /// Replaces this process by the program; returns only if that fails, with the error that `execvp(3)`
-    /// would name.
-    pub(crate) fn execute(&mut self) -> Errno {
-        let mut denied = false;
-        for candidate in &self.candidates {
-            match execute(candidate, &self.arguments, &self.environment) {
-                Errno::NOENT | Errno::NOTDIR => {}
-                Errno::ACCESS => denied = true,
-                Errno::NOEXEC => {
-                    self.script_arguments[1] = candidate.as_ptr();
-                    return execute(SHELL, &self.script_arguments, &self.environment);
-                }
-                errno => return errno,
-            }
-        }
-        if denied { Errno::ACCESS } else { Errno::NOENT }
+    /// The list from `index` on; at its end, an empty one.
+    fn from(&self, index: usize) -> *const u64 {
+        let index = index.min(self.0.len() - 1);
+        self.0.as_ptr().wrapping_add(index)
     }
 }
 
-fn execute(program: &CStr, arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
-    // SAFETY: only `Program` calls this: all pointers are to C strings that it owns or that are static,
-    // and both lists end with a null pointer.
+fn address(string: *const u8) -> u64 {
+    string.expose_provenance() as u64
+}
+
+/// Replaces this process by `program`, with the arguments from the one at `first` on; returns only if that fails.
+pub(crate) fn execute(
+    program: &CStr,
+    (arguments, first): (&Pointers, usize),
+    environment: &Pointers,
+) -> Errno {
+    // SAFETY: both lists hold addresses of strings that live for ever, and end with a null pointer, which a
+    // `Pointers` has at its end and only there.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_execve,
             program.as_ptr(),
-            arguments.as_ptr(),
-            environment.as_ptr(),
+            arguments.from(first),
+            environment.from(0),
         )
     };
     check(answer).err().unwrap_or(Errno::IO)

@@ -2,11 +2,11 @@
 #![expect(unsafe_code, reason = "calls that rustix does not have")]
 
 use std::{
-    os::fd::{AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsRawFd as _, BorrowedFd, IntoRawFd as _, RawFd},
     time::Duration,
 };
 
-use rustix::{io::Errno, process::Pid};
+use rustix::{event::EventfdFlags, io::Errno, process::Pid};
 
 use super::{check, raw};
 
@@ -127,6 +127,25 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // it is a new child that runs a fixed list of steps with its own descriptors.
     let answer = unsafe { raw::call(libc::SYS_close_range, [first as usize, last as usize, 0]) };
     answer.map(drop)
+}
+
+/// Puts something of no use where the standard streams were, so that nothing that is opened later takes their place.
+pub(crate) fn fill_standard_streams() -> Result<(), Errno> {
+    loop {
+        let filler = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+        if filler.as_raw_fd() > libc::STDERR_FILENO {
+            return Ok(());
+        }
+        // Stays open: the guest's streams replace it.
+        let _number = filler.into_raw_fd();
+    }
+}
+
+/// Returns the priority of this process's input and output (`ioprio_get(2)`); negative if there is none.
+pub(crate) fn io_priority() -> i64 {
+    const PROCESS: libc::c_int = 1;
+    // SAFETY: no pointers are given; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, PROCESS, 0) }
 }
 
 /// Lets programs that this process executes have its standard streams, and no other descriptor.

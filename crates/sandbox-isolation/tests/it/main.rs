@@ -23,6 +23,8 @@ mod overlay;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
+mod session;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod view;

@@ -284,6 +284,7 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     if let Some(text) = &config.safety_constraints.approval_expiry {
         check_wall_time("safety_constraints.approval_expiry", text)?;
     }
+    config.session.check()?;
     if let Some(path) = &config.events.file {
         check_path("events.file", path)?;
     }

@@ -40,7 +40,10 @@ impl Supervisor {
         });
         match checked {
             Err(denial) => self.refuse(id, Fate::Denied(denial)),
-            Ok(Target::Address(address)) => self.dial(id, VecDeque::from([address])),
+            Ok(Target::Address(address)) => {
+                let all = policy::to_dial(&self.list, address, port);
+                self.dial(id, all);
+            }
             Ok(Target::Name(name)) => {
                 connection.stage = Stage::LookUp;
                 self.watch(id);

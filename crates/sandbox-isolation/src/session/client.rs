@@ -1,0 +1,281 @@
+//! Those who use a session: they join it, start its keeper, ask how it is, end it.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use rustix::{io::Errno, process::PidfdFlags};
+
+use super::{
+    joined::{self, Order},
+    key::Key,
+    place::Charge,
+    wire::{self, Answer, Connection, Request, SessionStatus},
+};
+use crate::{
+    launch::{KernelLauncher, LaunchError, Launcher, Prepared, Running},
+    plan::LaunchPlan,
+};
+
+/// How long a keeper may take to finish a confinement, counted from the moment when it is needed: about as long as
+/// building one takes on a busy machine.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a keeper may take to say how it is, and to end when it is asked to.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// How to start a keeper: this program, with arguments that make it call [`super::keep_session`].
+#[derive(Clone, Debug)]
+pub struct KeeperProgram {
+    /// The arguments behind the program's name.
+    pub arguments: Vec<OsString>,
+}
+
+/// Starts operations in the confinement that a session has ready, and as [`KernelLauncher`] where it has none.
+pub struct SessionLauncher {
+    directory: PathBuf,
+    idle_timeout: Duration,
+    program: KeeperProgram,
+    patience: Duration,
+    wanted: Arc<Want>,
+}
+
+/// What the next keeper is to be for, if one is to be started.
+#[derive(Default)]
+struct Want(Mutex<Option<Wanted>>);
+
+struct Wanted {
+    key: Key,
+    /// There is a keeper that is none for this process.
+    replaces: bool,
+}
+
+impl fmt::Debug for SessionLauncher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLauncher")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SessionLauncher {
+    /// Returns a launcher for the session in `directory`, which is the caller's alone. A keeper ends when nobody
+    /// has used it for `idle_timeout`.
+    pub fn new(directory: PathBuf, idle_timeout: Duration, program: KeeperProgram) -> Self {
+        Self {
+            directory,
+            idle_timeout,
+            program,
+            patience: PATIENCE,
+            wanted: Arc::default(),
+        }
+    }
+
+    /// Lets operations wait so long for a confinement that is not complete when they need it; then they start
+    /// without one.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    fn join(&self, plan: &LaunchPlan) -> Option<Joining> {
+        let key = Key::of(plan)?;
+        let Ok(keeper) = Connection::to(&self.directory) else {
+            self.wanted.set(key, false);
+            return None;
+        };
+        keeper.ask(Request::Join(&key.encode())).ok()?;
+        Some(Joining { key, keeper })
+    }
+}
+
+impl Want {
+    fn set(&self, key: Key, replaces: bool) {
+        if let Ok(mut wanted) = self.0.lock() {
+            *wanted = Some(Wanted { key, replaces });
+        }
+    }
+
+    fn take(&self) -> Option<Wanted> {
+        self.0.lock().ok()?.take()
+    }
+}
+
+/// A request that a keeper has not answered yet.
+struct Joining {
+    key: Key,
+    keeper: Connection,
+}
+
+impl Launcher for SessionLauncher {
+    fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
+        match self.join(&plan) {
+            None => KernelLauncher::new().prepare(plan),
+            Some(joining) => Ok(Box::new(Awaiting {
+                wanted: Arc::clone(&self.wanted),
+                patience: self.patience,
+                order: Order::of(&plan)?,
+                plan,
+                joining,
+            })),
+        }
+    }
+
+    fn keep_ready(&self) {
+        if let Some(wanted) = self.wanted.take() {
+            // Without a session the next operation takes a little longer, that is all.
+            self.start_keeper(&wanted).ok();
+        }
+    }
+}
+
+/// An operation that waits for its clearance, and for what it runs in.
+struct Awaiting {
+    wanted: Arc<Want>,
+    patience: Duration,
+    plan: LaunchPlan,
+    order: Order,
+    joining: Joining,
+}
+
+impl fmt::Debug for Awaiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Awaiting").finish_non_exhaustive()
+    }
+}
+
+impl Prepared for Awaiting {
+    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
+        let Self {
+            wanted,
+            patience,
+            plan,
+            order,
+            joining,
+        } = *self;
+        match joined::await_grant(joining.keeper, patience) {
+            Ok(grant) => {
+                if let Some(confined) = order.send(&plan, grant)? {
+                    return Ok(Box::new(confined));
+                }
+            }
+            Err(foreign) => {
+                if foreign {
+                    wanted.set(joining.key, true);
+                }
+                // Its cgroups have the name that the next ones will have.
+                drop(order);
+            }
+        }
+        KernelLauncher::new().prepare(plan)?.launch()
+    }
+}
+
+impl SessionLauncher {
+    fn start_keeper(&self, wanted: &Wanted) -> io::Result<()> {
+        let charge = Charge {
+            directory: self.directory.clone(),
+            idle_timeout: self.idle_timeout,
+            replaces: wanted.replaces,
+            key: wanted.key.clone(),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this very program, which keeps confinements"
+        )]
+        let mut command = std::process::Command::new("/proc/self/exe");
+        command
+            .arg0(KEEPER_NAME)
+            .args(&self.program.arguments)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut keeper = command.spawn()?;
+        match keeper.stdin.take() {
+            Some(mut stdin) => stdin.write_all(&charge.encode()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What `ps` shows.
+const KEEPER_NAME: &str = "sandbox-keeper";
+
+/// Returns how the session in `directory` is, `None` if there is none.
+///
+/// # Errors
+///
+/// Fails if there is a keeper and it does not answer.
+pub fn session_status(directory: &Path) -> io::Result<Option<SessionStatus>> {
+    let Some(keeper) = connect(directory)? else {
+        return Ok(None);
+    };
+    if keeper.ask(Request::Status).is_err() {
+        return Ok(None);
+    }
+    match keeper.await_answer(Some(Instant::now() + END_LIMIT)) {
+        Some((Answer::Status(status), _)) => Ok(Some(status)),
+        // It is ending.
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Ends the session in `directory` and waits until nothing is left of it; `false` if there is none. Operations that
+/// run in it are not ended: its keeper stays until they have.
+///
+/// # Errors
+///
+/// Fails if the keeper does not end.
+pub fn end_session(directory: &Path) -> io::Result<bool> {
+    let Some(keeper) = connect(directory)? else {
+        return Ok(false);
+    };
+    let gone = |result: Result<_, Errno>| match result {
+        Err(Errno::SRCH) => Ok(None),
+        other => other.map(Some),
+    };
+    let handle = rustix::process::pidfd_open(keeper.peer()?, PidfdFlags::empty());
+    let Some(handle) = gone(handle)? else {
+        return Ok(false);
+    };
+    if keeper.ask(Request::End).is_err() {
+        // It is ending.
+    }
+    let deadline = Instant::now() + END_LIMIT;
+    // It closes the conversation when no operation is in it any more, or says how many are.
+    match keeper.await_answer(Some(deadline)) {
+        Some((Answer::Status(status), _)) if status.operations > 0 => return Ok(true),
+        Some(_) | None => {}
+    }
+    if wire::is_readable_until(std::os::fd::AsFd::as_fd(&handle), Some(deadline)) {
+        return Ok(true);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the session's keeper is still there after {END_LIMIT:?}"),
+    ))
+}
+
+fn connect(directory: &Path) -> io::Result<Option<Connection>> {
+    match Connection::to(directory) {
+        Ok(keeper) => Ok(Some(keeper)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

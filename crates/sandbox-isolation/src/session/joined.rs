@@ -1,0 +1,120 @@
+//! A launch into a confinement that somebody else has built.
+
+use std::{
+    fs::{self, File},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags},
+    io::Errno,
+    pipe::PipeFlags,
+};
+
+use super::wire::{self, Answer, Connection};
+use crate::{
+    launch::{
+        caller::Ids,
+        error::LaunchError,
+        meter::Meter,
+        run::Confined,
+        start::{self, no_channel},
+        tree::Tree,
+    },
+    plan::LaunchPlan,
+    stdio::Streams,
+    sys::{memory, process},
+};
+
+/// An operation that is ready to be sent to an init.
+pub(crate) struct Order {
+    /// The words, and how many.
+    file: OwnedFd,
+    length: u64,
+    own: OwnedFd,
+    status: (File, OwnedFd),
+    streams: Streams,
+    meter: Meter,
+}
+
+/// Init of a confinement that is ours now, if we use it.
+pub(crate) struct Grant {
+    tree: Tree,
+    begin: OwnedFd,
+}
+
+/// Waits for the keeper's answer; `Err` says whether the keeper is none for this process.
+pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, bool> {
+    match keeper.await_answer(Some(Instant::now() + patience)) {
+        Some((Answer::Granted(pid), descriptors)) => {
+            let [begin, handle]: [OwnedFd; 2] = descriptors.try_into().map_err(|_other| false)?;
+            let tree = Tree::taken_over(pid, handle, keeper);
+            Ok(Grant { tree, begin })
+        }
+        Some((Answer::Refused { foreign }, _)) => Err(foreign),
+        Some(_) | None => Err(false),
+    }
+}
+
+impl Order {
+    /// Lays out the operation of `plan`, whose workspace has to be looked at for that.
+    pub(crate) fn of(plan: &LaunchPlan) -> Result<Self, LaunchError> {
+        let workspace = fs::symlink_metadata(&plan.workspace).map_err(|error| {
+            let path = plan.workspace.display();
+            LaunchError::new(format!("use {path} as the workspace"), error)
+        })?;
+        let ids = Ids::of(&workspace, plan.host_ids);
+        let words = start::order(plan, &ids)?;
+        let (status, their_status) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_channel)?;
+        Ok(Self {
+            file: sealed(&words).map_err(no_channel)?,
+            length: words.len() as u64,
+            own: start::own_handle()?,
+            status: (status.into(), their_status),
+            streams: start::open_streams(plan.stdin.clone(), &ids)?,
+            meter: Meter::prepare(&plan.name, &plan.limits, workspace.dev())?,
+        })
+    }
+
+    /// Sends it; the guest starts. `None` if there is nobody any more to send it to: then nothing was started.
+    pub(crate) fn send(
+        self,
+        plan: &LaunchPlan,
+        grant: Grant,
+    ) -> Result<Option<Confined>, LaunchError> {
+        let parts = (self.streams, self.meter, plan.limits.clone());
+        let mut confined = Confined::of(grant.tree, self.status.0, parts);
+        confined.set_network(start::has_own_network(plan), None);
+        confined.enforcement.missing.extend(start::uncounted(plan));
+        confined.attach()?;
+        let ends = confined.streams.guest_ends();
+        let numbers = [Some(ends.output), Some(ends.error), ends.input];
+        let borrow = |number| -> BorrowedFd<'_> { process::borrow(number) };
+        let all: Vec<BorrowedFd<'_>> = [self.file.as_fd(), self.own.as_fd(), self.status.1.as_fd()]
+            .into_iter()
+            .chain(numbers.into_iter().flatten().map(borrow))
+            .collect();
+        let sent = wire::send(grant.begin.as_fd(), &self.length.to_ne_bytes(), &all);
+        confined.streams.close_guest_ends();
+        Ok(sent.is_ok().then_some(confined))
+    }
+}
+
+/// Returns a file of ours with `words` in it that nobody can change.
+fn sealed(words: &[u64]) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create(c"sandbox-order", flags)?;
+    let mut rest = memory::bytes(words);
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file)
+}

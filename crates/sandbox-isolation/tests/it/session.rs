@@ -1,0 +1,489 @@
+//! Operations that start in a confinement which was built before them, by a keeper that outlives its callers.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+use sandbox_isolation::{
+    Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchPlan, Launcher as _, Running,
+    SessionLauncher, SessionStatus, StdinSource, WorkspaceMode, end_session, session_status,
+};
+use sandbox_types::{ExitReason, NetworkAccess};
+
+use crate::lab::{Collect, Lab, PATIENCE, eventually, is_alive};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+/// A workspace with a session, which ends with it.
+struct Session {
+    lab: Lab,
+    launcher: SessionLauncher,
+    turn: u32,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self::lasting(LONG)
+    }
+
+    fn lasting(idle_timeout: Duration) -> Self {
+        let lab = Lab::new();
+        fs::create_dir(lab.base().join("session")).unwrap();
+        Self {
+            launcher: launcher(&lab.base(), idle_timeout),
+            lab,
+            turn: 0,
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.lab.base().join("session")
+    }
+
+    /// Plans a shell script in a transaction of its own.
+    fn plan(&mut self, script: &str) -> LaunchPlan {
+        self.turn += 1;
+        plan(&self.lab.base(), &format!("turn{}", self.turn), script)
+    }
+
+    /// Where the changes of the newest plan go.
+    fn upper(&self) -> PathBuf {
+        let turn = format!("layers/turn{}/upper", self.turn);
+        self.lab.base().join(turn)
+    }
+
+    fn status(&self) -> Option<SessionStatus> {
+        session_status(&self.directory()).unwrap()
+    }
+
+    fn keeper(&self) -> u32 {
+        self.status().map_or(0, |status| status.pid)
+    }
+
+    /// Starts the keeper, by running something without it, and waits until it has built something.
+    fn ready(mut self) -> Self {
+        let first = self.plan("true");
+        finish(&mut *self.launcher.launch(first).unwrap());
+        self.launcher.keep_ready();
+        self.await_ready();
+        self
+    }
+
+    fn await_ready(&self) {
+        eventually("a confinement is ready", || {
+            self.status().is_some_and(|status| status.is_ready)
+        });
+    }
+
+    /// Runs a script in the confinement that is ready.
+    fn joined(&mut self, script: &str) -> (Ended, String) {
+        let plan = self.plan(script);
+        self.run_joined(plan)
+    }
+
+    fn run_joined(&self, mut plan: LaunchPlan) -> (Ended, String) {
+        self.await_ready();
+        // It waits until it was looked at.
+        let (input, go_on) = rustix::pipe::pipe().unwrap();
+        plan.stdin = StdinSource::Forward(Arc::new(input));
+        let script = plan.argv.pop().unwrap();
+        plan.argv.push("cat; eval \"$1\"".into());
+        plan.argv.extend(["sh".into(), script]);
+        let mut running = self.launcher.launch(plan).unwrap();
+        assert!(self.is_joined(&*running), "it was started without session");
+        drop(go_on);
+        finish(&mut *running)
+    }
+
+    fn is_joined(&self, running: &dyn Running) -> bool {
+        parent_of(running.root_pid()) == Some(self.keeper())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(end_session(&self.directory()));
+    }
+}
+
+fn launcher(base: &Path, idle_timeout: Duration) -> SessionLauncher {
+    let arguments = ["--exact", "session::as_keeper", "--ignored", "--nocapture"];
+    let program = KeeperProgram {
+        arguments: arguments.map(Into::into).to_vec(),
+    };
+    let launcher = SessionLauncher::new(base.join("session"), idle_timeout, program);
+    // However busy the machine is.
+    launcher.with_patience(PATIENCE)
+}
+
+fn plan(base: &Path, set: &str, script: &str) -> LaunchPlan {
+    let layers = base.join("layers").join(set);
+    for layer in ["upper", "work"] {
+        fs::create_dir_all(layers.join(layer)).unwrap();
+    }
+    let mut plan = Lab::at(base.to_owned()).plan.take().unwrap();
+    plan.name = format!("{}-{set}", plan.name);
+    plan.argv = ["sh", "-c", script].map(Into::into).to_vec();
+    plan.workspace_mode = WorkspaceMode::Overlay {
+        upper: layers.join("upper"),
+        work: layers.join("work"),
+    };
+    plan
+}
+
+fn finish(running: &mut dyn Running) -> (Ended, String) {
+    let mut collect = Collect::default();
+    let ended = running.wait(&mut collect, &Cancellation::new()).unwrap();
+    running.release().unwrap();
+    let text = String::from_utf8_lossy(&collect.stdout)
+        .trim_end()
+        .to_owned();
+    let errors = String::from_utf8_lossy(&collect.stderr);
+    assert_eq!(errors, "", "standard error");
+    (ended, text)
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(1)?.parse().ok()
+}
+
+fn children_of(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let children = tasks.flatten().map(|task| {
+        let children = fs::read_to_string(task.path().join("children"));
+        children.unwrap_or_default().split_whitespace().count()
+    });
+    children.sum()
+}
+
+fn is_there(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A dead one that nobody has waited for is gone, for what it held.
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+fn kill(pid: u32) {
+    let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+}
+
+/// The keeper: not a test, but what this program is started for by a [`SessionLauncher`].
+#[test]
+#[ignore = "started by the tests of this file"]
+fn as_keeper() {
+    drop(sandbox_isolation::keep_session(std::io::stdin()));
+}
+
+#[test]
+fn a_joined_operation_is_confined_as_any_other() {
+    let mut session = Session::new().ready();
+    let script = "id -u; id -g; hostname; pwd; cat /proc/1/comm; ls /proc | grep -c '^[0-9]*$'; \
+                  grep -c . /proc/self/mountinfo; cut -d' ' -f5 /proc/self/mountinfo | sort; \
+                  grep -E 'Cap|Seccomp|NoNewPrivs|Groups' /proc/self/status; ls -l /proc/self/fd | wc -l; \
+                  cat /proc/net/dev | wc -l; ulimit -a; umask; env | sort; ls -a / /dev";
+    let (joined, told) = session.joined(script);
+    let plan = session.plan(script);
+    let (alone, told_alone) = finish(&mut *KernelLauncher::new().launch(plan).unwrap());
+    assert_eq!(told, told_alone);
+    assert_eq!(joined.exit, ExitReason::Exited(0));
+    let walls = |mut ended: Ended| {
+        // Built-in limits arrive late, where they do, or after the end.
+        ended
+            .enforcement
+            .missing
+            .retain(|missing| !missing.contains("limit"));
+        ended.enforcement.cgroup = sandbox_types::CgroupKind::Absent;
+        ended.enforcement
+    };
+    assert_eq!(joined.violations, alone.violations);
+    assert_eq!(walls(joined), walls(alone));
+}
+
+#[test]
+fn each_joined_operation_has_namespaces_of_its_own() {
+    let mut session = Session::new().ready();
+    let script = "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; \
+                  echo x > /tmp/left; ls /tmp /dev/shm /run";
+    let first = session.joined(script).1;
+    let second = session.joined(script).1;
+    for (first, second) in first.lines().zip(second.lines()).take(7) {
+        assert_ne!(first, second);
+    }
+    assert_eq!(first.lines().count(), second.lines().count());
+}
+
+#[test]
+fn changes_go_to_the_operations_own_transaction() {
+    let mut session = Session::new().ready();
+    let workspace = session.lab.workspace();
+    // Edited while the confinement waits.
+    fs::write(workspace.join("kept"), "new").unwrap();
+    let (_, told) = session.joined("cat kept; echo more > kept; echo x > made");
+    assert_eq!(told, "new");
+    assert_eq!(fs::read_to_string(workspace.join("kept")).unwrap(), "new");
+    let made = fs::read_to_string(session.upper().join("made")).unwrap();
+    assert_eq!(made, "x\n");
+    let (_, told) = session.joined("cat kept; ls");
+    assert_eq!(told, "newkept");
+}
+
+#[test]
+fn nothing_of_the_layers_is_left_inside() {
+    let mut session = Session::new().ready();
+    let script = "grep -e stage -e layers /proc/self/mountinfo | grep -v '^[0-9]* [0-9]* [0-9:]* / ' ; \
+                  ls -d /proc/stage /proc/host /proc/stage/etc /proc/1/cwd/etc/turn1 2>/dev/null; \
+                  ls /proc/1/root/ /proc/1/fd 2>/dev/null; umount /proc 2>/dev/null && echo worked; true";
+    assert_eq!(session.joined(script).1, "");
+    // The control: the same files are found from where they are.
+    assert!(session.lab.base().join("layers/turn1/upper").exists());
+}
+
+#[test]
+fn what_changes_on_the_host_is_seen() {
+    let mut session = Session::new();
+    let granted = session.lab.base().join("granted");
+    let directory = session.lab.base().join("tools");
+    let secret = session.lab.workspace().join(".env");
+    fs::write(&granted, "old").unwrap();
+    fs::create_dir(&directory).unwrap();
+    let with = |mut plan: LaunchPlan| {
+        plan.view.read = vec![granted.clone(), directory.clone()];
+        plan.view.hide = vec![secret.clone()];
+        plan
+    };
+    let script = format!("cat {} .env; ls {}", granted.display(), directory.display());
+    let first = with(session.plan("true"));
+    finish(&mut *session.launcher.launch(first).unwrap());
+    session.launcher.keep_ready();
+    session.await_ready();
+    // By renames, so that what was mounted is another file now; and a secret that was not there.
+    fs::write(session.lab.base().join("next"), "new").unwrap();
+    fs::rename(session.lab.base().join("next"), &granted).unwrap();
+    fs::rename(&directory, session.lab.base().join("old-tools")).unwrap();
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("tool"), "").unwrap();
+    fs::write(&secret, "canary").unwrap();
+    let plan = with(session.plan(&script));
+    let (_, told) = finish(&mut *session.launcher.launch(plan).unwrap());
+    assert_eq!(told, "newtool");
+}
+
+#[test]
+fn operations_in_parallel_do_not_wait_for_each_other() {
+    let mut session = Session::new().ready();
+    let plans: Vec<LaunchPlan> = (0..4).map(|_| session.plan("echo ready; cat")).collect();
+    let mut running: Vec<Box<dyn Running>> = plans
+        .into_iter()
+        .map(|plan| session.launcher.launch(plan).unwrap())
+        .collect();
+    for running in &mut running {
+        let (ended, told) = finish(&mut **running);
+        assert_eq!(
+            (ended.exit, told.as_str()),
+            (ExitReason::Exited(0), "ready")
+        );
+    }
+}
+
+#[test]
+fn an_operation_of_another_kind_does_without_and_is_prepared_for() {
+    let mut session = Session::new().ready();
+    let other = |mut plan: LaunchPlan| {
+        plan.network = NetworkAccess::Host;
+        plan
+    };
+    let plan = other(session.plan("true"));
+    let mut running = session.launcher.launch(plan).unwrap();
+    assert!(!session.is_joined(&*running));
+    finish(&mut *running);
+    let plan = other(session.plan("cat /proc/net/dev | wc -l"));
+    let (ended, _) = session.run_joined(plan);
+    assert_eq!(ended.exit, ExitReason::Exited(0));
+}
+
+#[test]
+fn operations_go_on_without_their_keeper() {
+    let mut session = Session::new().ready();
+    let (input, go_on) = rustix::pipe::pipe().unwrap();
+    let mut plan = session.plan("echo x > ready; cat; echo done");
+    plan.stdin = StdinSource::Forward(Arc::new(input));
+    let ready = session.upper().join("ready");
+    let mut running = session.launcher.launch(plan).unwrap();
+    eventually("the guest runs", || ready.exists());
+    let keeper = session.keeper();
+    eventually("the next one is built", || {
+        session.status().is_some_and(|it| it.is_ready)
+    });
+    let waiting = children_of(keeper);
+    assert!(waiting >= 2, "the operation's init and the next one's");
+    kill(keeper);
+    drop(go_on);
+    let (ended, told) = finish(&mut *running);
+    assert_eq!((ended.exit, told.as_str()), (ExitReason::Exited(0), "done"));
+    // The next one finds the socket of a dead keeper.
+    let plan = session.plan("echo again");
+    assert_eq!(
+        finish(&mut *session.launcher.launch(plan).unwrap()).1,
+        "again"
+    );
+    session.launcher.keep_ready();
+    assert_eq!(session.joined("echo more").1, "more");
+    assert_ne!(session.keeper(), keeper);
+}
+
+#[test]
+fn what_a_killed_operation_used_is_told() {
+    let mut session = Session::new().ready();
+    let mut plan = session.plan("while :; do :; done");
+    plan.limits.wall_time = Some(sandbox_types::Limit::requested(Duration::from_millis(200)));
+    let (ended, _) = session.run_joined(plan);
+    assert_eq!(ended.exit, ExitReason::TimedOut);
+    assert!(ended.usage.cpu > Duration::ZERO);
+}
+
+#[test]
+fn a_session_ends_when_nobody_uses_it() {
+    let session = Session::lasting(Duration::from_millis(300)).ready();
+    let keeper = session.keeper();
+    let start = Instant::now();
+    eventually("the keeper has ended", || !is_there(keeper));
+    assert!(start.elapsed() < PATIENCE);
+    assert!(!session.directory().join("session.sock").exists());
+    assert_eq!(session.status(), None);
+}
+
+#[test]
+fn nothing_is_left_of_a_session() {
+    let mut session = Session::new().ready();
+    for _ in 0..10 {
+        assert_eq!(session.joined("echo x").1, "x");
+    }
+    session.await_ready();
+    let keeper = session.keeper();
+    assert_eq!(children_of(keeper), 1, "no dead init, and one that waits");
+    let inits = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
+    assert!(end_session(&session.directory()).unwrap());
+    assert!(!is_there(keeper));
+    for init in inits.unwrap_or_default().split_whitespace() {
+        assert!(!is_there(init.parse().unwrap()));
+    }
+    assert!(!end_session(&session.directory()).unwrap(), "it has ended");
+    let left: Vec<_> = fs::read_dir(session.directory())
+        .unwrap()
+        .flatten()
+        .collect();
+    let names: Vec<_> = left.iter().map(fs::DirEntry::file_name).collect();
+    assert_eq!(names, ["session.lock"]);
+    let stale = sandbox_isolation::remove_stale_cgroups();
+    let ours = session
+        .lab
+        .base()
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    assert!(
+        !stale
+            .iter()
+            .any(|path| path.to_string_lossy().contains(&ours))
+    );
+}
+
+#[test]
+fn a_session_ends_with_its_directory_and_its_workspace() {
+    for place in ["session", "workspace"] {
+        let session = Session::new().ready();
+        let keeper = session.keeper();
+        fs::rename(
+            session.lab.base().join(place),
+            session.lab.base().join("moved"),
+        )
+        .unwrap();
+        eventually("the keeper has ended", || !is_there(keeper));
+    }
+}
+
+#[test]
+fn who_says_nonsense_is_not_served_and_harms_nobody() {
+    let mut session = Session::new().ready();
+    // Another kind of socket is not even let in.
+    assert!(UnixStream::connect(session.directory().join("session.sock")).is_err());
+    for nonsense in [&b""[..], &[0], &[1], &[1, 1, 2, 3], &[2], &[9; 4000]] {
+        let socket = seqpacket(&session.directory());
+        (&socket).write_all(nonsense).unwrap();
+    }
+    let silent: Vec<_> = (0..8).map(|_| seqpacket(&session.directory())).collect();
+    assert_eq!(session.joined("echo served").1, "served");
+    drop(silent);
+}
+
+fn seqpacket(directory: &Path) -> fs::File {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let kind = SocketType::SEQPACKET;
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+    let address = SocketAddrUnix::new(directory.join("session.sock")).unwrap();
+    rustix::net::connect(&socket, &address).unwrap();
+    fs::File::from(socket)
+}
+
+const LAB: &str = "SANDBOX_TEST_SESSION_LAB";
+
+/// The caller: does nothing unless it is started by the test below.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the parent test says what to do by an environment variable"
+)]
+fn as_caller() {
+    let Ok(order) = std::env::var(LAB) else {
+        return;
+    };
+    let (marker, base) = order.split_once(' ').unwrap();
+    let script = format!("(setsid sleep {marker} &); echo x > ready; exec sleep {marker}");
+    let plan = plan(Path::new(base), &format!("caller{marker}"), &script);
+    let mut running = launcher(Path::new(base), LONG).launch(plan).unwrap();
+    drop(running.wait(&mut Collect::default(), &Cancellation::new()));
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "starts this test program as the caller that is killed"
+)]
+fn nothing_survives_a_caller_that_has_joined() {
+    let session = Session::new().ready();
+    for turn in 0..8_u64 {
+        session.await_ready();
+        let marker = format!("7{turn}{}", std::process::id());
+        let mut caller = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "session::as_caller", "--nocapture"])
+            .env(LAB, format!("{marker} {}", session.lab.base().display()))
+            .spawn()
+            .unwrap();
+        if turn == 0 {
+            eventually("the guest runs", || is_alive(&marker));
+        } else {
+            // Somewhere between its first instruction and the guest's.
+            std::thread::park_timeout(Duration::from_millis(turn * 4));
+        }
+        caller.kill().unwrap();
+        caller.wait().unwrap();
+        eventually("the guest is dead", || !is_alive(&marker));
+        eventually("its init is waited for", || {
+            session.status().is_some_and(|it| it.operations == 0)
+        });
+    }
+}

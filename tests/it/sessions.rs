@@ -1,0 +1,97 @@
+//! Sessions as the user meets them: `run`, `status`, `suspend`, `destroy`.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::lab::Lab;
+
+/// More than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A laboratory whose sandboxes have sessions.
+fn lab() -> Lab {
+    Lab::new().env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m")
+}
+
+fn session(lab: &Lab) -> Value {
+    lab.sandbox(&["--json", "status"]).json()["session"].clone()
+}
+
+/// Waits until a confinement is ready; returns its keeper.
+fn ready(lab: &Lab) -> u64 {
+    let start = Instant::now();
+    loop {
+        let session = session(lab);
+        if session["ready"] == true {
+            return session["pid"].as_u64().unwrap();
+        }
+        assert!(start.elapsed() < PATIENCE, "not ready: {session}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is there. A dead one that its parent has not waited for is not.
+fn lives(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[test]
+fn runs_one_after_the_other_keep_what_each_changed() {
+    let lab = lab();
+    lab.run("echo one > file");
+    let keeper = ready(&lab);
+    for text in ["two", "three"] {
+        let report = lab.run(&format!("cat file; echo {text} > file"));
+        assert_eq!(report["outcome"], "completed", "{report:#}");
+        assert_eq!(report["changes"]["modified"], 1, "{report:#}");
+    }
+    assert_eq!(lab.read("file").unwrap(), "three\n");
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(lab.read("file").unwrap(), "two\n");
+    assert_eq!(ready(&lab), keeper, "one keeper for all");
+    lab.sandbox(&["status"])
+        .prints(&format!("process {keeper}"));
+}
+
+#[test]
+fn a_run_without_session_starts_none() {
+    let lab = lab();
+    lab.sandbox(&["run", "--no-session", "--", "true"]).code(0);
+    assert_eq!(session(&lab), Value::Null);
+    let lab = Lab::new();
+    lab.sandbox(&["run", "--", "true"]).code(0);
+    assert_eq!(session(&lab), Value::Null, "switched off");
+}
+
+#[test]
+fn suspend_and_destroy_end_the_session() {
+    let lab = lab();
+    lab.sandbox(&["run", "--", "true"]).code(0);
+    let keeper = ready(&lab);
+    assert!(lives(keeper));
+    if lab.sandbox(&["suspend"]).status.success() {
+        assert!(!lives(keeper));
+        lab.sandbox(&["resume"]).code(0);
+        lab.sandbox(&["run", "--", "true"]).code(0);
+    }
+    let keeper = ready(&lab);
+    lab.sandbox(&["destroy"]).code(0);
+    assert!(!lives(keeper));
+    assert!(lab.workspace().exists());
+}
+
+#[test]
+fn an_idle_timeout_that_is_none_is_refused() {
+    for wrong in ["soon", "25h", "-1s"] {
+        Lab::new()
+            .env("SANDBOX_SESSION__IDLE_TIMEOUT", wrong)
+            .sandbox(&["run", "--", "true"])
+            .code(2)
+            .says("session.idle_timeout");
+    }
+}
