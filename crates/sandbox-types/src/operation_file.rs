@@ -16,12 +16,13 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    AllowList, Bytes, ConfigError, HostPattern, LimitsRequest, NetworkAccess, OnFailure, Operation,
+    Bytes, ConfigError, LimitsRequest, OnFailure, Operation,
     config::{check_number, check_wall_time},
 };
 
 mod action;
 mod fields;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -52,12 +53,6 @@ const LIMIT_FIELDS: [&str; 12] = [
     "file_size_mb",
     "tmp_mb",
     "output_total_mb",
-];
-const NETWORK_FIELDS: [&str; 2] = ["mode", "allow_hosts"];
-static NETWORK_MODES: [(&str, NetworkAccess); 3] = [
-    ("none", NetworkAccess::None),
-    ("allow", NetworkAccess::Allow(AllowList::nothing())),
-    ("host", NetworkAccess::Host),
 ];
 const ON_FAILURE: [(&str, OnFailure); 3] = [
     ("keep", OnFailure::Keep),
@@ -314,7 +309,7 @@ fn take_common(fields: &mut Fields, operation: &mut Operation) -> Result<(), Ope
     operation.hide.extend(take_hide(fields)?);
     operation.timeout = take_span(fields, "timeout")?.or(operation.timeout);
     operation.limits = take_limits(fields)?.or(std::mem::take(&mut operation.limits));
-    operation.network = take_network(fields)?.or(operation.network.take());
+    operation.network = network::take(fields)?.or(operation.network.take());
     if let Some(mode) = fields.take_choice("on_failure", &ON_FAILURE)? {
         operation.on_failure = mode;
     }
@@ -429,52 +424,6 @@ fn take_limits(fields: &mut Fields) -> Result<LimitsRequest, OperationError> {
         tmp_size: amount("tmp_mb")?.map(Bytes::mib),
         output_total: amount("output_total_mb")?.map(Bytes::mib),
     })
-}
-
-/// Reads `"none"`, `"host"`, `{"mode": "host"}` or `{"allow_hosts": ["example.com"]}`.
-fn take_network(fields: &mut Fields) -> Result<Option<NetworkAccess>, OperationError> {
-    if fields.is_text("network") {
-        return match fields.take_choice("network", &NETWORK_MODES)? {
-            Some(NetworkAccess::Allow(_)) => Err(lone_allow("network")),
-            mode => Ok(mode),
-        };
-    }
-    let Some(mut network) = fields.take_section("network")? else {
-        return Ok(None);
-    };
-    network.refuse_unknown(&NETWORK_FIELDS)?;
-    let hosts = network.take_texts("allow_hosts")?;
-    let allows = |mode: &NetworkAccess| matches!(mode, NetworkAccess::Allow(_));
-    let mode = network.take_choice("mode", &NETWORK_MODES)?;
-    let Some(hosts) = hosts else {
-        return match mode {
-            Some(mode) if allows(&mode) => Err(lone_allow("network.mode")),
-            mode => Ok(mode),
-        };
-    };
-    if let Some(mode) = mode.filter(|mode| !allows(mode)) {
-        let named = NETWORK_MODES.iter().find(|(_, it)| *it == mode);
-        let reason =
-            "a list of allowed hosts belongs to the mode `allow`, which needs not be written";
-        return Err(value_error(
-            "network.mode",
-            named.map_or("", |(name, _)| *name),
-            reason,
-        ));
-    }
-    for (at, host) in hosts.iter().enumerate() {
-        host.parse::<HostPattern>().map_err(|error| {
-            value_error(&format!("network.allow_hosts[{at}]"), host, error.reason)
-        })?;
-    }
-    let list = AllowList::parse(&hosts)
-        .map_err(|error| value_error("network.allow_hosts", &error.pattern, error.reason))?;
-    Ok(Some(NetworkAccess::Allow(list)))
-}
-
-fn lone_allow(field: &str) -> OperationError {
-    let reason = "it needs a list of hosts, as in {\"allow_hosts\": [\"example.com:443\"]}";
-    value_error(field, "allow", reason)
 }
 
 fn refuse_nul(field: &str, text: &str) -> Result<(), OperationError> {

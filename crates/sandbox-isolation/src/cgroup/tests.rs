@@ -58,15 +58,22 @@ impl Drop for Made {
 fn frozen_members_stand_still_and_init_goes_on() {
     let Some(hierarchies) = host() else { return };
     let made = Made::new(&hierarchies, "freeze-test", &NOTHING);
-    let mut guest = Guest::in_cgroup(&made.0, "sleep 60 & wait");
+    // Init is known by being the first of its process namespace.
+    let script = "exec unshare --user --pid --fork sh -c 'sleep 60 & wait'";
+    let mut guest = Guest::in_cgroup(&made.0, script);
     guest.go();
     let caller = std::process::id();
-    let init = Pid::from_child(&guest.child);
+    let is_init =
+        |pid: &Pid| orphans::is_first_of_namespace(pid.as_raw_nonzero().get().unsigned_abs());
     let deadline = Instant::now() + Duration::from_secs(20);
-    while made.0.members().len() < 2 {
+    let init = loop {
+        let members = made.0.members();
+        if let (3.., Some(init)) = (members.len(), members.iter().copied().find(is_init)) {
+            break init;
+        }
         assert!(Instant::now() < deadline, "the shell has started nothing");
         std::thread::yield_now();
-    }
+    };
 
     freeze(caller, "freeze-test").unwrap();
     assert!(made.0.is_frozen());
@@ -83,7 +90,8 @@ fn frozen_members_stand_still_and_init_goes_on() {
     // What is frozen can be killed, and leaves nothing.
     freeze(caller, "freeze-test").unwrap();
     made.0.kill().unwrap();
-    guest.child.kill().unwrap();
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    guest.child.kill().ok();
     guest.child.wait().unwrap();
     let mut made = made;
     made.0.remove().unwrap();

@@ -90,7 +90,10 @@ fn who_forks_and_ends_does_not_escape_unseen() {
     let outcome = lab.sh(&format!(
         "for i in 1 2 3 4 5 6 7 8; do python3 -c \"{script}\" & done; sleep 2.5"
     ));
-    assert_eq!(outcome.exit(), ExitReason::Exited(0));
+    // Whether all of them together are caught above the limit is up to the scheduler.
+    let memory = ExitReason::LimitExceeded(LimitKind::Memory);
+    let exit = outcome.exit();
+    assert!([ExitReason::Exited(0), memory].contains(&exit), "{exit:?}");
     let missing = &outcome.ended.enforcement.missing;
     let is_reported = missing.iter().any(|text| text.contains("escaped"));
     let has_escaped = fs::exists(lab.workspace().join("escaped")).unwrap();

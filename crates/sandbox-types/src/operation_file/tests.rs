@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::{Action, FileWork};
+use crate::{Action, AllowList, FileWork, NetworkAccess};
 
 #[track_caller]
 fn check(document: &str, expected: Expect) {
