@@ -14,7 +14,7 @@ use std::{
 use rustix::{io::Errno, process::PidfdFlags};
 
 use super::{
-    joined::{self, Order},
+    joined::{self, Order, Refusal},
     key::Key,
     place::Charge,
     wire::{self, Answer, Connection, Request, SessionStatus},
@@ -91,7 +91,11 @@ impl SessionLauncher {
             self.wanted.set(key, false);
             return None;
         };
-        keeper.ask(Request::Join(&key.encode())).ok()?;
+        if keeper.ask(Request::Join(&key.encode())).is_err() {
+            // It has died just now.
+            self.wanted.set(key, false);
+            return None;
+        }
         Some(Joining { key, keeper })
     }
 }
@@ -166,9 +170,9 @@ impl Prepared for Awaiting {
                     return Ok(Box::new(confined));
                 }
             }
-            Err(foreign) => {
-                if foreign {
-                    wanted.set(joining.key, true);
+            Err(refusal) => {
+                if refusal != Refusal::Busy {
+                    wanted.set(joining.key, refusal == Refusal::Foreign);
                 }
                 // Its cgroups have the name that the next ones will have.
                 drop(order);

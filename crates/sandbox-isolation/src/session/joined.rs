@@ -47,16 +47,30 @@ pub(crate) struct Grant {
     begin: OwnedFd,
 }
 
-/// Waits for the keeper's answer; `Err` says whether the keeper is none for this process.
-pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, bool> {
+/// Why there is no confinement to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The keeper has none yet.
+    Busy,
+    /// The keeper is none for this process.
+    Foreign,
+    /// The keeper is dead, or ending.
+    Gone,
+}
+
+/// Waits for the keeper's answer.
+pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, Refusal> {
     match keeper.await_answer(Some(Instant::now() + patience)) {
         Some((Answer::Granted(pid), descriptors)) => {
-            let [begin, handle]: [OwnedFd; 2] = descriptors.try_into().map_err(|_other| false)?;
+            let [begin, handle]: [OwnedFd; 2] =
+                descriptors.try_into().map_err(|_other| Refusal::Gone)?;
             let tree = Tree::taken_over(pid, handle, keeper);
             Ok(Grant { tree, begin })
         }
-        Some((Answer::Refused { foreign }, _)) => Err(foreign),
-        Some(_) | None => Err(false),
+        Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
+        // Readable without an answer: it was closed.
+        None if wire::is_readable_until(keeper.as_fd(), Some(Instant::now())) => Err(Refusal::Gone),
+        Some(_) | None => Err(Refusal::Busy),
     }
 }
 

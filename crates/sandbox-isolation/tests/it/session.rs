@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,11 @@ struct Session {
     lab: Lab,
     launcher: SessionLauncher,
     turn: u32,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// What is built behind one test takes its time from the next: they come one after the other.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Session {
     fn new() -> Self {
@@ -35,9 +39,11 @@ impl Session {
     }
 
     fn lasting(idle_timeout: Duration) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let lab = Lab::new();
         fs::create_dir(lab.base().join("session")).unwrap();
         Self {
+            _alone: alone,
             launcher: launcher(&lab.base(), idle_timeout),
             lab,
             turn: 0,
