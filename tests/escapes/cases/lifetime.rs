@@ -271,12 +271,13 @@ fn orphans(trial: &mut Trial) {
         .command(&["run", "--json", "--yes", "--", "sleep", &marker])
         .spawn()
         .unwrap();
-    eventually("the guest runs", || processes_with(&marker).len() >= 2);
-    let guests: Vec<u32> = processes_with(&marker)
-        .into_iter()
-        .filter(|&pid| pid != child.id())
-        .collect();
-    let init = parent_of(guests[0]);
+    // What prepares the guest has the program's arguments too, for a moment.
+    let is_sleep = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    };
+    let guest = || processes_with(&marker).into_iter().find(is_sleep);
+    eventually("the guest runs", || guest().is_some());
+    let init = parent_of(guest().expect("it sleeps"));
     end(init);
     let output = child.wait_with_output().unwrap();
     let left = !holds_soon(Duration::from_secs(5), || {
