@@ -27,6 +27,8 @@ struct Server(SocketAddr);
 impl Server {
     fn new(address: &str, serve: fn(TcpStream)) -> Self {
         let listener = TcpListener::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
+        // Connections of a test come faster than threads start; the kernel resets what the usual queue of 128 cannot hold.
+        rustix::net::listen(&listener, 4096).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
