@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
     time::Duration,
 };
@@ -53,10 +53,18 @@ fn get(host: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"hello")?;
-    stream.shutdown(Shutdown::Write)?;
+    end_writing(&stream)?;
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
     Ok(heard)
+}
+
+/// A connection that was reset already is "not connected" to `shutdown(2)`; the read that follows says why.
+fn end_writing(stream: &TcpStream) -> std::io::Result<()> {
+    match stream.shutdown(Shutdown::Write) {
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+        ended => ended,
+    }
 }
 
 pub(super) fn look(name: &str) -> String {
@@ -108,7 +116,7 @@ fn raw(to: &str, hex: &str) -> std::io::Result<String> {
     for byte in bytes_of(hex) {
         stream.write_all(&[byte])?;
     }
-    stream.shutdown(Shutdown::Write)?;
+    end_writing(&stream)?;
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard)?;
     Ok(hex_of(&heard))
@@ -142,7 +150,7 @@ fn upload(bytes: usize, host: &str) -> std::io::Result<String> {
         stream.write_all(&piece[..now])?;
         left -= now;
     }
-    stream.shutdown(Shutdown::Write)?;
+    end_writing(&stream)?;
     let mut heard = String::new();
     stream.read_to_string(&mut heard)?;
     Ok(heard)
@@ -150,7 +158,11 @@ fn upload(bytes: usize, host: &str) -> std::io::Result<String> {
 
 /// Connects to one port after the other; returns how many were open.
 fn knock(host: &str, first: u16, count: u16) -> String {
-    let open = |port: &u16| TcpStream::connect((host, *port)).is_ok();
+    // One that is reset before `connect(2)` returns was open.
+    let open = |port: &u16| match TcpStream::connect((host, *port)) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
     (first..first + count).filter(open).count().to_string()
 }
 
