@@ -39,6 +39,7 @@ mod ledger;
 mod trash;
 
 mod attributes;
+mod begin;
 mod clock;
 mod file_error;
 mod file_tree;

@@ -2,10 +2,7 @@
 
 use std::{
     fs, io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
-    },
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,12 +13,12 @@ mod errors;
 pub use errors::{BeginError, OpenError, ResumeError, UpkeepError};
 
 use crate::{
-    clock,
+    begin::fill,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
     lock, ready,
     repository::Repository,
-    root, settle, spare,
+    settle, spare,
     stat::{Stat, Time},
     transaction::Transaction,
     trash,
@@ -422,61 +419,6 @@ fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -
         root: begun.root,
         lock,
     }
-}
-
-/// Makes all that a new set needs; `spare` is the lock file of one that was used before. Nothing is synced: after a crash of the machine an open
-/// transaction is discarded anyway.
-pub(crate) fn fill(
-    layout: &Layout,
-    set: &Path,
-    spare: Option<fs::File>,
-) -> Result<(OwnedFd, Begun), FileError> {
-    let path = set.join("lock");
-    let open = || spare.map_or_else(|| new_lock(&path), Ok);
-    let (file, lock, mut begun) = open()
-        .and_then(|file| stamp(layout, file))
-        .map_err(cannot("record", &path))?;
-    for directory in ["upper", "work"] {
-        let path = set.join(directory);
-        make_private(&path).map_err(cannot("create", path))?;
-    }
-    begun.root = root::imitate(&layout.workspace, &set.join("upper"))?;
-    write_begun(&file, &begun).map_err(cannot("write", &path))?;
-    Ok((lock, begun))
-}
-
-pub(crate) fn write_begun(file: &fs::File, begun: &Begun) -> io::Result<()> {
-    let record = serde_json::to_vec(begun)?;
-    file.write_all_at(&record, 0)?;
-    let length = record.len() as u64;
-    if file.metadata()?.len() != length {
-        file.set_len(length)?;
-    }
-    Ok(())
-}
-
-fn new_lock(path: &Path) -> io::Result<fs::File> {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    if !lock::try_exclusive(&file.try_clone()?.into())? {
-        return Err(io::ErrorKind::ResourceBusy.into());
-    }
-    Ok(file)
-}
-
-/// Takes the time, before anything of the workspace is looked at. `file` is the transaction's lock, taken.
-pub(crate) fn stamp(layout: &Layout, file: fs::File) -> io::Result<(fs::File, OwnedFd, Begun)> {
-    let lock = OwnedFd::from(file.try_clone()?);
-    let begun = Begun {
-        workspace: Stat::at(rustix::fs::CWD, &layout.workspace)?.ino,
-        started: clock::stamp(&lock)?,
-        root: None,
-    };
-    Ok((file, lock, begun))
 }
 
 fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use crate::{
+    begin::{fill, stamp, write_begun},
     file_error::{FileError, cannot},
     layout::{Begun, Layout, begun},
-    manager::{RollbackManager, fill, stamp, write_begun},
+    manager::RollbackManager,
     root, spare, trash,
 };
 

@@ -185,7 +185,7 @@ impl Awaiting {
     fn hear(&mut self) {
         self.answer = match std::mem::replace(&mut self.answer, Outcome::Refused) {
             Outcome::Awaited(joining) => self.ask(joining),
-            heard => heard,
+            heard @ (Outcome::Granted(_) | Outcome::Refused) => heard,
         };
     }
 

@@ -39,6 +39,8 @@ use crate::{
 const GUESTS_MAX: usize = 32;
 /// How long a confinement is not built after one was taken: its operation is to have the machine first.
 const BUILD_AFTER: Duration = Duration::from_millis(10);
+/// How often the directories are looked at where nobody tells of their changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is built anew, because the host has changed, before somebody uses one.
 const BUILDS_MAX: u32 = 16;
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
@@ -114,8 +116,10 @@ struct Keeper<'a> {
     leaving: Vec<Connection>,
     layers: &'a mut MakeLayers<'a>,
     used_at: Instant,
-    /// Told of changes to the session's directory and the workspace.
-    watch: OwnedFd,
+    /// Told of changes to the session's directory and the workspace. A user may have few of these (`inotify(7)`); then
+    /// the directories are looked at now and then.
+    watch: Option<OwnedFd>,
+    look_at: Option<Instant>,
     /// Told of changes to the host's mounts.
     mounts: File,
 }
@@ -137,6 +141,7 @@ impl<'a> Keeper<'a> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
         let watch = watch(&charge.directory, &plan.workspace)?;
+        let look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         Ok(Self {
             place: Some(place),
             directory: charge.directory,
@@ -154,6 +159,7 @@ impl<'a> Keeper<'a> {
             layers,
             used_at: Instant::now(),
             watch,
+            look_at,
             mounts: File::open("/proc/self/mountinfo")?,
         })
     }
@@ -161,6 +167,10 @@ impl<'a> Keeper<'a> {
     fn run(&mut self) -> io::Result<()> {
         loop {
             let now = Instant::now();
+            if self.look_at.is_some_and(|at| now >= at) {
+                self.look_at = Some(now + LOOK_EVERY);
+                self.look_at_places();
+            }
             if self.place.is_some() && self.build_at.is_some_and(|at| now >= at) {
                 self.build();
             }
@@ -201,7 +211,8 @@ impl<'a> Keeper<'a> {
         let mut watched: Vec<(Event, BorrowedFd<'_>, PollFlags)> = Vec::new();
         if let Some(place) = &self.place {
             watched.push((Event::Knock, place.socket.as_fd(), PollFlags::IN));
-            watched.push((Event::Places, self.watch.as_fd(), PollFlags::IN));
+            let watch = self.watch.iter();
+            watched.extend(watch.map(|it| (Event::Places, it.as_fd(), PollFlags::IN)));
             watched.push((Event::Mounts, self.mounts.as_fd(), PollFlags::PRI));
         }
         if let Some(spare) = &self.spare {
@@ -239,7 +250,12 @@ impl<'a> Keeper<'a> {
             .operations
             .is_empty()
             .then(|| self.used_at + self.idle_timeout);
-        let next = [idle, self.build_at.filter(|_| self.place.is_some())];
+        let there = self.place.is_some();
+        let next = [
+            idle,
+            self.build_at.filter(|_| there),
+            self.look_at.filter(|_| there),
+        ];
         let next = next.into_iter().flatten().min()?;
         Timespec::try_from(next.saturating_duration_since(Instant::now())).ok()
     }
@@ -415,6 +431,7 @@ impl<'a> Keeper<'a> {
         };
         self.key = key;
         self.plan = plan;
+        self.look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         self.watch = watch;
         self.builds = 0;
         self.rebuild();
@@ -448,9 +465,11 @@ impl<'a> Keeper<'a> {
 
     /// Ends if the session's directory or its workspace has gone.
     fn look_at_places(&mut self) {
-        let mut space = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.watch, &mut space);
-        while reader.next().is_ok() {}
+        if let Some(watch) = &self.watch {
+            let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(watch, &mut space);
+            while reader.next().is_ok() {}
+        }
         let socket = self.place.as_ref().map(|place| place.path.as_path());
         let are_there = [socket, Some(self.plan.workspace.as_path())];
         let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();

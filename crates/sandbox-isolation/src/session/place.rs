@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FlockOperation, inotify};
+use rustix::{
+    fs::{FlockOperation, inotify},
+    io::Errno,
+};
 
 use super::{
     key::Key,
@@ -117,15 +120,24 @@ impl Drop for Place {
     }
 }
 
-/// Returns what tells when one of these directories goes, or something goes from the session's.
-pub(super) fn watch(directory: &Path, workspace: &Path) -> io::Result<OwnedFd> {
+/// Returns what tells when one of these directories goes, or something goes from the session's; `None` if this user has
+/// no more of that.
+pub(super) fn watch(directory: &Path, workspace: &Path) -> io::Result<Option<OwnedFd>> {
     use inotify::{CreateFlags, WatchFlags};
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let watch = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(None),
+        watch => watch?,
+    };
     let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB;
     let socket_gone = gone | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
-    inotify::add_watch(&watch, directory, socket_gone)?;
-    inotify::add_watch(&watch, workspace, gone)?;
-    Ok(watch)
+    for (path, events) in [(directory, socket_gone), (workspace, gone)] {
+        match inotify::add_watch(&watch, path, events) {
+            // `fs.inotify.max_user_watches`.
+            Err(Errno::NOSPC) => return Ok(None),
+            watched => watched.map(drop)?,
+        }
+    }
+    Ok(Some(watch))
 }
 
 #[cfg(test)]
