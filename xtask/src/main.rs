@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -27,6 +27,7 @@ usage: cargo xtask TASK
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   escapes [--long]    try every way out of the sandbox, and print what stopped each
+  soak [COUNT]        carry out 200 operations of all kinds, with callers and keepers killed, and compare the host
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
@@ -48,6 +49,11 @@ fn main() -> ExitCode {
         ["test", name] => test::named(name),
         ["escapes"] => test::escapes(false),
         ["escapes", "--long"] => test::escapes(true),
+        ["soak"] => test::soak(test::SOAK_OPERATIONS),
+        ["soak", count] => match count.parse() {
+            Ok(count) => test::soak(count),
+            Err(_not_a_number) => return usage(),
+        },
         ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
         ["bench", "exec", runs] => match runs.parse() {
             Ok(runs) => bench::exec(runs),
