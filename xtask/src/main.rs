@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | clients | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,7 @@ mod reference;
 mod test;
 mod tidy;
 mod vm;
+mod workloads;
 
 use std::{env, process::ExitCode};
 
@@ -32,6 +33,7 @@ usage: cargo xtask TASK
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   clients             run real network clients against the list of allowed hosts, as a table
+  workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
   ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
@@ -66,6 +68,8 @@ fn main() -> ExitCode {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),
         },
+        ["workloads"] => workloads::run(""),
+        ["workloads", name] => workloads::run(name),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),
