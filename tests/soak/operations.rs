@@ -17,8 +17,11 @@ use crate::{
 /// More than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Carries out the operation of a number.
+type Operate = fn(&mut Soak, usize);
+
 /// Each kind of operation, in turn.
-pub(crate) const KINDS: [(&str, fn(&mut Soak, usize)); 10] = [
+pub(crate) const KINDS: [(&str, Operate); 10] = [
     ("in a session", Soak::joined),
     ("alone", Soak::alone),
     ("failing", Soak::failing),

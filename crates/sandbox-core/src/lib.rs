@@ -49,6 +49,7 @@ mod state;
 mod status;
 mod suspend;
 mod usage;
+mod usage_now;
 mod watch;
 
 #[cfg(test)]
@@ -101,6 +102,7 @@ pub use snapshots::{
 pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
+pub use usage_now::UsageNow;
 
 pub use sandbox_isolation::{
     Cancellation, KeeperProgram, keep_descriptors_from_programs, keep_session,

@@ -76,7 +76,7 @@ describe("work", () => {
   });
 });
 END
-            npm install --silent --cache "$CACHE"
+            npm install --silent --omit-lockfile-registry-resolved=false --cache "$CACHE"
             rm -rf node_modules"#,
         run: r#"npm ci --offline --cache "$CACHE" && npm test"#,
         grants: &["--read", "$CACHE"],

@@ -17,7 +17,8 @@ use rustix::io::Errno;
 use crate::{seccomp_profile::Instruction, sys::packets};
 
 /// As much of a packet as tells what was refused: an IPv4 header with all options, twice, and what follows.
-pub(super) const PACKET_BYTES: usize = 192;
+pub(super) const PACKET_BYTES: usize = PASSED_BYTES as usize;
+const PASSED_BYTES: u32 = 192;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
@@ -80,7 +81,7 @@ const FILTER: [Instruction; 25] = {
         jump(ANY_BIT, RESET as u32, 2, 3), // 23, 24
         load(HALF, 40),
         jump(EQUAL, 0x0104, 0, 1), // 23, 24
-        load(RETURN, PACKET_BYTES as u32),
+        load(RETURN, PASSED_BYTES),
         load(RETURN, 0),
     ]
 };

@@ -14,8 +14,8 @@ use rustix::{
 use super::{check, seccomp::Program};
 use crate::seccomp_profile::Instruction;
 
-/// All protocols, in network byte order.
-const ALL_PROTOCOLS: Option<NonZeroU32> = NonZeroU32::new((libc::ETH_P_ALL as u16).to_be() as u32);
+/// `ETH_P_ALL`, in network byte order.
+const ALL_PROTOCOLS: Option<NonZeroU32> = NonZeroU32::new(3_u16.to_be() as u32);
 
 /// Opens it; needs `CAP_NET_RAW` in the namespace. Packets begin with their network header. It does not wait.
 pub(crate) fn watch(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
