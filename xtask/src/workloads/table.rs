@@ -13,9 +13,10 @@ macro_rules! debian_source {
             (cd "$CACHE" && apt-get -q $own update && apt-get -q $own source --download-only "#,
             $name,
             r#")
-            mkdir source && tar xf "$CACHE"/"#,
+            archive=$(ls "$CACHE"/"#,
             $name,
-            r#"_*.orig.tar.* -C source --strip-components 1"#
+            r#"_*.orig.tar.* | grep -v 'asc$')
+            mkdir source && tar xf "$archive" -C source --strip-components 1"#
         )
     };
 }
