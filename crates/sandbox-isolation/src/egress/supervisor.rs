@@ -155,14 +155,7 @@ impl Supervisor {
             EventFlags::IN,
         )?;
         doors.watch_questions(&epoll)?;
-        if let Some(refusals) = &doors.refusals {
-            epoll::add(
-                &epoll,
-                refusals,
-                EventData::new_u64(REFUSALS),
-                EventFlags::IN,
-            )?;
-        }
+        doors.watch_refusals(&epoll)?;
         let lookups = Lookups::new()?;
         epoll::add(
             &epoll,

@@ -20,7 +20,7 @@ use rustix::{
 };
 use sandbox_types::NetworkRoute;
 
-use super::{LISTENERS, QUESTIONS, Supervisor, receive};
+use super::{LISTENERS, QUESTIONS, REFUSALS, Supervisor, receive};
 use crate::{
     egress::{
         Ports,
@@ -81,6 +81,18 @@ impl Doors {
             },
             spare,
         })
+    }
+
+    pub(super) fn watch_refusals(&self, epoll: &OwnedFd) -> Result<(), Errno> {
+        let Some(refusals) = &self.refusals else {
+            return Ok(());
+        };
+        epoll::add(
+            epoll,
+            refusals,
+            EventData::new_u64(REFUSALS),
+            EventFlags::IN,
+        )
     }
 
     pub(super) fn watch_questions(&self, epoll: &OwnedFd) -> Result<(), Errno> {
