@@ -9,6 +9,7 @@ use crate::raw::{End, in_child};
 
 mod calls;
 mod files;
+mod names;
 mod network;
 mod processes;
 mod resources;
@@ -45,6 +46,8 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         "unix" => network::unix(rest),
         "datagram" => network::datagrams(rest),
         "exchange" => network::exchange(rest),
+        "visit" => names::visit(rest),
+        "world" => return names::world(rest),
         "hold" => network::hold(rest),
         "offer" => network::offer(rest),
         "take" => network::take(rest),

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     cases, raw,
-    trial::{Attempt, Reach, Trial, is_root},
+    trial::{Attempt, Reach, Trial, Variant, is_root},
 };
 
 /// The numbers of one list, from first to last: what the table must cover.
@@ -31,6 +31,9 @@ const LISTS: [(&str, usize); 7] = [
 ];
 /// Cases that are tried at the same time.
 const THREADS: usize = 2;
+
+/// Cases that are tried in a session, too, in every run: files, processes, namespaces and mounts.
+const JOINED_ALWAYS: [&str; 5] = ["28", "29", "38", "45", "51"];
 
 /// One line of the table.
 #[derive(Clone, Copy)]
@@ -49,6 +52,8 @@ struct Verdict {
     case: Case,
     attempts: Vec<Attempt>,
     unshown: Vec<String>,
+    /// Operations that a session was ready for.
+    joined: usize,
     /// Why it failed.
     failure: Option<String>,
     time: Duration,
@@ -82,11 +87,44 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         missing.join("\n")
     );
 
-    let verdicts = try_all(&cases, has("--long"));
-    if has("--table") {
+    let is_long = has("--long");
+    let one_shot = Variant {
+        is_long,
+        is_joined: false,
+    };
+    let joined = Variant {
+        is_long,
+        is_joined: true,
+    };
+    let mut is_blocked = true;
+    if !has("--joined") {
+        is_blocked &= judge(&cases, one_shot, has("--table"));
+    }
+    // The walls of a session are the same, built by the same code: a few cases show it each time, all on request.
+    let all = has("--joined") || !wanted.is_empty();
+    let cases: Vec<Case> = cases
+        .into_iter()
+        .filter(|it| all || is_joined_always(it))
+        .collect();
+    is_blocked &= judge(&cases, joined, has("--table"));
+    if is_blocked {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Whether a case is tried in a session in every run.
+fn is_joined_always(case: &Case) -> bool {
+    numbers_of(case).any(|it| JOINED_ALWAYS.contains(&it))
+}
+
+fn judge(cases: &[Case], variant: Variant, with_table: bool) -> bool {
+    let verdicts = try_all(cases, variant);
+    if with_table {
         print_table(&verdicts);
     }
-    print_summary(&verdicts)
+    print_summary(&verdicts, variant)
 }
 
 /// Returns the words that choose cases. Options of the usual test programs are passed over, with their values.
@@ -156,14 +194,14 @@ fn uncovered() -> Vec<String> {
     all.filter(|it| !covered.contains(it.as_str())).collect()
 }
 
-fn try_all(cases: &[Case], is_long: bool) -> Vec<Verdict> {
+fn try_all(cases: &[Case], variant: Variant) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let verdicts = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let verdict = try_case(*case, is_long);
+                    let verdict = try_case(*case, variant);
                     verdicts.lock().unwrap().push(verdict);
                 }
             });
@@ -175,9 +213,9 @@ fn try_all(cases: &[Case], is_long: bool) -> Vec<Verdict> {
     verdicts
 }
 
-fn try_case(case: Case, is_long: bool) -> Verdict {
+fn try_case(case: Case, variant: Variant) -> Verdict {
     let start = Instant::now();
-    let mut trial = Trial::new(is_long);
+    let mut trial = Trial::new(variant);
     let ran = catch_unwind(AssertUnwindSafe(|| (case.run)(&mut trial)));
     let failure = match ran {
         Err(panic) => Some(words_of(panic.as_ref())),
@@ -187,6 +225,7 @@ fn try_case(case: Case, is_long: bool) -> Verdict {
         case,
         attempts: std::mem::take(&mut trial.attempts),
         unshown: std::mem::take(&mut trial.unshown),
+        joined: trial.joined.get(),
         failure,
         time: start.elapsed(),
     };
@@ -270,7 +309,7 @@ fn print_table(verdicts: &[Verdict]) {
     println!();
 }
 
-fn print_summary(verdicts: &[Verdict]) -> ExitCode {
+fn print_summary(verdicts: &[Verdict], variant: Variant) -> bool {
     for verdict in verdicts {
         let numbers = verdict.case.numbers;
         for attempt in &verdict.attempts {
@@ -301,16 +340,20 @@ fn print_summary(verdicts: &[Verdict]) -> ExitCode {
     let blocked = numbers(&|it| it.failure.is_none() && it.shown() > 0);
     let total = numbers(&|_| true);
     let unshown = numbers(&|it| it.failure.is_none() && it.shown() == 0);
+    let how = if variant.is_joined {
+        format!(
+            " in a session ({} operations joined one)",
+            sum(|it| it.joined)
+        )
+    } else {
+        String::new()
+    };
     println!(
-        "escapes: {blocked} of {total} cases blocked, {unshown} not shown here, {} failed; {} attempts with a \
+        "escapes{how}: {blocked} of {total} cases blocked, {unshown} not shown here, {} failed; {} attempts with a \
          control that succeeds, {} without",
         failed.len(),
         sum(Verdict::shown),
         sum(|it| it.attempts.len() - it.shown() + it.unshown.len()),
     );
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    failed.is_empty()
 }

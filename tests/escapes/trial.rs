@@ -1,6 +1,7 @@
 //! One case on trial: what was tried, what happened outside, and what happened inside.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -34,11 +35,21 @@ pub(crate) struct Attempt {
     pub(crate) inside: Reach,
 }
 
+/// How all cases are tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    /// The long variants.
+    pub(crate) is_long: bool,
+    /// By operations that join a session, where there can be one.
+    pub(crate) is_joined: bool,
+}
+
 /// A case while it is tried.
 pub(crate) struct Trial {
     pub(crate) lab: Lab,
-    /// Whether the long variants were asked for.
-    pub(crate) is_long: bool,
+    pub(crate) variant: Variant,
+    /// Operations that a session was ready for.
+    pub(crate) joined: Cell<usize>,
     pub(crate) attempts: Vec<Attempt>,
     /// Checks without a control that held.
     pub(crate) checks: usize,
@@ -62,10 +73,15 @@ impl Reach {
 }
 
 impl Trial {
-    pub(crate) fn new(is_long: bool) -> Self {
+    pub(crate) fn new(variant: Variant) -> Self {
+        let mut lab = Lab::new();
+        if variant.is_joined {
+            lab = lab.env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m");
+        }
         Self {
-            lab: Lab::new(),
-            is_long,
+            lab,
+            variant,
+            joined: Cell::new(0),
             attempts: Vec::new(),
             checks: 0,
             unshown: Vec::new(),
@@ -156,6 +172,9 @@ impl Trial {
     }
 
     pub(crate) fn command_inside(&self, options: &[&str], command: &[&str]) -> Value {
+        if self.variant.is_joined && self.has_session(options) {
+            self.joined.set(self.joined.get() + 1);
+        }
         let mut arguments = vec!["run", "--json"];
         arguments.extend(options);
         arguments.push("--");
@@ -164,6 +183,23 @@ impl Trial {
         let report = ended.json();
         assert_eq!(report["schema"], 1, "not a report: {ended}");
         report
+    }
+
+    /// Waits until an operation of this kind would join a session: an earlier one of the same kind makes the keeper
+    /// prepare for it. Kinds that have none (a list of allowed hosts, `--direct`, what is refused) are not waited for.
+    fn has_session(&self, options: &[&str]) -> bool {
+        let is_alone = |it: &&str| ["--allow-host", "--direct", "--detach", "--net"].contains(it);
+        if options.iter().any(is_alone) {
+            return false;
+        }
+        let first = [&["run", "--quiet"], options, &["--", "true"]].concat();
+        if !self.lab.sandbox(&first).status.success() {
+            return false;
+        }
+        holds_soon(PATIENCE, || {
+            let status = self.lab.sandbox(&["--json", "status"]);
+            status.json()["session"]["ready"] == true
+        })
     }
 
     /// Runs the attacking program inside and outside, and compares what it says of each attempt. For what only the

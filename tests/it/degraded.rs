@@ -98,3 +98,30 @@ fn what_needs_a_transaction_is_refused_there() {
     };
     refused.code(2).says("review cannot be kept");
 }
+
+#[test]
+fn the_plan_of_a_sandbox_says_what_will_hold() {
+    let lab = Lab::new();
+    let looked_at = |lab: &Lab| {
+        let ended = without_namespaces(lab, &["create", "--dry-run", "--json"])?;
+        let plan = ended.json();
+        let checks = plan["checks"].as_array()?.clone();
+        checks
+            .into_iter()
+            .find(|it| it["what"] == "user namespaces")
+    };
+    let Some(needed) = looked_at(&lab) else {
+        return;
+    };
+    assert_eq!(
+        (&needed["value"], &needed["holds"]),
+        (&"needed".into(), &false.into())
+    );
+    std::fs::create_dir_all(lab.home().join(".config/sandbox")).unwrap();
+    let allowed = "isolation: {allow_degraded: [namespaces]}\n";
+    std::fs::write(lab.home().join(".config/sandbox/config.yaml"), allowed).unwrap();
+    let allowed = looked_at(&lab).unwrap();
+    assert_eq!(allowed["holds"], true, "{allowed:#}");
+    let value = allowed["value"].as_str().unwrap();
+    assert!(value.starts_with("absent: the lower tier"), "{value}");
+}

@@ -71,6 +71,9 @@ fn it_runs_on_is_listed_followed_and_waited_for() {
         (&listed[0]["id"], &listed[0]["detached"]),
         (&id.as_str().into(), &true.into())
     );
+    let usage = &listed[0]["usage"];
+    assert!(usage["memory_bytes"].as_u64() > Some(0), "{listed:#}");
+    assert!(usage["cpu_ms"].is_f64() && usage["tasks"].as_u64() > Some(0));
     let short = &id[id.len() - 8..];
     lab.sandbox(&["ps"])
         .code(0)

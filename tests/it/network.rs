@@ -129,12 +129,13 @@ fn what_is_not_allowed_is_refused_and_named() {
                 ip route del local default dev lo 2>/dev/null && echo changed; true";
     let report = run(&lab, &["example.com".to_owned()], text);
     assert_eq!(report["stdout"]["text"], "", "{report:#}");
-    let [first, second, third] = violations(&report).try_into().unwrap();
+    let [first, second, closed, third] = violations(&report).try_into().unwrap();
     assert!(first.starts_with("connection to 1.1.1.1:443: "), "{first}");
     assert!(
         second.starts_with("connection to 169.254.169.254:80: "),
         "{second}"
     );
+    assert!(closed.starts_with("connection to 8.8.8.8:22: "), "{closed}");
     assert!(
         third.starts_with("look-up of c2VjcmV0.evil.example: "),
         "{third}"

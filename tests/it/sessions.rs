@@ -68,6 +68,19 @@ fn a_run_without_session_starts_none() {
     assert_eq!(session(&lab), Value::Null, "switched off");
 }
 
+/// Init once told whoever had built it, who no longer listened: a typing error was "the sandbox failed", with 125.
+#[test]
+fn what_cannot_be_executed_is_told_as_without_a_session() {
+    let lab = lab().file("data", "x");
+    lab.run("chmod 644 data");
+    for (program, code) in [("no-such-program", 127), ("./data", 126)] {
+        ready(&lab);
+        lab.sandbox(&["run", program]).code(code);
+        lab.sandbox(&["run", "--no-session", program]).code(code);
+        lab.run("true");
+    }
+}
+
 #[test]
 fn suspend_and_destroy_end_the_session() {
     let lab = lab();

@@ -271,6 +271,11 @@ pub(crate) fn egress() -> anyhow::Result<()> {
     ]))
 }
 
+/// Returns the CPU time of all children that were waited for.
+pub(crate) fn cpu_of_children() -> anyhow::Result<Duration> {
+    Ok(spent_by_children()?.cpu)
+}
+
 /// Returns what all children that were waited for used: fields 11, 16 and 17 of `proc_pid_stat(5)`.
 fn spent_by_children() -> anyhow::Result<Spent> {
     let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;

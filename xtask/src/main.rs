@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -16,6 +16,7 @@ mod reference;
 mod test;
 mod tidy;
 mod vm;
+mod workloads;
 
 use std::{env, process::ExitCode};
 
@@ -27,10 +28,12 @@ usage: cargo xtask TASK
   generate [--check]  write config/schema and docs/reference (or check that they are current)
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   escapes [--long]    try every way out of the sandbox, and print what stopped each
+  soak [COUNT]        carry out 200 operations of all kinds, with callers and keepers killed, and compare the host
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   clients             run real network clients against the list of allowed hosts, as a table
+  workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
   ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
@@ -48,6 +51,11 @@ fn main() -> ExitCode {
         ["test", name] => test::named(name),
         ["escapes"] => test::escapes(false),
         ["escapes", "--long"] => test::escapes(true),
+        ["soak"] => test::soak(test::SOAK_OPERATIONS),
+        ["soak", count] => match count.parse() {
+            Ok(count) => test::soak(count),
+            Err(_not_a_number) => return usage(),
+        },
         ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
         ["bench", "exec", runs] => match runs.parse() {
             Ok(runs) => bench::exec(runs),
@@ -60,6 +68,8 @@ fn main() -> ExitCode {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),
         },
+        ["workloads"] => workloads::run(""),
+        ["workloads", name] => workloads::run(name),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

@@ -19,12 +19,16 @@ use serde_json::Value;
 use crate::process;
 
 /// The integration tests that run on the kernel: package and target.
-const KERNEL_TESTS: [(&str, &str); 4] = [
+const KERNEL_TESTS: [(&str, &str); 5] = [
     ("sandbox-isolation", "it"),
     ("sandbox-core", "it"),
     ("sandbox-cli", "it"),
     ("sandbox-cli", "escapes"),
+    ("sandbox-cli", "soak"),
 ];
+/// Tells the soak how many operations there are.
+const SOAK_VARIABLE: &str = "SANDBOX_SOAK_OPERATIONS";
+pub(crate) const SOAK_OPERATIONS: u32 = 200;
 /// Names the `sandbox` that the kernel tests run, instead of the one they were built with.
 const BINARY_VARIABLE: &str = "SANDBOX_TEST_BINARY";
 /// `nobody`: in every system's user table, owner of nothing.
@@ -61,9 +65,34 @@ pub(crate) fn escapes(is_long: bool) -> anyhow::Result<()> {
         "--",
     ];
     command.extend(&args);
-    // Both identities are tried and told, whatever the first one shows.
-    let ours = process::run(&mut process::cargo(&command));
-    let theirs = again(&[("sandbox-cli", "escapes")], &args);
+    // Both identities and both ways are tried and told, whatever the first one shows.
+    let mut tried = Vec::new();
+    for joined in [None, Some("--joined")] {
+        command.extend(joined);
+        args.extend(joined);
+        tried.push(process::run(&mut process::cargo(&command)));
+        tried.push(again(&[("sandbox-cli", "escapes")], &args));
+    }
+    tried.into_iter().collect()
+}
+
+/// Runs many operations of all kinds and compares the host before and after, as us and, if we are root, as
+/// [`UNPRIVILEGED_ID`].
+pub(crate) fn soak(operations: u32) -> anyhow::Result<()> {
+    let operations = operations.to_string();
+    let args = [
+        "test",
+        "--package",
+        "sandbox-cli",
+        "--locked",
+        "--test",
+        "soak",
+    ];
+    let mut command = process::cargo(&args);
+    command.args(["--", "--nocapture"]);
+    let variable = [(SOAK_VARIABLE, operations.as_str())];
+    let ours = process::run(command.envs(variable));
+    let theirs = again_with(&[("sandbox-cli", "soak")], &["--nocapture"], &variable);
     ours.and(theirs)
 }
 
@@ -73,6 +102,14 @@ fn unprivileged(name: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn again(tests: &[(&str, &str)], args: &[&str]) -> anyhow::Result<()> {
+    again_with(tests, args, &[])
+}
+
+fn again_with(
+    tests: &[(&str, &str)],
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> anyhow::Result<()> {
     let us = fs::metadata("/proc/self").context("cannot see who we are")?;
     if us.uid() != 0 {
         println!("not root: the kernel tests have run as this user only");
@@ -97,6 +134,7 @@ fn again(tests: &[(&str, &str)], args: &[&str]) -> anyhow::Result<()> {
         let mut command = Command::new(tests);
         command
             .args(args)
+            .envs(variables.iter().copied())
             .uid(UNPRIVILEGED_ID)
             .gid(UNPRIVILEGED_ID)
             .current_dir(&home)

@@ -50,6 +50,7 @@ mod state;
 mod status;
 mod suspend;
 mod usage;
+mod usage_now;
 mod watch;
 
 #[cfg(test)]
@@ -103,6 +104,7 @@ pub use snapshots::{
 pub use state::{StateAccessError, StatePut, without_core_dumps};
 pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
+pub use usage_now::UsageNow;
 
 pub use sandbox_isolation::{
     Cancellation, KeeperProgram, keep_descriptors_from_programs, look_names_up_without_plugins,

@@ -37,38 +37,74 @@ fn main() -> Outcome<()> {
     }
     let server = TcpListener::bind("127.0.0.1:0")?;
     let address = server.local_addr()?;
-    thread::spawn(move || {
-        server
-            .incoming()
-            .flatten()
-            .for_each(|it| drop(thread::spawn(|| answer(it))));
-    });
+    // As many as there are clients: to start a thread for each connection would be most of what is measured.
+    for _ in 0..AT_ONCE {
+        let server = server.try_clone()?;
+        thread::spawn(move || server.incoming().flatten().for_each(answer));
+    }
     for (what, unit, amount) in [
         ("download", "MiB/s", 1024.0),
         ("connect", "/s", f64::from(CONNECTIONS)),
         ("connect-at-once", "/s", f64::from(CONNECTIONS)),
     ] {
-        let (mut direct, mut through) = (Vec::new(), Vec::new());
+        let (mut direct, mut through) = (Rounds::default(), Rounds::default());
         for _ in 0..ROUNDS {
-            direct.push(amount / client(what, address)?);
-            through.push(amount / confined(what, address)?);
+            direct.add(amount, || client(what, address))?;
+            through.add(amount, || confined(what, address))?;
         }
-        let (direct, through) = (median(direct), median(through));
         println!(
-            "{what}: direct {direct:.0} {unit}, allowed {through:.0} {unit}, ratio {:.2}",
-            through / direct
+            "{what}: direct {:.0} {unit}, allowed {:.0} {unit}, ratio {:.2}; by CPU time of client, server and \
+             supervisor {:.0} and {:.0} for each second of a core, ratio {:.2}",
+            median(&direct.by_wall),
+            median(&through.by_wall),
+            median(&through.by_wall) / median(&direct.by_wall),
+            median(&direct.by_cpu),
+            median(&through.by_cpu),
+            median(&through.by_cpu) / median(&direct.by_cpu),
         );
     }
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// What several rounds made, for each second.
+#[derive(Default)]
+struct Rounds {
+    by_wall: Vec<f64>,
+    /// Does not depend on what else the machine does.
+    by_cpu: Vec<f64>,
+}
+
+impl Rounds {
+    fn add(&mut self, amount: f64, run: impl FnOnce() -> Outcome<f64>) -> Outcome<()> {
+        let before = cpu_seconds()?;
+        self.by_wall.push(amount / run()?);
+        self.by_cpu.push(amount / (cpu_seconds()? - before));
+        Ok(())
+    }
+}
+
+/// What this process and its children used: fields 14 to 17 of `proc_pid_stat(5)`, in hundredths of a second.
+fn cpu_seconds() -> Outcome<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(4);
+    let ticks: Vec<u32> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(f64::from(ticks.iter().sum::<u32>()) / 100.0)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Sends as much as it is asked for: the request is a number of bytes.
-fn answer(mut stream: TcpStream) -> Option<()> {
+fn answer(stream: TcpStream) {
+    // A client that goes away has its answer.
+    let _answered = try_answer(stream);
+}
+
+fn try_answer(mut stream: TcpStream) -> Option<()> {
     let mut wanted = [0; 8];
     stream.read_exact(&mut wanted).ok()?;
     let mut left = u64::from_le_bytes(wanted);

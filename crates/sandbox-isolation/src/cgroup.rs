@@ -44,7 +44,7 @@ use rustix::{
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
-pub use freeze::{FreezeError, Frozen, freeze, thaw};
+pub use freeze::{FreezeError, Frozen, first_process_of, freeze, thaw};
 pub use orphans::{
     OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
     orphaned_cgroups,

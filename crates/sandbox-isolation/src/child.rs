@@ -216,11 +216,11 @@ fn run_steps(steps: &[Step], site: &mut Site, act: fn(u16) -> Act) -> Result<(),
 
 /// Init: pid 1 of the new namespaces.
 fn become_init(recipe: &mut Recipe) -> i32 {
-    let status = recipe.channels.status;
     match try_become_init(recipe) {
         Ok((leader, watch)) => init::run(recipe, leader, &watch),
         Err(failure) => {
-            Message::Failed(failure).send(fd(status));
+            // Whose channel it is may have changed on the way: see `init::await_order`.
+            Message::Failed(failure).send(fd(recipe.channels.status));
             1
         }
     }

@@ -19,6 +19,7 @@ mod names;
 pub(crate) mod netns;
 mod policy;
 mod record;
+mod refusals;
 mod resolver;
 mod socks5;
 mod supervisor;
@@ -75,6 +76,8 @@ pub(crate) struct Activity {
     pub(crate) violations: Vec<Violation>,
     /// Bytes that the guest received and sent.
     pub(crate) bytes: (u64, u64),
+    /// Why refusals by the guest's own kernel were not seen, if they were not.
+    pub(crate) unseen: Option<io::Error>,
     /// Why the supervisor ended before the guest, if it did.
     pub(crate) failure: Option<io::Error>,
 }

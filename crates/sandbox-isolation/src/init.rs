@@ -245,8 +245,8 @@ pub(crate) fn run(recipe: &Recipe, leader: Pid, watch: &Watch) -> i32 {
     if let Some(input) = channels.stdio.input {
         process::close(input);
     }
-    // Nothing here needs a capability any more.
-    if identity::drop_capabilities().is_err() {
+    // Nothing here needs another capability any more.
+    if identity::keep_capability_to_kill().is_err() {
         return 1;
     }
     match reap_until(leader, &watch.deaths, channels) {

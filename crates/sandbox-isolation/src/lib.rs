@@ -68,7 +68,7 @@ mod view;
 
 pub use cgroup::{
     FreezeError, Frozen, OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest,
-    freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
+    first_process_of, freeze as freeze_operation, is_first_of_guest, orphaned_cgroups,
     remove_stale as remove_stale_cgroups, thaw as thaw_operation,
 };
 pub use door::{OUTPUT_BYTES_MAX, Printed};

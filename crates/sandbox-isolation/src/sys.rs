@@ -11,6 +11,7 @@ pub(crate) mod mount;
 pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod notify;
+pub(crate) mod packets;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod seccomp;

@@ -77,7 +77,7 @@ fn killed_caller(trial: &mut Trial) {
     outside.wait().unwrap();
     let survives = !processes_with(&marker).is_empty();
     end_all(&marker);
-    let turns = if trial.is_long { 1_000 } else { 12 };
+    let turns = if trial.variant.is_long { 1_000 } else { 12 };
     for turn in 0..turns {
         let mut caller = trial
             .lab

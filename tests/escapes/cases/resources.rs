@@ -158,14 +158,18 @@ fn temporary(trial: &mut Trial) {
 }
 
 fn many_files(trial: &mut Trial) {
-    let count = if trial.is_long { "1000000" } else { "3000" };
+    let count = if trial.variant.is_long {
+        "1000000"
+    } else {
+        "3000"
+    };
     let report = trial.attack_with(&[], &["many", count]);
     assert_eq!(report["changes"]["settlement"], "committed", "{report:#}");
     assert_eq!(report["changes"]["truncated"], true);
     trial.lab.sandbox(&["undo"]).code(0);
     assert_eq!(fs::read_dir(trial.lab.workspace()).unwrap().count(), 0);
     // Deeper than any path can be written: 60 times 200 bytes.
-    let depth = if trial.is_long { "5000" } else { "60" };
+    let depth = if trial.variant.is_long { "5000" } else { "60" };
     let report = trial.attack_with(&[], &["deep", depth]);
     assert_eq!(report["changes"]["settlement"], "committed", "{report:#}");
     let outside = trial.shell_outside(
@@ -191,7 +195,7 @@ fn many_files(trial: &mut Trial) {
 }
 
 fn output(trial: &mut Trial) {
-    let mib = if trial.is_long { 50 * 1024 } else { 48 };
+    let mib = if trial.variant.is_long { 50 * 1024 } else { 48 };
     let program = program();
     for (stream, name, piece) in [("1", "stdout", "65536"), ("2", "stderr", "4096")] {
         let size = mib.to_string();

@@ -119,6 +119,19 @@ fn resources(limits: &Limits, kernel: &KernelFacts) -> Vec<InitializationCheck> 
     ]
 }
 
+/// Whoever allows the lower tier gets it where there are none; root would be root there, so root gets nothing.
+fn user_namespaces(config: &SandboxConfig, kernel: &KernelFacts) -> InitializationCheck {
+    let is_allowed = config.isolation.allows_degraded_namespaces();
+    let is_lower = is_allowed && !rustix::process::geteuid().is_root();
+    let (value, reason) = match &kernel.user_namespaces {
+        Err(_) if is_lower => ("absent: the lower tier, without transactions", None),
+        Err(Obstacle { reason, remedy }) => ("needed", Some(format!("{reason}; {remedy}"))),
+        Ok(()) if is_lower => ("there; the lower tier is allowed, and not used", None),
+        Ok(()) => ("needed", None),
+    };
+    check(Part::Security, "user namespaces", value, reason)
+}
+
 fn security(config: &SandboxConfig, kernel: &KernelFacts) -> Vec<InitializationCheck> {
     let profile = format!("{:?}", config.profile()).to_lowercase();
     let network = match config.network() {
@@ -127,18 +140,12 @@ fn security(config: &SandboxConfig, kernel: &KernelFacts) -> Vec<InitializationC
         NetworkAccess::Host => "the host's own",
     };
     let missing = |there: bool, what: &str| (!there).then(|| format!("the kernel has no {what}"));
-    let told = |obstacle: &Obstacle| format!("{}; {}", obstacle.reason, obstacle.remedy);
     let landlock = sandbox_isolation::landlock_abi();
     let abi = landlock.map_or_else(|| "absent".to_owned(), |abi| format!("version {abi}"));
     vec![
         check(Part::Security, "profile of the judge", profile, None),
         check(Part::Security, "network", network, None),
-        check(
-            Part::Security,
-            "user namespaces",
-            "needed",
-            kernel.user_namespaces.as_ref().err().map(told),
-        ),
+        user_namespaces(config, kernel),
         check(
             Part::Security,
             "overlay file system",

@@ -138,6 +138,19 @@ pub fn thaw(caller: u32, name: &str) -> Result<(), FreezeError> {
     Ok(())
 }
 
+/// Returns the first process of the operation `name`, which the process `caller` carries out; `None` if it has none now,
+/// or cannot be told apart from others of the same caller without a cgroup.
+pub fn first_process_of(caller: u32, name: &str) -> Option<u32> {
+    let reach = Reach::of(caller);
+    let freezer = reach.iter().find_map(|it| it.find(name));
+    let init = freezer.as_ref().and_then(Freezer::init).or_else(|| {
+        let guests = stop::guests_of(caller);
+        let only = (guests.len() == 1).then(|| guests.first().copied());
+        only.flatten()
+    })?;
+    Some(init.as_raw_nonzero().get().unsigned_abs())
+}
+
 /// Waits until the operation's init is in its cgroup: on version 1 it comes there a little late.
 fn find(caller: u32, name: &str, deadline: Instant) -> Option<(Freezer, Pid)> {
     loop {

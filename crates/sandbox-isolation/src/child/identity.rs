@@ -102,16 +102,25 @@ pub(super) fn empty_bounding_set() -> Result<(), Failure> {
 
 /// Drops every capability from every other set, for ever.
 pub(crate) fn drop_capabilities() -> Result<(), Failure> {
-    let drop_all = || {
+    keep_capabilities(CapabilitySet::empty())
+}
+
+/// The same for init, which ends what the guest has left: that may be another user's than init itself.
+pub(crate) fn keep_capability_to_kill() -> Result<(), Failure> {
+    keep_capabilities(CapabilitySet::KILL)
+}
+
+fn keep_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
+    let drop_others = || {
         rustix::thread::clear_ambient_capability_set()?;
-        let none = CapabilitySets {
-            effective: CapabilitySet::empty(),
-            permitted: CapabilitySet::empty(),
+        let sets = CapabilitySets {
+            effective: kept,
+            permitted: kept,
             inheritable: CapabilitySet::empty(),
         };
-        rustix::thread::set_capabilities(None, none)
+        rustix::thread::set_capabilities(None, sets)
     };
-    drop_all().map_err(|errno| Act::Capabilities.failed(errno))?;
+    drop_others().map_err(|errno| Act::Capabilities.failed(errno))?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| Act::NoNewPrivileges.failed(errno))
 }
 

@@ -65,7 +65,7 @@ pub(super) fn reply(via: NetworkRoute, reply: Reply) -> &'static [u8] {
     match via {
         NetworkRoute::HttpConnect => http_connect::reply(reply),
         NetworkRoute::Socks5 => socks5::reply(reply),
-        NetworkRoute::Direct | NetworkRoute::Dns => &[],
+        NetworkRoute::Direct | NetworkRoute::Dns | NetworkRoute::Datagram => &[],
     }
 }
 

@@ -21,6 +21,7 @@ use rustix::{
     },
 };
 
+use super::refusals;
 use crate::{
     seccomp_profile,
     sys::{datagram, notify},
@@ -36,7 +37,7 @@ const BACKLOG: i32 = 4096;
 const LOOPBACK: u32 = 1;
 
 /// Opens the network and hands the sockets to the caller: that for names by UDP first, then one for each of `ports`,
-/// then `spare` ones without a port. Allocates nothing: it runs in a copy of a program that may have many threads.
+/// then `spare` ones without a port, then the one that sees refusals, if the kernel has such sockets. Allocates nothing: it runs in a copy of a program that may have many threads.
 pub(crate) fn open(ports: &[u16], spare: usize, channel: BorrowedFd<'_>) -> Result<(), Errno> {
     lead_here(AddressFamily::INET)?;
     // A kernel may have no IPv6, or a network without it.
@@ -55,6 +56,10 @@ pub(crate) fn open(ports: &[u16], spare: usize, channel: BorrowedFd<'_>) -> Resu
             rustix::net::listen(&socket, BACKLOG)?;
         }
         *place = Some(socket);
+        count += 1;
+    }
+    if let (Some(place), Ok(watch)) = (sockets.get_mut(count), refusals::watch()) {
+        *place = Some(watch);
         count += 1;
     }
     hand_out(channel, &sockets, count)

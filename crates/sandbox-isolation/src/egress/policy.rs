@@ -36,6 +36,8 @@ pub(super) enum Denial {
     Unused,
     /// Asked the proxy for something that is no host.
     NoHost,
+    /// No connection.
+    Datagram,
     /// More names than one operation may look up.
     TooManyNames,
     /// More ports than one operation may reach by patterns for all ports.
@@ -130,6 +132,7 @@ impl fmt::Display for Denial {
             ),
             Self::Unused => f.write_str("no name was looked up that has this address"),
             Self::NoHost => f.write_str("what the proxy was asked for is no host"),
+            Self::Datagram => f.write_str("only connections leave"),
             Self::TooManyNames => f.write_str("too many names were looked up"),
             Self::TooManyPorts => {
                 f.write_str("too many different ports were reached; patterns can name some of them")

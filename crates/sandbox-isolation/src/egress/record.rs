@@ -95,7 +95,7 @@ impl Record {
         };
         if let Fate::Denied(why) = &fate
             && !self.tell(&attempt, why)
-            && attempt.via == NetworkRoute::Dns
+            && [NetworkRoute::Dns, NetworkRoute::Datagram].contains(&attempt.via)
         {
             return;
         }
@@ -125,12 +125,19 @@ impl Record {
             (None, Some(address)) => address.as_str(),
             (None, None) => "what was asked for",
         };
+        let what = match attempt.via {
+            NetworkRoute::Datagram => "datagram",
+            NetworkRoute::Dns
+            | NetworkRoute::Direct
+            | NetworkRoute::HttpConnect
+            | NetworkRoute::Socks5 => "connection",
+        };
         let detail = if attempt.via == NetworkRoute::Dns {
             format!("look-up of {host}: {why}")
         } else if host.contains(':') {
-            format!("connection to [{host}]:{}: {why}", attempt.port)
+            format!("{what} to [{host}]:{}: {why}", attempt.port)
         } else {
-            format!("connection to {host}:{}: {why}", attempt.port)
+            format!("{what} to {host}:{}: {why}", attempt.port)
         };
         if self.told.contains(&detail) {
             return false;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod doors;
+mod note;
 mod reach;
 
 use std::{
@@ -57,7 +58,9 @@ const FOUND: u64 = 1;
 const DATAGRAMS: u64 = 2;
 /// Readable when the guest asks for a port, or when it hands out where its questions are read.
 const QUESTIONS: u64 = 3;
-const LISTENERS: u64 = 4;
+/// Readable when the guest's own kernel has refused something.
+const REFUSALS: u64 = 4;
+const LISTENERS: u64 = 5;
 const CONNECTIONS: u64 = 1024;
 
 /// Supervises until it is told to end; tells what the guest did.
@@ -152,6 +155,7 @@ impl Supervisor {
             EventFlags::IN,
         )?;
         doors.watch_questions(&epoll)?;
+        doors.watch_refusals(&epoll)?;
         let lookups = Lookups::new()?;
         epoll::add(
             &epoll,
@@ -205,11 +209,13 @@ impl Supervisor {
                 match data.u64() {
                     STOP => {
                         epoll::delete(&self.epoll, stop.wake())?;
+                        self.note_refusals();
                         end = Some(Instant::now() + DELIVERY_TIME);
                     }
                     FOUND => self.take_found(),
                     DATAGRAMS => self.answer_datagrams(),
                     QUESTIONS => self.answer_question(flags)?,
+                    REFUSALS => self.note_refusals(),
                     number if number < CONNECTIONS => self.accept(number - LISTENERS)?,
                     number => self.advance(number, flags),
                 }
@@ -474,7 +480,11 @@ impl Supervisor {
     }
 
     fn finish(self) -> Activity {
-        self.into_record().finish()
+        let unseen = self.doors.refusals.is_none();
+        Activity {
+            unseen: unseen.then(|| Errno::AFNOSUPPORT.into()),
+            ..self.into_record().finish()
+        }
     }
 }
 

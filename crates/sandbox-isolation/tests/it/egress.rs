@@ -6,6 +6,7 @@
 mod client;
 mod hostile;
 mod ports;
+mod refusals;
 
 use std::{
     io::{Read as _, Write as _},
@@ -241,7 +242,7 @@ fn addresses_written_into_a_program_are_refused() {
             .iter()
             .all(|it| it.decision == NetworkDecision::Denied)
     );
-    assert_eq!(connections(&outcome).len(), 7, "{outcome:#?}");
+    assert_eq!(connections(&outcome).len(), 8, "{outcome:#?}");
 }
 
 #[test]
@@ -281,8 +282,12 @@ fn any_name_server_answers_and_no_other_datagram_arrives() {
         outside.recv(&mut [0; 9]).is_err(),
         "nothing arrived outside"
     );
-    assert_eq!(denied(&outcome).len(), 1, "{outcome:#?}");
+    assert_eq!(denied(&outcome).len(), 2, "{outcome:#?}");
     assert!(denied(&outcome)[0].contains("secret-data.evil.example"));
+    assert_eq!(
+        denied(&outcome)[1],
+        "datagram to 8.8.8.8:123: only connections leave"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sandbox_isolation::{Cancellation, KernelLauncher, Launcher as _};
 use sandbox_types::{ExitReason, Limit, LimitKind};
 
-use crate::lab::{Collect, Lab, eventually, is_alive};
+use crate::lab::{Collect, Lab, eventually, is_alive, is_root, needs};
 
 #[test]
 fn codes_and_signals_are_the_commands_own() {
@@ -78,6 +78,25 @@ fn a_cancelled_run_ends_at_once() {
     let waiting = std::thread::spawn(move || running.wait(&mut Collect::default(), &other));
     cancel.cancel();
     assert_eq!(waiting.join().unwrap().unwrap().exit, ExitReason::Cancelled);
+}
+
+/// The guest of a root caller is the owner of the workspace, and so another user than init, which once could not end
+/// what that had left: the operation lasted as long as its daemons.
+#[test]
+fn daemons_of_another_user_delay_nothing_either() {
+    if !needs(is_root(), "root, whose guests are the workspace's owner") {
+        return;
+    }
+    let marker = format!("600.{}", std::process::id());
+    let limit = Duration::from_secs(30);
+    let mut lab = Lab::new().with(|plan| plan.limits.wall_time = Some(Limit::requested(limit)));
+    std::os::unix::fs::chown(lab.workspace(), Some(1000), Some(1000)).unwrap();
+    let outcome = lab.sh(&format!(
+        "(setsid sleep {marker} > /dev/null 2>&1 &); id -u"
+    ));
+    assert_eq!(outcome.exit(), ExitReason::Exited(0), "{outcome:#?}");
+    assert_eq!(outcome.output(), "1000");
+    assert!(!is_alive(&marker), "a daemon survived");
 }
 
 #[test]

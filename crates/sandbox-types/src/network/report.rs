@@ -44,6 +44,8 @@ pub enum NetworkRoute {
     Direct,
     /// It looked a name up.
     Dns,
+    /// It sent a datagram.
+    Datagram,
     /// It asked the proxy with `CONNECT`.
     HttpConnect,
     /// It asked the proxy by SOCKS 5.

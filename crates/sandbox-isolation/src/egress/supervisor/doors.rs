@@ -20,7 +20,7 @@ use rustix::{
 };
 use sandbox_types::NetworkRoute;
 
-use super::{LISTENERS, QUESTIONS, Supervisor, receive};
+use super::{LISTENERS, QUESTIONS, REFUSALS, Supervisor, receive};
 use crate::{
     egress::{
         Ports,
@@ -37,6 +37,8 @@ const ADDRESS_BYTES: usize = 24;
 
 pub(super) struct Doors {
     pub(super) datagrams: OwnedFd,
+    /// Sees what the guest's own kernel refuses; not every kernel has it.
+    pub(super) refusals: Option<OwnedFd>,
     pub(super) listeners: Vec<OwnedFd>,
     /// Ports that are listened on.
     open: BTreeSet<u16>,
@@ -60,13 +62,16 @@ impl Doors {
         channel: OwnedFd,
     ) -> Result<Self, Errno> {
         // A caller without descriptors left gets fewer of them.
-        if sockets.len() != 1 + ports.open.len() + ports.spare {
+        let needed = 1 + ports.open.len() + ports.spare;
+        if sockets.len() < needed {
             return Err(Errno::MFILE);
         }
+        let refusals = sockets.split_off(needed).pop();
         let spare = sockets.split_off(1 + ports.open.len());
         let datagrams = sockets.remove(0);
         Ok(Self {
             datagrams,
+            refusals,
             listeners: sockets,
             open: ports.open.into_iter().collect(),
             questions: if spare.is_empty() {
@@ -76,6 +81,18 @@ impl Doors {
             },
             spare,
         })
+    }
+
+    pub(super) fn watch_refusals(&self, epoll: &OwnedFd) -> Result<(), Errno> {
+        let Some(refusals) = &self.refusals else {
+            return Ok(());
+        };
+        epoll::add(
+            epoll,
+            refusals,
+            EventData::new_u64(REFUSALS),
+            EventFlags::IN,
+        )
     }
 
     pub(super) fn watch_questions(&self, epoll: &OwnedFd) -> Result<(), Errno> {

@@ -59,6 +59,11 @@ impl Confined {
         let activity = self.egress.as_mut().map(Egress::finish);
         let network = activity.map(|activity| {
             violations.extend(activity.violations);
+            if let Some(why) = activity.unseen {
+                enforcement.missing.push(format!(
+                    "violations: connections to ports that no pattern names, and datagrams, are refused unseen: {why}"
+                ));
+            }
             if let Some(failure) = activity.failure {
                 enforcement.missing.push(format!(
                     "network: its supervisor failed, and nothing was reached from then on: {failure}"
