@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Discard(HeldArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take an undo back
+    Redo(RedoArgs),
     /// Take, look at, restore and check snapshots of the workspace
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -198,6 +200,19 @@ pub(crate) struct EventsArgs {
     /// Show only kinds like this, as in `operation.*` (can be repeated)
     #[arg(long, value_name = "GLOB", value_parser = values::glob)]
     pub(crate) kind: Vec<GlobMatcher>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedoArgs {
+    /// The operation: its id, or a unique beginning or end of it [default: the one that was undone last]
+    #[arg(value_name = "OP")]
+    pub(crate) operation: Option<String>,
+    /// Only say what would be brought back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Bring back also what was edited since
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

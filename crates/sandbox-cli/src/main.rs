@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Commit(args) => commands::review::commit(&settings, &args),
         Command::Discard(args) => commands::review::discard(&settings, &args),
         Command::Undo(args) => commands::undo::run(&settings, args),
+        Command::Redo(args) => commands::undo::redo(&settings, args),
         Command::Snapshot(command) => commands::snapshot::run(&settings, command),
         Command::Rollback(args) => commands::rollback::run(&settings, args),
         Command::Approvals(args) => commands::approvals::run(&settings, args),

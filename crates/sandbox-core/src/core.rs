@@ -315,6 +315,16 @@ impl SandboxCore {
         in_background(move || sandbox.undo(&options, now())).await
     }
 
+    /// Takes the undo of an operation back, as the options say; without a name, the last undo.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no undo to take back under that name, or a path was edited since.
+    pub async fn redo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.redo(&options, now())).await
+    }
+
     /// Freezes every process of the sandbox, also of other programs, and refuses new operations until
     /// [`SandboxCore::resume`]. It stays so when this program ends.
     ///

@@ -194,6 +194,7 @@ impl<'a> SandboxInitializer<'a> {
             Ok(path) => (Some(path), None),
             Err(reason) => (None, Some(reason)),
         };
+        let no_overlay_because = place::no_overlay(&workspace).filter(|_| layers.is_some());
         let mut record = SandboxRecord {
             format: RECORD_FORMAT,
             name,
@@ -205,6 +206,7 @@ impl<'a> SandboxInitializer<'a> {
             host_ids: free_host_ids(&existing)?,
             layers,
             no_layers_because,
+            no_overlay_because,
         };
         if let Some(metadata) = &metadata {
             identify(&mut record, metadata);

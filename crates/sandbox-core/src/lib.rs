@@ -8,6 +8,7 @@
 mod approvals;
 mod caller;
 mod check;
+mod checkpoint;
 pub mod config_layers;
 mod content;
 mod core;
@@ -36,6 +37,7 @@ mod private;
 mod process_mark;
 mod readied;
 mod recover;
+mod redo;
 mod registry;
 mod review;
 mod run;
@@ -60,6 +62,7 @@ pub use approvals::{
 };
 pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
+pub use checkpoint::CheckpointError;
 pub use core::SandboxCore;
 pub use diff::{DiffError, FileDiff};
 pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, attack, diagnose};

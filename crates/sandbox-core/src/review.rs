@@ -1,11 +1,11 @@
 //! Held changes are committed or discarded by a person; committed ones can be put back.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, ResumeError, RollbackManager, Transaction, UndoError,
-    UpkeepError,
+    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, Transaction, UndoError,
+    UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
@@ -49,6 +49,15 @@ pub enum ReviewError {
         /// The operation.
         id: OperationId,
     },
+    /// No undo can be taken back.
+    #[error("there is nothing to redo")]
+    NothingToRedo,
+    /// The undo of the named operation cannot be taken back.
+    #[error("the operation {id} has nothing to redo: it was not undone, or what its undo took out was dropped")]
+    NotRedoable {
+        /// The operation.
+        id: OperationId,
+    },
     /// A path was edited meanwhile.
     #[error("{} path(s) were changed since", paths.len())]
     Conflict {
@@ -85,6 +94,15 @@ pub enum ReviewError {
         #[source]
         source: UndoError,
     },
+    /// The undo cannot be taken back.
+    #[error("cannot redo {id}")]
+    Redo {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: RedoError,
+    },
     /// It is done, and there is no record of it.
     #[error("it is done, and cannot be recorded")]
     Record(#[source] AppendError),
@@ -99,10 +117,10 @@ pub struct ReviewOutcome {
     pub changes: ChangeSummary,
 }
 
-/// How to undo.
+/// How to undo, or to redo.
 #[derive(Clone, Debug, Default)]
 pub struct UndoOptions {
-    /// Which operation; `None` is the last one that changed something.
+    /// Which operation; `None` is the last one that changed something, or that was undone.
     pub id: Option<String>,
     /// Only say what would be put back.
     pub dry_run: bool,
@@ -110,7 +128,7 @@ pub struct UndoOptions {
     pub force: bool,
 }
 
-/// What was put back.
+/// What was put back, or brought back.
 #[derive(Clone, Debug, Serialize)]
 pub struct UndoOutcome {
     /// The operation.
@@ -175,7 +193,7 @@ impl Sandbox {
             }
             Err(error) => return Err(failed(SettleError::Commit(error))),
         }
-        self.retain();
+        self.retain(now);
         self.reviewed(
             id,
             ledger::COMMITTED,
@@ -282,11 +300,17 @@ impl Sandbox {
         }
     }
 
-    /// Drops the oldest undo sets beyond the configured number. What cannot be dropped now is
-    /// dropped next time.
-    pub(crate) fn retain(&self) {
+    /// Drops the oldest undo sets beyond what is configured. What cannot be dropped now is dropped
+    /// next time.
+    pub(crate) fn retain(&self, now: Timestamp) {
         if let Some(rollback) = &self.rollback {
-            let _dropped_later = rollback.retain(self.config.undo_keep());
+            let limits = UndoLimits {
+                count: self.config.undo_keep(),
+                age: self.config.undo_keep_age(),
+                bytes: self.config.undo_keep_bytes(),
+            };
+            let now = SystemTime::from(now);
+            let _dropped_later = rollback.retain(&limits, now);
         }
     }
 }

@@ -74,7 +74,16 @@ impl Sandbox {
 
     /// Returns whether the operation writes to the workspace itself: without namespaces, no transaction is possible.
     pub(crate) fn is_direct(&self, operation: &Operation) -> bool {
-        operation.direct || self.tier == Tier::LandlockAlone
+        operation.direct || self.has_no_overlay()
+    }
+
+    /// Returns whether the operation writes to the workspace itself, with a snapshot before.
+    pub(crate) fn has_checkpoint(&self, operation: &Operation) -> bool {
+        !operation.direct && self.rollback.is_some() && self.has_no_overlay()
+    }
+
+    fn has_no_overlay(&self) -> bool {
+        self.tier == Tier::LandlockAlone || self.record.no_overlay_because.is_some()
     }
 
     pub(crate) fn rollback(&self) -> Result<&RollbackManager, PlanError> {
@@ -127,7 +136,7 @@ impl Sandbox {
             home: text(&self.host.home),
             confinement: Confinement::Sandboxed {
                 network: self.network(operation),
-                transaction: !self.is_direct(operation),
+                transaction: !self.is_direct(operation) || self.has_checkpoint(operation),
             },
         }
     }

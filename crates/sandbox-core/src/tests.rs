@@ -170,6 +170,7 @@ impl Bench {
                 host_ids: 0x7000_0000,
                 layers: Some(directory.path().join("layers")),
                 no_layers_because: None,
+                no_overlay_because: None,
                 workspace: workspace.clone(),
             },
             host: Host::from_variables(Vec::new()),

@@ -263,7 +263,7 @@ fn withdraw_journal(layout: &Layout, id: &OperationId) -> Result<(), FileError> 
 }
 
 /// Saves the list of changes, and makes the directory for what the plan sets aside.
-fn save_changes(set: &Path, changes: &[Change]) -> Result<(), FileError> {
+pub(crate) fn save_changes(set: &Path, changes: &[Change]) -> Result<(), FileError> {
     let path = set.join(CHANGES);
     let save = || {
         step()?;

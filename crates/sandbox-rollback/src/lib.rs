@@ -25,6 +25,8 @@ mod gate;
 mod repository;
 
 mod commit;
+mod redo;
+mod retention;
 mod undo;
 
 mod settle;
@@ -61,11 +63,13 @@ pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use redo::{RedoError, Redone};
 pub use repository::{
     CompanionFailure, Compression, Destination, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
     Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
     SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
 };
+pub use retention::UndoLimits;
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};

@@ -20,6 +20,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
     lock,
+    redo::{self, RedoError, Redone},
     repository::Repository,
     root, settle, spare,
     stat::{Stat, Time},
@@ -49,6 +50,8 @@ pub struct Recovery {
     pub completed: Vec<OperationId>,
     /// Undos that had begun: completed.
     pub undone: Vec<OperationId>,
+    /// Redos that had begun: completed.
+    pub redone: Vec<OperationId>,
     /// Paths of those that somebody else had changed meanwhile: left alone.
     pub left_alone: Vec<PathBuf>,
     /// What could not be settled, and why. Nothing of it was deleted.
@@ -241,6 +244,36 @@ impl RollbackManager {
         Ok(undone)
     }
 
+    /// Returns the operations whose undo can be taken back, the one that was undone last at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn redoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
+        Ok(in_order(redo::sets(&self.layout)?))
+    }
+
+    /// Returns what a redo would do now, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no undo is kept under this id or it cannot be read.
+    pub fn redo_plan(&self, id: &OperationId) -> Result<UndoPlan, RedoError> {
+        redo::plan(&self.layout, id)
+    }
+
+    /// Puts the workspace back to after the operation's commit, in the paths that its undo changed.
+    /// Then it can be undone again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no undo is kept under this id, or when paths were edited since and
+    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
+    /// [`RedoError::Interrupted`]: then recovery completes the redo.
+    pub fn redo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Redone, RedoError> {
+        redo::redo(&self.layout, id, on_conflict)
+    }
+
     /// The ledger only matters to older undo sets: without any it may go.
     fn shorten_ledger(&self, id: &OperationId) -> Result<(), UndoError> {
         let shorten = || {
@@ -269,6 +302,7 @@ impl RollbackManager {
         let mut recovery = Recovery {
             completed: finished.commits,
             undone: finished.undos,
+            redone: finished.redos,
             left_alone: finished.left_alone,
             failed: finished.failed,
             ..Recovery::default()
@@ -309,34 +343,6 @@ impl RollbackManager {
         Ok(())
     }
 
-    /// Drops the oldest undo sets beyond the newest `keep`, and what undone operations left
-    /// beyond as many; returns the operations that can no longer be undone.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the lock is held for more than ten seconds or a set cannot be moved away.
-    pub fn retain(&self, keep: usize) -> Result<Vec<OperationId>, UpkeepError> {
-        let layout = &self.layout;
-        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
-        let mut dropped = Vec::new();
-        for part in ["undo", "undone"] {
-            let sets = in_order(self.sealed_sets(part)?);
-            let excess = sets.len().saturating_sub(keep);
-            for id in sets.into_iter().take(excess) {
-                let set = layout.layers.join(part).join(id.as_str());
-                // A half-done undo is completed by recovery first.
-                if part == "undo" && set.join(crate::layout::UNDOING).exists() {
-                    continue;
-                }
-                trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
-                if part == "undo" {
-                    dropped.push(id);
-                }
-            }
-        }
-        Ok(dropped)
-    }
-
     /// Deletes the layers with all that can be undone. The workspace stays as it is.
     ///
     /// # Errors
@@ -369,6 +375,7 @@ impl RollbackManager {
             stuck.get_or_insert(error);
         }
         remove_file(&layout.ledger())?;
+        remove_file(&layout.redo_mark())?;
         if let Some(source) = stuck {
             return Err(UpkeepError::File { source });
         }
@@ -382,7 +389,7 @@ impl RollbackManager {
         &self.layout
     }
 
-    fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
+    pub(crate) fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
         let mut sets = Vec::new();
         for id in self.layout.ids(part)? {
             let set = self.layout.layers.join(part).join(id.as_str());
@@ -461,7 +468,7 @@ fn stamp(layout: &Layout, file: fs::File) -> io::Result<(fs::File, OwnedFd, Begu
     Ok((file, lock, begun))
 }
 
-fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
+pub(crate) fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
     sets.sort_unstable();
     sets.into_iter().map(|(_, id)| id).collect()
 }

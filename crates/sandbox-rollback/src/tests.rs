@@ -22,6 +22,8 @@ pub(crate) mod basic;
 pub(crate) mod crash;
 mod hostile;
 pub(crate) mod properties;
+mod redo;
+mod retention;
 mod undo;
 mod upkeep;
 

@@ -266,12 +266,19 @@ impl From<ReviewError> for Failure {
             ReviewError::NotUndoable { id } => {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
+            ReviewError::NothingToRedo => {
+                failure(Kind::NotFound).hint("`sandbox log` shows what ran")
+            }
+            ReviewError::NotRedoable { id } => {
+                failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
+            }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
             ReviewError::Name(_)
             | ReviewError::List(_)
             | ReviewError::Resume { .. }
             | ReviewError::Settle { .. }
             | ReviewError::Undo { .. }
+            | ReviewError::Redo { .. }
             | ReviewError::Record(_)
             | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }

@@ -1,0 +1,89 @@
+//! What was undone comes back, and what is kept for undoing is limited.
+
+use crate::lab::Lab;
+
+/// A workspace in which three operations wrote a file each.
+fn three() -> Lab {
+    let lab = Lab::new().file("a", "a0").file("b", "b0").file("c", "c0");
+    for path in ["a", "b", "c"] {
+        let text = format!("printf {path}1 > {path}");
+        lab.sandbox(&["run", "--shell", &text]).code(0);
+    }
+    lab
+}
+
+fn contents(lab: &Lab) -> [String; 3] {
+    ["a", "b", "c"].map(|path| lab.read(path).unwrap_or_default())
+}
+
+/// Returns the names of the operations, newest first.
+fn names(lab: &Lab) -> Vec<String> {
+    let log = lab.sandbox(&["log", "--json"]).code(0).json();
+    let entries = log.as_array().unwrap().iter();
+    entries
+        .map(|it| it["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn an_undo_is_taken_back() {
+    let lab = three();
+    let after = lab.tree();
+    lab.sandbox(&["redo"]).code(1).says("nothing to redo");
+    lab.sandbox(&["undo"]).code(0);
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(contents(&lab), ["a1", "b0", "c0"]);
+    let plan = lab.sandbox(&["redo", "--dry-run"]);
+    plan.code(0).prints("M b").says("nothing was done");
+    assert_eq!(contents(&lab), ["a1", "b0", "c0"]);
+    lab.sandbox(&["redo"]).code(0).says("redid");
+    assert_eq!(contents(&lab), ["a1", "b1", "c0"]);
+    lab.sandbox(&["redo"]).code(0);
+    assert_eq!(lab.tree(), after);
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(contents(&lab), ["a1", "b1", "c0"]);
+    let events = lab.sandbox(&["events"]);
+    events.code(0).prints("operation.redone");
+}
+
+#[test]
+fn an_operation_in_the_middle_is_undone_and_redone() {
+    let lab = three();
+    let middle = names(&lab)[1].clone();
+    lab.sandbox(&["undo", &middle]).code(0);
+    assert_eq!(contents(&lab), ["a1", "b0", "c1"]);
+    lab.sandbox(&["undo", &middle]).code(1).says("nothing to undo");
+    lab.sandbox(&["redo", &middle]).code(0);
+    assert_eq!(contents(&lab), ["a1", "b1", "c1"]);
+    lab.sandbox(&["redo", &middle]).code(1).says("nothing to redo");
+}
+
+#[test]
+fn what_was_edited_since_the_undo_is_refused_or_moved_aside() {
+    let lab = three();
+    lab.sandbox(&["undo"]).code(0);
+    std::fs::write(lab.workspace().join("c"), "mine").unwrap();
+    lab.sandbox(&["redo"]).code(1).says("c");
+    assert_eq!(lab.read("c").unwrap(), "mine");
+    lab.sandbox(&["redo", "--dry-run"]).code(0).prints("--force");
+    let done = lab.sandbox(&["redo", "--force", "--json"]).code(0).json();
+    assert_eq!(done["conflicts"][0], "c");
+    assert_eq!(lab.read("c").unwrap(), "c1");
+}
+
+#[test]
+fn what_is_kept_for_undoing_is_limited() {
+    let lab = Lab::new()
+        .file("a", "0")
+        .env("SANDBOX_SAFETY_CONSTRAINTS__UNDO_KEEP_MB", "1");
+    for size in ["900K", "800K", "10"] {
+        let text = format!("head -c {size} /dev/zero > a");
+        lab.sandbox(&["run", "--shell", &text]).code(0);
+    }
+    // What the last two replaced is more than 1 MiB together; the newest stays.
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(lab.read("a").unwrap().len(), 800 << 10);
+    lab.sandbox(&["undo"]).code(1).says("nothing to undo");
+    let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__UNDO_KEEP_AGE", "soon");
+    lab.sandbox(&["run", "--", "true"]).code(2).says("undo_keep_age");
+}
