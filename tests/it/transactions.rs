@@ -52,10 +52,14 @@ fn an_operation_in_the_middle_is_undone_and_redone() {
     let middle = names(&lab)[1].clone();
     lab.sandbox(&["undo", &middle]).code(0);
     assert_eq!(contents(&lab), ["a1", "b0", "c1"]);
-    lab.sandbox(&["undo", &middle]).code(1).says("nothing to undo");
+    lab.sandbox(&["undo", &middle])
+        .code(1)
+        .says("nothing to undo");
     lab.sandbox(&["redo", &middle]).code(0);
     assert_eq!(contents(&lab), ["a1", "b1", "c1"]);
-    lab.sandbox(&["redo", &middle]).code(1).says("nothing to redo");
+    lab.sandbox(&["redo", &middle])
+        .code(1)
+        .says("nothing to redo");
 }
 
 #[test]
@@ -65,7 +69,9 @@ fn what_was_edited_since_the_undo_is_refused_or_moved_aside() {
     std::fs::write(lab.workspace().join("c"), "mine").unwrap();
     lab.sandbox(&["redo"]).code(1).says("c");
     assert_eq!(lab.read("c").unwrap(), "mine");
-    lab.sandbox(&["redo", "--dry-run"]).code(0).prints("--force");
+    lab.sandbox(&["redo", "--dry-run"])
+        .code(0)
+        .prints("--force");
     let done = lab.sandbox(&["redo", "--force", "--json"]).code(0).json();
     assert_eq!(done["conflicts"][0], "c");
     assert_eq!(lab.read("c").unwrap(), "c1");
@@ -85,5 +91,91 @@ fn what_is_kept_for_undoing_is_limited() {
     assert_eq!(lab.read("a").unwrap().len(), 800 << 10);
     lab.sandbox(&["undo"]).code(1).says("nothing to undo");
     let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__UNDO_KEEP_AGE", "soon");
-    lab.sandbox(&["run", "--", "true"]).code(2).says("undo_keep_age");
+    lab.sandbox(&["run", "--", "true"])
+        .code(2)
+        .says("undo_keep_age");
+}
+
+const POLICY: &str = "
+protected: hold
+rules:
+  - paths: [secrets, '**/*.pem']
+    action: discard
+    reason: keys are not written by commands
+  - paths: [Jenkinsfile]
+    action: allow
+    reason: it is generated here
+  - classes: [a CI workflow]
+    action: report
+    reason: it runs on other machines
+";
+
+#[test]
+fn a_policy_decides_by_paths_and_says_why() {
+    let lab = Lab::new().file("secrets/old", "s");
+    let policy = lab.root().join("outside/commit.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let run = |lab: &Lab, text: &str| {
+        let report = lab.run(text);
+        let changes = &report["changes"];
+        let because = changes["held_because"].to_string();
+        let notices = changes["notices"].to_string();
+        let settlement = changes["settlement"].as_str().unwrap().to_owned();
+        (settlement, because, notices)
+    };
+    let hook = "mkdir -p .husky && echo x > .husky/pre-commit";
+    // Control: without the policy both are committed, and the hook is reported.
+    let (settlement, _, notices) = run(&lab, &format!("{hook}; rm secrets/old"));
+    assert_eq!(settlement, "committed");
+    assert!(notices.contains("a git hook"), "{notices}");
+    lab.sandbox(&["undo"]).code(0);
+
+    let named = policy.to_str().unwrap().to_owned();
+    let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__COMMIT_POLICY", named);
+    let (settlement, because, _) = run(&lab, hook);
+    assert_eq!(settlement, "pending");
+    assert!(
+        because.contains("'.husky/pre-commit' changed: a git hook"),
+        "{because}"
+    );
+    assert_eq!(lab.read(".husky/pre-commit"), None);
+    let (settlement, because, _) = run(&lab, "echo x > fine; rm secrets/old");
+    assert_eq!(settlement, "discarded");
+    let expected = "'secrets/old' changed: keys are not written by commands";
+    assert!(because.contains(expected), "{because}");
+    assert_eq!(
+        (lab.read("fine"), lab.read("secrets/old").as_deref()),
+        (None, Some("s"))
+    );
+    let (settlement, _, notices) = run(&lab, "echo x > Jenkinsfile");
+    assert_eq!(
+        (settlement.as_str(), notices.contains("Jenkinsfile")),
+        ("committed", false)
+    );
+    let (settlement, _, notices) = run(&lab, "echo x > .gitlab-ci.yml");
+    assert_eq!(settlement, "committed");
+    assert!(
+        notices.contains("'.gitlab-ci.yml' changed: it runs on other machines"),
+        "{notices}"
+    );
+
+    // A command could write its own.
+    std::fs::copy(&policy, lab.workspace().join("commit.yaml")).unwrap();
+    let inside = lab
+        .workspace()
+        .join("commit.yaml")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__COMMIT_POLICY", inside);
+    lab.sandbox(&["run", "--", "true"])
+        .code(2)
+        .says("inside of the workspace");
+    std::fs::write(&policy, "rules:\n  - path: x\n").unwrap();
+    let named = policy.to_str().unwrap().to_owned();
+    let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__COMMIT_POLICY", named);
+    let refused = lab.sandbox(&["run", "--", "true"]);
+    refused
+        .code(2)
+        .says(":2:5: unknown key `path`; did you mean `paths`?");
 }

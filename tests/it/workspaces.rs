@@ -286,15 +286,20 @@ fn a_workspace_on_an_overlay_is_written_directly_with_a_snapshot_before() {
     if !is_root() {
         return skipped("root, to mount file systems");
     }
-    let script = "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m
+    let script =
+        "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m
          mkdir m/w m/home; echo old > m/w/edit; mkdir m/w/gone; mine m m/w m/w/edit m/w/gone m/home
          cd m/home; export SANDBOX_HOME=$PWD/data; cd ../w";
-    let change = "sandbox run --json --shell 'echo new > edit; rmdir gone; mkdir made; echo x > made/in'";
+    let change =
+        "sandbox run --json --shell 'echo new > edit; rmdir gone; mkdir made; echo x > made/in'";
     let ended = with_mounts(65534, &format!("{script}; {change}"));
     let report = ended.code(0).json();
     assert_eq!(report["changes"]["settlement"], "committed");
     let missing = report["enforcement"]["missing"].to_string();
-    assert!(missing.contains("lies on an overlay file system"), "{missing}");
+    assert!(
+        missing.contains("lies on an overlay file system"),
+        "{missing}"
+    );
     let and_back = format!(
         "{script}; {change} > /dev/null; ls; sandbox undo; cat edit; ls; sandbox redo; cat edit made/in"
     );

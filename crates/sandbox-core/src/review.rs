@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, Transaction, UndoError,
-    UndoLimits, UpkeepError,
+    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, Transaction,
+    UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
@@ -53,7 +53,9 @@ pub enum ReviewError {
     #[error("there is nothing to redo")]
     NothingToRedo,
     /// The undo of the named operation cannot be taken back.
-    #[error("the operation {id} has nothing to redo: it was not undone, or what its undo took out was dropped")]
+    #[error(
+        "the operation {id} has nothing to redo: it was not undone, or what its undo took out was dropped"
+    )]
     NotRedoable {
         /// The operation.
         id: OperationId,

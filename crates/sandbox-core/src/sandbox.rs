@@ -21,6 +21,7 @@ use sandbox_types::{
 
 use crate::{
     approvals::Shelf,
+    config_layers::CommitPolicy,
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
@@ -37,6 +38,8 @@ pub(crate) struct Sandbox {
     pub(crate) config: SandboxConfig,
     pub(crate) limits: Limits,
     pub(crate) seccomp: SeccompProfile,
+    /// What becomes of changes by their paths.
+    pub(crate) commit_policy: CommitPolicy,
     /// What this host can confine with.
     pub(crate) tier: Tier,
     pub(crate) validator: SafetyValidator,
@@ -148,7 +151,8 @@ impl Sandbox {
             declared: operation.files.clone(),
             bytes_max: limits.disk.map(|limit| limit.value.get()),
             paths_max: limits.inodes.map(|limit| limit.value),
-            ..Gate::open()
+            protected: self.commit_policy.protected,
+            rules: self.commit_policy.rules.clone(),
         }
     }
 

@@ -82,7 +82,10 @@ impl Settled {
     pub(crate) fn never(operation: &Operation) -> Self {
         let missing = "undo: there is no transaction here, and nothing can be undone".to_owned();
         Self {
-            missing: Some(missing).filter(|_| !operation.direct).into_iter().collect(),
+            missing: Some(missing)
+                .filter(|_| !operation.direct)
+                .into_iter()
+                .collect(),
             ..Self::nothing()
         }
     }

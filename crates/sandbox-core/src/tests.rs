@@ -179,6 +179,7 @@ impl Bench {
             seccomp: sandbox_isolation::SeccompProfile::built_in(
                 sandbox_isolation::BaseProfile::Default,
             ),
+            commit_policy: crate::config_layers::CommitPolicy::default(),
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

@@ -61,7 +61,9 @@ mod tests;
 pub use commit::{CommitError, Committed};
 pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
-pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
+pub use gate::{
+    Gate, GateAction, GateDecision, GateError, GateOutcome, GateRule, protected_classes,
+};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use redo::{RedoError, Redone};
 pub use repository::{

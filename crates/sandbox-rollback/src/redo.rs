@@ -168,9 +168,7 @@ fn record(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), RedoErro
         fs::write(&mark, b"")?;
         fs::File::open(&layout.layers)?.sync_all()
     };
-    set_mark()
-        .map_err(cannot("write", &mark))
-        .map_err(failed)?;
+    set_mark().map_err(cannot("write", &mark)).map_err(failed)?;
     journal::write(&set, REDOING, workspace, plan).map_err(|source| {
         match step().and_then(|()| fs::remove_file(set.join(REDOING))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => RedoError::Interrupted {

@@ -145,7 +145,9 @@ fn size_of(set: &Path) -> Result<u64, FileError> {
 pub(crate) fn forget_size(set: &Path) -> Result<(), FileError> {
     let path = set.join(SIZE);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(cannot("remove", &path)(error))
+        }
         _ => Ok(()),
     }
 }

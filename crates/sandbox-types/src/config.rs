@@ -136,6 +136,10 @@ pub struct SafetyConstraints {
     /// Whether snapshots are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress_snapshots: Option<bool>,
+    /// A file that says what becomes of changes by their paths, before they reach the workspace. Without it,
+    /// those of files that run or configure programs are reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_policy: Option<PathBuf>,
     /// Operations that can be undone; what the oldest replaced or deleted is dropped first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_keep: Option<i64>,
@@ -295,6 +299,7 @@ impl SandboxConfig {
                 profile: Some(SafetyProfile::default()),
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
+                commit_policy: None,
                 undo_keep: Some(50),
                 undo_keep_age: None,
                 undo_keep_mb: None,

@@ -109,6 +109,8 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::CommitPolicy(_) => Self::of(Kind::Config, &error)
+                .hint("docs/guide/commit-gate.md tells what a policy can say"),
             OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
                 "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
                  has an example",

@@ -58,6 +58,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ),
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
+    ("commit_policy", Text),
     ("undo_keep", Integer),
     ("undo_keep_age", Text),
     ("undo_keep_mb", Integer),

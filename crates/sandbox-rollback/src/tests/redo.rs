@@ -57,7 +57,11 @@ fn a_chain_goes_back_and_forth() {
         for number in 0..4 {
             redo(&lab, &format!("op{number}"));
             let now = lab.manifest();
-            assert_same(&states[number + 1], &now, &format!("{round}: redo {number}"));
+            assert_same(
+                &states[number + 1],
+                &now,
+                &format!("{round}: redo {number}"),
+            );
         }
     }
 }

@@ -290,6 +290,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_limits(config)?;
     check_ranges(config, |key| !key.starts_with("resource_limits."))?;
     check_network(config)?;
+    if let Some(path) = &config.safety_constraints.commit_policy {
+        check_path("safety_constraints.commit_policy", path)?;
+    }
     if let Some(text) = &config.safety_constraints.undo_keep_age {
         check_wall_time("safety_constraints.undo_keep_age", text)?;
     }
