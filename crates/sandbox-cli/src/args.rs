@@ -85,9 +85,9 @@ pub(crate) enum Command {
     /// Show the changes of an operation that waits for review
     Diff(HeldArgs),
     /// Accept the changes of an operation that waits for review
-    Commit(HeldArgs),
+    Commit(SettleArgs),
     /// Drop the changes of an operation that waits for review
-    Discard(HeldArgs),
+    Discard(SettleArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
     /// Take an undo back
@@ -187,6 +187,15 @@ pub(crate) struct HeldArgs {
     /// The operation: its id, or a unique beginning or end of it [default: the newest that waits]
     #[arg(value_name = "OP")]
     pub(crate) operation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettleArgs {
+    #[command(flatten)]
+    pub(crate) held: HeldArgs,
+    /// Only what matches, from the workspace's root; the rest waits on
+    #[arg(long = "path", value_name = "GLOB")]
+    pub(crate) paths: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ use crate::{
     launch_plan::PlanError,
     plugins::Plugins,
     registry::{FindError, SandboxRecord},
-    review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
+    review::{HeldSelection, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
     run::{RunError, RunFault},
     sandbox::Sandbox,
     scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
@@ -278,8 +278,20 @@ impl SandboxCore {
     /// Fails when nothing is held under that name, the workspace was changed on the same paths, or
     /// the changes cannot be moved.
     pub async fn commit(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
-        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
-        in_background(move || sandbox.commit(id.as_deref(), now())).await
+        let id = id.map(str::to_owned);
+        let paths = Vec::new();
+        self.commit_part(HeldSelection { id, paths }).await
+    }
+
+    /// Puts selected changes of a held operation into the workspace; the others wait on.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::commit`], and when nothing is selected, or only a part of what moves as a
+    /// whole.
+    pub async fn commit_part(&self, selection: HeldSelection) -> Result<ReviewOutcome, ReviewError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.commit(&selection, now())).await
     }
 
     /// Drops the changes of a held operation; `None` is the newest one.
@@ -288,8 +300,23 @@ impl SandboxCore {
     ///
     /// Fails when nothing is held under that name or the changes cannot be removed.
     pub async fn discard(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
-        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
-        in_background(move || sandbox.discard(id.as_deref(), now())).await
+        let id = id.map(str::to_owned);
+        let paths = Vec::new();
+        self.discard_part(HeldSelection { id, paths }).await
+    }
+
+    /// Drops selected changes of a held operation; the others wait on.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::discard`], and when nothing is selected, or only a part of what moves as a
+    /// whole.
+    pub async fn discard_part(
+        &self,
+        selection: HeldSelection,
+    ) -> Result<ReviewOutcome, ReviewError> {
+        let sandbox = Arc::clone(&self.sandbox);
+        in_background(move || sandbox.discard(&selection, now())).await
     }
 
     /// Puts back what an operation changed.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, Transaction,
+    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, SplitError, Transaction,
     UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
@@ -78,6 +78,15 @@ pub enum ReviewError {
         #[source]
         source: ResumeError,
     },
+    /// The selected changes cannot be taken out of the others.
+    #[error("cannot take a part of the held changes of {id}")]
+    Split {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: SplitError,
+    },
     /// The changes cannot be settled.
     #[error("cannot settle the held changes of {id}")]
     Settle {
@@ -117,6 +126,18 @@ pub struct ReviewOutcome {
     pub operation: OperationId,
     /// Its changes and their settlement.
     pub changes: ChangeSummary,
+    /// The operation that it was a part of, and whose other changes still wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<OperationId>,
+}
+
+/// Which held changes to settle.
+#[derive(Clone, Debug, Default)]
+pub struct HeldSelection {
+    /// Which operation; `None` is the newest one that waits.
+    pub id: Option<String>,
+    /// Globs relative to the workspace; none means all changes.
+    pub paths: Vec<String>,
 }
 
 /// How to undo, or to redo.
@@ -173,12 +194,13 @@ impl Sandbox {
 
     pub(crate) fn commit(
         &self,
-        id: Option<&str>,
+        selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         let _in_use = self.enter()?;
         self.check_workspace()?;
-        let transaction = self.held(id)?;
+        let held = self.held(selection.id.as_deref())?;
+        let (transaction, part_of) = self.part(held, (&selection.paths, "commit"), now)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
             id: id.clone(),
@@ -199,18 +221,19 @@ impl Sandbox {
         self.reviewed(
             id,
             ledger::COMMITTED,
-            ChangeSummary::of(Settlement::Committed, &changes),
+            (ChangeSummary::of(Settlement::Committed, &changes), part_of),
             now,
         )
     }
 
     pub(crate) fn discard(
         &self,
-        id: Option<&str>,
+        selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         let _in_use = self.enter()?;
-        let transaction = self.held(id)?;
+        let held = self.held(selection.id.as_deref())?;
+        let (transaction, part_of) = self.part(held, (&selection.paths, "discard"), now)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
             id: id.clone(),
@@ -224,7 +247,7 @@ impl Sandbox {
         self.reviewed(
             id,
             ledger::DISCARDED,
-            ChangeSummary::of(Settlement::Discarded, &changes),
+            (ChangeSummary::of(Settlement::Discarded, &changes), part_of),
             now,
         )
     }
@@ -233,11 +256,15 @@ impl Sandbox {
         &self,
         operation: OperationId,
         kind: &str,
-        changes: ChangeSummary,
+        (changes, part_of): (ChangeSummary, Option<OperationId>),
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         ledger::about(self.journal(), kind, &operation, None, now).map_err(ReviewError::Record)?;
-        Ok(ReviewOutcome { operation, changes })
+        Ok(ReviewOutcome {
+            operation,
+            changes,
+            part_of,
+        })
     }
 
     pub(crate) fn undo(

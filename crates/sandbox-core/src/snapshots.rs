@@ -404,7 +404,7 @@ impl Sandbox {
 }
 
 /// What the judge would say: the sandbox runs no command here.
-fn allowed() -> Verdict {
+pub(crate) fn allowed() -> Verdict {
     Verdict {
         decision: Decision::Allow,
         risk: Risk::of_score(0),

@@ -333,13 +333,13 @@ fn undeclared(
 
 /// Returns whether a glob matches `path` or a directory above it. The workspace itself, the empty
 /// path above all others, is never meant.
-fn covers(globs: &GlobSet, path: &Path) -> bool {
+pub(crate) fn covers(globs: &GlobSet, path: &Path) -> bool {
     path.ancestors()
         .filter(|path| !path.as_os_str().is_empty())
         .any(|path| globs.is_match(path))
 }
 
-fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
+pub(crate) fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
     let mut set = GlobSetBuilder::new();
     let bad = |glob: &str| {
         let glob = glob.to_owned();

@@ -30,6 +30,7 @@ mod retention;
 mod undo;
 
 mod settle;
+mod split;
 mod unsettled;
 
 mod apply;
@@ -73,6 +74,7 @@ pub use repository::{
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;
+pub use split::SplitError;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};

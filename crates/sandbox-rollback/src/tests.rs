@@ -24,6 +24,7 @@ mod hostile;
 pub(crate) mod properties;
 mod redo;
 mod retention;
+mod split;
 mod undo;
 mod upkeep;
 

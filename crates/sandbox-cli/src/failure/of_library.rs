@@ -275,6 +275,8 @@ impl From<ReviewError> for Failure {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
+            ReviewError::Split { .. } => failure(Kind::Refused)
+                .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
             ReviewError::Name(_)
             | ReviewError::List(_)
             | ReviewError::Resume { .. }
