@@ -182,7 +182,10 @@ fn a_policy_decides_by_paths_and_says_why() {
 
 #[test]
 fn held_changes_are_settled_in_parts() {
-    let lab = Lab::new().file("src/a", "a0").file("src/b", "b0").file("c", "c0");
+    let lab = Lab::new()
+        .file("src/a", "a0")
+        .file("src/b", "b0")
+        .file("c", "c0");
     let before = lab.tree();
     let text = "for f in src/a src/b c; do echo new > $f; done; mkdir -p d && echo d > d/in";
     lab.sandbox(&["run", "--review", "--shell", text]).code(0);
@@ -192,15 +195,22 @@ fn held_changes_are_settled_in_parts() {
     cut.code(1).says("'d'");
     assert_eq!(lab.tree(), before);
 
-    let done = lab.sandbox(&["commit", "--path", "src/a", "--json"]).code(0).json();
-    assert_eq!(done["changes"]["paths"][0]["path"], "src/a");
+    let done = lab
+        .sandbox(&["commit", "--path", "src/a", "--json"])
+        .code(0)
+        .json();
+    let paths = done["changes"]["paths"].to_string();
+    assert_eq!(done["changes"]["paths"][0]["path"], "src/a", "{paths}");
     assert!(done["part_of"].is_string(), "{done:#}");
     assert_eq!(lab.read("src/a").unwrap(), "new\n");
     assert_eq!(lab.read("src/b").unwrap(), "b0");
     let dropped = lab.sandbox(&["discard", done["part_of"].as_str().unwrap(), "--path", "d"]);
     dropped.code(0).says("wait on");
     lab.sandbox(&["commit"]).code(0);
-    assert_eq!([lab.read("src/b").unwrap(), lab.read("c").unwrap()], ["new\n", "new\n"]);
+    assert_eq!(
+        [lab.read("src/b").unwrap(), lab.read("c").unwrap()],
+        ["new\n", "new\n"]
+    );
     assert_eq!(lab.read("d/in"), None);
     lab.sandbox(&["undo"]).code(0);
     lab.sandbox(&["undo"]).code(0);

@@ -289,7 +289,10 @@ impl SandboxCore {
     ///
     /// As [`SandboxCore::commit`], and when nothing is selected, or only a part of what moves as a
     /// whole.
-    pub async fn commit_part(&self, selection: HeldSelection) -> Result<ReviewOutcome, ReviewError> {
+    pub async fn commit_part(
+        &self,
+        selection: HeldSelection,
+    ) -> Result<ReviewOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
         in_background(move || sandbox.commit(&selection, now())).await
     }

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, SplitError, Transaction,
-    UndoError, UndoLimits, UpkeepError,
+    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, SplitError,
+    Transaction, UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};

@@ -86,7 +86,10 @@ fn change_many(place: &Path) -> Outcome<()> {
         manager.empty_trash()?;
     }
     for (took, what) in least.into_iter().zip(["commit", "undo", "redo", "discard"]) {
-        println!("{:>9.1} ms CPU  {what} of {CHANGED} files", micros(took) / 1000.0);
+        println!(
+            "{:>9.1} ms CPU  {what} of {CHANGED} files",
+            micros(took) / 1000.0
+        );
     }
     Ok(())
 }

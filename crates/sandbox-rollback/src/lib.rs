@@ -26,6 +26,7 @@ mod repository;
 
 mod commit;
 mod redo;
+mod reserve;
 mod retention;
 mod undo;
 

@@ -17,7 +17,7 @@ use crate::{
     journal,
     layout::{self, JOURNAL, Layout, REDOING, SEALED, UNDOING, UNSEALED},
     plan::Plan,
-    retention,
+    reserve, retention,
     settle::{self, Finished},
     stat::Time,
     step::step,
@@ -162,6 +162,7 @@ fn record(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), RedoErro
         source,
     };
     let workspace = layout.workspace_ino().map_err(failed)?;
+    reserve::take(&set, plan).map_err(failed)?;
     let mark = layout.redo_mark();
     let set_mark = || {
         step()?;
@@ -175,7 +176,10 @@ fn record(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), RedoErro
                 id: id.clone(),
                 source: cannot("withdraw", set.join(REDOING))(error),
             },
-            _ => failed(source),
+            _ => {
+                reserve::release(&set);
+                failed(source)
+            }
         }
     })
 }
@@ -208,6 +212,7 @@ fn finish(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<Vec<PathBuf>
     let set = layout.undone(id);
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
+    reserve::release(&set);
     settle::note_put_back(layout, &sides, (plan, &set.join(REDOING)))?;
     retention::forget_size(&set)?;
     settle::seal(&set, SEALED).map_err(cannot("seal", &set))?;

@@ -18,7 +18,7 @@ use crate::{
     layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, sealed},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
-    redo, retention,
+    redo, reserve, retention,
     stat::{Stat, Time},
     step::step,
     trash,
@@ -36,6 +36,7 @@ pub(crate) fn finish_commit(
     if sealed(&set)?.is_none() {
         let sides = Sides::open(&layout.workspace, &set)?;
         left_alone = sides.apply(plan)?;
+        reserve::release(&set);
         // The seal's time divides the commit's own changes from later edits. It is synced together
         // with the changes: a commit that lost its seal in a power cut is done again.
         seal(&set, SEALED).map_err(cannot("seal", &set))?;
@@ -63,6 +64,7 @@ pub(crate) fn finish_undo(
     let set = layout.undo(id);
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
+    reserve::release(&set);
     note_put_back(layout, &sides, (plan, &set.join(UNDOING)))?;
     retention::forget_size(&set)?;
     seal(&set, UNSEALED).map_err(cannot("seal", &set))?;
@@ -150,6 +152,7 @@ pub(crate) fn revert(
     plan: &Plan,
 ) -> Result<(), FileError> {
     let sides = Sides::open(&layout.workspace, set)?;
+    reserve::release(set);
     sides.revert(plan)?;
     sides.sync()?;
     let remove = || {

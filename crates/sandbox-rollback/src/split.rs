@@ -137,7 +137,9 @@ impl<'a> Chosen<'a> {
         let all = plan.moves.iter().map(Move::path);
         let moves: Vec<&Path> = all.filter(|path| selected(path)).collect();
         let is_change = |path: &Path| {
-            let shown = survey.changes.binary_search_by(|it| it.path.as_path().cmp(path));
+            let shown = survey
+                .changes
+                .binary_search_by(|it| it.path.as_path().cmp(path));
             shown.is_ok() && !survey.touched.contains(path)
         };
         let paths = plan.directories.iter().map(|it| it.path.as_path());
@@ -237,8 +239,14 @@ impl<'a> Chosen<'a> {
             if self.directories.contains(path) {
                 return Ok(directory.after.clone());
             }
+            let holds_a_move = self.moves.iter().any(|it| it.parent() == Some(path));
+            let time = if holds_a_move {
+                &directory.after
+            } else {
+                &directory.before
+            };
             return Ok(Attributes {
-                mtime: directory.after.mtime,
+                mtime: time.mtime,
                 ..directory.before.clone()
             });
         }

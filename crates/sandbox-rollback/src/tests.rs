@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) mod basic;
 pub(crate) mod crash;
+mod full_disk;
 mod hostile;
 pub(crate) mod properties;
 mod redo;

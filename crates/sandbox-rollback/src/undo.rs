@@ -20,7 +20,7 @@ use crate::{
     layout::{CHANGES, JOURNAL, Layout, UNDOING, sealed},
     ledger::Ledger,
     plan::{Cleaning, Directory, Identity, Move, Place, Plan},
-    settle,
+    reserve, settle,
     stat::{Stat, Time},
     step::step,
     tree::Tree,
@@ -164,13 +164,17 @@ pub(crate) fn undo(
         source,
     };
     let workspace = layout.workspace_ino().map_err(record)?;
+    reserve::take(&set, &plan).map_err(record)?;
     journal::write(&set, UNDOING, workspace, &plan).map_err(|source| {
         match step().and_then(|()| fs::remove_file(set.join(UNDOING))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => UndoError::Interrupted {
                 id: id.clone(),
                 source: cannot("withdraw", set.join(UNDOING))(error),
             },
-            _ => record(source),
+            _ => {
+                reserve::release(&set);
+                record(source)
+            }
         }
     })?;
     let left_alone = settle::finish_undo(layout, id, &plan).map_err(|source| {

@@ -43,7 +43,12 @@ fn parts_committed_one_by_one_are_the_whole() {
     commit(lab.manager.resume(&id("op")).unwrap());
     let contents = |manifest: &Manifest| -> Vec<_> {
         let item = |(path, item): (&PathBuf, &Item)| {
-            (path.clone(), item.mode, item.content.clone(), item.xattrs.clone())
+            (
+                path.clone(),
+                item.mode,
+                item.content.clone(),
+                item.xattrs.clone(),
+            )
         };
         manifest.iter().map(item).collect()
     };
