@@ -59,6 +59,7 @@ mod streams;
 mod terminal;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
 mod transactions;
 #[cfg(test)]
 mod without_user_namespaces;

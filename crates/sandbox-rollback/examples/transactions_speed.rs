@@ -161,7 +161,7 @@ fn fill(root: &Path, files: usize, text: &str) -> Outcome<()> {
 fn cpu(work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
     let begun = spent();
     work()?;
-    Ok(spent() - begun)
+    Ok(spent().saturating_sub(begun))
 }
 
 fn spent() -> Duration {
