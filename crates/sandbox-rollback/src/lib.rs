@@ -49,6 +49,7 @@ mod file_tree;
 mod lock;
 mod overlay;
 mod raw;
+mod ready;
 mod root;
 mod size;
 mod spare;
@@ -67,6 +68,7 @@ pub use gate::{
     Gate, GateAction, GateDecision, GateError, GateOutcome, GateRule, protected_classes,
 };
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use ready::Ready;
 pub use redo::{RedoError, Redone};
 pub use repository::{
     CompanionFailure, Compression, Destination, NewSnapshot, Omission, Problem, Pruned, Rebuilt,

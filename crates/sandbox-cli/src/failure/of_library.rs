@@ -262,16 +262,10 @@ impl From<ReviewError> for Failure {
             ReviewError::NotHeld { .. } => {
                 failure(Kind::NotFound).hint("`sandbox status` lists the operations that wait")
             }
-            ReviewError::NothingToUndo => {
+            ReviewError::NothingToUndo | ReviewError::NothingToRedo => {
                 failure(Kind::NotFound).hint("`sandbox log` shows what ran")
             }
-            ReviewError::NotUndoable { id } => {
-                failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
-            }
-            ReviewError::NothingToRedo => {
-                failure(Kind::NotFound).hint("`sandbox log` shows what ran")
-            }
-            ReviewError::NotRedoable { id } => {
+            ReviewError::NotUndoable { id } | ReviewError::NotRedoable { id } => {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
