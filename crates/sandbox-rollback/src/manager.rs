@@ -20,7 +20,6 @@ use crate::{
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
     lock, ready,
-    redo::{self, RedoError, Redone},
     repository::Repository,
     root, settle, spare,
     stat::{Stat, Time},
@@ -259,36 +258,6 @@ impl RollbackManager {
         let undone = undo::undo(&self.layout, id, on_conflict)?;
         self.shorten_ledger(id)?;
         Ok(undone)
-    }
-
-    /// Returns the operations whose undo can be taken back, the one that was undone last at the end.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the layers cannot be read.
-    pub fn redoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
-        Ok(in_order(redo::sets(&self.layout)?))
-    }
-
-    /// Returns what a redo would do now, without doing it.
-    ///
-    /// # Errors
-    ///
-    /// Fails when no undo is kept under this id or it cannot be read.
-    pub fn redo_plan(&self, id: &OperationId) -> Result<UndoPlan, RedoError> {
-        redo::plan(&self.layout, id)
-    }
-
-    /// Puts the workspace back to after the operation's commit, in the paths that its undo changed.
-    /// Then it can be undone again.
-    ///
-    /// # Errors
-    ///
-    /// Fails when no undo is kept under this id, or when paths were edited since and
-    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
-    /// [`RedoError::Interrupted`]: then recovery completes the redo.
-    pub fn redo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Redone, RedoError> {
-        redo::redo(&self.layout, id, on_conflict)
     }
 
     /// The ledger only matters to older undo sets: without any it may go.

@@ -11,11 +11,13 @@ use std::{
 use sandbox_types::{Change, OperationId};
 
 use crate::{
+    RollbackManager, UpkeepError,
     apply::Sides,
     commit::counted,
     file_error::{FileError, cannot},
     journal,
     layout::{self, JOURNAL, Layout, REDOING, SEALED, UNDOING, UNSEALED},
+    manager::in_order,
     plan::Plan,
     reserve, retention,
     settle::{self, Finished},
@@ -113,11 +115,39 @@ pub enum RedoError {
     },
 }
 
-pub(crate) fn redo(
-    layout: &Layout,
-    id: &OperationId,
-    on_conflict: OnConflict,
-) -> Result<Redone, RedoError> {
+impl RollbackManager {
+    /// Returns the operations whose undo can be taken back, the one that was undone last at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn redoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
+        Ok(in_order(sets(self.layout())?))
+    }
+
+    /// Returns what a redo would do now, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no undo is kept under this id or it cannot be read.
+    pub fn redo_plan(&self, id: &OperationId) -> Result<UndoPlan, RedoError> {
+        plan(self.layout(), id)
+    }
+
+    /// Puts the workspace back to after the operation's commit, in the paths that its undo changed.
+    /// Then it can be undone again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no undo is kept under this id, or when paths were edited since and
+    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
+    /// [`RedoError::Interrupted`]: then recovery completes the redo.
+    pub fn redo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Redone, RedoError> {
+        redo(self.layout(), id, on_conflict)
+    }
+}
+
+fn redo(layout: &Layout, id: &OperationId, on_conflict: OnConflict) -> Result<Redone, RedoError> {
     let _lock = layout
         .exclusive()
         .map_err(|source| RedoError::Lock { source })?
@@ -185,7 +215,7 @@ fn record(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), RedoErro
 }
 
 /// Compares what the undo left with the workspace. The plan is the forced one.
-pub(crate) fn plan(layout: &Layout, id: &OperationId) -> Result<UndoPlan, RedoError> {
+fn plan(layout: &Layout, id: &OperationId) -> Result<UndoPlan, RedoError> {
     let set = layout.undone(id);
     let failed = |source| RedoError::Plan {
         id: id.clone(),
@@ -240,7 +270,7 @@ fn exchange_plans(set: &Path) -> io::Result<()> {
 }
 
 /// Returns the sets whose undo can be taken back, and when each was undone.
-pub(crate) fn sets(layout: &Layout) -> Result<Vec<(Time, OperationId)>, FileError> {
+fn sets(layout: &Layout) -> Result<Vec<(Time, OperationId)>, FileError> {
     let mut sets = Vec::new();
     for id in layout.ids("undone")? {
         let undone = layout::seal(&layout.undone(&id), UNSEALED)?;
