@@ -2,12 +2,22 @@
 //!
 //! The host is this one, in a user namespace in which no other can be made.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::lab::{Ended, Lab, program};
 
 /// Runs the program where no user namespaces can be made; [`None`] where that cannot be set up.
 fn without_namespaces(lab: &Lab, args: &[&str]) -> Option<Ended> {
+    let output = prepared(lab, args)?.output();
+    Some(Ended::of(output.unwrap(), args))
+}
+
+/// Returns the program, ready to be started there.
+fn prepared(lab: &Lab, args: &[&str]) -> Option<Command> {
     let uid = id(&["-u"]);
     let gid = id(&["-g"]);
     if uid == "0" {
@@ -34,7 +44,7 @@ fn without_namespaces(lab: &Lab, args: &[&str]) -> Option<Ended> {
             None => command.env_remove(name),
         };
     }
-    Some(Ended::of(command.output().unwrap(), args))
+    Some(command)
 }
 
 fn id(args: &[&str]) -> String {
@@ -79,14 +89,84 @@ fn what_was_allowed_runs_and_is_reported() {
     assert_eq!(report["stdout"]["text"], "");
     assert_eq!(report["enforcement"]["mount"], "absent");
     assert_eq!(report["enforcement"]["landlock"], "full");
-    assert_eq!(report["changes"]["settlement"], "none");
+    assert_eq!(report["changes"]["settlement"], "committed");
+    assert_eq!(report["changes"]["created"], 1);
     let missing = report["enforcement"]["missing"].to_string();
-    assert!(missing.contains("nothing can be undone"), "{missing}");
+    assert!(missing.contains("a snapshot taken before"), "{missing}");
     assert_eq!(lab.read("made").as_deref(), Some("x\n"));
+    // With the choice of writing directly there is no snapshot, and no way back.
+    let args = [
+        "run",
+        "--direct",
+        "--json",
+        "--allow-degraded",
+        "namespaces",
+        "--shell",
+        "echo z > z",
+    ];
+    let direct = without_namespaces(&lab, &args).unwrap();
+    let report = direct.code(0).json();
+    assert_eq!(report["changes"]["settlement"], "none");
     // Control: with namespaces, the same command has a transaction.
     let report = lab.run_with(&["--allow-degraded", "namespaces"], "echo y > made");
     assert_eq!(report["enforcement"]["mount"], "full");
     assert_eq!(report["changes"]["settlement"], "committed");
+}
+
+#[test]
+fn what_was_written_directly_is_undone_and_redone() {
+    let lab = Lab::new().file("kept", "before").file("gone/deep", "deep");
+    let degraded = |args: &[&str]| {
+        let mut all = vec!["run", "--allow-degraded", "namespaces"];
+        all.extend(args);
+        without_namespaces(&lab, &all)
+    };
+    let before = lab.tree();
+    let change = "echo after > kept; rm -r gone; mkdir -p new/d && ln -s x new/d/l";
+    let Some(ran) = degraded(&["--shell", change]) else {
+        return;
+    };
+    ran.code(0);
+    let after = lab.tree();
+    assert_ne!(before, after);
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(before, lab.tree());
+    lab.sandbox(&["redo"]).code(0);
+    assert_eq!(after, lab.tree());
+    lab.sandbox(&["undo"]).code(0);
+
+    // What fails and is to be discarded is taken back at once.
+    let failing = format!("{change}; exit 3");
+    let ran = degraded(&["--json", "--on-failure", "discard", "--shell", &failing]).unwrap();
+    let report = ran.code(3).json();
+    assert_eq!(report["changes"]["settlement"], "discarded", "{report:#}");
+    assert_eq!(before, lab.tree());
+
+    // What changes nothing has nothing to undo.
+    degraded(&["--", "true"]).unwrap().code(0);
+    assert_eq!(before, lab.tree());
+}
+
+/// The caller and its guest are killed; the next one to open the sandbox takes all back.
+#[test]
+fn what_a_killed_caller_wrote_directly_is_taken_back() {
+    let lab = Lab::new().file("kept", "before");
+    let before = lab.tree();
+    let text = "echo after > kept; echo new > new; sleep 60";
+    let args = ["run", "--allow-degraded", "namespaces", "--shell", text];
+    let Some(mut command) = prepared(&lab, &args) else {
+        return;
+    };
+    let mut caller = command.stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while lab.read("new").as_deref() != Some("new\n") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not run");
+        thread::yield_now();
+    }
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    lab.sandbox(&["status"]).code(0);
+    assert_eq!(before, lab.tree());
 }
 
 #[test]

@@ -60,6 +60,8 @@ mod terminal;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod transactions;
+#[cfg(test)]
 mod without_user_namespaces;
 #[cfg(test)]
 mod workspaces;

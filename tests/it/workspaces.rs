@@ -282,12 +282,33 @@ fn a_read_only_workspace_is_not_changed() {
 }
 
 #[test]
-fn a_workspace_on_an_overlay_has_no_transactions() {
-    mounted(
-        "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m; mkdir m/w
-         mine m m/w; cd m/w; sandbox run -- true 2>&1 && exit 1; true",
-        "lies on an overlay file system",
+fn a_workspace_on_an_overlay_is_written_directly_with_a_snapshot_before() {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    let script =
+        "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m
+         mkdir m/w m/home; echo old > m/w/edit; mkdir m/w/gone; mine m m/w m/w/edit m/w/gone m/home
+         cd m/home; export SANDBOX_HOME=$PWD/data; cd ../w";
+    let change =
+        "sandbox run --json --shell 'echo new > edit; rmdir gone; mkdir made; echo x > made/in'";
+    let ended = with_mounts(65534, &format!("{script}; {change}"));
+    let report = ended.code(0).json();
+    assert_eq!(report["changes"]["settlement"], "committed");
+    let missing = report["enforcement"]["missing"].to_string();
+    assert!(
+        missing.contains("lies on an overlay file system"),
+        "{missing}"
     );
+    let and_back = format!(
+        "{script}; {change} > /dev/null; ls; sandbox undo; cat edit; ls; sandbox redo; cat edit made/in"
+    );
+    let ended = with_mounts(65534, &and_back);
+    let printed = "edit\nmade\nold\nedit\ngone\nnew\nx\n";
+    assert_eq!(ended.code(0).stdout, printed, "{ended}");
+    // Root's command would have to be root there.
+    let ended = with_mounts(0, &format!("{script}; sandbox run -- true && exit 1; true"));
+    ended.code(0).says("has no idmapped mounts");
     // A directory that happens to be another overlay's upper layer is as good as any.
     mounted(
         "mkdir low up work m; mount -t overlay none -o lowerdir=low,upperdir=up,workdir=work m; mine up

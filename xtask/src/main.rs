@@ -32,6 +32,8 @@ usage: cargo xtask TASK
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  bench rollback transactions
+                      time commit, undo, redo, discard and the list of changes
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["bench", "rollback", "transactions"] => bench::transactions(),
         ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),

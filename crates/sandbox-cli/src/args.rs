@@ -85,11 +85,13 @@ pub(crate) enum Command {
     /// Show the changes of an operation that waits for review
     Diff(HeldArgs),
     /// Accept the changes of an operation that waits for review
-    Commit(HeldArgs),
+    Commit(SettleArgs),
     /// Drop the changes of an operation that waits for review
-    Discard(HeldArgs),
+    Discard(SettleArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
+    /// Take an undo back
+    Redo(RedoArgs),
     /// Take, look at, restore and check snapshots of the workspace
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -188,6 +190,15 @@ pub(crate) struct HeldArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SettleArgs {
+    #[command(flatten)]
+    pub(crate) held: HeldArgs,
+    /// Only what matches, from the workspace's root; the rest waits on
+    #[arg(long = "path", value_name = "GLOB")]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
     /// Go on with what happens, until Ctrl-C or until the reader is gone; without --since, show only that
     #[arg(short, long)]
@@ -198,6 +209,19 @@ pub(crate) struct EventsArgs {
     /// Show only kinds like this, as in `operation.*` (can be repeated)
     #[arg(long, value_name = "GLOB", value_parser = values::glob)]
     pub(crate) kind: Vec<GlobMatcher>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RedoArgs {
+    /// The operation: its id, or a unique beginning or end of it [default: the one that was undone last]
+    #[arg(value_name = "OP")]
+    pub(crate) operation: Option<String>,
+    /// Only say what would be brought back
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Bring back also what was edited since
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -61,6 +61,7 @@ impl Place {
             | Command::Commit(_)
             | Command::Discard(_)
             | Command::Undo(_)
+            | Command::Redo(_)
             | Command::Snapshot(_)
             | Command::Rollback(_)
             | Command::Create(_)

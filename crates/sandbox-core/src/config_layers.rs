@@ -18,6 +18,7 @@ use figment::Figment;
 use sandbox_types::{ConfigError, SandboxConfig};
 use serde_json::Value;
 
+mod commit_policy;
 mod error;
 mod layer;
 mod operation;
@@ -27,6 +28,7 @@ mod shape;
 mod tests;
 mod yaml;
 
+pub use commit_policy::{CommitPolicy, CommitPolicyError, commit_policy, commit_policy_from_text};
 pub use error::ConfigLoadError;
 pub(crate) use operation::operation_from_text_with;
 pub use operation::{OperationTextError, operation_from_text};

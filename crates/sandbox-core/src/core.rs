@@ -5,6 +5,7 @@
 //! the guest is ended, its transaction is settled and the operation is recorded all the same.
 
 mod approvals;
+mod review;
 mod state;
 
 use std::{
@@ -33,7 +34,7 @@ use crate::{
     launch_plan::PlanError,
     plugins::Plugins,
     registry::{FindError, SandboxRecord},
-    review::{ReviewError, ReviewOutcome, UndoOptions, UndoOutcome},
+    review::ReviewError,
     run::{RunError, RunFault},
     sandbox::Sandbox,
     scan::{ScanError, ScanInput, ScanReport, ScanRequest, scan},
@@ -269,50 +270,6 @@ impl SandboxCore {
     /// Fails when nothing is held under that name, or a file cannot be read.
     pub fn diff(&self, id: Option<&str>) -> Result<(OperationId, Vec<FileDiff>), DiffError> {
         self.sandbox.diff(id)
-    }
-
-    /// Puts the changes of a held operation into the workspace; `None` is the newest one.
-    ///
-    /// # Errors
-    ///
-    /// Fails when nothing is held under that name, the workspace was changed on the same paths, or
-    /// the changes cannot be moved.
-    pub async fn commit(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
-        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
-        in_background(move || sandbox.commit(id.as_deref(), now())).await
-    }
-
-    /// Drops the changes of a held operation; `None` is the newest one.
-    ///
-    /// # Errors
-    ///
-    /// Fails when nothing is held under that name or the changes cannot be removed.
-    pub async fn discard(&self, id: Option<&str>) -> Result<ReviewOutcome, ReviewError> {
-        let (sandbox, id) = (Arc::clone(&self.sandbox), id.map(str::to_owned));
-        in_background(move || sandbox.discard(id.as_deref(), now())).await
-    }
-
-    /// Puts back what an operation changed.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is nothing to undo under that name, or a path was edited meanwhile.
-    pub async fn undo(&self, id: &OperationId) -> Result<UndoOutcome, ReviewError> {
-        let options = UndoOptions {
-            id: Some(id.to_string()),
-            ..UndoOptions::default()
-        };
-        self.undo_with(options).await
-    }
-
-    /// Puts back what an operation changed, as the options say.
-    ///
-    /// # Errors
-    ///
-    /// As [`SandboxCore::undo`].
-    pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
-        let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || sandbox.undo(&options, now())).await
     }
 
     /// Freezes every process of the sandbox, also of other programs, and refuses new operations until

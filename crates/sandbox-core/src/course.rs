@@ -41,6 +41,11 @@ impl Course {
         }
     }
 
+    /// Returns the time by the clock of the operation.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.started_at + self.clock.elapsed()
+    }
+
     /// Completes a report with what was seen on the way.
     pub(crate) fn complete(&mut self, mut report: OperationReport) -> OperationReport {
         report.alerts.clone_from(&self.watched.alerts);

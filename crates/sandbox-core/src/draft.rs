@@ -108,6 +108,10 @@ impl Draft {
             report.stdout = execution.stdout.clone();
             report.stderr = execution.stderr.clone();
         }
+        report
+            .enforcement
+            .missing
+            .extend(settled.missing.iter().cloned());
         report.changes = settled.summary.clone();
         report.usage.disk_written_bytes = settled.summary.bytes;
         report.violations.extend(settled.violations.iter().cloned());

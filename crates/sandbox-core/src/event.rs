@@ -113,6 +113,8 @@ kinds! {
     OperationCompleted(AboutOperation) = ledger::COMPLETED;
     /// The changes of an operation were put back.
     OperationUndone(AboutOperation) = ledger::UNDONE;
+    /// The undo of an operation was taken back.
+    OperationRedone(AboutOperation) = ledger::REDONE;
     /// Held changes were committed.
     ReviewCommitted(AboutOperation) = ledger::COMMITTED;
     /// Held changes were discarded.

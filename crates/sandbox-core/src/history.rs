@@ -72,6 +72,7 @@ struct Afterwards {
 const LATER: &[(&str, &str, Option<Settlement>)] = &[
     // The changes were committed before; that is what the settlement says.
     (ledger::UNDONE, "undone", None),
+    (ledger::REDONE, "redone", None),
     (ledger::COMMITTED, "committed", Some(Settlement::Committed)),
     (ledger::DISCARDED, "discarded", Some(Settlement::Discarded)),
     (ledger::COMPLETED, "completed", Some(Settlement::Committed)),

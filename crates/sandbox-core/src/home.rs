@@ -26,7 +26,7 @@ pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 use crate::{
     approvals::Shelf,
     check,
-    config_layers::{self, ConfigLoadError, Effective, Layers, SeccompError},
+    config_layers::{self, CommitPolicyError, ConfigLoadError, Effective, Layers, SeccompError},
     core::SandboxCore,
     host::Host,
     initializer::{
@@ -112,6 +112,9 @@ pub enum OpenError {
     /// Its system call profile cannot be used.
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
+    /// The commit policy that the configuration names cannot be used.
+    #[error(transparent)]
+    CommitPolicy(#[from] CommitPolicyError),
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -368,6 +371,10 @@ impl Home {
         let limits = config.limits()?;
         let named = config.isolation.seccomp.as_deref().unwrap_or("default");
         let seccomp = config_layers::seccomp_profile(named, &record.workspace)?;
+        let commit_policy = match &config.safety_constraints.commit_policy {
+            Some(path) => config_layers::commit_policy(path, &record.workspace)?,
+            None => config_layers::CommitPolicy::default(),
+        };
         let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
@@ -392,6 +399,7 @@ impl Home {
             config,
             limits,
             seccomp,
+            commit_policy,
             tier,
             rollback,
         })

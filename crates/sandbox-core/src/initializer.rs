@@ -190,10 +190,9 @@ impl<'a> SandboxInitializer<'a> {
             derived_name(&workspace, &taken)
         };
         let place = place::layers(self.layout, &name, &workspace, &existing);
-        let (layers, no_layers_because) = match place {
-            Ok(path) => (Some(path), None),
-            Err(reason) => (None, Some(reason)),
-        };
+        let no_layers_because = place.as_ref().err().cloned();
+        let layers = place.ok();
+        let no_overlay_because = place::no_overlay(&workspace).filter(|_| layers.is_some());
         let mut record = SandboxRecord {
             format: RECORD_FORMAT,
             name,
@@ -205,6 +204,7 @@ impl<'a> SandboxInitializer<'a> {
             host_ids: free_host_ids(&existing)?,
             layers,
             no_layers_because,
+            no_overlay_because,
         };
         if let Some(metadata) = &metadata {
             identify(&mut record, metadata);

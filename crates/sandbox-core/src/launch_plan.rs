@@ -9,7 +9,9 @@ use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Operation};
 
-use crate::{caller::Forwarded, guest_program, layout::Layout, registry, sandbox::Sandbox};
+use crate::{
+    caller::Forwarded, checkpoint, guest_program, layout::Layout, registry, sandbox::Sandbox,
+};
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -144,7 +146,9 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
         sandbox.rollback()?;
     }
     check_request(operation)?;
-    if sandbox.is_direct(operation) {
+    if sandbox.has_checkpoint(operation) {
+        checkpoint::check(operation)?;
+    } else if sandbox.is_direct(operation) {
         check_direct(operation)?;
     }
     asked(operation).check_lowers(&sandbox.limits, &operation.granted_limits)?;

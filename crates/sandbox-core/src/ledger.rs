@@ -51,6 +51,8 @@ pub(crate) const COMMITTED: &str = "review.committed";
 pub(crate) const DISCARDED: &str = "review.discarded";
 /// The changes of an operation were put back.
 pub(crate) const UNDONE: &str = "operation.undone";
+/// The undo of an operation was taken back.
+pub(crate) const REDONE: &str = "operation.redone";
 /// An operation used more than its threshold; the payload names both.
 pub(crate) const ALERT_RAISED: &str = "alert.raised";
 /// That ended, or the operation did.

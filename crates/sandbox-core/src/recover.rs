@@ -6,7 +6,7 @@ use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 use serde::Serialize;
 
-use crate::{history, ledger, sandbox::Sandbox};
+use crate::{checkpoint::CheckpointError, history, ledger, sandbox::Sandbox};
 
 /// How many of the newest records are searched for operations that have no end.
 const SEARCHED_RECORDS_MAX: usize = 64;
@@ -22,6 +22,8 @@ pub struct RecoveryReport {
     pub completed: Vec<OperationId>,
     /// Operations whose undo was interrupted: finished now.
     pub undone: Vec<OperationId>,
+    /// Operations whose redo was interrupted: finished now.
+    pub redone: Vec<OperationId>,
     /// What could not be settled, and why. Nothing of it was deleted.
     pub failed: Vec<String>,
 }
@@ -33,6 +35,9 @@ pub enum RecoveryError {
     /// The transactions cannot be settled.
     #[error("cannot settle what an interrupted operation left")]
     Rollback(#[source] UpkeepError),
+    /// What an interrupted operation wrote directly cannot be taken back.
+    #[error("cannot take back what an interrupted operation wrote to the workspace")]
+    Checkpoint(#[source] CheckpointError),
     /// The workspace is settled, and there is no record of it.
     #[error("cannot record what was recovered")]
     Record(#[source] AppendError),
@@ -45,6 +50,10 @@ impl Sandbox {
             return Ok(RecoveryReport::default());
         };
         let mut recovery = rollback.recover().map_err(RecoveryError::Rollback)?;
+        match self.recover_checkpoint() {
+            Ok(taken_back) => recovery.interrupted.extend(taken_back),
+            Err(error) => return Err(RecoveryError::Checkpoint(error)),
+        }
         let record = |kind: &str, ids: &[OperationId]| {
             ids.iter()
                 .try_for_each(|id| ledger::about(self.journal(), kind, id, None, now))
@@ -56,6 +65,7 @@ impl Sandbox {
         record(ledger::DROPPED, &recovery.interrupted)?;
         record(ledger::COMPLETED, &recovery.completed)?;
         record(ledger::UNDONE, &recovery.undone)?;
+        record(ledger::REDONE, &recovery.redone)?;
         self.track_killed(&recovery.interrupted, now);
         self.track_killed(&recovery.completed, now);
         let report = RecoveryReport {
@@ -67,6 +77,7 @@ impl Sandbox {
             interrupted: recovery.interrupted,
             completed: recovery.completed,
             undone: recovery.undone,
+            redone: recovery.redone,
         };
         if !report.is_empty() {
             sandbox_isolation::remove_stale_cgroups();
@@ -102,6 +113,7 @@ impl RecoveryReport {
         self.interrupted.is_empty()
             && self.completed.is_empty()
             && self.undone.is_empty()
+            && self.redone.is_empty()
             && self.failed.is_empty()
     }
 }

@@ -41,6 +41,10 @@ pub struct SandboxRecord {
     /// Why there is no place for transactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_layers_because: Option<String>,
+    /// Why no overlay can be mounted on the workspace: its operations write to it directly, with a
+    /// snapshot before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_overlay_because: Option<String>,
 }
 
 /// What stands where the workspace of a sandbox was.

@@ -1,11 +1,11 @@
 //! Held changes are committed or discarded by a person; committed ones can be put back.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, ResumeError, RollbackManager, Transaction, UndoError,
-    UpkeepError,
+    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, SplitError,
+    Transaction, UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
@@ -49,6 +49,17 @@ pub enum ReviewError {
         /// The operation.
         id: OperationId,
     },
+    /// No undo can be taken back.
+    #[error("there is nothing to redo")]
+    NothingToRedo,
+    /// The undo of the named operation cannot be taken back.
+    #[error(
+        "the operation {id} has nothing to redo: it was not undone, or what its undo took out was dropped"
+    )]
+    NotRedoable {
+        /// The operation.
+        id: OperationId,
+    },
     /// A path was edited meanwhile.
     #[error("{} path(s) were changed since", paths.len())]
     Conflict {
@@ -66,6 +77,15 @@ pub enum ReviewError {
         /// Why.
         #[source]
         source: ResumeError,
+    },
+    /// The selected changes cannot be taken out of the others.
+    #[error("cannot take a part of the held changes of {id}")]
+    Split {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: SplitError,
     },
     /// The changes cannot be settled.
     #[error("cannot settle the held changes of {id}")]
@@ -85,6 +105,15 @@ pub enum ReviewError {
         #[source]
         source: UndoError,
     },
+    /// The undo cannot be taken back.
+    #[error("cannot redo {id}")]
+    Redo {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: RedoError,
+    },
     /// It is done, and there is no record of it.
     #[error("it is done, and cannot be recorded")]
     Record(#[source] AppendError),
@@ -97,12 +126,24 @@ pub struct ReviewOutcome {
     pub operation: OperationId,
     /// Its changes and their settlement.
     pub changes: ChangeSummary,
+    /// The operation that it was a part of, and whose other changes still wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<OperationId>,
 }
 
-/// How to undo.
+/// Which held changes to settle.
+#[derive(Clone, Debug, Default)]
+pub struct HeldSelection {
+    /// Which operation; `None` is the newest one that waits.
+    pub id: Option<String>,
+    /// Globs relative to the workspace; none means all changes.
+    pub paths: Vec<String>,
+}
+
+/// How to undo, or to redo.
 #[derive(Clone, Debug, Default)]
 pub struct UndoOptions {
-    /// Which operation; `None` is the last one that changed something.
+    /// Which operation; `None` is the last one that changed something, or that was undone.
     pub id: Option<String>,
     /// Only say what would be put back.
     pub dry_run: bool,
@@ -110,7 +151,7 @@ pub struct UndoOptions {
     pub force: bool,
 }
 
-/// What was put back.
+/// What was put back, or brought back.
 #[derive(Clone, Debug, Serialize)]
 pub struct UndoOutcome {
     /// The operation.
@@ -153,12 +194,13 @@ impl Sandbox {
 
     pub(crate) fn commit(
         &self,
-        id: Option<&str>,
+        selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         let _in_use = self.enter()?;
         self.check_workspace()?;
-        let transaction = self.held(id)?;
+        let held = self.held(selection.id.as_deref())?;
+        let (transaction, part_of) = self.part(held, (&selection.paths, "commit"), now)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
             id: id.clone(),
@@ -175,22 +217,23 @@ impl Sandbox {
             }
             Err(error) => return Err(failed(SettleError::Commit(error))),
         }
-        self.retain();
+        self.retain(now);
         self.reviewed(
             id,
             ledger::COMMITTED,
-            ChangeSummary::of(Settlement::Committed, &changes),
+            (ChangeSummary::of(Settlement::Committed, &changes), part_of),
             now,
         )
     }
 
     pub(crate) fn discard(
         &self,
-        id: Option<&str>,
+        selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         let _in_use = self.enter()?;
-        let transaction = self.held(id)?;
+        let held = self.held(selection.id.as_deref())?;
+        let (transaction, part_of) = self.part(held, (&selection.paths, "discard"), now)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
             id: id.clone(),
@@ -204,7 +247,7 @@ impl Sandbox {
         self.reviewed(
             id,
             ledger::DISCARDED,
-            ChangeSummary::of(Settlement::Discarded, &changes),
+            (ChangeSummary::of(Settlement::Discarded, &changes), part_of),
             now,
         )
     }
@@ -213,11 +256,15 @@ impl Sandbox {
         &self,
         operation: OperationId,
         kind: &str,
-        changes: ChangeSummary,
+        (changes, part_of): (ChangeSummary, Option<OperationId>),
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
         ledger::about(self.journal(), kind, &operation, None, now).map_err(ReviewError::Record)?;
-        Ok(ReviewOutcome { operation, changes })
+        Ok(ReviewOutcome {
+            operation,
+            changes,
+            part_of,
+        })
     }
 
     pub(crate) fn undo(
@@ -282,11 +329,17 @@ impl Sandbox {
         }
     }
 
-    /// Drops the oldest undo sets beyond the configured number. What cannot be dropped now is
-    /// dropped next time.
-    pub(crate) fn retain(&self) {
+    /// Drops the oldest undo sets beyond what is configured. What cannot be dropped now is dropped
+    /// next time.
+    pub(crate) fn retain(&self, now: Timestamp) {
         if let Some(rollback) = &self.rollback {
-            let _dropped_later = rollback.retain(self.config.undo_keep());
+            let limits = UndoLimits {
+                count: self.config.undo_keep(),
+                age: self.config.undo_keep_age(),
+                bytes: self.config.undo_keep_bytes(),
+            };
+            let now = SystemTime::from(now);
+            let _dropped_later = rollback.retain(&limits, now);
         }
     }
 }

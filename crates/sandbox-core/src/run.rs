@@ -30,6 +30,7 @@ use sandbox_types::{
 use crate::{
     approvals::Permission,
     caller::{Caller, Event, Forwarded},
+    checkpoint::{CheckpointError, WayBack},
     course::{Course, Sampler},
     draft::Draft,
     guarded::Guarded,
@@ -75,6 +76,9 @@ pub enum RunFault {
     #[error("the operation was not started")]
     Enter(#[source] EnterError),
     /// Nothing was run.
+    #[error("the operation was not started: no snapshot of the workspace to go back to")]
+    Checkpoint(#[source] CheckpointError),
+    /// Nothing was run.
     #[error("the operation was not started: no transaction")]
     Begin(#[source] BeginError),
     /// The command was not run, or was lost while it ran. Nothing was committed.
@@ -89,7 +93,7 @@ pub enum RunFault {
 }
 
 /// What an operation runs in, and where its changes go unless it writes directly.
-type Begun<'a> = (Readied<'a>, Option<Transaction>);
+type Begun<'a> = (Readied<'a>, WayBack);
 
 /// An operation that is to run, and the request that was approved for it.
 #[derive(Clone, Copy, Debug)]
@@ -216,16 +220,21 @@ impl Sandbox {
         (caller, cancel): (&mut dyn Caller, &Cancellation),
         course: &mut Course,
     ) -> (Result<Execution, RunFault>, Settled) {
-        let (readied, transaction) = match begun {
+        let (readied, way_back) = match begun {
             Ok(begun) => begun,
             Err(fault) => return (Err(fault), Settled::nothing()),
         };
-        let parts = (readied, transaction.as_ref());
+        let parts = (readied, way_back.transaction());
         let execution = self.execute(parts, clearance, (caller, cancel), course);
-        let Some(transaction) = transaction else {
-            return (execution, Settled::nothing());
-        };
         let operation = clearance.operation();
+        let transaction = match way_back {
+            WayBack::Transaction(transaction) => transaction,
+            WayBack::Checkpoint(checkpoint) => {
+                let settled = checkpoint.settle(self, operation, execution.as_ref().ok());
+                return (execution, settled);
+            }
+            WayBack::None => return (execution, Settled::never(operation)),
+        };
         let gate = self.gate(operation);
         let settled = settle::settle(
             transaction,
@@ -233,7 +242,7 @@ impl Sandbox {
             (&gate, &self.config.content()),
             execution.as_ref().ok(),
         );
-        self.retain();
+        self.retain(course.now());
         (execution, settled)
     }
 
@@ -251,13 +260,18 @@ impl Sandbox {
         // Once more: who suspends has looked for operations before this one was written down.
         self.check_not_suspended()
             .map_err(|it| RunFault::Enter(it.into()))?;
+        if self.has_checkpoint(operation) {
+            let checkpoint = self.checkpoint(operation, now);
+            let checkpoint = checkpoint.map_err(RunFault::Checkpoint)?;
+            return Ok((readied, WayBack::Checkpoint(checkpoint)));
+        }
         if self.is_direct(operation) {
-            return Ok((readied, None));
+            return Ok((readied, WayBack::None));
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
             .begin_ready(&operation.id, readied.layers_lock())
-            .map(|transaction| (readied, Some(transaction)))
+            .map(|transaction| (readied, WayBack::Transaction(transaction)))
             .map_err(RunFault::Begin)
     }
 

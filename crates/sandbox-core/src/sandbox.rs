@@ -21,6 +21,7 @@ use sandbox_types::{
 
 use crate::{
     approvals::Shelf,
+    config_layers::CommitPolicy,
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
@@ -37,6 +38,8 @@ pub(crate) struct Sandbox {
     pub(crate) config: SandboxConfig,
     pub(crate) limits: Limits,
     pub(crate) seccomp: SeccompProfile,
+    /// What becomes of changes by their paths.
+    pub(crate) commit_policy: CommitPolicy,
     /// What this host can confine with.
     pub(crate) tier: Tier,
     pub(crate) validator: SafetyValidator,
@@ -74,7 +77,16 @@ impl Sandbox {
 
     /// Returns whether the operation writes to the workspace itself: without namespaces, no transaction is possible.
     pub(crate) fn is_direct(&self, operation: &Operation) -> bool {
-        operation.direct || self.tier == Tier::LandlockAlone
+        operation.direct || self.has_no_overlay()
+    }
+
+    /// Returns whether the operation writes to the workspace itself, with a snapshot before.
+    pub(crate) fn has_checkpoint(&self, operation: &Operation) -> bool {
+        !operation.direct && self.rollback.is_some() && self.has_no_overlay()
+    }
+
+    fn has_no_overlay(&self) -> bool {
+        self.tier == Tier::LandlockAlone || self.record.no_overlay_because.is_some()
     }
 
     pub(crate) fn rollback(&self) -> Result<&RollbackManager, PlanError> {
@@ -127,7 +139,7 @@ impl Sandbox {
             home: text(&self.host.home),
             confinement: Confinement::Sandboxed {
                 network: self.network(operation),
-                transaction: !self.is_direct(operation),
+                transaction: !self.is_direct(operation) || self.has_checkpoint(operation),
             },
         }
     }
@@ -139,7 +151,8 @@ impl Sandbox {
             declared: operation.files.clone(),
             bytes_max: limits.disk.map(|limit| limit.value.get()),
             paths_max: limits.inodes.map(|limit| limit.value),
-            ..Gate::open()
+            protected: self.commit_policy.protected,
+            rules: self.commit_policy.rules.clone(),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Ends a transaction: commit, discard or hold, by what happened and by what the gate says.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use sandbox_rollback::{
     ChangesError, CommitError, DiscardError, Discarded, Gate, GateDecision, GateError, GateOutcome,
-    HoldError, Survey, Transaction,
+    HoldError, RestoreError, Survey, Transaction, UndoError,
 };
 use sandbox_types::{
     Change, ChangeSummary, ContentAction, Execution, ExitReason, LimitKind, OnFailure, Operation,
@@ -32,6 +32,15 @@ pub enum SettleError {
     /// Commit failed; the transaction is held, or recovery completes what had begun.
     #[error("cannot commit the changes")]
     Commit(#[source] CommitError),
+    /// What the command wrote directly stays in the workspace, and cannot be undone.
+    #[error("cannot keep what was in the workspace before")]
+    Keep(#[source] RestoreError),
+    /// What the command wrote directly stays in the workspace; `undo` takes it back.
+    #[error("cannot put back what was in the workspace before")]
+    Back(#[source] UndoError),
+    /// The next one to open the sandbox takes back what the command wrote directly.
+    #[error("cannot write down that the operation has ended")]
+    Forget(#[source] io::Error),
     /// The transaction is left for recovery, the workspace is as before.
     #[error("cannot discard the changes")]
     Discard(#[source] DiscardError),
@@ -47,6 +56,8 @@ pub(crate) struct Settled {
     pub(crate) violations: Vec<Violation>,
     /// The limit that the changes are over.
     pub(crate) over: Option<LimitKind>,
+    /// What was wanted of the transaction and is not there, one sentence each.
+    pub(crate) missing: Vec<String>,
     /// Kept until the guest's mounts are gone.
     #[expect(dead_code, reason = "only held")]
     pub(crate) discarded: Option<Discarded>,
@@ -61,13 +72,26 @@ impl Settled {
             summary: ChangeSummary::nothing(),
             violations: Vec::new(),
             over: None,
+            missing: Vec::new(),
             discarded: None,
             failure: None,
         }
     }
 
+    /// Nothing can be taken back, without having been asked for.
+    pub(crate) fn never(operation: &Operation) -> Self {
+        let missing = "undo: there is no transaction here, and nothing can be undone".to_owned();
+        Self {
+            missing: Some(missing)
+                .filter(|_| !operation.direct)
+                .into_iter()
+                .collect(),
+            ..Self::nothing()
+        }
+    }
+
     /// Settling failed; `settlement` is what became of the changes, as far as they are known.
-    fn failed(settlement: Settlement, changes: &[Change], error: SettleError) -> Self {
+    pub(crate) fn failed(settlement: Settlement, changes: &[Change], error: SettleError) -> Self {
         let mut summary = ChangeSummary::of(settlement, changes);
         summary.held_because = vec![causes(&error).join(": ")];
         Self {

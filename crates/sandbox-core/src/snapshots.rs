@@ -378,7 +378,7 @@ impl Sandbox {
             let mut report = Draft::of_started(self, reported, now).restored(verdict, &ended);
             report.duration_ms = clock.elapsed().as_secs_f64() * 1000.0;
             ledger::finished(self.journal(), &report, now).map_err(SnapshotError::Record)?;
-            self.retain();
+            self.retain(now);
         }
         let restored = restored.map_err(|source| SnapshotError::Restore { id, source })?;
         if !request.dry_run {
@@ -404,7 +404,7 @@ impl Sandbox {
 }
 
 /// What the judge would say: the sandbox runs no command here.
-fn allowed() -> Verdict {
+pub(crate) fn allowed() -> Verdict {
     Verdict {
         decision: Decision::Allow,
         risk: Risk::of_score(0),
@@ -414,7 +414,7 @@ fn allowed() -> Verdict {
     }
 }
 
-fn compression(config: &SandboxConfig) -> Compression {
+pub(crate) fn compression(config: &SandboxConfig) -> Compression {
     match config.safety_constraints.compress_snapshots {
         Some(false) => Compression::None,
         Some(true) | None => Compression::Zstd,

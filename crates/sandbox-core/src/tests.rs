@@ -170,6 +170,7 @@ impl Bench {
                 host_ids: 0x7000_0000,
                 layers: Some(directory.path().join("layers")),
                 no_layers_because: None,
+                no_overlay_because: None,
                 workspace: workspace.clone(),
             },
             host: Host::from_variables(Vec::new()),
@@ -178,6 +179,7 @@ impl Bench {
             seccomp: sandbox_isolation::SeccompProfile::built_in(
                 sandbox_isolation::BaseProfile::Default,
             ),
+            commit_policy: crate::config_layers::CommitPolicy::default(),
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

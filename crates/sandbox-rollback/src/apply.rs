@@ -316,7 +316,7 @@ fn ino(spot: &Spot) -> io::Result<Option<u64>> {
     Ok(Stat::find(&spot.dir, &spot.name)?.map(|stat| stat.ino))
 }
 
-fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> io::Result<()> {
+pub(crate) fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> io::Result<()> {
     let renamed = rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags);
     Ok(renamed?)
 }

@@ -18,7 +18,7 @@ use crate::{
     layout::{CHANGES, JOURNAL, Layout, make_private},
     ledger::Ledger,
     plan::{Move, Plan},
-    settle,
+    reserve, settle,
     stat::{Stat, Time},
     step::step,
     survey::Survey,
@@ -150,7 +150,7 @@ pub(crate) fn commit(transaction: Transaction, survey: Survey) -> Result<Committ
             })
         }
         Err(error @ CommitError::Interrupted { .. }) => Err(error),
-        Err(error) => match transaction.mark_held() {
+        Err(error) => match hold(&transaction) {
             Ok(()) => Err(error),
             Err(source) => Err(CommitError::Hold {
                 id: transaction.id.clone(),
@@ -158,6 +158,11 @@ pub(crate) fn commit(transaction: Transaction, survey: Survey) -> Result<Committ
             }),
         },
     }
+}
+
+fn hold(transaction: &Transaction) -> Result<(), FileError> {
+    reserve::release(&transaction.set);
+    transaction.mark_held()
 }
 
 /// As [`commit`], but what fails is dropped: whoever prepared it can prepare it again.
@@ -228,6 +233,7 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         source,
     };
     save_changes(&tx.set, &changes).map_err(record)?;
+    reserve::take(&tx.set, &plan).map_err(record)?;
     Sides::open(&layout.workspace, &tx.set)
         .and_then(|sides| sides.sync())
         .map_err(record)?;
@@ -263,7 +269,7 @@ fn withdraw_journal(layout: &Layout, id: &OperationId) -> Result<(), FileError> 
 }
 
 /// Saves the list of changes, and makes the directory for what the plan sets aside.
-fn save_changes(set: &Path, changes: &[Change]) -> Result<(), FileError> {
+pub(crate) fn save_changes(set: &Path, changes: &[Change]) -> Result<(), FileError> {
     let path = set.join(CHANGES);
     let save = || {
         step()?;

@@ -12,9 +12,13 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
-use sandbox_types::{Bytes, ChangeKind, Violation, ViolationKind};
+use sandbox_types::{Bytes, Change, ChangeKind, Violation, ViolationKind};
 
 mod protected;
+mod rules;
+
+use rules::Rules;
+pub use rules::{GateAction, GateRule, protected_classes};
 
 use crate::{
     file_error::FileError,
@@ -40,17 +44,10 @@ pub struct Gate {
     pub bytes_max: Option<u64>,
     /// The most paths that may change.
     pub paths_max: Option<u64>,
-    /// What a change of a protected file means.
-    pub protected: ProtectedAction,
-}
-
-/// What a change of a file that runs or configures other programs means.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ProtectedAction {
-    /// It is committed and reported.
-    Report,
-    /// The operation is held for review.
-    Hold,
+    /// What a change of a file means that runs or configures other programs, unless a rule says it.
+    pub protected: GateAction,
+    /// The first one that a path meets decides on it.
+    pub rules: Vec<GateRule>,
 }
 
 /// What becomes of the changes.
@@ -98,6 +95,12 @@ pub enum GateError {
         /// The pattern.
         glob: String,
     },
+    /// A rule names no class of protected files.
+    #[error("cannot use '{class}' as a class of protected files: there is none of that name")]
+    Class {
+        /// The name.
+        class: String,
+    },
     /// A changed file cannot be read.
     #[error("cannot examine a changed file")]
     Read {
@@ -114,7 +117,8 @@ impl Gate {
             declared: None,
             bytes_max: None,
             paths_max: None,
-            protected: ProtectedAction::Report,
+            protected: GateAction::Report,
+            rules: Vec::new(),
         }
     }
 
@@ -188,40 +192,58 @@ impl Gate {
         transaction: &Transaction,
         decision: &mut GateDecision,
     ) -> Result<(), GateError> {
-        let mut notices = Short::default();
+        let rules = Rules::new(&self.rules)?;
+        let mut met: [Short; 3] = Default::default();
         let links: BTreeSet<&Path> = survey.symlinks.iter().map(|(link, _)| &**link).collect();
         for change in &survey.changes {
-            if change.kind == ChangeKind::Deleted {
-                continue;
-            }
-            let class = if links.contains(&*change.path) {
-                protected::class_of_link(&change.path)
-            } else {
-                protected::class(&change.path)
+            let class = protected_class(change, &links, transaction)?;
+            let (action, why) = match (rules.first(&change.path, class), class) {
+                (Some(rule), _) => (rule.action, rule.reason.as_str()),
+                (None, Some(class)) => (self.protected, class),
+                (None, None) => continue,
             };
-            let Some(class) = class else {
-                continue;
+            let [report, hold, discard] = &mut met;
+            let list = match action {
+                GateAction::Allow => continue,
+                GateAction::Report => report,
+                GateAction::Hold => hold,
+                GateAction::Discard => discard,
             };
-            let harmless = match class {
-                protected::GIT_CONFIG => !runs_programs(transaction, &change.path)?,
-                protected::GIT_ELSEWHERE => is_directory(transaction, &change.path)?,
-                _ => false,
-            };
-            if harmless {
-                continue;
-            }
             let path = change.path.display();
-            notices.push(|| format!("'{path}' changed: {class}"));
+            list.push(|| format!("'{path}' changed: {why}"));
         }
-        let notices = notices.entries();
-        if self.protected == ProtectedAction::Hold {
-            for notice in &notices {
-                decision.refuse(GateOutcome::Hold, notice.clone());
+        let [report, hold, discard] = met;
+        for (outcome, met) in [(GateOutcome::Discard, discard), (GateOutcome::Hold, hold)] {
+            for notice in met.entries() {
+                decision.refuse(outcome, notice.clone());
+                decision.notices.push(notice);
             }
         }
-        decision.notices.extend(notices);
+        decision.notices.extend(report.entries());
         Ok(())
     }
+}
+
+/// Returns what kind of protected file a change brings, if any.
+fn protected_class(
+    change: &Change,
+    links: &BTreeSet<&Path>,
+    transaction: &Transaction,
+) -> Result<Option<&'static str>, GateError> {
+    if change.kind == ChangeKind::Deleted {
+        return Ok(None);
+    }
+    let class = if links.contains(&*change.path) {
+        protected::class_of_link(&change.path)
+    } else {
+        protected::class(&change.path)
+    };
+    let harmless = match class {
+        Some(protected::GIT_CONFIG) => !runs_programs(transaction, &change.path)?,
+        Some(protected::GIT_ELSEWHERE) => is_directory(transaction, &change.path)?,
+        _ => false,
+    };
+    Ok(class.filter(|_| !harmless))
 }
 
 impl GateDecision {
@@ -311,13 +333,13 @@ fn undeclared(
 
 /// Returns whether a glob matches `path` or a directory above it. The workspace itself, the empty
 /// path above all others, is never meant.
-fn covers(globs: &GlobSet, path: &Path) -> bool {
+pub(crate) fn covers(globs: &GlobSet, path: &Path) -> bool {
     path.ancestors()
         .filter(|path| !path.as_os_str().is_empty())
         .any(|path| globs.is_match(path))
 }
 
-fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
+pub(crate) fn compile(globs: &[String]) -> Result<GlobSet, GateError> {
     let mut set = GlobSetBuilder::new();
     let bad = |glob: &str| {
         let glob = glob.to_owned();

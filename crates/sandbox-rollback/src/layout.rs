@@ -15,6 +15,9 @@
 //! layers/undo/<id>/           the same directory after its commit
 //!                 /undoing    the undo's plan: from here on it will be done
 //! layers/undone/<id>/         the same directory after its undo
+//!                   /unsealed the undo is complete, and since when
+//!                   /redoing  the redo's plan: from here on it will be done
+//! layers/redo                 a redo may be half-way: what was undone is looked through
 //! layers/trash/               to be deleted
 //! layers/spare/               the directory of an ended transaction, for the next one: see spare.rs
 //! ```
@@ -45,8 +48,12 @@ pub(crate) const CHANGES: &str = "changes";
 pub(crate) const JOURNAL: &str = "journal";
 /// The name of an undo's committed plan.
 pub(crate) const UNDOING: &str = "undoing";
+/// The name of a redo's committed plan.
+pub(crate) const REDOING: &str = "redoing";
 /// The name of the file that says that a commit is complete.
 pub(crate) const SEALED: &str = "sealed";
+/// The name of the file that says that an undo is complete.
+pub(crate) const UNSEALED: &str = "unsealed";
 
 /// The paths of one workspace and of the directory that keeps its transactions.
 #[derive(Clone, Debug)]
@@ -89,6 +96,11 @@ impl Layout {
 
     pub(crate) fn spare(&self) -> PathBuf {
         self.layers.join("spare")
+    }
+
+    /// Returns the mark that says that a redo may be half-way.
+    pub(crate) fn redo_mark(&self) -> PathBuf {
+        self.layers.join("redo")
     }
 
     pub(crate) fn ready(&self) -> PathBuf {
@@ -151,7 +163,12 @@ pub(crate) fn begun(set: &Path) -> Result<Begun, FileError> {
 
 /// Reads when the commit of a set was completed; `None` if it was not.
 pub(crate) fn sealed(set: &Path) -> Result<Option<Time>, FileError> {
-    let path = set.join(SEALED);
+    seal(set, SEALED)
+}
+
+/// Reads the time in the seal of this name; `None` if there is none.
+pub(crate) fn seal(set: &Path, name: &str) -> Result<Option<Time>, FileError> {
+    let path = set.join(name);
     let read = || match fs::read(&path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

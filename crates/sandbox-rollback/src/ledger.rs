@@ -1,4 +1,4 @@
-//! Which new ctimes are only an undo's doing.
+//! Which new ctimes are only an undo's or redo's doing.
 //!
 //! Renaming a file back moves its ctime, so after undoing a newer operation the files that it put
 //! back look edited to the undo of an older one. The ledger says, for each file put back, the ctime
@@ -25,6 +25,8 @@ const CHAIN_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     before: BTreeMap<(u64, Time), Time>,
+    /// What each plan wrote, by the time of its journal.
+    written: BTreeSet<(u64, Time, Time)>,
 }
 
 /// One file that an undo put back.
@@ -45,25 +47,26 @@ impl Ledger {
         };
         let mut ledger = Self::default();
         for line in text.lines() {
-            if let Ok((ino, now, before)) = serde_json::from_str(line) {
+            if let Ok((ino, now, before, plan)) = serde_json::from_str(line) {
+                ledger.before.insert((ino, now), before);
+                ledger.written.insert((ino, before, plan));
+            } else if let Ok((ino, now, before)) = serde_json::from_str(line) {
+                // As it was written before there was a redo.
                 ledger.before.insert((ino, now), before);
             }
         }
         Ok(ledger)
     }
 
-    /// Appends what an undo put back, leaving out what an interrupted attempt wrote already.
-    pub(crate) fn append(path: &Path, files: &[PutBack]) -> io::Result<()> {
+    /// Appends what the plan whose journal was written at `plan` put back, leaving out what an
+    /// interrupted attempt wrote already: a file that it does not find so was edited meanwhile.
+    pub(crate) fn append(path: &Path, files: &[PutBack], plan: Time) -> io::Result<()> {
         let known = Self::load(path)?;
-        let written: BTreeSet<(u64, Time)> = known
-            .before
-            .iter()
-            .map(|((ino, _), before)| (*ino, *before))
-            .collect();
         let mut text = String::from("\n");
         for file in files {
-            if !written.contains(&(file.ino, file.before)) {
-                text.push_str(&serde_json::to_string(&(file.ino, file.now, file.before))?);
+            if !known.written.contains(&(file.ino, file.before, plan)) {
+                let line = (file.ino, file.now, file.before, plan);
+                text.push_str(&serde_json::to_string(&line)?);
                 text.push('\n');
             }
         }

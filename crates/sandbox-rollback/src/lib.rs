@@ -25,9 +25,13 @@ mod gate;
 mod repository;
 
 mod commit;
+mod redo;
+mod reserve;
+mod retention;
 mod undo;
 
 mod settle;
+mod split;
 mod unsettled;
 
 mod apply;
@@ -61,15 +65,20 @@ mod tests;
 pub use commit::{CommitError, Committed};
 pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
-pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
+pub use gate::{
+    Gate, GateAction, GateDecision, GateError, GateOutcome, GateRule, protected_classes,
+};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use ready::Ready;
+pub use redo::{RedoError, Redone};
 pub use repository::{
     CompanionFailure, Compression, Destination, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
     Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
     SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
 };
+pub use retention::UndoLimits;
 pub use size::UpperSize;
+pub use split::SplitError;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};

@@ -46,6 +46,8 @@ pub struct Recovery {
     pub completed: Vec<OperationId>,
     /// Undos that had begun: completed.
     pub undone: Vec<OperationId>,
+    /// Redos that had begun: completed.
+    pub redone: Vec<OperationId>,
     /// Paths of those that somebody else had changed meanwhile: left alone.
     pub left_alone: Vec<PathBuf>,
     /// What could not be settled, and why. Nothing of it was deleted.
@@ -283,6 +285,7 @@ impl RollbackManager {
         let mut recovery = Recovery {
             completed: finished.commits,
             undone: finished.undos,
+            redone: finished.redos,
             left_alone: finished.left_alone,
             failed: finished.failed,
             ..Recovery::default()
@@ -323,34 +326,6 @@ impl RollbackManager {
         Ok(())
     }
 
-    /// Drops the oldest undo sets beyond the newest `keep`, and what undone operations left
-    /// beyond as many; returns the operations that can no longer be undone.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the lock is held for more than ten seconds or a set cannot be moved away.
-    pub fn retain(&self, keep: usize) -> Result<Vec<OperationId>, UpkeepError> {
-        let layout = &self.layout;
-        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
-        let mut dropped = Vec::new();
-        for part in ["undo", "undone"] {
-            let sets = in_order(self.sealed_sets(part)?);
-            let excess = sets.len().saturating_sub(keep);
-            for id in sets.into_iter().take(excess) {
-                let set = layout.layers.join(part).join(id.as_str());
-                // A half-done undo is completed by recovery first.
-                if part == "undo" && set.join(crate::layout::UNDOING).exists() {
-                    continue;
-                }
-                trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
-                if part == "undo" {
-                    dropped.push(id);
-                }
-            }
-        }
-        Ok(dropped)
-    }
-
     /// Deletes the layers with all that can be undone. The workspace stays as it is.
     ///
     /// # Errors
@@ -383,6 +358,7 @@ impl RollbackManager {
             stuck.get_or_insert(error);
         }
         remove_file(&layout.ledger())?;
+        remove_file(&layout.redo_mark())?;
         if let Some(source) = stuck {
             return Err(UpkeepError::File { source });
         }
@@ -396,7 +372,7 @@ impl RollbackManager {
         &self.layout
     }
 
-    fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
+    pub(crate) fn sealed_sets(&self, part: &str) -> Result<Vec<(Time, OperationId)>, UpkeepError> {
         let mut sets = Vec::new();
         for id in self.layout.ids(part)? {
             let set = self.layout.layers.join(part).join(id.as_str());
@@ -421,7 +397,7 @@ fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -
     }
 }
 
-fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
+pub(crate) fn in_order(mut sets: Vec<(Time, OperationId)>) -> Vec<OperationId> {
     sets.sort_unstable();
     sets.into_iter().map(|(_, id)| id).collect()
 }

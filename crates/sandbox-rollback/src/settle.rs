@@ -15,10 +15,11 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     journal,
-    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, sealed},
+    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, sealed},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
-    stat::Time,
+    redo, reserve, retention,
+    stat::{Stat, Time},
     step::step,
     trash,
 };
@@ -35,9 +36,10 @@ pub(crate) fn finish_commit(
     if sealed(&set)?.is_none() {
         let sides = Sides::open(&layout.workspace, &set)?;
         left_alone = sides.apply(plan)?;
+        reserve::release(&set);
         // The seal's time divides the commit's own changes from later edits. It is synced together
         // with the changes: a commit that lost its seal in a power cut is done again.
-        seal(&set).map_err(cannot("seal", &set))?;
+        seal(&set, SEALED).map_err(cannot("seal", &set))?;
         sides.sync()?;
     }
     relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
@@ -62,13 +64,10 @@ pub(crate) fn finish_undo(
     let set = layout.undo(id);
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
-    let put_back = put_back(&sides, plan)?;
-    let ledger = layout.ledger();
-    let append = || {
-        step()?;
-        Ledger::append(&ledger, &put_back)
-    };
-    append().map_err(cannot("write", &ledger))?;
+    reserve::release(&set);
+    note_put_back(layout, &sides, (plan, &set.join(UNDOING)))?;
+    retention::forget_size(&set)?;
+    seal(&set, UNSEALED).map_err(cannot("seal", &set))?;
     sides.sync()?;
     let undone = layout.undone(id);
     if undone.exists() {
@@ -113,6 +112,7 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
             Err(error) => finished.failed.push((id, error)),
         }
     }
+    redo::finish_all(layout, workspace, &mut finished)?;
     Ok(finished)
 }
 
@@ -140,12 +140,19 @@ fn commit_or_revert(
 pub(crate) struct Finished {
     pub(crate) commits: Vec<OperationId>,
     pub(crate) undos: Vec<OperationId>,
+    pub(crate) redos: Vec<OperationId>,
     pub(crate) left_alone: Vec<PathBuf>,
     pub(crate) failed: Vec<(OperationId, FileError)>,
 }
 
-fn revert(layout: &Layout, set: &Path, journal: &str, plan: &Plan) -> Result<(), FileError> {
+pub(crate) fn revert(
+    layout: &Layout,
+    set: &Path,
+    journal: &str,
+    plan: &Plan,
+) -> Result<(), FileError> {
     let sides = Sides::open(&layout.workspace, set)?;
+    reserve::release(set);
     sides.revert(plan)?;
     sides.sync()?;
     let remove = || {
@@ -157,8 +164,8 @@ fn revert(layout: &Layout, set: &Path, journal: &str, plan: &Plan) -> Result<(),
     remove().map_err(cannot("take back", set.join(journal)))
 }
 
-fn seal(set: &Path) -> io::Result<()> {
-    let draft = set.join("sealed.new");
+pub(crate) fn seal(set: &Path, name: &str) -> io::Result<()> {
+    let draft = set.join(format!("{name}.new"));
     step()?;
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -169,10 +176,10 @@ fn seal(set: &Path) -> io::Result<()> {
     let time = clock::stamp(&file.try_clone()?.into())?;
     file.write_all(&serde_json::to_vec(&time)?)?;
     step()?;
-    fs::rename(&draft, set.join(SEALED))
+    fs::rename(&draft, set.join(name))
 }
 
-fn relocate(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     step()?;
     let (old, new) = (rustix::fs::CWD, rustix::fs::CWD);
     Ok(rustix::fs::renameat_with(
@@ -184,7 +191,22 @@ fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Returns the files that now lie in the workspace again, for the ledger.
+/// Notes in the ledger which files lie in the workspace again.
+pub(crate) fn note_put_back(
+    layout: &Layout,
+    sides: &Sides,
+    (plan, journal): (&Plan, &Path),
+) -> Result<(), FileError> {
+    let put_back = put_back(sides, plan)?;
+    let ledger = layout.ledger();
+    let append = || {
+        let written = Stat::at(rustix::fs::CWD, journal)?.mtime;
+        step()?;
+        Ledger::append(&ledger, &put_back, written)
+    };
+    append().map_err(cannot("write", &ledger))
+}
+
 fn put_back(sides: &Sides, plan: &Plan) -> Result<Vec<PutBack>, FileError> {
     let mut files = Vec::new();
     let mut note = |path: &Path, ino: u64, before: Time| -> Result<(), FileError> {

@@ -146,10 +146,7 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        stat::Stat,
-        tests::{Lab, write},
-    };
+    use crate::tests::{Lab, write};
 
     #[test]
     fn a_set_that_changed_nothing_is_used_again() {

@@ -20,8 +20,12 @@ use crate::{
 
 pub(crate) mod basic;
 pub(crate) mod crash;
+mod full_disk;
 mod hostile;
 pub(crate) mod properties;
+mod redo;
+mod retention;
+mod split;
 mod undo;
 mod upkeep;
 

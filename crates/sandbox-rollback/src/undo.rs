@@ -1,7 +1,7 @@
 //! Undo: what a commit replaced or deleted returns, what it brought moves out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -20,18 +20,18 @@ use crate::{
     layout::{CHANGES, JOURNAL, Layout, UNDOING, sealed},
     ledger::Ledger,
     plan::{Cleaning, Directory, Identity, Move, Place, Plan},
-    settle,
+    reserve, settle,
     stat::{Stat, Time},
     step::step,
     tree::Tree,
 };
 
-/// What an undo would do.
+/// What an undo or a redo would do.
 #[derive(Clone, Debug)]
 pub struct UndoPlan {
     /// What would change in the workspace.
     pub changes: Vec<Change>,
-    /// Paths that were edited since the commit.
+    /// Paths that were edited since.
     pub conflicts: Vec<PathBuf>,
     pub(crate) plan: Plan,
 }
@@ -164,13 +164,17 @@ pub(crate) fn undo(
         source,
     };
     let workspace = layout.workspace_ino().map_err(record)?;
+    reserve::take(&set, &plan).map_err(record)?;
     journal::write(&set, UNDOING, workspace, &plan).map_err(|source| {
         match step().and_then(|()| fs::remove_file(set.join(UNDOING))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => UndoError::Interrupted {
                 id: id.clone(),
                 source: cannot("withdraw", set.join(UNDOING))(error),
             },
-            _ => record(source),
+            _ => {
+                reserve::release(&set);
+                record(source)
+            }
         }
     })?;
     let left_alone = settle::finish_undo(layout, id, &plan).map_err(|source| {
@@ -203,20 +207,39 @@ pub(crate) fn plan(layout: &Layout, id: &OperationId) -> Result<UndoPlan, UndoEr
 fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
     let workspace = layout.workspace_ino()?;
     let missing = || cannot("find", set)(io::Error::from(io::ErrorKind::NotFound));
-    let committed = journal::read(set, JOURNAL, workspace)?.ok_or_else(missing)?;
+    let plan = journal::read(set, JOURNAL, workspace)?.ok_or_else(missing)?;
     let sealed = sealed(set)?.ok_or_else(missing)?;
+    let changes = mirrored(saved_changes(set)?);
+    take_back(layout, set, &Done { plan, sealed }, changes)
+}
+
+/// A plan that was done, and when that was complete.
+pub(crate) struct Done {
+    pub(crate) plan: Plan,
+    pub(crate) sealed: Time,
+}
+
+/// Plans to take back what was done. The plan is the forced one: without conflicts there is no
+/// difference.
+pub(crate) fn take_back(
+    layout: &Layout,
+    set: &Path,
+    Done { plan: done, sealed }: &Done,
+    changes: Vec<Change>,
+) -> Result<UndoPlan, FileError> {
     let ledger = layout.ledger();
     let mut planner = Planner {
         tree: Tree::open(&layout.workspace)?,
         opened: Opened::new(&layout.workspace)?,
         ledger: Ledger::load(&ledger).map_err(cannot("read", &ledger))?,
-        sealed,
-        attributes: directories_before(&committed),
-        next_kept: highest_kept(&committed) + 1,
+        sealed: *sealed,
+        attributes: directories_before(done),
+        next_kept: highest_kept(done).max(highest_in(set)?) + 1,
+        vacated: BTreeSet::new(),
         moves: Vec::new(),
         conflicts: Vec::new(),
     };
-    let back = committed.inverse();
+    let back = done.inverse();
     planner.opened.open_up(&back.directories)?;
     for change in &back.moves {
         planner
@@ -240,7 +263,7 @@ fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
     conflicts.sort_unstable();
     conflicts.dedup();
     Ok(UndoPlan {
-        changes: changes_back(set)?,
+        changes,
         conflicts,
         plan: Plan {
             cleanings: Vec::new(),
@@ -258,6 +281,8 @@ struct Planner {
     /// Attributes before the commit, for directories that must be made again.
     attributes: BTreeMap<PathBuf, Attributes>,
     next_kept: u64,
+    /// Paths that an earlier move of the plan takes away.
+    vacated: BTreeSet<PathBuf>,
     moves: Vec<Move>,
     conflicts: Vec<PathBuf>,
 }
@@ -292,6 +317,7 @@ impl Planner {
                 // Deleted since: that is what an undo would do.
                 if let Some(stat) = present {
                     let leaving = self.leaving(path, &stat, leaving)?;
+                    self.vacated.insert(path.clone());
                     self.moves.push(Move::Detach {
                         path: path.clone(),
                         to: *to,
@@ -300,7 +326,9 @@ impl Planner {
                 }
             }
             Move::Attach { path, .. } => {
-                if let Some(stat) = present {
+                if self.vacated.contains(path) {
+                    // What stands there now leaves before.
+                } else if let Some(stat) = present {
                     self.conflicts.push(path.clone());
                     self.set_aside(path, &stat);
                 } else {
@@ -421,11 +449,26 @@ fn highest_kept(plan: &Plan) -> u64 {
     moved.chain(shelved).max().unwrap_or(0)
 }
 
-/// Returns the changes that the undo makes: the commit's, mirrored.
-fn changes_back(set: &Path) -> Result<Vec<Change>, FileError> {
+/// Returns the highest number among the files that were set aside.
+fn highest_in(set: &Path) -> Result<u64, FileError> {
+    let kept = set.join("kept");
+    let entries = match fs::read_dir(&kept) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.map_err(cannot("list", &kept))?,
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    Ok(entries.flatten().filter_map(number).max().unwrap_or(0))
+}
+
+/// Returns what the commit changed.
+pub(crate) fn saved_changes(set: &Path) -> Result<Vec<Change>, FileError> {
     let path = set.join(CHANGES);
     let read = || Ok(serde_json::from_slice(&fs::read(&path)?)?);
-    let changes: Vec<Change> = read().map_err(cannot::<io::Error>("read", &path))?;
+    read().map_err(cannot::<io::Error>("read", &path))
+}
+
+/// Returns the changes that take these back.
+fn mirrored(changes: Vec<Change>) -> Vec<Change> {
     let mirror = |change: Change| Change {
         kind: match change.kind {
             ChangeKind::Created | ChangeKind::Renamed => ChangeKind::Deleted,
@@ -435,5 +478,5 @@ fn changes_back(set: &Path) -> Result<Vec<Change>, FileError> {
         },
         ..change
     };
-    Ok(changes.into_iter().map(mirror).collect())
+    changes.into_iter().map(mirror).collect()
 }

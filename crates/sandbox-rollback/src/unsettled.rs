@@ -8,6 +8,7 @@ use crate::{
     layout::{HELD, JOURNAL, UNDOING},
     lock,
     manager::in_use,
+    redo,
 };
 
 /// What a killed process left of an operation.
@@ -19,6 +20,8 @@ pub enum Unsettled {
     Committing(OperationId),
     /// An undo that had begun: recovery completes it.
     Undoing(OperationId),
+    /// A redo that had begun: recovery completes it.
+    Redoing(OperationId),
 }
 
 impl RollbackManager {
@@ -50,6 +53,8 @@ impl RollbackManager {
                 .filter(|id| layout.undo(id).join(UNDOING).exists())
                 .map(Unsettled::Undoing),
         );
+        let redos = redo::half_way(layout)?.into_iter();
+        found.extend(redos.map(Unsettled::Redoing));
         Ok(Some(found))
     }
 }

@@ -136,9 +136,19 @@ pub struct SafetyConstraints {
     /// Whether snapshots are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress_snapshots: Option<bool>,
+    /// A file that says what becomes of changes by their paths, before they reach the workspace. Without it,
+    /// those of files that run or configure programs are reported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_policy: Option<PathBuf>,
     /// Operations that can be undone; what the oldest replaced or deleted is dropped first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_keep: Option<i64>,
+    /// How long an operation can be undone, as in `24h`. Without it, as long as it is among the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_keep_age: Option<String>,
+    /// How much may be kept for undoing, in MiB; the newest operation can be undone whatever it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_keep_mb: Option<i64>,
     /// How long an operation that waits for approval can be approved, as in `30m`, `24h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval_expiry: Option<String>,
@@ -289,7 +299,10 @@ impl SandboxConfig {
                 profile: Some(SafetyProfile::default()),
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
+                commit_policy: None,
                 undo_keep: Some(50),
+                undo_keep_age: None,
+                undo_keep_mb: None,
                 approval_expiry: Some("24h".to_owned()),
                 network: NetworkConstraints {
                     allow_external: Some(false),
@@ -357,6 +370,18 @@ impl SandboxConfig {
         let built_in = Self::built_in().safety_constraints.undo_keep;
         let kept = self.safety_constraints.undo_keep.or(built_in);
         kept.and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
+    }
+
+    /// Returns how long an operation can be undone, if that is limited.
+    pub fn undo_keep_age(&self) -> Option<Duration> {
+        let text = self.safety_constraints.undo_keep_age.as_ref()?;
+        parse_duration(text).ok()
+    }
+
+    /// Returns how many bytes may be kept for undoing, if that is limited.
+    pub fn undo_keep_bytes(&self) -> Option<u64> {
+        let mb = u64::try_from(self.safety_constraints.undo_keep_mb?).ok()?;
+        Some(mb.saturating_mul(1 << 20))
     }
 
     /// Returns how long an operation that waits for approval can be approved.

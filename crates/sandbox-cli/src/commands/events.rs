@@ -119,6 +119,7 @@ fn text(kind: &EventKind) -> String {
             format!("{id}  {}  {changes}", describe::outcome(it))
         }
         EventKind::OperationUndone(it)
+        | EventKind::OperationRedone(it)
         | EventKind::OperationDropped(it)
         | EventKind::OperationCompleted(it)
         | EventKind::ReviewCommitted(it)

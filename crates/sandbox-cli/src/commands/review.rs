@@ -1,9 +1,9 @@
 //! `sandbox commit` and `sandbox discard`: accept or drop the changes of a held operation.
 
-use sandbox_core::ReviewOutcome;
+use sandbox_core::{HeldSelection, ReviewOutcome};
 
 use crate::{
-    args::HeldArgs,
+    args::SettleArgs,
     commands::{describe, waiting},
     exit_codes,
     failure::Failure,
@@ -11,9 +11,9 @@ use crate::{
     ui,
 };
 
-pub(crate) fn commit(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
+pub(crate) fn commit(settings: &Settings, args: SettleArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.commit(args.operation.as_deref()))??;
+    let done = waiting::wait_for(core.commit_part(selection(args)))??;
     let id = describe::short(&done.operation);
     tell(
         settings,
@@ -23,11 +23,18 @@ pub(crate) fn commit(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure
     )
 }
 
-pub(crate) fn discard(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
+pub(crate) fn discard(settings: &Settings, args: SettleArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.discard(args.operation.as_deref()))??;
+    let done = waiting::wait_for(core.discard_part(selection(args)))??;
     let after = "; the workspace is as before it";
     tell(settings, &done, "discarded", after)
+}
+
+fn selection(args: SettleArgs) -> HeldSelection {
+    HeldSelection {
+        id: args.held.operation,
+        paths: args.paths,
+    }
 }
 
 fn tell(settings: &Settings, done: &ReviewOutcome, what: &str, after: &str) -> Result<u8, Failure> {
@@ -40,5 +47,10 @@ fn tell(settings: &Settings, done: &ReviewOutcome, what: &str, after: &str) -> R
     settings
         .ui
         .note(&format!("sandbox: {what} {counts} of {id}{after}"));
+    if let Some(whole) = &done.part_of {
+        let whole = describe::short(whole);
+        let note = format!("sandbox: the other changes of {whole} wait on");
+        settings.ui.note(&note);
+    }
     Ok(exit_codes::DONE)
 }

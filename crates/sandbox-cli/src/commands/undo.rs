@@ -1,17 +1,20 @@
-//! `sandbox undo`: puts back what an operation changed.
+//! `sandbox undo` and `redo`: puts back what an operation changed, and takes that back.
 
 use sandbox_core::{UndoOptions, UndoOutcome};
 use sandbox_types::{ChangeSummary, Settlement};
 use serde_json::{Value, json};
 
 use crate::{
-    args::UndoArgs,
+    args::{RedoArgs, UndoArgs},
     commands::{describe, waiting},
     exit_codes,
     failure::Failure,
     settings::Settings,
     ui::{self, one_line},
 };
+
+/// A verb, and what it is called when it is done.
+type Words = (&'static str, &'static str);
 
 pub(crate) fn run(settings: &Settings, args: UndoArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
@@ -21,21 +24,37 @@ pub(crate) fn run(settings: &Settings, args: UndoArgs) -> Result<u8, Failure> {
         force: args.force,
     };
     let done = waiting::wait_for(core.undo_with(options))??;
+    tell(settings, &done, ("undo", "undid"))
+}
+
+pub(crate) fn redo(settings: &Settings, args: RedoArgs) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let options = UndoOptions {
+        id: args.operation,
+        dry_run: args.dry_run,
+        force: args.force,
+    };
+    let done = waiting::wait_for(core.redo_with(options))??;
+    tell(settings, &done, ("redo", "redid"))
+}
+
+/// Says what was done, in the words for it.
+fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u8, Failure> {
     let ui = settings.ui;
     if ui.is_json() {
-        ui::print_json(&document(&done))?;
+        ui::print_json(&document(done))?;
         return Ok(exit_codes::DONE);
     }
     let id = describe::short(&done.operation);
     let summary = ChangeSummary::of(Settlement::None, &done.paths);
     let counts = describe::counts(&summary).unwrap_or_else(|| "nothing".to_owned());
     if done.dry_run {
-        ui::print(&plan(&done))?;
+        ui::print(&plan(done, verb))?;
         ui.note(&format!(
-            "sandbox: undo of {id} would leave {counts}; nothing was done"
+            "sandbox: {verb} of {id} would leave {counts}; nothing was done"
         ));
     } else {
-        ui.note(&format!("sandbox: undid {id}: {counts}"));
+        ui.note(&format!("sandbox: {did} {id}: {counts}"));
     }
     Ok(exit_codes::DONE)
 }
@@ -55,11 +74,11 @@ fn document(done: &UndoOutcome) -> Value {
     })
 }
 
-fn plan(done: &UndoOutcome) -> String {
+fn plan(done: &UndoOutcome, verb: &str) -> String {
     let mut text = describe::changed_paths(&done.paths);
     for path in &done.conflicts {
         let shown = one_line(&path.to_string_lossy(), usize::MAX);
-        let line = format!("  ! {shown} (changed since: undo refuses it without --force)\n");
+        let line = format!("  ! {shown} (changed since: {verb} refuses it without --force)\n");
         text.push_str(&line);
     }
     text

@@ -109,6 +109,8 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
+            OpenError::CommitPolicy(_) => Self::of(Kind::Config, &error)
+                .hint("docs/guide/commit-gate.md tells what a policy can say"),
             OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
                 "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
                  has an example",
@@ -260,18 +262,21 @@ impl From<ReviewError> for Failure {
             ReviewError::NotHeld { .. } => {
                 failure(Kind::NotFound).hint("`sandbox status` lists the operations that wait")
             }
-            ReviewError::NothingToUndo => {
+            ReviewError::NothingToUndo | ReviewError::NothingToRedo => {
                 failure(Kind::NotFound).hint("`sandbox log` shows what ran")
             }
-            ReviewError::NotUndoable { id } => {
+            ReviewError::NotUndoable { id } | ReviewError::NotRedoable { id } => {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
+            ReviewError::Split { .. } => failure(Kind::Refused)
+                .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
             ReviewError::Name(_)
             | ReviewError::List(_)
             | ReviewError::Resume { .. }
             | ReviewError::Settle { .. }
             | ReviewError::Undo { .. }
+            | ReviewError::Redo { .. }
             | ReviewError::Record(_)
             | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }

@@ -199,7 +199,7 @@ impl Document {
     }
 }
 
-fn check_keys(node: &Node, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn check_keys(node: &Node, known: &[&str]) -> Result<(), Problem> {
     if !matches!(node.kind, Kind::Map(_)) {
         let problem = format!("expected a section, found {}", node.in_words());
         return Err((node.at, problem));
@@ -218,7 +218,7 @@ fn check_keys(node: &Node, known: &[&str]) -> Result<(), Problem> {
     }
 }
 
-fn text(node: &Node) -> Result<String, Problem> {
+pub(super) fn text(node: &Node) -> Result<String, Problem> {
     match &node.kind {
         Kind::Text(text) => Ok(text.clone()),
         Kind::Null
@@ -248,7 +248,7 @@ fn list(field: Option<&Field>) -> Result<&[Node], Problem> {
     }
 }
 
-fn choose<T: Copy>(node: &Node, named: &[(&str, T)]) -> Result<T, Problem> {
+pub(super) fn choose<T: Copy>(node: &Node, named: &[(&str, T)]) -> Result<T, Problem> {
     let given = text(node)?;
     let found = named.iter().find(|(name, _)| *name == given);
     found.map(|(_, value)| *value).ok_or_else(|| {

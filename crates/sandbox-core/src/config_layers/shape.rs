@@ -58,7 +58,10 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ),
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
+    ("commit_policy", Text),
     ("undo_keep", Integer),
+    ("undo_keep_age", Text),
+    ("undo_keep_mb", Integer),
     ("approval_expiry", Text),
     (
         "network",

@@ -50,6 +50,7 @@ impl HealthCheck for Transactions {
                     Unsettled::Interrupted(id) => format!("{id} (interrupted)"),
                     Unsettled::Committing(id) => format!("{id} (half committed)"),
                     Unsettled::Undoing(id) => format!("{id} (half undone)"),
+                    Unsettled::Redoing(id) => format!("{id} (half redone)"),
                 };
                 Health::failed(format!("not settled: {}", listed(found.iter().map(name))))
             }
@@ -78,10 +79,11 @@ impl Recovery for Settle {
             return Err(failure(report.failed.join("; ")));
         }
         Ok(format!(
-            "{} dropped, {} committed, {} undone",
+            "{} dropped, {} committed, {} undone, {} redone",
             report.interrupted.len(),
             report.completed.len(),
-            report.undone.len()
+            report.undone.len(),
+            report.redone.len()
         ))
     }
 }

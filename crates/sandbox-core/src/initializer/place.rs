@@ -22,16 +22,15 @@ const SYSTEM_TREES: &[&str] = &["/bin", "/boot", "/dev", "/etc", "/proc", "/sbin
 
 /// File systems on which overlayfs cannot keep its upper layer, from statfs(2).
 const UNFIT_FOR_LAYERS: &[(i64, &str)] = &[
-    (
-        0x794c_7630,
-        "an overlay file system (a container's root, for example)",
-    ),
     (0x6969, "NFS"),
     (0x6573_5546, "a FUSE file system"),
     (0x4d44, "a FAT file system"),
     (0x517b, "an SMB share"),
     (0xff53_4d42, "an SMB share"),
 ];
+
+/// What overlayfs takes for no upper layer, and which otherwise does all that a commit needs.
+const OVERLAY: i64 = 0x794c_7630;
 
 /// Refuses directories that are no workspace.
 pub(super) fn check_workspace(
@@ -161,6 +160,14 @@ pub(super) fn layers(
         "{obstacle}; put SANDBOX_HOME on its file system, or use a directory inside {}",
         workspace.display()
     ))
+}
+
+/// Returns why no overlay can be mounted on the workspace, although its files can be exchanged.
+pub(super) fn no_overlay(workspace: &Path) -> Option<String> {
+    let kind = statfs(nearest_existing(workspace)).ok()?;
+    (kind.f_type == OVERLAY).then(|| {
+        "the workspace lies on an overlay file system (a container's root, for example)".to_owned()
+    })
 }
 
 /// Asks access(2), which knows of read-only mounts and of capabilities.

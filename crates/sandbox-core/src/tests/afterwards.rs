@@ -6,7 +6,7 @@ use sandbox_types::{OperationId, Violation, ViolationKind};
 use serde_json::json;
 
 use super::*;
-use crate::{caller::Event, launch_plan::PlanError};
+use crate::{HeldSelection, caller::Event, launch_plan::PlanError};
 
 /// No process has it, and none had it.
 const NOBODY: (u32, u64) = (u32::MAX, u64::MAX);
@@ -198,7 +198,10 @@ fn what_was_committed_after_a_review_stays_committed_when_it_is_undone() {
     let bench = Bench::new(Some(ExitReason::Exited(0)), writes);
     bench.run(&Operation::shell("true").review()).unwrap();
     let now = Timestamp::UNIX_EPOCH;
-    bench.sandbox.commit(None, now).unwrap();
+    bench
+        .sandbox
+        .commit(&HeldSelection::default(), now)
+        .unwrap();
     let undo = crate::UndoOptions::default();
     bench.sandbox.undo(&undo, now).unwrap();
     let entry = bench.sandbox.log(1).unwrap().remove(0);
@@ -239,7 +242,7 @@ fn an_operation_in_a_destroyed_sandbox_is_an_error_and_not_launched() {
     assert_eq!(bench.launched.load(Ordering::SeqCst), 0);
     let undone = bench
         .sandbox
-        .discard(None, Timestamp::UNIX_EPOCH)
+        .discard(&HeldSelection::default(), Timestamp::UNIX_EPOCH)
         .unwrap_err();
     assert!(matches!(undone, crate::ReviewError::Enter(_)), "{undone:?}");
 }

@@ -291,7 +291,6 @@ impl<'a> Rules<'a> {
 fn enforcement(network: &NetworkAccess) -> Enforcement {
     let missing = [
         "namespaces: there are none here, so Landlock and the system call filter confined the command alone",
-        "transaction: changes went to the workspace directly, and nothing can be undone",
         "processes: the host's are visible by name; what the command left running was searched for and ended",
         "files: names and sizes of all of the host's are visible; times and modes of what it may read can be changed",
         "temporary files: their size is not limited",

@@ -116,6 +116,15 @@ const GIT_EXECUTABLE: [(&str, &str); 25] = [
     ("submodule", "update"),
 ];
 
+/// Returns the names of all classes, each once.
+pub(super) fn classes() -> Vec<&'static str> {
+    let mut classes: Vec<_> = PROTECTED.iter().map(|(_, class)| *class).collect();
+    classes.push(LINK);
+    classes.sort_unstable();
+    classes.dedup();
+    classes
+}
+
 /// Returns what kind of protected file `path` is, if any.
 pub(super) fn class(path: &Path) -> Option<&'static str> {
     let parts = parts(path);

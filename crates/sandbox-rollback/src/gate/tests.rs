@@ -5,7 +5,7 @@ use std::path::Path;
 use sandbox_types::{Change, ChangeKind, ViolationKind};
 
 use super::{
-    Gate, GateError, GateOutcome, LISTED_MAX, ProtectedAction, compile, covers, leads_to, leaves,
+    Gate, GateAction, GateError, GateOutcome, LISTED_MAX, compile, covers, leads_to, leaves,
 };
 use crate::{
     Strip, Stripped, Survey,
@@ -82,7 +82,7 @@ fn lists_stay_short_and_tell_how_much_is_missing() {
     };
     let gate = Gate {
         declared: Some(vec!["other".to_owned()]),
-        protected: ProtectedAction::Hold,
+        protected: GateAction::Hold,
         ..Gate::open()
     };
     let decision = gate.examine(&survey, &tx).unwrap();
@@ -112,7 +112,7 @@ fn a_git_configuration_that_cannot_be_judged_is_held() {
         make(tx.upper());
         let survey = tx.survey().unwrap();
         let gate = Gate {
-            protected: ProtectedAction::Hold,
+            protected: GateAction::Hold,
             ..Gate::open()
         };
         gate.examine(&survey, &tx).unwrap().outcome

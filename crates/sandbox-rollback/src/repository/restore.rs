@@ -11,6 +11,7 @@ use std::{
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sandbox_types::{Change, OperationId};
 
+mod keep;
 mod planned;
 mod stage;
 mod wanted;

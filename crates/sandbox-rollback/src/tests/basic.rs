@@ -1,7 +1,9 @@
 //! The life of one transaction.
 
+use std::time::UNIX_EPOCH;
+
 use super::*;
-use crate::{CommitError, ResumeError};
+use crate::{CommitError, ResumeError, UndoLimits};
 
 /// A workspace with a bit of everything, and an upper layer that changes all of it.
 pub(crate) fn rich(name: &str) -> (Lab, Transaction) {
@@ -217,7 +219,9 @@ fn old_undo_sets_are_dropped() {
         write(&tx.upper().join(format!("f{number}")), "x");
         commit(tx);
     }
-    assert_eq!(lab.manager.retain(2).unwrap(), [id("op0"), id("op1")]);
+    let limits = UndoLimits::newest(2);
+    let dropped = lab.manager.retain(&limits, UNIX_EPOCH).unwrap();
+    assert_eq!(dropped, [id("op0"), id("op1")]);
     assert_eq!(lab.manager.undoable().unwrap(), [id("op2"), id("op3")]);
     lab.manager.clone().remove_all().unwrap();
     assert!(!lab.layers().exists());

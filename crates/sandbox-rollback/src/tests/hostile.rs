@@ -3,7 +3,7 @@
 use super::*;
 
 mod closed;
-use crate::{Gate, GateOutcome, ProtectedAction, Stripped};
+use crate::{Gate, GateAction, GateOutcome, Stripped};
 
 #[test]
 fn links_in_the_place_of_directories_are_not_followed() {
@@ -128,7 +128,7 @@ fn the_gate_decides_on_declared_and_protected_files() {
     assert_eq!(refused.outcome, GateOutcome::Discard);
     assert_eq!(refused.violations.len(), 4, "{:?}", refused.violations);
     let held = examine(Gate {
-        protected: ProtectedAction::Hold,
+        protected: GateAction::Hold,
         ..Gate::open()
     });
     assert_eq!(held.outcome, GateOutcome::Hold);

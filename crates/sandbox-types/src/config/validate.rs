@@ -176,6 +176,15 @@ pub const RANGES: &[NumberRange] = &[
         read: |it| it.safety_constraints.undo_keep,
     },
     NumberRange {
+        key: "safety_constraints.undo_keep_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: EIB_IN_MIB,
+        too_large: "no file system holds more than 1 EiB",
+        unit: "MiB",
+        read: |it| it.safety_constraints.undo_keep_mb,
+    },
+    NumberRange {
         key: "safety_constraints.content.max_file_mb",
         min: 1,
         too_small: NOTHING,
@@ -281,6 +290,12 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     check_limits(config)?;
     check_ranges(config, |key| !key.starts_with("resource_limits."))?;
     check_network(config)?;
+    if let Some(path) = &config.safety_constraints.commit_policy {
+        check_path("safety_constraints.commit_policy", path)?;
+    }
+    if let Some(text) = &config.safety_constraints.undo_keep_age {
+        check_wall_time("safety_constraints.undo_keep_age", text)?;
+    }
     if let Some(text) = &config.safety_constraints.approval_expiry {
         check_wall_time("safety_constraints.approval_expiry", text)?;
     }

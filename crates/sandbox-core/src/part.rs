@@ -1,0 +1,58 @@
+//! A part of held changes is settled by itself.
+
+use jiff::Timestamp;
+use sandbox_rollback::Transaction;
+use sandbox_types::{ChangeSummary, OperationId, ReportedOperation, Settlement, causes};
+
+use crate::{draft::Draft, ledger, review::ReviewError, sandbox::Sandbox, snapshots::allowed};
+
+/// The type of an operation that is a part of another one.
+const PART_TYPE: &str = "review_part";
+
+impl Sandbox {
+    /// Takes what `globs` select out of a held transaction, as an operation of its own that waits;
+    /// returns it, and the operation that the rest waits under. Without globs, or if they select
+    /// everything, it is the transaction itself.
+    pub(crate) fn part(
+        &self,
+        transaction: Transaction,
+        (globs, what): (&[String], &str),
+        now: Timestamp,
+    ) -> Result<(Transaction, Option<OperationId>), ReviewError> {
+        if globs.is_empty() {
+            return Ok((transaction, None));
+        }
+        let whole = transaction.id().clone();
+        let id = OperationId::generate();
+        let mut argv: Vec<String> = ["sandbox", what].map(str::to_owned).into();
+        argv.push(whole.to_string());
+        for glob in globs {
+            argv.extend(["--path".to_owned(), glob.clone()]);
+        }
+        let part = ReportedOperation {
+            id: id.clone(),
+            type_name: PART_TYPE.to_owned(),
+            argv,
+            cwd: self.workspace().to_string_lossy().into_owned(),
+        };
+        ledger::started(self.journal(), part.clone(), &allowed(), now)
+            .map_err(ReviewError::Record)?;
+        // No `?` from here to the record, as for every operation.
+        let split = transaction.split(globs, &id);
+        let ended = match &split {
+            Ok(part) => part
+                .changes()
+                .map(|changes| ChangeSummary::of(Settlement::Pending, &changes))
+                .map_err(|error| causes(&error)),
+            Err(error) => Err(causes(error)),
+        };
+        let report = Draft::of_started(self, part, now).restored(allowed(), &ended);
+        ledger::finished(self.journal(), &report, now).map_err(ReviewError::Record)?;
+        let part = split.map_err(|source| ReviewError::Split {
+            id: whole.clone(),
+            source,
+        })?;
+        let rest = Some(whole).filter(|whole| part.id() != whole);
+        Ok((part, rest))
+    }
+}
