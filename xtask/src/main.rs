@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | eval | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod eval;
 mod generate;
 mod layers;
 mod process;
@@ -30,6 +31,8 @@ usage: cargo xtask TASK
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  eval safety --corpus FILE [--half 0|1] [--misses]
+                      how many labelled commands the judge flags, by category, source and group
   clients             run real network clients against the list of allowed hosts, as a table
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
@@ -58,6 +61,10 @@ fn main() -> ExitCode {
         ["bench", "scan", directory] => bench::scan(directory),
         ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
             Some(wanted) => vm::run(&wanted),
+            None => return usage(),
+        },
+        ["eval", "safety", rest @ ..] => match eval::Wanted::parse(rest) {
+            Some(wanted) => eval::safety(&wanted),
             None => return usage(),
         },
         ["clients"] => clients::run(),
