@@ -69,7 +69,9 @@ pub(crate) fn safety(wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let field = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
         let label = field("label");
         if !matches!(label.as_str(), "dangerous" | "benign")
-            || wanted.half.is_some_and(|half| half_of(&field("id")) != half)
+            || wanted
+                .half
+                .is_some_and(|half| half_of(&field("id")) != half)
         {
             continue;
         }

@@ -304,6 +304,22 @@ static GIT_INTERNALS: &[&str] = &[
     "*.husky/*",
 ];
 
+/// The classes of places that a rule may name.
+pub(crate) const CLASSES: &[&str] = &[
+    "device",
+    "root",
+    "system",
+    "systemfile",
+    "home",
+    "wide",
+    "secret",
+    "startup",
+    "account",
+    "log",
+    "guard",
+    "gitinternal",
+];
+
 /// Returns whether `text` lies in the class that a rule names.
 pub(crate) fn is_in_class(
     text: &str,

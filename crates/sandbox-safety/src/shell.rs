@@ -36,6 +36,8 @@ pub(crate) enum RedirectKind {
     HereDoc {
         quoted: bool,
     },
+    /// Made up: the word is the text of the script that an interpreter gets by name.
+    Script,
 }
 
 /// A redirection as it stands in the source.
@@ -149,6 +151,8 @@ pub(crate) struct Context {
 pub(crate) enum Route {
     #[default]
     Direct,
+    /// From a recipe or script of a build tool.
+    Built,
     /// `sudo` and its like.
     Privileged,
     /// On another machine (`ssh`).

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, thread};
 
 mod definitions;
+mod given;
 mod output;
 mod recursion;
 
+pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
 use recursion::{first_span, starts_itself_twice};
 
@@ -89,33 +91,24 @@ impl Origin {
 }
 
 /// Reads shell text.
-pub(crate) fn read_text(text: &str) -> Reading {
-    let mut reader = Reader::default();
+pub(crate) fn read_text(text: &str, given: &Given<'_>) -> Reading {
+    let mut reader = Reader::with(given);
     reader.read_nested(text, Origin::At(0));
+    reader.read_given_input(given);
     reader.into_reading()
 }
 
 /// Reads a program and its arguments; `spans` say where each stands in the judged text.
-///
-/// What is given on standard input counts when the program is a shell that runs it.
-pub(crate) fn read_argv(argv: &[String], spans: &[Span], stdin: Option<&str>) -> Reading {
-    let mut reader = Reader::default();
-    let words: Vec<Word> = argv
-        .iter()
-        .zip(spans)
-        .map(|(text, span)| Word::literal(text.as_str(), *span))
-        .collect();
-    let span = (0, spans.last().map_or(0, |span| span.1));
-    let command = SimpleCommand {
-        words,
-        span,
+pub(crate) fn read_argv(argv: &[String], spans: &[Span], given: &Given<'_>) -> Reading {
+    let words = argv.iter().zip(spans);
+    let words = words.map(|(text, span)| Word::literal(text.as_str(), *span));
+    let mut reader = Reader::with(given);
+    reader.dispatch(SimpleCommand {
+        words: words.collect(),
+        span: (0, spans.last().map_or(0, |span| span.1)),
         ..SimpleCommand::default()
-    };
-    let input = stdin.filter(|_| runs_its_input(&command));
-    reader.dispatch(command);
-    if let Some(text) = input {
-        reader.read_nested(text, Origin::Within(span));
-    }
+    });
+    reader.read_given_input(given);
     reader.into_reading()
 }
 
@@ -397,6 +390,7 @@ impl Reader {
                         expand_whole(self, &redirect.target, origin, Quoting::HereDoc)
                     }
                     RedirectKind::Read
+                    | RedirectKind::Script
                     | RedirectKind::Write
                     | RedirectKind::Append
                     | RedirectKind::Duplicate
@@ -423,6 +417,8 @@ impl Reader {
         let outer = self.context;
         match take_apart(&command) {
             Unwrapped::Command => {
+                self.attach_script(&mut command);
+                self.read_build_scripts(&command);
                 let text = self.input_that_runs(&command);
                 let span = command.span;
                 let inner = inline::code_of(&command)

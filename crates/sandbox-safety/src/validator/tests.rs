@@ -321,7 +321,7 @@ fn places_depend_on_the_surroundings() {
     let here = Surroundings {
         workspace: Some("/home/me/project".to_owned()),
         home: Some("/home/me".to_owned()),
-        confinement: Confinement::None,
+        ..Surroundings::unconfined()
     };
     let decide = |text| validator.judge_text(text, &here).decision;
     assert_eq!(decide("rm -rf /home/me/project/build"), Decision::Allow);
