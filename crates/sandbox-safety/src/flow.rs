@@ -1,5 +1,6 @@
 //! What flows where: downloads into interpreters, secrets into the network, shells onto connections.
 
+mod copies;
 mod secrets;
 
 pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
@@ -198,10 +199,15 @@ pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand
         .or_else(|| command.words.first().filter(|w| w.text.contains('/')))?;
     let name = started.text.trim_start_matches("./");
     let earlier = scene.reading.commands.iter().take(LOOK_BACK_MAX);
-    let downloaded = earlier
+    let mut earlier = earlier
         .take_while(|other| !std::ptr::eq(*other, command))
         .filter(|other| is_download(other))
-        .any(|other| saves_as(other, name));
+        .peekable();
+    earlier.peek()?;
+    let downloaded = earlier.any(|other| saves_as(other, name))
+        || copies::copies_of(scene, command, is_download)
+            .iter()
+            .any(|copy| copy == copies::plain(name));
     downloaded.then_some(command.span)
 }
 

@@ -134,6 +134,9 @@ pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
             "system$_",
             "passthru(",
             "proc_open",
+            "exec.Command",
+            "subprocess",
+            "os.system",
             "popen(\"$",
         ],
     );
@@ -246,7 +249,22 @@ pub(crate) fn shell_from_code(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
                 quote.is_some_and(|c| "\"'`{([/|".contains(c)) && ends
             })
         });
-    (quoted || code.contains("pty.spawn(")).then_some(span)
+    // Handing a program over to the kernel or loading a library leaves nothing to read.
+    let opaque = [
+        "pty.spawn(",
+        "proc_open(",
+        "pcntl_exec(",
+        "cdll.LoadLibrary",
+        "CDLL(\"/",
+        "CDLL('/",
+        "CDLL(\"./",
+        "Fiddle.dlopen",
+        "process.dlopen",
+        "DynaLoader::dl_load",
+        "package.loadlib(",
+        "FFI::DynamicLibrary",
+    ];
+    (quoted || has(&code, &opaque)).then_some(span)
 }
 
 /// Finds code that deletes what does not belong to the workspace.

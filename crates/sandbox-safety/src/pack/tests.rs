@@ -163,15 +163,21 @@ fn what_is_wrong_is_named_with_its_place() {
     );
     fails(
         &with("acme.deploy", "Deploy"),
-        expect!["cannot use p.yaml:3:9: a rule's id is words of a-z, 0-9 and `-` with a `.` between them"],
+        expect![
+            "cannot use p.yaml:3:9: a rule's id is words of a-z, 0-9 and `-` with a `.` between them"
+        ],
     );
     fails(
         &with("acme.deploy", "git.discard"),
-        expect!["cannot use p.yaml:10:13: the rule `git.discard` is built in: use `override` to change it"],
+        expect![
+            "cannot use p.yaml:10:13: the rule `git.discard` is built in: use `override` to change it"
+        ],
     );
     fails(
         &with("!--dry-run", "@nowhere"),
-        expect!["cannot use p.yaml:9:12: there is no class of places `nowhere`; there are device, root, system, systemfile, home, wide, secret, startup, account, log, guard, gitinternal"],
+        expect![
+            "cannot use p.yaml:9:12: there is no class of places `nowhere`; there are device, root, system, systemfile, home, wide, secret, startup, account, log, guard, gitinternal"
+        ],
     );
     fails(
         &with("deployctl status", "deployctl push"),

@@ -3,6 +3,7 @@
 use sandbox_types::Effect::ExecutesUnknown;
 
 mod environment;
+mod written_script;
 
 use super::{Rule, When};
 use crate::{
@@ -90,6 +91,29 @@ pub(super) static RULES: &[Rule] = &[
         ],
         spares: &[
             "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://x/y\").read())'",
+        ],
+    },
+    Rule {
+        id: "escape.written-script",
+        score: MEDIUM,
+        effects: &[ExecutesUnknown],
+        held: Held::Rollback,
+        when: When::Holds(|scene, command| {
+            written_script::gets_a_script(scene, command)
+                .or_else(|| written_script::runs_what_was_written(scene, command))
+        }),
+        message: "hands a program what was just written, for it to run",
+        suggestion: "run the script itself, so that it can be judged",
+        matches: &[
+            "echo '/bin/sh 1>&0' > h; chmod +x ./h; chmod +x h; prog --hook=h",
+            "echo id > hook && chmod 755 hook && tool --after hook",
+            "echo 'exec \"/bin/sh\"' > Rakefile && rake",
+        ],
+        spares: &[
+            "echo id > x.sh && chmod +x x.sh && ./x.sh",
+            "cat > run.py <<'E'\nprint(1)\nE\nchmod +x run.py; python3 run.py",
+            "echo 'FROM x' > Dockerfile && docker build .",
+            "echo a > b && tool b",
         ],
     },
     Rule {

@@ -19,7 +19,7 @@ use super::{
     expand::{Quoting, expand, expand_whole},
     mask::{DEPTH_MAX, Unreadable},
     parse::parse,
-    unwrap::{Unwrapped, take_apart},
+    unwrap::{Unwrapped, subcommands::option_texts, take_apart},
 };
 
 /// The longest text that is read.
@@ -30,8 +30,6 @@ const COMMANDS_MAX: usize = 25_000;
 const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A variable's value is forgotten when it is longer.
 const VALUE_BYTES_MAX: usize = 4096;
-/// `xargs` adds at most so many of the words that the text says.
-const FED_WORDS_MAX: usize = 64;
 /// A `for` loop is walked for so many of its values.
 const LOOP_VALUES_MAX: usize = 4;
 /// After so many nested texts reading goes on with a new stack of [`STACK_BYTES`].
@@ -424,9 +422,13 @@ impl Reader {
                 let inner = inline::code_of(&command)
                     .map(|(code, _)| inline::shell_strings(&code))
                     .unwrap_or_default();
+                let option_texts = option_texts(&command);
                 self.push(command);
                 for text in text.into_iter().chain(inner) {
                     self.read_nested(&text, Origin::Within(span));
+                }
+                for (text, span, route) in option_texts {
+                    self.read_given_text(&text, span, route);
                 }
             }
             Unwrapped::Inner(inner) => {
@@ -437,8 +439,7 @@ impl Reader {
                 for (mut words, fed) in inner.commands {
                     if let Some(text) = self.piped.as_ref().filter(|_| fed && inner.name != "find")
                     {
-                        let added = text.split_whitespace().take(FED_WORDS_MAX);
-                        words.extend(added.map(|word| Word::literal(word, command.span)));
+                        given::feed(&mut words, text, &command);
                     }
                     self.context.route = outer.route.max(inner.route);
                     if self.context.depth <= DEPTH_MAX {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Origin, Reader, RedirectKind, SimpleCommand, Word, is_shell, runs_its_input};
+use super::{Origin, Reader, RedirectKind, SimpleCommand, Span, Word, is_shell, runs_its_input};
 use crate::{
     inline,
     shell::{Context, Redirect, Route, basename},
 };
 
+/// `xargs` adds at most so many of the words that the text says.
+const FED_WORDS_MAX: usize = 64;
 /// A recipe of a Makefile may ask for other targets so deep.
 const TARGETS_DEPTH_MAX: usize = 8;
 /// So many lines of recipes and scripts are read for one command.
@@ -99,6 +101,14 @@ impl Reader {
         self.context = outer;
     }
 
+    /// Reads the shell text that an option carries.
+    pub(super) fn read_given_text(&mut self, text: &str, span: Span, route: Route) {
+        let outer = self.context;
+        self.context.route = outer.route.max(route);
+        self.read_nested(text, Origin::Within(span));
+        self.context = outer;
+    }
+
     fn build_scripts(&self, command: &SimpleCommand) -> Vec<String> {
         let operands = command.args().iter().map(|word| word.text.as_str());
         let operands: Vec<&str> = operands.filter(|text| !text.starts_with('-')).collect();
@@ -121,6 +131,39 @@ impl Reader {
             _ => Vec::new(),
         }
     }
+}
+
+/// Puts the words of a text where `xargs` would: for its replacement, or at the end.
+pub(super) fn feed(words: &mut Vec<Word>, text: &str, command: &SimpleCommand) {
+    if let Some(mark) = replacement(command) {
+        let value = text.trim_end();
+        for word in words.iter_mut().filter(|word| word.text.contains(&mark)) {
+            word.text = word.text.replace(&mark, value);
+        }
+        return;
+    }
+    let added = text.split_whitespace().take(FED_WORDS_MAX);
+    words.extend(added.map(|word| Word::literal(word, command.span)));
+}
+
+/// Returns what `xargs -I MARK` replaces.
+fn replacement(command: &SimpleCommand) -> Option<String> {
+    let args = command.args();
+    let mark = args.iter().enumerate().find_map(|(index, word)| {
+        let text = word.text.as_str();
+        match text {
+            "-I" | "--replace-str" => args.get(index + 1).map(|it| it.text.clone()),
+            "-i" | "--replace" => Some("{}".to_owned()),
+            _ => text
+                .strip_prefix("--replace=")
+                .or_else(|| text.strip_prefix("-I"))
+                .map(str::to_owned),
+        }
+    });
+    let parallel = command.program() == "parallel";
+    let marked = || parallel && args.iter().any(|word| word.text.contains("{}"));
+    mark.or_else(|| marked().then(|| "{}".to_owned()))
+        .filter(|mark| !mark.is_empty())
 }
 
 /// Returns the scripts of a `package.json` that `npm OPERAND…` runs.
