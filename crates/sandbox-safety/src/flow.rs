@@ -121,6 +121,7 @@ fn is_download(command: &SimpleCommand) -> bool {
 }
 
 fn is_interpreter(program: &str) -> bool {
+    let program = program.strip_suffix(".exe").unwrap_or(program);
     let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     is_shell(program)
         || matches!(
@@ -139,6 +140,7 @@ fn is_interpreter(program: &str) -> bool {
                 | "pwsh"
                 | "tclsh"
                 | "Rscript"
+                | "rscript"
         )
 }
 

@@ -40,8 +40,9 @@ fn is_sender(command: &SimpleCommand) -> bool {
         "wget" => given(&["--post-file", "--post-data", "--body-file", "--body-data"]),
         "scp" | "rsync" | "sftp" | "rclone" => args.iter().any(|w| w.text.contains(':')),
         "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ftp" | "tftp" | "mail" | "mailx"
-        | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "openssl" | "croc" | "wormhole"
-        | "gh" | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "croc" | "wormhole" | "gh"
+        | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        "openssl" => args.first().is_some_and(|it| it.text == "s_client"),
         "aws" | "gsutil" | "s3cmd" | "mc" | "az" => args
             .iter()
             .any(|w| matches!(w.text.as_str(), "cp" | "mv" | "sync" | "put" | "upload")),
@@ -220,7 +221,8 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         .any(|r| r.kind == RedirectKind::Read && !is_connection(&r.target.text));
     let uploads = match program {
         "curl" | "wget" => {
-            strange && is_sender(command)
+            sends_an_archive(scene, command)
+                || strange && is_sender(command)
                 || has_option(args, "--post-file")
                 || has_option(args, "--body-file")
         }
@@ -238,6 +240,22 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         _ => strange && is_sender(command),
     };
     uploads.then_some(command.span)
+}
+
+/// Returns whether a whole tree is packed and sent to another machine as it is.
+fn sends_an_archive(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    let packs = |c: &SimpleCommand| match c.program() {
+        "tar" | "bsdtar" => c.args().first().is_some_and(|it| it.text.contains('c')),
+        "zip" | "cpio" | "git-archive" => true,
+        _ => false,
+    };
+    let here = ["localhost", "127.0.0.1", "[::1]"];
+    let args = command.args();
+    is_sender(command)
+        && !args
+            .iter()
+            .any(|it| here.iter().any(|host| it.text.contains(host)))
+        && scene.feeders(command).any(packs)
 }
 
 /// Finds commands that read keys, tokens or passwords.

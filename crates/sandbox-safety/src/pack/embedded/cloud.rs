@@ -14,6 +14,7 @@ pub(super) static RULES: &[Rule] = &[
         suggestion: "list them first; let a person delete them",
         when: When::Looks(&[
             "aws * .. delete-*|terminate-*|remove-*|deregister-*|purge-*|batch-delete-*|schedule-key-deletion|disable-*|stop-*|detach-*|revoke-*|release-*|destroy-* !--dry-run|--dryrun",
+            "aws secretsmanager put-secret-value|update-secret|rotate-secret",
             "aws s3 rm|rb|mv !--dryrun",
             "aws s3 sync --delete !--dryrun",
             "aws * delete|destroy",

@@ -58,4 +58,23 @@ pub(super) static RULES: &[Rule] = &[
         matches: &[],
         spares: &[],
     },
+    Rule {
+        id: "database.typed",
+        score: 35,
+        effects: &[Effect::DestroysData, Effect::AffectsRemote],
+        held: Held::Network,
+        message: "is a statement for a database that deletes tables, accounts or all rows",
+        suggestion: "run it in a transaction that a person commits",
+        when: When::Looks(&[
+            "DROP|drop TABLE|table|DATABASE|database|SCHEMA|schema|USER|user|ROLE|role|INDEX|index|VIEW|view|COLLECTION *",
+            "TRUNCATE|truncate TABLE|table *",
+            "DELETE|delete FROM|from * !~where|WHERE",
+            "UPDATE|update * SET|set !~where|WHERE",
+            "ALTER|alter TABLE|table .. DROP|drop",
+            "FLUSHALL|flushall|FLUSHDB|flushdb",
+            "mysql|mariadb|psql|sqlite3 .. DROP|drop|TRUNCATE|truncate TABLE|table|DATABASE|database|SCHEMA|schema",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
 ];

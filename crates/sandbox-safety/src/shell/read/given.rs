@@ -135,7 +135,8 @@ impl Reader {
 
 /// Puts the words of a text where `xargs` would: for its replacement, or at the end.
 pub(super) fn feed(words: &mut Vec<Word>, text: &str, command: &SimpleCommand) {
-    if let Some(mark) = replacement(command) {
+    let mark = replacement(command);
+    if let Some(mark) = mark.filter(|mark| words.iter().any(|word| word.text.contains(mark))) {
         let value = text.trim_end();
         for word in words.iter_mut().filter(|word| word.text.contains(&mark)) {
             word.text = word.text.replace(&mark, value);

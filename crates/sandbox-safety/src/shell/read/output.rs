@@ -143,6 +143,7 @@ fn printed_text(command: &SimpleCommand) -> Option<String> {
 
 /// Returns whether `program` is a shell.
 pub(crate) fn is_shell(program: &str) -> bool {
+    let program = program.strip_suffix(".exe").unwrap_or(program);
     [
         "sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "fish", "csh", "tcsh", "rbash",
     ]
