@@ -37,6 +37,7 @@ use crate::{
     plugins::{PluginError, Plugins},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
+    rule_packs::{RulePackError, rule_packs},
     sandbox::Sandbox,
     state,
 };
@@ -112,6 +113,9 @@ pub enum OpenError {
     /// Its system call profile cannot be used.
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
+    /// A rule pack cannot be used.
+    #[error(transparent)]
+    RulePack(#[from] RulePackError),
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -369,6 +373,7 @@ impl Home {
         let limits = config.limits()?;
         let named = config.isolation.seccomp.as_deref().unwrap_or("default");
         let seccomp = config_layers::seccomp_profile(named, &record.workspace)?;
+        let packs = rule_packs(&config.safety_constraints.rules, &record.workspace)?;
         let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
@@ -382,6 +387,7 @@ impl Home {
         let launcher = self.launcher(&state, &config);
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
+                .with_packs(packs)
                 .with_validators(self.plugins.validators()),
             approvals: Shelf::of(&state),
             plugins: self.plugins.clone(),

@@ -27,6 +27,7 @@ use crate::{
     ledger::Ledger,
     plugins::Plugins,
     registry::{Found, SandboxRecord},
+    rule_packs,
 };
 
 /// One sandbox with everything it needs to run operations.
@@ -129,6 +130,10 @@ impl Sandbox {
                 network: self.network(operation),
                 transaction: !self.is_direct(operation),
             },
+            files: rule_packs::named_scripts(
+                operation,
+                &launch_plan::cwd(operation, self.workspace()),
+            ),
         }
     }
 

@@ -306,7 +306,12 @@ pub(crate) fn disguised_command(_: &Scene<'_>, command: &SimpleCommand) -> Optio
         && first.known == Known::Unknown
         && !text.contains(['/', ' ', '-', '('])
         && text.starts_with('$');
-    (globbed || hidden || pieces).then_some(first.span)
+    // A variable between letters: one that is not set leaves the name of another program.
+    let (before, after) = text.split_once("${").unwrap_or((text, ""));
+    let after = after.split_once('}').map_or("", |(_, after)| after);
+    let letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
+    let spliced = first.known == Known::Unknown && letters(before) && letters(after);
+    (globbed || hidden || pieces || spliced).then_some(first.span)
 }
 
 /// Finds a shell that runs the output of text tools.

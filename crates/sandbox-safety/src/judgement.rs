@@ -10,7 +10,7 @@ use crate::{
     pack::{Answer, Occasion, Packs},
     paths::Places,
     policy::Policy,
-    risk::{CRITICAL, Held, MEDIUM, Part, inherent, remaining, residual},
+    risk::{CRITICAL, HIGH, Held, MEDIUM, Part, inherent, remaining, residual},
     rules::{Scene, Told, matching},
     shell::{
         Reading, SimpleCommand, Span,
@@ -132,6 +132,7 @@ impl Case<'_> {
             .into_iter()
             .chain(lint::names(command))
             .map(|(rule, span)| (rule.told(), span))
+            .filter(|(told, _)| !command.context.in_file || counts_in_a_file(told))
             .collect();
         if self.packs.is_empty() {
             return own;
@@ -163,6 +164,12 @@ impl Case<'_> {
         let residual = residual(&parts, &self.surroundings.confinement).level;
         self.policy.decide(inherent, residual)
     }
+}
+
+/// Returns whether a finding in a file counts. Programs of a workspace do all kinds of things, and what
+/// they do to files can be undone: only what is serious and plain is told before they run.
+const fn counts_in_a_file(told: &Told<'_>) -> bool {
+    told.score >= HIGH && !matches!(told.held, Held::Nothing | Held::Rollback)
 }
 
 /// Returns what is told of a command that a policy asks about or denies.

@@ -144,6 +144,8 @@ pub(crate) struct Context {
     /// How many substitutions, wrappers' texts and calls deep.
     pub(crate) depth: usize,
     pub(crate) route: Route,
+    /// Whether it stands in a file that the caller gave, not in the judged text.
+    pub(crate) in_file: bool,
 }
 
 /// The strongest wrapper on the way.

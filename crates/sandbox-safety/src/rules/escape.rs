@@ -105,7 +105,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "hands a program what was just written, for it to run",
         suggestion: "run the script itself, so that it can be judged",
         matches: &[
-            "echo '/bin/sh 1>&0' > h; chmod +x ./h; chmod +x h; prog --hook=h",
+            "echo '/bin/sh 1>&0' > h; chmod +x h; prog --hook=h",
             "echo id > hook && chmod 755 hook && tool --after hook",
             "echo 'exec \"/bin/sh\"' > Rakefile && rake",
         ],

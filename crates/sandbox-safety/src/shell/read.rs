@@ -1,12 +1,18 @@
 //! Walks a script in order and lists the simple commands that it may run.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+};
 
 mod definitions;
+mod evaluated;
 mod given;
 mod output;
 mod recursion;
 
+use evaluated::is_evaluated;
 pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
 use recursion::{first_span, starts_itself_twice};
@@ -128,6 +134,8 @@ pub(super) struct Reader {
     aliases: BTreeMap<String, String>,
     /// Text written to files, to be read when they are run.
     files: BTreeMap<String, String>,
+    /// Which of them the caller gave.
+    given: BTreeSet<String>,
     positional: Vec<Word>,
     calls: Vec<String>,
     loops: usize,
@@ -151,6 +159,10 @@ impl Reader {
     }
 
     fn problem(&mut self, problem: Problem, span: Span) {
+        // A file that cannot be read as shell text is what the kernel is for.
+        if self.context.in_file && problem != Problem::ForkBomb {
+            return;
+        }
         // One of each kind says enough; the first is the outermost.
         if self.problems.iter().all(|(known, _)| *known != problem) {
             self.problems.push((problem, span));
@@ -307,7 +319,10 @@ impl Reader {
         let words: Vec<Word> = raw
             .words
             .iter()
-            .flat_map(|word| expand(self, word, origin))
+            .flat_map(|word| match word.text.as_str() {
+                "$@" | "\"$@\"" | "$*" if !self.positional.is_empty() => self.positional.clone(),
+                _ => expand(self, word, origin),
+            })
             .collect();
         let mut assignments = Vec::new();
         for word in &raw.assignments {
@@ -325,27 +340,6 @@ impl Reader {
             span: origin.place(raw.span),
             ..SimpleCommand::default()
         });
-    }
-
-    /// Looks into `[[ … ]]` and `(( … ))`, which only evaluate.
-    ///
-    /// A shell without arithmetic commands, as many `/bin/sh` are, runs `((rm -r x))`.
-    fn evaluated(&mut self, raw: &RawWord, origin: Origin) {
-        expand_whole(self, raw, origin, Quoting::HereDoc);
-        let inner = raw.text.trim_matches(['(', ')', ' ']);
-        let mut words = inner.split_whitespace();
-        let is_name = |word: &str| {
-            word.bytes()
-                .all(|b| b.is_ascii_alphabetic() || b"./_".contains(&b))
-        };
-        let is_argument =
-            |word: &str| word.len() > 1 && word.starts_with(['-', '/', '~', '$', '"', '\'']);
-        if raw.text.starts_with("((")
-            && words.next().is_some_and(is_name)
-            && words.next().is_some_and(is_argument)
-        {
-            self.read_nested(inner, Origin::Within(origin.place(raw.span)));
-        }
     }
 
     fn assignment(&mut self, raw: &RawWord, origin: Origin) -> (String, Word) {
@@ -424,7 +418,10 @@ impl Reader {
                     .unwrap_or_default();
                 let option_texts = option_texts(&command);
                 self.push(command);
-                for text in text.into_iter().chain(inner) {
+                if let Some(text) = text {
+                    self.read_file(&text, span);
+                }
+                for text in inner {
                     self.read_nested(&text, Origin::Within(span));
                 }
                 for (text, span, route) in option_texts {
@@ -487,8 +484,4 @@ impl Reader {
         self.note_written_file(&command);
         self.commands.push(command);
     }
-}
-
-fn is_evaluated(word: &str) -> bool {
-    word.starts_with("[[ ") || word.starts_with("((")
 }

@@ -1,5 +1,7 @@
 //! The judge as a whole: decisions, bypass idioms, mention without use, bounds, totality.
 
+mod bypasses;
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -196,6 +198,9 @@ static DISGUISES: &[&str] = &[
     "true | { cat; rm -rf /; }",
     "x() (rm -rf /); x",
     "((rm -rf /))",
+    "( ( rm -rf / ) )",
+    "( (rm -rf /) )",
+    "((rm -rf /) )",
 ];
 
 #[test]

@@ -254,7 +254,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "runs a command that is written in an encoding",
         suggestion: "write the command in the open",
         when: When::Looks(&[
-            "pwsh|powershell|powershell.exe|pwsh.exe -EncodedCommand|-encodedcommand|-enc|-ec|-e|-E",
+            "pwsh|powershell|powershell.exe|pwsh.exe -EncodedCommand|-encodedcommand|-enc|-ec",
         ]),
         matches: &[],
         spares: &[],

@@ -88,7 +88,7 @@ pub(super) fn gets_a_script(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
                 .into_iter()
                 .map(move |word| (word.text.as_str(), spawns))
         })
-        .filter(|(name, _)| !name.starts_with("/dev/") && name.len() > 2)
+        .filter(|(name, _)| !name.starts_with("/dev/") && !name.is_empty())
         .collect();
     if scripts.is_empty() {
         return None;
@@ -130,7 +130,7 @@ fn names(argument: &str, file: &str) -> bool {
         || argument
             .strip_suffix(file)
             .is_some_and(|before| before.ends_with(['=', ':', ',', ' ']))
-        || argument.len() > file.len() + 1
+        || file.len() > 2
             && argument.starts_with('-')
             && !argument.starts_with("--")
             && argument.ends_with(file)

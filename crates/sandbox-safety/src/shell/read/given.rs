@@ -29,6 +29,7 @@ impl Reader {
         let mut reader = Self::default();
         for (name, text) in given.files.into_iter().flatten() {
             let name = name.trim_start_matches("./").to_owned();
+            reader.given.insert(name.clone());
             reader.files.insert(name, text.clone());
         }
         let env = given.env.into_iter().flatten();
@@ -91,8 +92,10 @@ impl Reader {
         }
         let texts = self.build_scripts(command);
         let outer = self.context;
+        let given = ["Makefile", "makefile", "GNUmakefile", "package.json"];
         self.context = Context {
             route: outer.route.max(Route::Built),
+            in_file: outer.in_file || given.iter().any(|name| self.given.contains(*name)),
             ..outer
         };
         for text in texts.into_iter().take(SCRIPTS_MAX) {

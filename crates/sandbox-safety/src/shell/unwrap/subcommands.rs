@@ -287,6 +287,13 @@ pub(super) fn take_off(command: &SimpleCommand) -> Unwrapped {
 /// Returns the shell texts that options of a command carry, with where they stand.
 pub(in crate::shell) fn option_texts(command: &SimpleCommand) -> Vec<(String, Span, Route)> {
     let program = command.program();
+    if matches!(program, "sed" | "gsed") {
+        let scripts = command.args().iter().filter_map(|word| {
+            let text = executed_by_sed(&word.text)?;
+            Some((text.to_owned(), word.span, Route::Direct))
+        });
+        return scripts.collect();
+    }
     let Some((_, options, route)) = TEXT_OPTIONS.iter().find(|(name, ..)| *name == program) else {
         return Vec::new();
     };
@@ -313,6 +320,13 @@ pub(in crate::shell) fn option_texts(command: &SimpleCommand) -> Vec<(String, Sp
         }
     }
     found
+}
+
+/// Returns what the `e` command of a sed script runs: `1e COMMAND`, `$e COMMAND`.
+fn executed_by_sed(script: &str) -> Option<&str> {
+    let address = |c: char| c.is_ascii_digit() || matches!(c, '$' | ',' | '~' | '!' | ' ');
+    let text = script.trim_start_matches(address).strip_prefix("e ")?;
+    Some(text.trim()).filter(|text| !text.is_empty())
 }
 
 impl Subcommand {
