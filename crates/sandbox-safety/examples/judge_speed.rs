@@ -31,7 +31,8 @@ fn main() -> io::Result<()> {
         .filter_map(|(index, command)| Some((shortest(command)?, index)))
         .collect();
     times.sort_unstable();
-    let at = |share: usize| times.get((times.len() * share / 1000).min(times.len().saturating_sub(1)));
+    let at =
+        |share: usize| times.get((times.len() * share / 1000).min(times.len().saturating_sub(1)));
     for (name, share) in [("p50", 500), ("p90", 900), ("p99", 990), ("max", 1000)] {
         if let Some((time, index)) = at(share) {
             let length = text.split_terminator('\0').nth(*index).map_or(0, str::len);
@@ -40,7 +41,11 @@ fn main() -> io::Result<()> {
     }
     let body = "a line of text in a document, with \"quotes\" and $variables\n".repeat(350);
     let heredoc = format!("cat > x.md <<'END'\n{body}END\n");
-    println!("heredoc of {} bytes {:?}", heredoc.len(), shortest(&heredoc));
+    println!(
+        "heredoc of {} bytes {:?}",
+        heredoc.len(),
+        shortest(&heredoc)
+    );
     let script = "echo \"$x\" | sort > out && make -C dir all\n".repeat(500);
     println!("script of {} bytes {:?}", script.len(), shortest(&script));
     Ok(())
