@@ -101,7 +101,7 @@ fn a_decision_is_explained() {
         "--hard",
     ])
     .code(0)
-    .prints("score      35, in the sandbox 15: undo takes it back")
+    .prints("score      35, in the sandbox 1: undo takes it back")
     .prints("safer      git stash keeps it")
     .prints("allow: a low risk is below the level from which the profile asks");
 }

@@ -146,10 +146,10 @@ impl Case<'_> {
         };
         match self.packs.answer(command, &occasion) {
             Some((Answer::Deny, why)) => {
-                own.push((answered("policy.deny", CRITICAL, why), command.span))
+                own.push((answered("policy.deny", CRITICAL, why), command.span));
             }
             Some((Answer::Ask, why)) => {
-                own.push((answered("policy.ask", MEDIUM, why), command.span))
+                own.push((answered("policy.ask", MEDIUM, why), command.span));
             }
             // What is critical is refused whatever a site allows.
             Some((Answer::Allow, _)) => own.retain(|(told, _)| told.score >= CRITICAL),

@@ -191,7 +191,8 @@ impl Packs {
     /// Returns what the packs make of a finding; the last one that says something counts.
     pub(crate) fn overridden<'a>(&self, told: Told<'a>) -> Option<Told<'a>> {
         let overrides = self.0.iter().flat_map(|pack| &pack.overrides);
-        match overrides.filter(|it| it.rule == told.id).last() {
+        let mut own = overrides.filter(|it| it.rule == told.id);
+        match own.next_back() {
             Some(it) if it.score == 0 => None,
             Some(it) => Some(Told {
                 score: it.score,

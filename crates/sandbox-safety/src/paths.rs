@@ -367,7 +367,7 @@ pub(crate) fn is_in_class(
         "log" => any(LOGS),
         "guard" => any(GUARDS),
         "gitinternal" => any(GIT_INTERNALS),
-        "gitdata" => any(GIT_DATA) && !path.ends_with(".lock"),
+        "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,
     }
 }

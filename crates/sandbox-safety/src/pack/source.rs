@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use sandbox_types::Effect;
-
 use super::{Held, PackError, text};
 
 /// Returns the Rust source of the table of a pack, for `cargo xtask generate`.
@@ -19,7 +17,8 @@ pub fn embedded_source(file: &str, yaml: &str) -> Result<String, PackError> {
     code.push_str("use crate::{risk::Held, rules::{Rule, When}};\n\n");
     code.push_str("pub(super) static RULES: &[Rule] = &[\n");
     for rule in &pack.rules {
-        let effects: Vec<String> = rule.effects.iter().map(name).collect();
+        let effects = rule.effects.iter().map(|it| format!("Effect::{it:?}"));
+        let effects: Vec<String> = effects.collect();
         let held = match rule.held {
             Held::Rollback => "Rollback",
             Held::View => "View",
@@ -44,8 +43,4 @@ pub fn embedded_source(file: &str, yaml: &str) -> Result<String, PackError> {
     }
     code.push_str("];\n");
     Ok(code)
-}
-
-fn name(effect: &Effect) -> String {
-    format!("Effect::{effect:?}")
 }

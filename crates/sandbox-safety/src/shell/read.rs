@@ -17,15 +17,13 @@ pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
 use recursion::{first_span, starts_itself_twice};
 
-use crate::inline;
-
 use super::{
     Context, Node, PipePosition, Pipeline, RawCommand, RawRedirect, RawWord, Redirect,
     RedirectKind, SimpleCommand, Span, Word,
     expand::{Quoting, expand, expand_whole},
     mask::{DEPTH_MAX, Unreadable},
     parse::parse,
-    unwrap::{Unwrapped, subcommands::option_texts, take_apart},
+    unwrap::{Unwrapped, take_apart},
 };
 
 /// The longest text that is read.
@@ -408,26 +406,7 @@ impl Reader {
         }
         let outer = self.context;
         match take_apart(&command) {
-            Unwrapped::Command => {
-                self.attach_script(&mut command);
-                self.read_build_scripts(&command);
-                let text = self.input_that_runs(&command);
-                let span = command.span;
-                let inner = inline::code_of(&command)
-                    .map(|(code, _)| inline::shell_strings(&code))
-                    .unwrap_or_default();
-                let option_texts = option_texts(&command);
-                self.push(command);
-                if let Some(text) = text {
-                    self.read_file(&text, span);
-                }
-                for text in inner {
-                    self.read_nested(&text, Origin::Within(span));
-                }
-                for (text, span, route) in option_texts {
-                    self.read_given_text(&text, span, route);
-                }
-            }
+            Unwrapped::Command => self.plain(command),
             Unwrapped::Inner(inner) => {
                 self.push(SimpleCommand {
                     taken_apart: inner.name != "find",

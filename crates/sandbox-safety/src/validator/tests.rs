@@ -1,6 +1,7 @@
 //! The judge as a whole: decisions, bypass idioms, mention without use, bounds, totality.
 
 mod bypasses;
+mod verdicts;
 
 use std::time::{Duration, Instant};
 

@@ -109,8 +109,7 @@ pub(super) fn gets_a_script(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
                 .assignments
                 .iter()
                 .any(|(_, word)| word.text == *name);
-        mentioned && !reads_code(program) && (*spawns || made_executable(name))
-            || mentioned && *spawns
+        mentioned && (*spawns || !reads_code(program) && made_executable(name))
     });
     let built = || {
         scripts.iter().find(|(name, spawns)| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Origin, Reader, RedirectKind, SimpleCommand, Span, Word, is_shell, runs_its_input};
 use crate::{
     inline,
-    shell::{Context, Redirect, Route, basename},
+    shell::{Context, Redirect, Route, basename, unwrap::subcommands::option_texts},
 };
 
 /// `xargs` adds at most so many of the words that the text says.
@@ -47,6 +47,29 @@ impl Reader {
             });
         }
         reader
+    }
+
+    /// Lists a command that is no wrapper, and reads what it runs besides: its input, a script, code, build
+    /// files, options.
+    pub(super) fn plain(&mut self, mut command: SimpleCommand) {
+        self.attach_script(&mut command);
+        self.read_build_scripts(&command);
+        let text = self.input_that_runs(&command);
+        let span = command.span;
+        let inner = inline::code_of(&command)
+            .map(|(code, _)| inline::shell_strings(&code))
+            .unwrap_or_default();
+        let option_texts = option_texts(&command);
+        self.push(command);
+        if let Some(text) = text {
+            self.read_file(&text, span);
+        }
+        for text in inner {
+            self.read_nested(&text, Origin::Within(span));
+        }
+        for (text, span, route) in option_texts {
+            self.read_given_text(&text, span, route);
+        }
     }
 
     /// Reads the input that was given, if a shell among the commands takes it as its own.
@@ -304,7 +327,9 @@ pub(crate) fn named_scripts(commands: &[SimpleCommand]) -> Vec<String> {
         };
         names.extend(wanted.into_iter().map(str::to_owned));
     }
-    names.retain(|name| !name.is_empty() && !name.contains(['\0', '\n']) && basename(name) != "");
+    names.retain(|name| {
+        !name.is_empty() && !name.contains(['\0', '\n']) && !basename(name).is_empty()
+    });
     names.sort_unstable();
     names.dedup();
     names
