@@ -95,7 +95,7 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
         guest,
         arguments: argument_area(),
         stacks: Stacks::new(),
-        stage: None,
+        old_root: None,
     });
     let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
     let children = child::alone::start(recipe)
@@ -210,7 +210,7 @@ impl<'a> Rules<'a> {
                     rules.grant(path, READ);
                 }
                 Entry::Directory if path == Path::new("/proc") => {
-                    rules.paths.push((path.clone(), READ));
+                    rules.paths.push((path.to_owned(), READ));
                 }
                 Entry::Processors => rules.grant(path, READ),
                 Entry::Workspace => rules.grant_workspace(plan, layout)?,
