@@ -69,6 +69,10 @@ impl Judge {
 
     /// Returns the verdict on `operation`. Never fails: what cannot be read is a finding.
     pub fn judge(&self, operation: &Operation) -> Verdict {
+        // As in a run: inside, what files do is the confinement's to hold.
+        if self.surroundings.confinement != Confinement::None {
+            return self.validator.judge(operation, &self.surroundings);
+        }
         let directory = operation.cwd.as_ref();
         let directory =
             directory.map_or_else(|| self.workspace.clone(), |it| self.workspace.join(it));

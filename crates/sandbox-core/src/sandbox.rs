@@ -27,7 +27,6 @@ use crate::{
     ledger::Ledger,
     plugins::Plugins,
     registry::{Found, SandboxRecord},
-    rule_packs,
 };
 
 /// One sandbox with everything it needs to run operations.
@@ -130,10 +129,8 @@ impl Sandbox {
                 network: self.network(operation),
                 transaction: !self.is_direct(operation),
             },
-            files: rule_packs::named_scripts(
-                operation,
-                &launch_plan::cwd(operation, self.workspace()),
-            ),
+            // What files of the workspace do is the confinement's to hold.
+            ..Surroundings::unconfined()
         }
     }
 
