@@ -40,6 +40,8 @@ mod network;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod scan;
 #[cfg(test)]
 mod seccomp;

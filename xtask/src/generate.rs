@@ -6,11 +6,55 @@ use anyhow::{Context as _, bail};
 
 use crate::{process, reference};
 
+/// The rule packs that every judge has, each with the table that is made of it.
+const PACKS: [(&str, &str); 10] = [
+    (
+        "crates/sandbox-safety/packs/cloud.yaml",
+        "crates/sandbox-safety/src/pack/embedded/cloud.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/containers.yaml",
+        "crates/sandbox-safety/src/pack/embedded/containers.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/databases.yaml",
+        "crates/sandbox-safety/src/pack/embedded/databases.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/devices.yaml",
+        "crates/sandbox-safety/src/pack/embedded/devices.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/files.yaml",
+        "crates/sandbox-safety/src/pack/embedded/files.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/git.yaml",
+        "crates/sandbox-safety/src/pack/embedded/git.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/kubernetes.yaml",
+        "crates/sandbox-safety/src/pack/embedded/kubernetes.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/packages.yaml",
+        "crates/sandbox-safety/src/pack/embedded/packages.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/programs.yaml",
+        "crates/sandbox-safety/src/pack/embedded/programs.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/system.yaml",
+        "crates/sandbox-safety/src/pack/embedded/system.rs",
+    ),
+];
+
 /// Every generated file with its path in the workspace.
 fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let schema = sandbox_types::config::schema();
     let text = serde_json::to_string_pretty(&schema).context("cannot write the schema")?;
-    Ok(vec![
+    let mut files = vec![
         ("config/schema/config.schema.json", text + "\n"),
         (
             "docs/reference/configuration.md",
@@ -20,7 +64,14 @@ fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
             "docs/reference/content-rules.md",
             reference::content_rules(),
         ),
-    ])
+    ];
+    for (pack, table) in PACKS {
+        let path = process::root().join(pack);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {pack}"))?;
+        let name = pack.rsplit('/').next().unwrap_or(pack);
+        files.push((table, sandbox_safety::embedded_source(name, &text)?));
+    }
+    Ok(files)
 }
 
 /// Writes every generated file.

@@ -46,7 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("procfs", &["sandbox-monitor"]),
     ("redb", &["sandbox-state", "sandbox-rollback"]),
     ("seccompiler", &["sandbox-isolation"]),
-    ("serde-saphyr", &["sandbox-core"]),
+    ("serde-saphyr", &["sandbox-core", "sandbox-safety"]),
     ("strsim", &["sandbox-types"]),
     ("tokio", &["sandbox-core", "sandbox-cli"]),
     ("zeroize", &["sandbox-state"]),

@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod eval;
 mod generate;
 mod layers;
 mod process;
@@ -34,6 +35,8 @@ usage: cargo xtask TASK
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   bench rollback transactions
                       time commit, undo, redo, discard and the list of changes
+  eval safety --corpus FILE [--half 0|1] [--misses]
+                      how many labelled commands the judge flags, by category, source and group
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
@@ -73,6 +76,10 @@ fn main() -> ExitCode {
         },
         ["workloads"] => workloads::run(""),
         ["workloads", name] => workloads::run(name),
+        ["eval", "safety", rest @ ..] => match eval::Wanted::parse(rest) {
+            Some(wanted) => eval::safety(&wanted),
+            None => return usage(),
+        },
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

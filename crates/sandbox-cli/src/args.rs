@@ -3,6 +3,7 @@
 mod approvals;
 mod limits;
 mod monitor;
+mod policy;
 mod run;
 mod running;
 mod scan;
@@ -19,6 +20,7 @@ use sandbox_types::SandboxName;
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
 pub(crate) use monitor::{HealthArgs, StatsArgs};
+pub(crate) use policy::{JudgedBy, PolicyCommand, PolicyTestArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Show, check and start configurations
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Check rule packs, and what is expected of them
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Show what this kernel and user can enforce, what is missing, and how to get it
     Doctor(DoctorArgs),
     /// Show and verify the journal
@@ -157,12 +162,11 @@ pub(crate) struct CheckArgs {
     /// Read one shell command a line from standard input, and print one verdict a line
     #[arg(long, group = "what")]
     pub(crate) stdin: bool,
-    /// Count what confinement and undo take away from the risk, as `run` does
-    #[arg(long)]
-    pub(crate) in_sandbox: bool,
-    /// Read this configuration file too
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    /// Tell how the decision came about: each finding with its score, its effects and a safer form
+    #[arg(long, conflicts_with = "stdin")]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) by: JudgedBy,
     /// Judge this command
     #[arg(value_name = "CMD", group = "what", trailing_var_arg = true)]
     pub(crate) command: Vec<String>,

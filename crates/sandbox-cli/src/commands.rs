@@ -16,6 +16,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod policy;
 pub(crate) mod ps;
 pub(crate) mod review;
 pub(crate) mod rollback;

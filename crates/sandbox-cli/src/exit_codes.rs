@@ -72,6 +72,7 @@ impl Place {
             | Command::Events(_)
             | Command::Destroy(_)
             | Command::Config(_)
+            | Command::Policy(_)
             | Command::Doctor(_)
             | Command::Audit(_)
             | Command::State(_)

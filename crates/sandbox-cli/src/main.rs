@@ -13,7 +13,7 @@ mod ui;
 
 use std::process::ExitCode;
 
-use args::{AuditCommand, Command, ConfigCommand};
+use args::{AuditCommand, Command, ConfigCommand, PolicyCommand};
 use settings::Settings;
 
 fn main() -> ExitCode {
@@ -59,6 +59,10 @@ fn main() -> ExitCode {
         }
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
         Command::Config(ConfigCommand::Init { file }) => commands::config::init(&settings, &file),
+        Command::Policy(PolicyCommand::Validate { file }) => {
+            commands::policy::validate(&settings, &file)
+        }
+        Command::Policy(PolicyCommand::Test(args)) => commands::policy::test(&settings, &args),
         Command::Doctor(args) => commands::doctor::run(&settings, &args),
         Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),

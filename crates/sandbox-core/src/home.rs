@@ -37,6 +37,7 @@ use crate::{
     plugins::{PluginError, Plugins},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
+    rule_packs::{RulePackError, rule_packs},
     sandbox::Sandbox,
     state,
 };
@@ -115,6 +116,9 @@ pub enum OpenError {
     /// The commit policy that the configuration names cannot be used.
     #[error(transparent)]
     CommitPolicy(#[from] CommitPolicyError),
+    /// A rule pack cannot be used.
+    #[error(transparent)]
+    RulePack(#[from] RulePackError),
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -375,6 +379,7 @@ impl Home {
             Some(path) => config_layers::commit_policy(path, &record.workspace)?,
             None => config_layers::CommitPolicy::default(),
         };
+        let packs = rule_packs(&config.safety_constraints.rules, &record.workspace)?;
         let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
@@ -388,6 +393,7 @@ impl Home {
         let launcher = self.launcher(&state, &config);
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
+                .with_packs(packs)
                 .with_validators(self.plugins.validators()),
             approvals: Shelf::of(&state),
             plugins: self.plugins.clone(),

@@ -141,6 +141,8 @@ impl Sandbox {
                 network: self.network(operation),
                 transaction: !self.is_direct(operation) || self.has_checkpoint(operation),
             },
+            // What files of the workspace do is the confinement's to hold.
+            ..Surroundings::unconfined()
         }
     }
 

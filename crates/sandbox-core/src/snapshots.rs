@@ -410,6 +410,7 @@ pub(crate) fn allowed() -> Verdict {
         risk: Risk::of_score(0),
         residual_risk: Risk::of_score(0),
         findings: Vec::new(),
+        terms: Vec::new(),
         commands: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sandbox_types::{Effect, Finding, Operation, Risk, RiskLevel, Verdict};
+use sandbox_types::{Effect, Finding, Operation, Risk, RiskLevel, RiskTerm, Verdict};
 
 use crate::{
     policy::Policy,
@@ -103,11 +103,19 @@ fn tighten(verdict: &mut Verdict, policy: Policy, mut found: Vec<Finding>) {
     };
     verdict.risk = worse(verdict.risk);
     verdict.residual_risk = worse(verdict.residual_risk);
+    verdict.terms.extend(found.iter().map(|it| RiskTerm {
+        rule: it.rule.clone(),
+        score: score(it.severity),
+        residual_score: score(it.severity),
+        held_by: None,
+    }));
     verdict.findings.extend(found);
     // Strongest first, as it was.
     verdict
         .findings
         .sort_by_key(|it| std::cmp::Reverse(it.severity));
+    let level = |it: &RiskTerm| std::cmp::Reverse(RiskLevel::of_score(it.score));
+    verdict.terms.sort_by_key(level);
     let decision = policy.decide(verdict.risk.level, verdict.residual_risk.level);
     verdict.decision = verdict.decision.max(decision);
 }

@@ -1,5 +1,6 @@
 //! What flows where: downloads into interpreters, secrets into the network, shells onto connections.
 
+mod copies;
 mod secrets;
 
 pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
@@ -120,6 +121,7 @@ fn is_download(command: &SimpleCommand) -> bool {
 }
 
 fn is_interpreter(program: &str) -> bool {
+    let program = program.strip_suffix(".exe").unwrap_or(program);
     let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     is_shell(program)
         || matches!(
@@ -138,6 +140,7 @@ fn is_interpreter(program: &str) -> bool {
                 | "pwsh"
                 | "tclsh"
                 | "Rscript"
+                | "rscript"
         )
 }
 
@@ -198,10 +201,15 @@ pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand
         .or_else(|| command.words.first().filter(|w| w.text.contains('/')))?;
     let name = started.text.trim_start_matches("./");
     let earlier = scene.reading.commands.iter().take(LOOK_BACK_MAX);
-    let downloaded = earlier
+    let mut earlier = earlier
         .take_while(|other| !std::ptr::eq(*other, command))
         .filter(|other| is_download(other))
-        .any(|other| saves_as(other, name));
+        .peekable();
+    earlier.peek()?;
+    let downloaded = earlier.any(|other| saves_as(other, name))
+        || copies::copies_of(scene, command, is_download)
+            .iter()
+            .any(|copy| copy == copies::plain(name));
     downloaded.then_some(command.span)
 }
 
@@ -298,7 +306,12 @@ pub(crate) fn disguised_command(_: &Scene<'_>, command: &SimpleCommand) -> Optio
         && first.known == Known::Unknown
         && !text.contains(['/', ' ', '-', '('])
         && text.starts_with('$');
-    (globbed || hidden || pieces).then_some(first.span)
+    // A variable between letters: one that is not set leaves the name of another program.
+    let (before, after) = text.split_once("${").unwrap_or((text, ""));
+    let after = after.split_once('}').map_or("", |(_, after)| after);
+    let letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
+    let spliced = first.known == Known::Unknown && letters(before) && letters(after);
+    (globbed || hidden || pieces || spliced).then_some(first.span)
 }
 
 /// Finds a shell that runs the output of text tools.

@@ -21,11 +21,11 @@ const SHELL_IN_ARGUMENT_SPARED: &str = "docker podman kubectl oc lxc lxd incus n
     install rsync man tldr gh basename dirname cd source . alias su sudo \
     ssh crontab local set kill pkill pgrep ps docker-compose env";
 
-/// Returns the code that a command's interpreter runs, and the words that hold it.
-pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
-    let program = command.program();
+/// Returns the options with which an interpreter gets its program as an argument; `None` for programs
+/// that are no interpreters.
+fn code_letters(program: &str) -> Option<&'static str> {
     let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let letters = match name {
+    Some(match name {
         "python" | "pypy" => "c",
         "perl" => "eE",
         "ruby" | "lua" | "irb" | "osascript" | "Rscript" | "elixir" | "luajit" | "groovy"
@@ -35,7 +35,24 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
         "php" => "r",
         "awk" | "gawk" | "mawk" | "nawk" => "",
         _ => return None,
-    };
+    })
+}
+
+/// Returns whether `program` runs code of another language than the shell's.
+pub(crate) fn reads_code(program: &str) -> bool {
+    code_letters(program).is_some()
+}
+
+/// Returns the code that a command's interpreter runs, and the words that hold it.
+pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
+    let letters = code_letters(command.program())?;
+    let script = command
+        .redirects
+        .iter()
+        .find(|it| it.kind == RedirectKind::Script);
+    if let Some(script) = script {
+        return Some((clip(&script.target.text), script.target.span));
+    }
     let args = command.args();
     let mut at = 0;
     while let Some(argument) = args.get(at) {
@@ -117,6 +134,9 @@ pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
             "system$_",
             "passthru(",
             "proc_open",
+            "exec.Command",
+            "subprocess",
+            "os.system",
             "popen(\"$",
         ],
     );
@@ -229,7 +249,22 @@ pub(crate) fn shell_from_code(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
                 quote.is_some_and(|c| "\"'`{([/|".contains(c)) && ends
             })
         });
-    (quoted || code.contains("pty.spawn(")).then_some(span)
+    // Handing a program over to the kernel or loading a library leaves nothing to read.
+    let opaque = [
+        "pty.spawn(",
+        "proc_open(",
+        "pcntl_exec(",
+        "cdll.LoadLibrary",
+        "CDLL(\"/",
+        "CDLL('/",
+        "CDLL(\"./",
+        "Fiddle.dlopen",
+        "process.dlopen",
+        "DynaLoader::dl_load",
+        "package.loadlib(",
+        "FFI::DynamicLibrary",
+    ];
+    (quoted || has(&code, &opaque)).then_some(span)
 }
 
 /// Finds code that deletes what does not belong to the workspace.

@@ -2,32 +2,50 @@
 //!
 //! So scripts and work on files have the same rules as what is typed.
 
-use sandbox_types::{FileWork, Script};
+use std::collections::BTreeMap;
 
-use crate::shell::{
-    Reading, Redirect, RedirectKind, SimpleCommand, Word, basename, read::is_shell, read_command,
-    read_text,
+use sandbox_types::{FileWork, Script, action::SCRIPT_PATH};
+
+use crate::{
+    inline::reads_code,
+    shell::{
+        Reading, SimpleCommand, Word, basename,
+        read::{Given, is_shell},
+        read_argv, read_command, read_text,
+    },
 };
 
-/// Reads a script: one for a shell as shell text, any other as a program that its interpreter gets.
-/// Spans are bytes of the source.
-pub(crate) fn script(script: &Script) -> Reading {
-    if let [program] = script.interpreter.as_slice()
-        && is_shell(basename(program))
-    {
-        return read_text(&script.source);
+/// Reads a script: what its interpreter makes of it, whatever wrappers stand before the interpreter.
+/// One of which nothing is known counts as a shell, as far as the source is shell text. Spans are
+/// bytes of the source.
+pub(crate) fn script(script: &Script, env: &BTreeMap<String, String>) -> Reading {
+    let given = Given {
+        env: Some(env),
+        ..Given::default()
+    };
+    let program = script.interpreter.first().map_or("", |it| basename(it));
+    if script.interpreter.len() == 1 && is_shell(program) {
+        return read_text(&script.source, &given);
     }
-    let words = script.interpreter.iter();
-    let source = Word::literal(script.source.as_str(), (0, script.source.len()));
-    read_command(SimpleCommand {
-        words: words.map(|word| Word::literal(word, (0, 0))).collect(),
-        redirects: vec![Redirect {
-            kind: RedirectKind::HereDoc { quoted: true },
-            target: source,
-        }],
-        span: (0, script.source.len()),
-        ..SimpleCommand::default()
-    })
+    let files = BTreeMap::from([(SCRIPT_PATH.to_owned(), script.source.clone())]);
+    let given = Given {
+        files: Some(&files),
+        ..given
+    };
+    let mut argv = script.interpreter.clone();
+    argv.push(SCRIPT_PATH.to_owned());
+    let spans = vec![(0, script.source.len()); argv.len()];
+    let mut reading = read_argv(&argv, &spans, &given);
+    let known = |command: &SimpleCommand| {
+        is_shell(command.program()) || reads_code(command.program()) || command.taken_apart
+    };
+    if !reading.commands.iter().any(known) {
+        let as_shell = read_text(&script.source, &Given::default());
+        if as_shell.problems.is_empty() {
+            reading = as_shell;
+        }
+    }
+    reading
 }
 
 /// Reads work on a file. Spans are bytes of the paths joined by blanks.

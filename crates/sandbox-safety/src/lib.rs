@@ -26,7 +26,9 @@ mod flow;
 mod gate;
 mod inline;
 mod judged;
+mod judgement;
 mod lint;
+mod pack;
 mod paths;
 mod pattern;
 mod policy;
@@ -41,5 +43,6 @@ pub use content::{
     content_words,
 };
 pub use extra::{VALIDATOR_TIME_MAX, Validator};
+pub use pack::{PackError, RulePack, embedded_source};
 pub use policy::{Policy, Profile, ProfileError};
-pub use validator::{Confinement, SafetyValidator, Surroundings};
+pub use validator::{Confinement, SafetyValidator, Surroundings, scripts_named_by};

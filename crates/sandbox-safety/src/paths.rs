@@ -304,6 +304,35 @@ static GIT_INTERNALS: &[&str] = &[
     "*.husky/*",
 ];
 
+/// The classes of places that a rule may name.
+pub(crate) const CLASSES: &[&str] = &[
+    "device",
+    "root",
+    "system",
+    "systemfile",
+    "home",
+    "wide",
+    "secret",
+    "startup",
+    "account",
+    "log",
+    "guard",
+    "gitinternal",
+    "gitdata",
+];
+
+/// What a repository cannot do without, or could be brought back from.
+static GIT_DATA: &[&str] = &[
+    "*.git/objects*",
+    "*.git/refs*",
+    "*.git/packed-refs",
+    "*.git/logs*",
+    "*.git/HEAD",
+    "*.git/index",
+    "*.git/worktrees*",
+    "*.git/modules*",
+];
+
 /// Returns whether `text` lies in the class that a rule names.
 pub(crate) fn is_in_class(
     text: &str,
@@ -321,6 +350,12 @@ pub(crate) fn is_in_class(
         "home" => place(&path) == Place::Home,
         "wide" => place(&path) == Place::Wide,
         "secret" => {
+            // Somebody's home, whosever it is.
+            if let Some(rest) = path.strip_prefix("/home/*/") {
+                return SECRETS
+                    .iter()
+                    .any(|name| is_named(name, &format!("~/{rest}")));
+            }
             !is_named("*.pub", &path)
                 && (any(SECRETS)
                     || SECRET_NAMES
@@ -332,6 +367,7 @@ pub(crate) fn is_in_class(
         "log" => any(LOGS),
         "guard" => any(GUARDS),
         "gitinternal" => any(GIT_INTERNALS),
+        "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,
     }
 }

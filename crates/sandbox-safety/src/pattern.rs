@@ -9,12 +9,13 @@
 //! | `..` | any number of operands may come before the next token |
 //! | `-f\|--force` | one of the options is given: short ones also combined (`-rf`), long ones abbreviated |
 //! | `=/dev/null` | some operand is exactly that |
-//! | `@device` | some operand lies in that class of places (see `paths`) |
+//! | `@device\|root` | some operand lies in one of those classes of places (see `paths`) |
 //! | `~text` | some argument contains the text; `_` also stands for a blank |
+//! | `$NAME\|OTHER` | one of these variables is set for the command |
 //! | `!token` | the token does not hold |
 
 use crate::{
-    paths::{Places, is_in_class},
+    paths::{CLASSES, Places, is_in_class},
     shell::{SimpleCommand, Word},
 };
 
@@ -102,9 +103,13 @@ pub(crate) fn matches(pattern: &str, command: &SimpleCommand, places: &Places) -
         let holds = if token.starts_with('-') {
             token.split('|').any(|option| has_option(args, option))
         } else if let Some(class) = token.strip_prefix('@') {
-            operands
-                .iter()
-                .any(|word| is_in_class(&word.text, class, command, places))
+            operands.iter().any(|word| {
+                let mut classes = class.split('|');
+                classes.any(|class| is_in_class(&word.text, class, command, places))
+            })
+        } else if let Some(names) = token.strip_prefix('$') {
+            let assigned = |name: &str| command.assignments.iter().any(|(set, _)| set == name);
+            names.split('|').any(assigned)
         } else if let Some(exact) = token.strip_prefix('=') {
             operands.iter().any(|word| word.text == exact)
         } else if let Some(text) = token.strip_prefix('~') {
@@ -135,6 +140,35 @@ pub(crate) fn matches(pattern: &str, command: &SimpleCommand, places: &Places) -
         }
     }
     true
+}
+
+/// Says what is wrong with a pattern.
+pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    let mut tokens = pattern.split_ascii_whitespace();
+    let program = tokens.next().ok_or("the pattern is empty")?;
+    if program.starts_with(['-', '!', '@', '=', '~', '$', '*', '.']) {
+        return Err(format!(
+            "a pattern begins with a program, not with `{program}`"
+        ));
+    }
+    for token in tokens {
+        let token = token.strip_prefix('!').unwrap_or(token);
+        let mut classes = token
+            .strip_prefix('@')
+            .into_iter()
+            .flat_map(|it| it.split('|'));
+        if let Some(class) = classes.find(|class| !CLASSES.contains(class)) {
+            return Err(format!(
+                "there is no class of places `{class}`; there are {}",
+                CLASSES.join(", ")
+            ));
+        }
+        let rest = token.strip_prefix(['@', '=', '~', '$']).unwrap_or(token);
+        if rest.is_empty() || token != ".." && rest.split('|').any(str::is_empty) {
+            return Err(format!("`{token}` says nothing"));
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether `name` is one of the words of a list.

@@ -32,6 +32,18 @@ pub(crate) enum Held {
     Nothing,
 }
 
+impl Held {
+    /// Returns what holds it, in a word; `None` where nothing does.
+    pub(crate) const fn by(self) -> Option<&'static str> {
+        match self {
+            Self::Rollback => Some("rollback"),
+            Self::View => Some("view"),
+            Self::Network => Some("network"),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// A finding's part in the score.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part<'a> {
@@ -50,7 +62,8 @@ pub(crate) fn residual(parts: &[Part<'_>], confinement: &Confinement) -> Risk {
     sum(parts, |part| remaining(part, confinement))
 }
 
-fn remaining(part: &Part<'_>, confinement: &Confinement) -> u8 {
+/// Returns what remains of one part inside the confinement.
+pub(crate) fn remaining(part: &Part<'_>, confinement: &Confinement) -> u8 {
     let Confinement::Sandboxed {
         network,
         transaction,

@@ -4,7 +4,6 @@
 //! in a sandbox, the words that explain it, and examples of what it matches and what it spares,
 //! which a test checks for every rule.
 
-mod cloud;
 mod database;
 mod defence;
 mod escape;
@@ -15,7 +14,6 @@ mod persistence;
 mod privilege;
 mod process;
 mod secrets;
-mod vcs;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +25,7 @@ use sandbox_types::Effect;
 use crate::{
     gate::Gate,
     lint,
+    pack::embedded,
     paths::Places,
     pattern,
     risk::Held,
@@ -58,6 +57,31 @@ pub(crate) struct Rule {
         expect(dead_code, reason = "examples are checked by the tests")
     )]
     pub(crate) spares: &'static [&'static str],
+}
+
+/// What is told of a rule that matched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) score: u8,
+    pub(crate) effects: &'a [Effect],
+    pub(crate) held: Held,
+    pub(crate) message: &'a str,
+    pub(crate) suggestion: &'a str,
+}
+
+impl Rule {
+    /// Returns what is told of it.
+    pub(crate) const fn told(&self) -> Told<'_> {
+        Told {
+            id: self.id,
+            score: self.score,
+            effects: self.effects,
+            held: self.held,
+            message: self.message,
+            suggestion: self.suggestion,
+        }
+    }
 }
 
 /// When a rule matches a command.
@@ -135,7 +159,7 @@ impl Scene<'_> {
 }
 
 /// The tables, in the order in which equally strong findings are told.
-static TABLES: &[&[Rule]] = &[
+static TABLES: [&[Rule]; 11] = [
     lint::RULES,
     filesystem::RULES,
     network::RULES,
@@ -146,14 +170,12 @@ static TABLES: &[&[Rule]] = &[
     obfuscation::RULES,
     escape::RULES,
     process::RULES,
-    vcs::RULES,
-    cloud::RULES,
     database::RULES,
 ];
 
 /// Returns all rules.
 pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
-    TABLES.iter().copied().flatten()
+    TABLES.iter().chain(&embedded::TABLES).copied().flatten()
 }
 
 /// One pattern, with one of the programs that it begins with.

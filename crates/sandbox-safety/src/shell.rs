@@ -36,6 +36,8 @@ pub(crate) enum RedirectKind {
     HereDoc {
         quoted: bool,
     },
+    /// Made up: the word is the text of the script that an interpreter gets by name.
+    Script,
 }
 
 /// A redirection as it stands in the source.
@@ -142,6 +144,8 @@ pub(crate) struct Context {
     /// How many substitutions, wrappers' texts and calls deep.
     pub(crate) depth: usize,
     pub(crate) route: Route,
+    /// Whether it stands in a file that the caller gave, not in the judged text.
+    pub(crate) in_file: bool,
 }
 
 /// The strongest wrapper on the way.
@@ -149,6 +153,8 @@ pub(crate) struct Context {
 pub(crate) enum Route {
     #[default]
     Direct,
+    /// From a recipe or script of a build tool.
+    Built,
     /// `sudo` and its like.
     Privileged,
     /// On another machine (`ssh`).

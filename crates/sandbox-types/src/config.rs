@@ -130,6 +130,9 @@ pub struct SafetyConstraints {
     /// How strictly a command is judged before it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<SafetyProfile>,
+    /// Rule packs: more rules, other scores, and what is allowed, asked and denied here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<PathBuf>,
     /// Snapshots that are kept; the oldest goes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_snapshots: Option<i64>,
@@ -297,6 +300,7 @@ impl SandboxConfig {
             resource_limits: ResourceLimits::of(&Limits::default()),
             safety_constraints: SafetyConstraints {
                 profile: Some(SafetyProfile::default()),
+                rules: Vec::new(),
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
                 commit_policy: None,

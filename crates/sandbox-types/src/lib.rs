@@ -48,4 +48,4 @@ pub use operation::{NetworkAccess, OnFailure, Operation};
 pub use operation_file::{ForeignType, OperationError};
 pub use report::{OperationReport, Outcome, ReportedApproval, ReportedLimits, ReportedOperation};
 pub use span_of_time::{DurationError, format_duration, parse_duration};
-pub use verdict::{Decision, Effect, Finding, JudgedCommand, Risk, RiskLevel, Verdict};
+pub use verdict::{Decision, Effect, Finding, JudgedCommand, Risk, RiskLevel, RiskTerm, Verdict};

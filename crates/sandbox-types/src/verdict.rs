@@ -152,6 +152,21 @@ pub struct Finding {
     pub suggestion: Option<String>,
 }
 
+/// What one finding adds to the risks.
+///
+/// The strongest term is the score; each further class of effects adds 10, up to 20, within the level.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RiskTerm {
+    /// The finding's rule.
+    pub rule: String,
+    /// Its score unconfined.
+    pub score: u8,
+    /// What remains of it inside the confinement and the transaction.
+    pub residual_score: u8,
+    /// What takes it back or keeps it from happening in a sandbox: `rollback`, `view`, `network`.
+    pub held_by: Option<String>,
+}
+
 /// One simple command that was found in the text, and the decision on it alone.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JudgedCommand {
@@ -172,6 +187,9 @@ pub struct Verdict {
     pub residual_risk: Risk,
     /// Why, strongest first.
     pub findings: Vec<Finding>,
+    /// What each finding adds to the risks, in the same order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<RiskTerm>,
     /// The simple commands that were found, wrappers taken apart.
     pub commands: Vec<JudgedCommand>,
 }

@@ -1,5 +1,7 @@
 //! `sandbox check`: the verdict only; nothing is run.
 
+mod explain;
+
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader},
@@ -11,8 +13,8 @@ use sandbox_core::{Judge, Overrides, config_layers::operation_from_text};
 use sandbox_types::{Decision, Operation, SandboxConfig, Verdict};
 
 use crate::{
-    args::CheckArgs,
-    commands::{describe, input},
+    args::{CheckArgs, JudgedBy},
+    commands::{describe, input, policy},
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, current_directory},
@@ -23,7 +25,7 @@ use crate::{
 const COMMAND_WIDTH: usize = 100;
 
 pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<u8, Failure> {
-    let judge = judge(settings, args)?;
+    let judge = judge(settings, &args.by)?;
     if args.stdin {
         return check_lines(settings, &judge);
     }
@@ -31,6 +33,8 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<u8, Failure> 
     let ui = settings.ui;
     if ui.is_json() {
         ui::print_json(&verdict)?;
+    } else if args.explain {
+        ui::print(&explain::text(&verdict, args.by.in_sandbox))?;
     } else {
         let text = describe::verdict(&verdict, |tone, text| ui.tone(tone, text));
         ui::print(&format!("{text}\n"))?;
@@ -38,18 +42,21 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<u8, Failure> 
     Ok(code(verdict.decision))
 }
 
-fn judge(settings: &Settings, args: &CheckArgs) -> Result<Judge, Failure> {
-    let (workspace, config) = place(settings, args)?;
+/// Returns the judge that the arguments ask for.
+pub(super) fn judge(settings: &Settings, args: &JudgedBy) -> Result<Judge, Failure> {
+    let (workspace, mut config) = place(settings, args)?;
+    let more = policy::packs(&args.rules)?;
+    config.safety_constraints.rules.extend(more);
     let home = &settings.host.home;
     Ok(if args.in_sandbox {
-        Judge::in_sandbox(&config, &workspace, home)
+        Judge::in_sandbox(&config, &workspace, home)?
     } else {
-        Judge::unconfined(&config, &workspace, home)
+        Judge::unconfined(&config, &workspace, home)?
     })
 }
 
 /// Returns the workspace and configuration to judge by: of a sandbox, if there is one here.
-fn place(settings: &Settings, args: &CheckArgs) -> Result<(PathBuf, SandboxConfig), Failure> {
+fn place(settings: &Settings, args: &JudgedBy) -> Result<(PathBuf, SandboxConfig), Failure> {
     let overrides = Overrides {
         file: args.config.clone(),
         ..Overrides::default()

@@ -3,9 +3,9 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError, FindError,
-    HistoryError, OpenError, PlanError, ReadError, RepairError, ReviewError, RunError, RunFault,
-    ScanError, StatusError, SuspendError,
+    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError,
+    ExpectationsError, FindError, HistoryError, OpenError, PlanError, ReadError, RepairError,
+    ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
     monitor::HistoryReadError,
 };
@@ -99,6 +99,21 @@ impl From<OperationTextError> for Failure {
     }
 }
 
+impl From<ExpectationsError> for Failure {
+    fn from(error: ExpectationsError) -> Self {
+        Self::of(Kind::Usage, &error)
+            .hint("`sandbox policy test --help` shows what such a file looks like")
+    }
+}
+
+impl From<RulePackError> for Failure {
+    fn from(error: RulePackError) -> Self {
+        Self::of(Kind::Config, &error).hint(
+            "`safety_constraints.rules` names the packs; docs/reference/rule-packs.md says what they may hold",
+        )
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
@@ -115,6 +130,7 @@ impl From<OpenError> for Failure {
                 "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
                  has an example",
             ),
+            OpenError::RulePack(error) => error.into(),
             OpenError::EventFile { .. } => {
                 Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
             }

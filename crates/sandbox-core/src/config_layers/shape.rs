@@ -56,6 +56,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
         "profile",
         Choice(&["strict", "default", "permissive", "audit"]),
     ),
+    ("rules", Texts),
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
     ("commit_policy", Text),

@@ -1,6 +1,6 @@
 //! Secrets: who reads them, and what is sent away.
 
-use super::is_connection;
+use super::{copies, is_connection};
 use crate::{
     gate::Scanner,
     paths::{Place, is_in_class, place_of},
@@ -40,8 +40,9 @@ fn is_sender(command: &SimpleCommand) -> bool {
         "wget" => given(&["--post-file", "--post-data", "--body-file", "--body-data"]),
         "scp" | "rsync" | "sftp" | "rclone" => args.iter().any(|w| w.text.contains(':')),
         "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ftp" | "tftp" | "mail" | "mailx"
-        | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "openssl" | "croc" | "wormhole"
-        | "gh" | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "croc" | "wormhole" | "gh"
+        | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        "openssl" => args.first().is_some_and(|it| it.text == "s_client"),
         "aws" | "gsutil" | "s3cmd" | "mc" | "az" => args
             .iter()
             .any(|w| matches!(w.text.as_str(), "cp" | "mv" | "sync" | "put" | "upload")),
@@ -61,8 +62,30 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     if matches!(command.program(), "ssh" | "sftp") && command.pipe.is_none() {
         return None;
     }
-    let secret = |c: &SimpleCommand| reads_secret(scene, c).is_some() || tells_environment(c);
+    let secret = |c: &SimpleCommand| {
+        reads_secret(scene, c).is_some() || reads_key_file(scene, c) || tells_environment(c)
+    };
     if sender && scene.feeders(command).any(secret) {
+        return Some(command.span);
+    }
+    // A secret by another name: packed, copied or moved before it is sent.
+    let copied_before = if sender && scene.gate.opens(Scanner::Secrets) {
+        copies::copies_of(scene, command, |c| {
+            reads_secret(scene, c).is_some() || reads_key_file(scene, c)
+        })
+    } else {
+        Vec::new()
+    };
+    let is_copy = |path: &str| copied_before.iter().any(|copy| copy == copies::plain(path));
+    let given_copy = command
+        .redirects
+        .iter()
+        .any(|it| it.kind == RedirectKind::Read && is_copy(&it.target.text));
+    let archived = scene.feeders(command).any(|feeder| {
+        let mut operands = operands(feeder).into_iter();
+        operands.any(|word| is_copy(&word.text))
+    });
+    if given_copy || archived {
         return Some(command.span);
     }
     let mut words = command.args().iter();
@@ -72,7 +95,9 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
         });
         leaked
             || sender
-                && sent_file(&word.text).is_some_and(|path| is_sensitive(scene, command, path))
+                && (sent_file(&word.text)
+                    .is_some_and(|path| is_sensitive(scene, command, path) || is_copy(path))
+                    || is_copy(&word.text) && command.program() != "openssl")
     });
     let copies = matches!(
         command.program(),
@@ -82,7 +107,9 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     let copied = operands(command).into_iter().find(|word| {
         let source =
             Some(word.text.as_str()) != last || matches!(command.program(), "croc" | "wormhole");
-        copies && source && is_in_class(&word.text, "secret", command, scene.places)
+        copies
+            && source
+            && (is_in_class(&word.text, "secret", command, scene.places) || is_key_file(&word.text))
     });
     let given = command
         .redirects
@@ -105,9 +132,61 @@ fn sent_file(text: &str) -> Option<&str> {
     text.starts_with(['/', '~']).then_some(text)
 }
 
+/// Returns whether a name is one of a private key or of a file of secrets. That reads well enough to
+/// be sent nowhere, and not well enough to ask who reads it.
+fn is_key_file(text: &str) -> bool {
+    let name = basename(text);
+    let public = [
+        "example", "sample", "template", "dist", "test", ".pub", "public", "cert", "chain",
+    ];
+    let environment = name == ".env" || name.starts_with(".env.");
+    let key = [
+        ".key",
+        ".ppk",
+        ".p12",
+        ".pfx",
+        ".jks",
+        "_rsa",
+        "_ed25519",
+        ".kdbx",
+        "privkey.pem",
+    ];
+    let named = [
+        ".npmrc",
+        ".pypirc",
+        ".boto",
+        ".s3cfg",
+        "secrets.yml",
+        "secrets.yaml",
+        "secrets.json",
+    ];
+    (environment || key.iter().any(|it| name.ends_with(it)) || named.contains(&name))
+        && !public.iter().any(|it| name.contains(it))
+}
+
+/// Returns whether a command reads such a file.
+fn reads_key_file(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    let program = command.program();
+    if !scene.gate.opens(Scanner::Secrets)
+        || program.is_empty()
+        || matches!(
+            program,
+            "rm" | "ls" | "stat" | "chmod" | "touch" | "echo" | "printf" | "test" | "[" | "git"
+        )
+    {
+        return false;
+    }
+    let given = command.redirects.iter();
+    operands(command).iter().any(|word| is_key_file(&word.text))
+        || given
+            .filter(|it| it.kind == RedirectKind::Read)
+            .any(|it| is_key_file(&it.target.text))
+}
+
 fn is_sensitive(scene: &Scene<'_>, command: &SimpleCommand, path: &str) -> bool {
     let word = Word::literal(path, command.span);
     is_in_class(path, "secret", command, scene.places)
+        || is_key_file(path)
         || place_of(&word, command, scene.places) == Place::SystemFile
 }
 
@@ -142,7 +221,8 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         .any(|r| r.kind == RedirectKind::Read && !is_connection(&r.target.text));
     let uploads = match program {
         "curl" | "wget" => {
-            strange && is_sender(command)
+            sends_an_archive(scene, command)
+                || strange && is_sender(command)
                 || has_option(args, "--post-file")
                 || has_option(args, "--body-file")
         }
@@ -160,6 +240,22 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         _ => strange && is_sender(command),
     };
     uploads.then_some(command.span)
+}
+
+/// Returns whether a whole tree is packed and sent to another machine as it is.
+fn sends_an_archive(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    let packs = |c: &SimpleCommand| match c.program() {
+        "tar" | "bsdtar" => c.args().first().is_some_and(|it| it.text.contains('c')),
+        "zip" | "cpio" | "git-archive" => true,
+        _ => false,
+    };
+    let here = ["localhost", "127.0.0.1", "[::1]"];
+    let args = command.args();
+    is_sender(command)
+        && !args
+            .iter()
+            .any(|it| here.iter().any(|host| it.text.contains(host)))
+        && scene.feeders(command).any(packs)
 }
 
 /// Finds commands that read keys, tokens or passwords.

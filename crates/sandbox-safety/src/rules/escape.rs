@@ -2,6 +2,9 @@
 
 use sandbox_types::Effect::ExecutesUnknown;
 
+mod environment;
+mod written_script;
+
 use super::{Rule, When};
 use crate::{
     inline,
@@ -91,57 +94,26 @@ pub(super) static RULES: &[Rule] = &[
         ],
     },
     Rule {
-        id: "escape.option-runs",
+        id: "escape.written-script",
         score: MEDIUM,
         effects: &[ExecutesUnknown],
         held: Held::Rollback,
-        when: When::Looks(&[
-            "tar ~--checkpoint-action|--to-command|--use-compress-program=/|--use-compress-program=./|--use-compress-program=sh|--rsh-command|--info-script",
-            "rsync -e|--rsh ~sh_-c|/bin/|./",
-            "scp|sftp -S",
-            "ssh|scp|sftp ~ProxyCommand=;|ProxyCommand=sh|ProxyCommand=bash|LocalCommand|PermitLocalCommand|KnownHostsCommand",
-            "zip ~-TT|--unzip-command",
-            "rg --pre",
-            "git grep -O|--open-files-in-pager",
-            "git ~--upload-pack=|--receive-pack=|ext::",
-            "git ~--exec-path=/tmp|--exec-path=.",
-            "man -P|--pager|-H",
-            "make ~--eval|SHELL=/",
-            "vi|vim|nvim|ex|view|rvim ~:!|:py|:lua|:terminal|!sh|system( ",
-            "gdb|lldb|pdb|rdb ~!|shell_|python_|call",
-            "less|more ~!",
-            "awk|gawk|mawk|nawk ~system( !~kill",
-            "tcpdump -z",
-            "nmap --script|--interactive ~=/tmp|=./|/tmp",
-            "apt|apt-get ~Pre-Invoke|Post-Invoke",
-            "dpkg|rpm ~--eval|--pipe|lua:",
-            "rpm* ~--eval=%(|%(|lua:",
-            "gimp|sqlite3|psql|mysql|ftp|irb|nano|dc|bpftrace|octave|scapy|R|gnuplot|maxima|jjs|jshell|tclsh|expect|wish ~.shell|\\!|!/|system(|exec(|.system|system_",
-            "certbot ~--pre-hook|--post-hook|--deploy-hook|--manual-auth-hook",
-            "php|python|perl|ruby -s|--server ~auto_prepend_file",
-            "node|nodejs ~--require_/tmp",
-            "openvpn ~--up|--script-security",
-            "wget ~--use-askpass",
-            "xdg-open|open ~javascript:",
-            "logsave|run-parts|start-stop-daemon|cpulimit|choom|capsh|aoss|pexec|ionice|rlwrap|multitime|softlimit|runscript|ssh-agent|dmsetup|genie|elvish|cdist|cobc|distcc|scrot|sshpass|torify|tsp|stdbuf|nsenter|ltrace|chroot|fzf|hping3 ~/sh|/bash",
-        ]),
-        message: "gives an option whose value is run as a command",
-        suggestion: "run that command itself, so that it can be judged",
+        when: When::Holds(|scene, command| {
+            written_script::gets_a_script(scene, command)
+                .or_else(|| written_script::runs_what_was_written(scene, command))
+        }),
+        message: "hands a program what was just written, for it to run",
+        suggestion: "run the script itself, so that it can be judged",
         matches: &[
-            "rg --pre ./convert.sh word src",
-            "tar cf x y --checkpoint=1 --checkpoint-action=exec=id",
-            "ssh -o ProxyCommand='sh -c id' host",
-            "apt-get update -o APT::Update::Pre-Invoke::=id",
-            "git clone ext::sh",
-            "find . | awk '{system($1)}'",
+            "echo '/bin/sh 1>&0' > h; chmod +x h; prog --hook=h",
+            "echo id > hook && chmod 755 hook && tool --after hook",
+            "echo 'exec \"/bin/sh\"' > Rakefile && rake",
         ],
         spares: &[
-            "rg needle",
-            "tar xf x.tar",
-            "git grep x",
-            "awk '{print $1}' x",
-            "man ls",
-            "rsync -e ssh a b:",
+            "echo id > x.sh && chmod +x x.sh && ./x.sh",
+            "cat > run.py <<'E'\nprint(1)\nE\nchmod +x run.py; python3 run.py",
+            "echo 'FROM x' > Dockerfile && docker build .",
+            "echo a > b && tool b",
         ],
     },
     Rule {
@@ -149,55 +121,7 @@ pub(super) static RULES: &[Rule] = &[
         score: MEDIUM,
         effects: &[ExecutesUnknown],
         held: Held::Rollback,
-        when: When::Holds(|_, command| {
-            let runs = |name: &str, value: &str| {
-                let named = matches!(
-                    name,
-                    "GIT_SSH_COMMAND"
-                        | "GIT_EXTERNAL_DIFF"
-                        | "GIT_ASKPASS"
-                        | "LESSOPEN"
-                        | "LESSCLOSE"
-                        | "MANPAGER"
-                        | "PAGER"
-                        | "GIT_PAGER"
-                        | "EDITOR"
-                        | "VISUAL"
-                        | "GIT_EDITOR"
-                        | "BROWSER"
-                        | "CRASHPAGER"
-                        | "PERL5OPT"
-                        | "NODE_OPTIONS"
-                        | "RUBYOPT"
-                        | "PYTHONSTARTUP"
-                        | "SYSTEMD_PAGER"
-                        | "GIT_SEQUENCE_EDITOR"
-                        | "SSH_ASKPASS"
-                        | "SUDO_ASKPASS"
-                        | "PERL5DB"
-                        | "PYTHONINSPECT"
-                );
-                let command = [
-                    "/tmp/",
-                    "sh -c",
-                    "bash",
-                    "/bin/sh",
-                    "curl",
-                    "wget",
-                    ";",
-                    "|",
-                    "system",
-                    "--require /",
-                    "--require .",
-                ];
-                named && command.iter().any(|part| value.contains(part))
-            };
-            command
-                .assignments
-                .iter()
-                .any(|(name, value)| runs(name, &value.text))
-                .then_some(command.span)
-        }),
+        when: When::Holds(environment::runs_a_value),
         message: "sets a variable whose value another program runs",
         suggestion: "run that command itself, so that it can be judged",
         matches: &[

@@ -1,11 +1,11 @@
 //! Shells for others, code from others, data to others.
 
-use sandbox_types::Effect::{ExecutesRemote, Exfiltrates, NetworkListen, NetworkOut, ReadsSecret};
+use sandbox_types::Effect::{ExecutesRemote, Exfiltrates, NetworkOut, ReadsSecret};
 
 use super::{Rule, When};
 use crate::{
     flow,
-    risk::{CRITICAL, HIGH, Held, LOW, MEDIUM},
+    risk::{CRITICAL, HIGH, Held, MEDIUM},
 };
 
 pub(super) static RULES: &[Rule] = &[
@@ -104,44 +104,5 @@ pub(super) static RULES: &[Rule] = &[
             "curl https://file.io/abc -o x",
             "curl https://example.com",
         ],
-    },
-    Rule {
-        id: "net.listen-shell",
-        score: HIGH,
-        effects: &[NetworkListen, ExecutesRemote],
-        held: Held::Network,
-        when: When::Looks(&[
-            "ssh -R",
-            "socat ~LISTEN ~EXEC:|SYSTEM:",
-            "nc|ncat|netcat -l -e|-c|--exec|--sh-exec",
-            "code|devtunnel tunnel|host",
-        ]),
-        message: "lets others connect to a shell or into this network",
-        suggestion: "let the person who needs access open it",
-        matches: &[
-            "ssh -R 8080:localhost:80 host",
-            "socat TCP-LISTEN:1,fork EXEC:/bin/sh",
-            "nc -l -p 1 -e /bin/sh",
-        ],
-        spares: &[
-            "ssh host",
-            "socat TCP-LISTEN:80 TCP:localhost:81",
-            "nc -l 8080",
-        ],
-    },
-    Rule {
-        id: "net.listen",
-        score: LOW,
-        effects: &[NetworkListen],
-        held: Held::Network,
-        when: When::Looks(&[
-            "nc|ncat|netcat -l",
-            "python|python3 ~http.server|SimpleHTTPServer",
-            "socat ~LISTEN",
-        ]),
-        message: "waits for connections",
-        suggestion: "bind it to 127.0.0.1",
-        matches: &["nc -l 8080", "python3 -m http.server"],
-        spares: &["nc host 80"],
     },
 ];

@@ -137,7 +137,14 @@ impl Converter<'_> {
         use ast::CompoundCommand as Compound;
         let body = match compound {
             Compound::Arithmetic(arithmetic) => {
-                return Ok(Node::Words(vec![self.slice(Some(&arithmetic.loc))]));
+                // The parser also takes `( ( … ) )`, which is a subshell in a subshell, for arithmetic.
+                let word = self.slice(Some(&arithmetic.loc));
+                return Ok(Node::Simple(RawCommand {
+                    span: word.span,
+                    words: vec![word],
+                    redirects,
+                    ..RawCommand::default()
+                }));
             }
             Compound::ArithmeticForClause(clause) => self.body(&clause.body.list, depth)?,
             Compound::BraceGroup(group) => self.body(&group.list, depth)?,

@@ -1,15 +1,21 @@
 //! Walks a script in order and lists the simple commands that it may run.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+};
 
 mod definitions;
+mod evaluated;
+mod given;
 mod output;
 mod recursion;
 
+use evaluated::is_evaluated;
+pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
 use recursion::{first_span, starts_itself_twice};
-
-use crate::inline;
 
 use super::{
     Context, Node, PipePosition, Pipeline, RawCommand, RawRedirect, RawWord, Redirect,
@@ -28,8 +34,6 @@ const COMMANDS_MAX: usize = 25_000;
 const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A variable's value is forgotten when it is longer.
 const VALUE_BYTES_MAX: usize = 4096;
-/// `xargs` adds at most so many of the words that the text says.
-const FED_WORDS_MAX: usize = 64;
 /// A `for` loop is walked for so many of its values.
 const LOOP_VALUES_MAX: usize = 4;
 /// After so many nested texts reading goes on with a new stack of [`STACK_BYTES`].
@@ -89,33 +93,24 @@ impl Origin {
 }
 
 /// Reads shell text.
-pub(crate) fn read_text(text: &str) -> Reading {
-    let mut reader = Reader::default();
+pub(crate) fn read_text(text: &str, given: &Given<'_>) -> Reading {
+    let mut reader = Reader::with(given);
     reader.read_nested(text, Origin::At(0));
+    reader.read_given_input(given);
     reader.into_reading()
 }
 
 /// Reads a program and its arguments; `spans` say where each stands in the judged text.
-///
-/// What is given on standard input counts when the program is a shell that runs it.
-pub(crate) fn read_argv(argv: &[String], spans: &[Span], stdin: Option<&str>) -> Reading {
-    let mut reader = Reader::default();
-    let words: Vec<Word> = argv
-        .iter()
-        .zip(spans)
-        .map(|(text, span)| Word::literal(text.as_str(), *span))
-        .collect();
-    let span = (0, spans.last().map_or(0, |span| span.1));
-    let command = SimpleCommand {
-        words,
-        span,
+pub(crate) fn read_argv(argv: &[String], spans: &[Span], given: &Given<'_>) -> Reading {
+    let words = argv.iter().zip(spans);
+    let words = words.map(|(text, span)| Word::literal(text.as_str(), *span));
+    let mut reader = Reader::with(given);
+    reader.dispatch(SimpleCommand {
+        words: words.collect(),
+        span: (0, spans.last().map_or(0, |span| span.1)),
         ..SimpleCommand::default()
-    };
-    let input = stdin.filter(|_| runs_its_input(&command));
-    reader.dispatch(command);
-    if let Some(text) = input {
-        reader.read_nested(text, Origin::Within(span));
-    }
+    });
+    reader.read_given_input(given);
     reader.into_reading()
 }
 
@@ -137,6 +132,8 @@ pub(super) struct Reader {
     aliases: BTreeMap<String, String>,
     /// Text written to files, to be read when they are run.
     files: BTreeMap<String, String>,
+    /// Which of them the caller gave.
+    given: BTreeSet<String>,
     positional: Vec<Word>,
     calls: Vec<String>,
     loops: usize,
@@ -160,6 +157,10 @@ impl Reader {
     }
 
     fn problem(&mut self, problem: Problem, span: Span) {
+        // A file that cannot be read as shell text is what the kernel is for.
+        if self.context.in_file && problem != Problem::ForkBomb {
+            return;
+        }
         // One of each kind says enough; the first is the outermost.
         if self.problems.iter().all(|(known, _)| *known != problem) {
             self.problems.push((problem, span));
@@ -316,7 +317,10 @@ impl Reader {
         let words: Vec<Word> = raw
             .words
             .iter()
-            .flat_map(|word| expand(self, word, origin))
+            .flat_map(|word| match word.text.as_str() {
+                "$@" | "\"$@\"" | "$*" if !self.positional.is_empty() => self.positional.clone(),
+                _ => expand(self, word, origin),
+            })
             .collect();
         let mut assignments = Vec::new();
         for word in &raw.assignments {
@@ -334,27 +338,6 @@ impl Reader {
             span: origin.place(raw.span),
             ..SimpleCommand::default()
         });
-    }
-
-    /// Looks into `[[ … ]]` and `(( … ))`, which only evaluate.
-    ///
-    /// A shell without arithmetic commands, as many `/bin/sh` are, runs `((rm -r x))`.
-    fn evaluated(&mut self, raw: &RawWord, origin: Origin) {
-        expand_whole(self, raw, origin, Quoting::HereDoc);
-        let inner = raw.text.trim_matches(['(', ')', ' ']);
-        let mut words = inner.split_whitespace();
-        let is_name = |word: &str| {
-            word.bytes()
-                .all(|b| b.is_ascii_alphabetic() || b"./_".contains(&b))
-        };
-        let is_argument =
-            |word: &str| word.len() > 1 && word.starts_with(['-', '/', '~', '$', '"', '\'']);
-        if raw.text.starts_with("((")
-            && words.next().is_some_and(is_name)
-            && words.next().is_some_and(is_argument)
-        {
-            self.read_nested(inner, Origin::Within(origin.place(raw.span)));
-        }
     }
 
     fn assignment(&mut self, raw: &RawWord, origin: Origin) -> (String, Word) {
@@ -397,6 +380,7 @@ impl Reader {
                         expand_whole(self, &redirect.target, origin, Quoting::HereDoc)
                     }
                     RedirectKind::Read
+                    | RedirectKind::Script
                     | RedirectKind::Write
                     | RedirectKind::Append
                     | RedirectKind::Duplicate
@@ -422,17 +406,7 @@ impl Reader {
         }
         let outer = self.context;
         match take_apart(&command) {
-            Unwrapped::Command => {
-                let text = self.input_that_runs(&command);
-                let span = command.span;
-                let inner = inline::code_of(&command)
-                    .map(|(code, _)| inline::shell_strings(&code))
-                    .unwrap_or_default();
-                self.push(command);
-                for text in text.into_iter().chain(inner) {
-                    self.read_nested(&text, Origin::Within(span));
-                }
-            }
+            Unwrapped::Command => self.plain(command),
             Unwrapped::Inner(inner) => {
                 self.push(SimpleCommand {
                     taken_apart: inner.name != "find",
@@ -441,8 +415,7 @@ impl Reader {
                 for (mut words, fed) in inner.commands {
                     if let Some(text) = self.piped.as_ref().filter(|_| fed && inner.name != "find")
                     {
-                        let added = text.split_whitespace().take(FED_WORDS_MAX);
-                        words.extend(added.map(|word| Word::literal(word, command.span)));
+                        given::feed(&mut words, text, &command);
                     }
                     self.context.route = outer.route.max(inner.route);
                     if self.context.depth <= DEPTH_MAX {
@@ -490,8 +463,4 @@ impl Reader {
         self.note_written_file(&command);
         self.commands.push(command);
     }
-}
-
-fn is_evaluated(word: &str) -> bool {
-    word.starts_with("[[ ") || word.starts_with("((")
 }

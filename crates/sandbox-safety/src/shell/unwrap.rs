@@ -1,5 +1,7 @@
 //! Wrappers: programs whose arguments are another command. A table says where that command starts.
 
+pub(in crate::shell) mod subcommands;
+
 use super::{Route, SimpleCommand, Span, Word, basename, read::is_shell};
 
 /// What a command turned out to be.
@@ -203,7 +205,7 @@ pub(super) fn take_apart(command: &SimpleCommand) -> Unwrapped {
         return executed_by_find(command.args());
     }
     let Some(wrapper) = WRAPPERS.iter().find(|wrapper| wrapper.name == program) else {
-        return Unwrapped::Command;
+        return subcommands::take_off(command);
     };
     let mut inner = Inner {
         name: wrapper.name,
@@ -231,6 +233,12 @@ pub(super) fn take_apart(command: &SimpleCommand) -> Unwrapped {
         Form::Words | Form::Fed => {
             let end = rest.iter().position(|word| word.text.starts_with(":::"));
             let mut words = rest[..end.unwrap_or(rest.len())].to_vec();
+            if let [only] = words.as_slice()
+                && only.text.contains(' ')
+                && wrapper.form == Form::Fed
+            {
+                return text_of(&words, wrapper.route);
+            }
             // `parallel COMMAND ::: ARGUMENT…`
             words.extend(rest.iter().skip(words.len() + 1).cloned());
             inner.commands.push((words, wrapper.form == Form::Fed));

@@ -316,6 +316,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     for (key, path) in config.isolation.paths() {
         check_path(&key, path)?;
     }
+    for (at, path) in config.safety_constraints.rules.iter().enumerate() {
+        check_path(&format!("safety_constraints.rules[{at}]"), path)?;
+    }
     check_walls(config)?;
     for (at, name) in config.isolation.env_pass.iter().enumerate() {
         check_variable(&format!("isolation.env_pass[{at}]"), name)?;

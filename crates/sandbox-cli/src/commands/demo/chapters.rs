@@ -69,7 +69,7 @@ impl<'a> Story<'a> {
             &SandboxConfig::default(),
             &self.scratch.workspace(),
             &self.scratch.user_home(),
-        );
+        )?;
         let cases = [
             ("ls -la", "is allowed", Decision::Allow..=Decision::Allow),
             ("rm -rf /", "is denied", Decision::Deny..=Decision::Deny),

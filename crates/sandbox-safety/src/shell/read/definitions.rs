@@ -1,7 +1,7 @@
 //! Names that a script defines: variables, aliases, functions, the current directory.
 
 use super::{CALL_DEPTH_MAX, Origin, Reader, VALUE_BYTES_MAX};
-use crate::shell::{SimpleCommand, Word};
+use crate::shell::{RedirectKind, SimpleCommand, Word};
 
 impl Reader {
     /// Notes what `export`, `alias` and their like define.
@@ -21,6 +21,9 @@ impl Reader {
             })
             .filter(|directory| directory.len() <= VALUE_BYTES_MAX);
         }
+        if matches!(program, "read" | "mapfile" | "readarray") {
+            self.read_variable(command);
+        }
         let alias = program == "alias";
         let variables = ["export", "declare", "local", "readonly", "typeset"];
         if !alias && !variables.contains(&program) {
@@ -39,6 +42,25 @@ impl Reader {
                 };
                 self.set(name, value);
             }
+        }
+    }
+
+    /// Notes what `read NAME <<< text` reads.
+    fn read_variable(&mut self, command: &SimpleCommand) {
+        let given = command.redirects.iter().rev();
+        let mut given = given.filter(|it| {
+            matches!(
+                it.kind,
+                RedirectKind::HereString | RedirectKind::HereDoc { .. }
+            )
+        });
+        let names = command.args().iter().rev();
+        let name = names
+            .map(|it| it.text.as_str())
+            .find(|it| !it.starts_with('-'));
+        if let (Some(text), Some(name)) = (given.next(), name) {
+            let line = text.target.text.lines().next().unwrap_or_default();
+            self.set(name, Word::literal(line, text.target.span));
         }
     }
 

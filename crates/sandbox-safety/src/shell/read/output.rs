@@ -1,11 +1,21 @@
 //! What commands print and write, and which programs run what they are given.
 
-use super::{Reader, VALUE_BYTES_MAX};
-use crate::shell::{Known, RedirectKind, SimpleCommand, Word, basename, expand::decode_ansi_c};
+use super::{Origin, Reader, VALUE_BYTES_MAX};
+use crate::shell::{
+    Known, RedirectKind, SimpleCommand, Span, Word, basename, expand::decode_ansi_c,
+};
+
+/// Text that a shell runs.
+#[derive(Debug)]
+pub(super) struct FileText {
+    text: String,
+    /// Whether it stands in a file that the caller gave.
+    given: bool,
+}
 
 impl Reader {
     /// Returns the shell text that a shell gets as heredoc, here-string or from a file written here.
-    pub(super) fn input_that_runs(&self, command: &SimpleCommand) -> Option<String> {
+    pub(super) fn input_that_runs(&self, command: &SimpleCommand) -> Option<FileText> {
         let program = command.words.first()?;
         if runs_its_input(command) {
             let input = command.redirects.iter().rev().find(|redirect| {
@@ -15,7 +25,10 @@ impl Reader {
                 )
             });
             if let Some(input) = input {
-                return Some(input.target.text.clone());
+                return Some(FileText {
+                    text: input.target.text.clone(),
+                    given: false,
+                });
             }
         }
         let script = if is_shell(basename(&program.text))
@@ -29,16 +42,32 @@ impl Reader {
         } else {
             &program.text
         };
-        let text = self.files.get(script.trim_start_matches("./"))?;
+        let name = script.trim_start_matches("./");
+        let text = self.files.get(name)?;
         // The first line says which interpreter reads it.
         let other =
             text.starts_with("#!") && !text.lines().next().is_some_and(|line| line.ends_with("sh"));
-        (!other).then(|| text.clone())
+        (!other).then(|| FileText {
+            text: text.clone(),
+            given: self.given.contains(name),
+        })
+    }
+
+    /// Reads what a file holds that is run.
+    pub(super) fn read_file(&mut self, file: &FileText, span: Span) {
+        let outer = self.context;
+        self.context.in_file |= file.given;
+        self.read_nested(&file.text, Origin::Within(span));
+        self.context = outer;
     }
 
     /// Notes what a command writes to a file, in case the file is run later.
     pub(super) fn note_written_file(&mut self, command: &SimpleCommand) {
-        let Some(text) = printed_text(command) else {
+        let copied = || {
+            let copies = matches!(command.program(), "tee" | "cat" | "sponge");
+            self.piped.clone().filter(|_| copies)
+        };
+        let Some(text) = printed_text(command).or_else(copied) else {
             return;
         };
         let redirect = command
@@ -53,6 +82,7 @@ impl Reader {
             .or(tee.map(|w| (w, RedirectKind::Write)));
         if let Some((word, kind)) = target {
             let name = word.text.trim_start_matches("./").to_owned();
+            self.given.remove(&name);
             let content = self.files.entry(name).or_default();
             if kind == RedirectKind::Write {
                 content.clear();
@@ -143,6 +173,7 @@ fn printed_text(command: &SimpleCommand) -> Option<String> {
 
 /// Returns whether `program` is a shell.
 pub(crate) fn is_shell(program: &str) -> bool {
+    let program = program.strip_suffix(".exe").unwrap_or(program);
     [
         "sh", "bash", "zsh", "dash", "ksh", "ash", "mksh", "fish", "csh", "tcsh", "rbash",
     ]

@@ -1,0 +1,249 @@
+//! From what was read to a verdict: rules, packs, scores, decision.
+
+use std::panic;
+
+use sandbox_types::{Decision, Finding, JudgedCommand, RiskLevel, RiskTerm, Verdict};
+
+use crate::{
+    gate::Gate,
+    lint,
+    pack::{Answer, Occasion, Packs},
+    paths::Places,
+    policy::Policy,
+    risk::{CRITICAL, HIGH, Held, MEDIUM, Part, inherent, remaining, residual},
+    rules::{Scene, Told, matching},
+    shell::{
+        Reading, SimpleCommand, Span,
+        read::{Given, Problem, TEXT_BYTES_MAX},
+        read_argv, read_text,
+    },
+    validator::Surroundings,
+};
+
+/// Evidence is cut to so many bytes.
+const EVIDENCE_BYTES_MAX: usize = 400;
+/// No more findings than this are reported; the strongest stay.
+const FINDINGS_MAX: usize = 100;
+
+/// What is judged by what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) policy: Policy,
+    pub(crate) packs: &'a Packs,
+    pub(crate) surroundings: &'a Surroundings,
+    /// The type of the operation.
+    pub(crate) type_name: &'a str,
+}
+
+impl Case<'_> {
+    /// Judges shell text.
+    pub(crate) fn text(&self, text: &str, given: &Given<'_>) -> Verdict {
+        let length = text.len() + given.stdin.map_or(0, str::len);
+        let reading = bounded(length, || read_text(text, given));
+        self.verdict(gate(text, &reading, given), text, &reading)
+    }
+
+    /// Judges a program with its arguments.
+    pub(crate) fn words(&self, argv: &[String], given: &Given<'_>) -> Verdict {
+        let text = argv.join(" ");
+        let length = text.len() + given.stdin.map_or(0, str::len);
+        let reading = bounded(length, || {
+            let mut spans = Vec::with_capacity(argv.len());
+            let mut at = 0;
+            for word in argv {
+                spans.push((at, at + word.len()));
+                at += word.len() + 1;
+            }
+            read_argv(argv, &spans, given)
+        });
+        self.verdict(gate(&text, &reading, given), &text, &reading)
+    }
+
+    /// Judges what was read.
+    pub(crate) fn verdict(&self, gate: Gate, text: &str, reading: &Reading) -> Verdict {
+        let places = Places {
+            workspace: self.surroundings.workspace.clone(),
+            home: self.surroundings.home.clone(),
+        };
+        let scene = Scene {
+            reading,
+            places: &places,
+            gate,
+        };
+        let mut found: Vec<(Told<'_>, Span)> = Vec::new();
+        let whole = lint::characters(text).map(|(rule, span)| (rule.told(), span));
+        found.extend(whole.and_then(|(told, span)| Some((self.packs.overridden(told)?, span))));
+        for (problem, span) in &reading.problems {
+            let told = lint::of_problem(*problem).and_then(|it| self.packs.overridden(it.told()));
+            found.extend(told.map(|told| (told, *span)));
+        }
+        let mut commands: Vec<JudgedCommand> = Vec::new();
+        for command in &reading.commands {
+            let own = self.of_command(&scene, command);
+            if !command.taken_apart && !command.words.is_empty() {
+                let judged = JudgedCommand {
+                    argv: command.words.iter().map(|word| word.text.clone()).collect(),
+                    decision: self.decide(&own),
+                };
+                if commands.last() != Some(&judged) {
+                    commands.push(judged);
+                }
+            }
+            found.extend(own);
+        }
+        found.sort_by(|(a, a_span), (b, b_span)| {
+            b.score
+                .cmp(&a.score)
+                .then_with(|| (a_span, a.id).cmp(&(b_span, b.id)))
+        });
+        found.dedup_by(|(a, a_span), (b, b_span)| a.id == b.id && a_span == b_span);
+        let parts = parts(&found);
+        let confinement = &self.surroundings.confinement;
+        let told = found.iter().take(FINDINGS_MAX);
+        Verdict {
+            decision: self.decide(&found),
+            risk: inherent(&parts),
+            residual_risk: residual(&parts, confinement),
+            findings: told
+                .map(|(told, span)| finding(told, *span, text))
+                .collect(),
+            terms: found
+                .iter()
+                .zip(&parts)
+                .take(FINDINGS_MAX)
+                .map(|((told, _), part)| RiskTerm {
+                    rule: told.id.to_owned(),
+                    score: part.score,
+                    residual_score: remaining(part, confinement),
+                    held_by: told.held.by().map(str::to_owned),
+                })
+                .collect(),
+            commands,
+        }
+    }
+
+    /// Returns what the rules, and then the packs, say of one command.
+    fn of_command<'a>(
+        &'a self,
+        scene: &Scene<'a>,
+        command: &'a SimpleCommand,
+    ) -> Vec<(Told<'a>, Span)> {
+        let mut own: Vec<(Told<'a>, Span)> = matching(scene, command)
+            .into_iter()
+            .chain(lint::names(command))
+            .map(|(rule, span)| (rule.told(), span))
+            .filter(|(told, _)| !command.context.in_file || counts_in_a_file(told))
+            .collect();
+        if self.packs.is_empty() {
+            return own;
+        }
+        own.extend(self.packs.matching(command, scene.places));
+        let overridden = |(told, span)| Some((self.packs.overridden(told)?, span));
+        let mut own: Vec<(Told<'a>, Span)> = own.into_iter().filter_map(overridden).collect();
+        let occasion = Occasion {
+            type_name: self.type_name,
+            workspace: self.surroundings.workspace.as_deref(),
+        };
+        match self.packs.answer(command, &occasion) {
+            Some((Answer::Deny, why)) => {
+                own.push((answered("policy.deny", CRITICAL, why), command.span));
+            }
+            Some((Answer::Ask, why)) => {
+                own.push((answered("policy.ask", MEDIUM, why), command.span));
+            }
+            // What is critical is refused whatever a site allows.
+            Some((Answer::Allow, _)) => own.retain(|(told, _)| told.score >= CRITICAL),
+            None => {}
+        }
+        own
+    }
+
+    fn decide(&self, found: &[(Told<'_>, Span)]) -> Decision {
+        let parts = parts(found);
+        let inherent = inherent(&parts).level;
+        let residual = residual(&parts, &self.surroundings.confinement).level;
+        self.policy.decide(inherent, residual)
+    }
+}
+
+/// Returns whether a finding in a file counts. Programs of a workspace do all kinds of things, and what
+/// they do to files can be undone: only what is serious and plain is told before they run.
+const fn counts_in_a_file(told: &Told<'_>) -> bool {
+    told.score >= HIGH && !matches!(told.held, Held::Nothing | Held::Rollback)
+}
+
+/// Returns what is told of a command that a policy asks about or denies.
+fn answered<'a>(id: &'static str, score: u8, why: &'a str) -> Told<'a> {
+    Told {
+        id,
+        score,
+        effects: &[],
+        held: Held::Nothing,
+        message: why,
+        suggestion: "ask whoever keeps the policy",
+    }
+}
+
+/// Returns which scanners run: all where a word is hidden, or text is judged that is not before us.
+fn gate(text: &str, reading: &Reading, given: &Given<'_>) -> Gate {
+    let hidden = |command: &SimpleCommand| command.words.iter().any(|word| word.disguised);
+    let more = given.stdin.is_some()
+        || given.env.is_some_and(|it| !it.is_empty())
+        || given.files.is_some_and(|it| !it.is_empty());
+    if more || reading.commands.iter().any(hidden) {
+        Gate::ALL
+    } else {
+        Gate::of(text)
+    }
+}
+
+fn parts<'a>(found: &[(Told<'a>, Span)]) -> Vec<Part<'a>> {
+    found
+        .iter()
+        .map(|(told, _)| Part {
+            score: told.score,
+            effects: told.effects,
+            held: told.held,
+        })
+        .collect()
+}
+
+/// Reads `length` bytes, unless that is too much. A panic would be a mistake of ours; the text then
+/// counts as unreadable, which asks.
+pub(crate) fn bounded(length: usize, read: impl FnOnce() -> Reading) -> Reading {
+    let failed = |problem| Reading {
+        problems: vec![(problem, (0, 0))],
+        ..Reading::default()
+    };
+    if length > TEXT_BYTES_MAX {
+        return failed(Problem::TooLarge);
+    }
+    panic::catch_unwind(panic::AssertUnwindSafe(read))
+        .unwrap_or_else(|_payload| failed(Problem::Unparsed))
+}
+
+fn finding(told: &Told<'_>, span: Span, text: &str) -> Finding {
+    let (start, end) = within(span, text);
+    let (_, cut) = within((start, end.min(start + EVIDENCE_BYTES_MAX)), text);
+    Finding {
+        rule: told.id.to_owned(),
+        severity: RiskLevel::of_score(told.score),
+        effects: told.effects.to_vec(),
+        message: told.message.to_owned(),
+        evidence: text[start..cut].to_owned(),
+        span: (start, end),
+        suggestion: Some(told.suggestion.to_owned()),
+    }
+}
+
+/// Moves a span into the text and onto boundaries of characters.
+fn within((start, end): Span, text: &str) -> Span {
+    let down = |at: usize| {
+        (0..=at.min(text.len()))
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0)
+    };
+    let start = down(start);
+    (start, down(end).max(start))
+}

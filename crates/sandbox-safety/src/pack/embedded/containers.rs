@@ -1,0 +1,68 @@
+//! The rules of `packs/containers.yaml`, made by `cargo xtask generate`.
+
+use sandbox_types::Effect;
+
+use crate::{risk::Held, rules::{Rule, When}};
+
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "container.delete",
+        score: 35,
+        effects: &[Effect::DestroysData, Effect::Availability],
+        held: Held::View,
+        message: "deletes containers, volumes or virtual machines",
+        suggestion: "name the one that is to go",
+        when: When::Looks(&[
+            "docker|podman|nerdctl system|volume|image|container|builder|buildx prune",
+            "docker|podman volume rm|remove",
+            "docker|podman rm|rmi -f|--force|-a|--all|-v|-fv ~$|-af|--all|-a|-fv",
+            "docker-compose down|rm -v|--volumes|--rmi",
+            "docker|podman compose down|rm|kill -v|--volumes|--rmi",
+            "docker swarm|stack|secret|service|node|config leave|rm|remove",
+            "podman system reset",
+            "crictl rmi|rm|rmp --all|--prune|-a",
+            "docker buildx prune|rm",
+            "docker context rm",
+            "machinectl terminate|remove|kill|poweroff",
+            "virsh destroy|undefine|pool-destroy|pool-delete|pool-undefine|vol-delete|vol-wipe|net-destroy|net-undefine|snapshot-delete|managedsave-remove|shutdown|reset|blockcommit",
+            "qm destroy|stop|reset|rollback|delsnapshot",
+            "pct destroy|stop|rollback",
+            "pveceph|pvesm destroy|purge|free|remove",
+            "VBoxManage unregistervm|closemedium|discardstate --delete|*",
+            "multipass delete|purge",
+            "lxc|incus delete|rm|stop",
+            "lxc-destroy *",
+            "limactl|colima|orb|utmctl|prlctl|tart|anka delete|remove|rm|prune|factory-reset|reset",
+            "xe vm-destroy|vm-uninstall|vdi-destroy|sr-destroy",
+            "vmrun deleteVM|stop|revertToSnapshot",
+            "wsl --unregister|--shutdown",
+            "docker-machine rm|kill",
+            "qm|pct set|disk|move-volume|move_disk --delete",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
+    Rule {
+        id: "privilege.container-escape",
+        score: 60,
+        effects: &[Effect::Escalates],
+        held: Held::View,
+        message: "reaches out of a container or into the kernel",
+        suggestion: "give the container only what it needs",
+        when: When::Looks(&[
+            "docker|podman|nerdctl run|create|exec|container .. --privileged",
+            "docker|podman run|create|container ~/:/|--pid=host|docker.sock|--cap-add=ALL|--cap-add=SYS_ADMIN|--security-opt=seccomp=unconfined|--security-opt=apparmor=unconfined|--userns=host|/etc:/",
+            "nsenter ~-t1|--target=1",
+            "nsenter -t 1",
+            "nsenter --target 1",
+            "lxc config|init|launch ~security.privileged=true",
+            "kubectl run|debug ~hostPID|privileged",
+            "mount ~bind|--bind @systemfile",
+            "insmod|modprobe|kexec ~.ko|-l",
+            "insmod *",
+            "unshare ~-r|--map-root-user",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
+];

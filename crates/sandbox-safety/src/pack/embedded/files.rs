@@ -1,0 +1,53 @@
+//! The rules of `packs/files.yaml`, made by `cargo xtask generate`.
+
+use sandbox_types::Effect;
+
+use crate::{risk::Held, rules::{Rule, When}};
+
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "fs.shred",
+        score: 35,
+        effects: &[Effect::DestroysData],
+        held: Held::Rollback,
+        message: "overwrites files so that they cannot be recovered",
+        suggestion: "delete them with rm",
+        when: When::Looks(&[
+            "shred|srm|wipe|scrub .. *",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
+    Rule {
+        id: "fs.discard-content",
+        score: 35,
+        effects: &[Effect::DestroysData],
+        held: Held::Rollback,
+        message: "throws the content of files away",
+        suggestion: "move it aside first",
+        when: When::Looks(&[
+            "mv =/dev/null",
+            "truncate -s|--size ~0 !~K|M|G|+|r",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
+    Rule {
+        id: "fs.system-permissions",
+        score: 60,
+        effects: &[Effect::DestroysData, Effect::OutOfWorkspace],
+        held: Held::View,
+        message: "changes the permissions of the system or of everything",
+        suggestion: "change the one file that needs it",
+        when: When::Looks(&[
+            "chmod|chown|chgrp|setfacl|chattr -R|--recursive @system",
+            "chmod|chown|chgrp|setfacl -R|--recursive @home",
+            "chmod -R|--recursive ~777|a+rwx|000|o+w @wide",
+            "chmod ~777|666|a+w|o+w|a+rwx @systemfile",
+            "chmod ~000|777 @system",
+            "chattr -R|--recursive @root",
+        ]),
+        matches: &[],
+        spares: &[],
+    },
+];

@@ -1,0 +1,199 @@
+//! Packs are read, checked and obeyed; what is wrong in one is named with its place.
+
+use expect_test::{Expect, expect};
+use sandbox_types::{Decision, Operation, Verdict};
+
+use super::{PackError, RulePack, text};
+use crate::{Policy, Profile, SafetyValidator, Surroundings};
+
+const PACK: &str = "pack: acme
+rules:
+  - id: acme.deploy
+    score: high
+    effects: [affects-remote]
+    held: network
+    why: pushes to production
+    safer: ask the release manager
+    when: ['deployctl push|rollout !--dry-run', 'flip $ACME_ENV']
+    match: [deployctl push, sudo deployctl -v rollout, ACME_ENV=live flip on]
+    not_match: [deployctl status, deployctl push --dry-run, flip on]
+override:
+  - {rule: git.discard, score: low}
+  - {rule: git.delete-remote, score: none}
+allow:
+  - {command: terraform destroy -target=module.scratch.*, why: scratch resources}
+ask:
+  - {command: make release, why: releases are announced, types: [command]}
+deny:
+  - {command: git push, why: only the release job pushes, workspaces: [/srv/*]}
+";
+
+fn judge_in(workspace: &str, text: &str) -> Verdict {
+    let pack = RulePack::parse("acme.yaml", PACK).unwrap();
+    assert_eq!(pack.name(), "acme");
+    assert_eq!(pack.rule_ids().collect::<Vec<_>>(), ["acme.deploy"]);
+    let surroundings = Surroundings {
+        workspace: Some(workspace.to_owned()),
+        ..Surroundings::unconfined()
+    };
+    SafetyValidator::new(Policy::of(Profile::Default))
+        .with_packs(vec![pack])
+        .judge(&Operation::shell(text), &surroundings)
+}
+
+#[track_caller]
+fn decides(text: &str, decision: Decision) {
+    let verdict = judge_in("/home/me/x", text);
+    assert_eq!(verdict.decision, decision, "{text}: {verdict:?}");
+}
+
+#[test]
+fn the_embedded_packs_hold_their_examples_and_are_current() {
+    let mut ids = Vec::new();
+    for (name, yaml) in EMBEDDED {
+        let pack = text::read(name, yaml).unwrap_or_else(|error| panic!("{error}"));
+        pack.check_examples(name)
+            .unwrap_or_else(|error| panic!("{error}"));
+        ids.extend(pack.rule_ids().map(str::to_owned));
+    }
+    let mut tables: Vec<&str> = super::embedded::TABLES
+        .iter()
+        .copied()
+        .flatten()
+        .map(|rule| rule.id)
+        .collect();
+    tables.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(ids, tables, "run `cargo xtask generate`");
+}
+
+const EMBEDDED: [(&str, &str); 10] = [
+    ("cloud.yaml", include_str!("../../packs/cloud.yaml")),
+    (
+        "containers.yaml",
+        include_str!("../../packs/containers.yaml"),
+    ),
+    ("databases.yaml", include_str!("../../packs/databases.yaml")),
+    ("devices.yaml", include_str!("../../packs/devices.yaml")),
+    ("files.yaml", include_str!("../../packs/files.yaml")),
+    ("git.yaml", include_str!("../../packs/git.yaml")),
+    (
+        "kubernetes.yaml",
+        include_str!("../../packs/kubernetes.yaml"),
+    ),
+    ("packages.yaml", include_str!("../../packs/packages.yaml")),
+    ("programs.yaml", include_str!("../../packs/programs.yaml")),
+    ("system.yaml", include_str!("../../packs/system.yaml")),
+];
+
+#[test]
+fn a_rule_of_a_pack_is_told_as_any_other() {
+    let verdict = judge_in("/home/me/x", "deployctl push && ls");
+    assert_eq!(verdict.decision, Decision::Ask);
+    let finding = &verdict.findings[0];
+    assert_eq!(
+        (finding.rule.as_str(), finding.evidence.as_str()),
+        ("acme.deploy", "deployctl push")
+    );
+    assert_eq!(verdict.terms[0].held_by.as_deref(), Some("network"));
+    decides("deployctl push --dry-run", Decision::Allow);
+}
+
+#[test]
+fn overrides_change_scores_and_switch_rules_off() {
+    decides("git reset --hard", Decision::Allow);
+    decides("git push origin --delete old", Decision::Allow);
+    decides("git push --force", Decision::Ask);
+    let low = judge_in("/home/me/x", "git reset --hard");
+    assert_eq!(low.findings[0].rule, "git.discard");
+}
+
+#[test]
+fn deny_wins_over_allow_and_holds_in_its_workspaces() {
+    decides("git push", Decision::Allow);
+    let denied = judge_in("/srv/site", "cd x && git push origin main");
+    assert_eq!(denied.decision, Decision::Deny);
+    assert_eq!(denied.findings[0].rule, "policy.deny");
+    assert_eq!(denied.findings[0].message, "only the release job pushes");
+    assert_eq!(judge_in("/srv/site", "git pull").decision, Decision::Allow);
+    decides("make release", Decision::Ask);
+}
+
+#[test]
+fn allow_covers_the_plain_command_and_nothing_more() {
+    let allowed = "terraform destroy -target=module.scratch.a";
+    decides(allowed, Decision::Allow);
+    decides("terraform destroy", Decision::Ask);
+    decides(&format!("{allowed} && git push -f"), Decision::Ask);
+    decides(&format!("sudo {allowed}"), Decision::Ask);
+    decides(&format!("./{allowed}"), Decision::Ask);
+    decides(&format!("X=1 {allowed}"), Decision::Ask);
+    decides("terraform destroy -target=module.scratch.$X", Decision::Ask);
+    decides(&format!("{allowed} > /etc/hosts"), Decision::Ask);
+}
+
+#[track_caller]
+fn fails(yaml: &str, expected: Expect) {
+    let error: PackError = RulePack::parse("p.yaml", yaml).unwrap_err();
+    expected.assert_eq(&error.to_string());
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let with = |from: &str, to: &str| PACK.replace(from, to);
+    fails(
+        "pack: [",
+        expect!["cannot use p.yaml:1:7: expected string scalar"],
+    );
+    fails(
+        &with("held:", "helt:"),
+        expect![
+            "cannot use p.yaml:6:5: unknown field `helt`, expected one of id, score, effects, held, why, safer, when, match, not_match"
+        ],
+    );
+    fails(
+        &with("affects-remote", "affects-all"),
+        expect![
+            "cannot use p.yaml:5:15: unknown variant `affects-all`, expected one of destroys-data, destroys-device, rewrites-history, exfiltrates, reads-secret, escalates, persists, disables-defence, executes-remote, executes-unknown, network-listen, network-out, affects-remote, availability, out-of-workspace, package-install"
+        ],
+    );
+    fails(
+        &with("score: high", "score: 0"),
+        expect!["cannot use p.yaml:4:12: a score is 1 to 100, or low, medium, high or critical"],
+    );
+    fails(
+        &with("acme.deploy", "Deploy"),
+        expect![
+            "cannot use p.yaml:3:9: a rule's id is words of a-z, 0-9 and `-` with a `.` between them"
+        ],
+    );
+    fails(
+        &with("acme.deploy", "git.discard"),
+        expect![
+            "cannot use p.yaml:10:13: the rule `git.discard` is built in: use `override` to change it"
+        ],
+    );
+    let place = RulePack::parse("p.yaml", &with("!--dry-run", "@nowhere")).unwrap_err();
+    assert_eq!((place.line, place.column), (9, 12));
+    assert!(
+        place
+            .problem
+            .starts_with("there is no class of places `nowhere`; there are device")
+    );
+    fails(
+        &with("deployctl status", "deployctl push"),
+        expect!["cannot use p.yaml:11:17: the rule `acme.deploy` finds `deployctl push`"],
+    );
+    fails(
+        &with("match: [deployctl push,", "match: [deploy,"),
+        expect!["cannot use p.yaml:10:13: the rule `acme.deploy` does not find `deploy`"],
+    );
+    fails(
+        &with("rule: git.discard", "rule: git.discrad"),
+        expect!["cannot use p.yaml:13:12: there is no built-in rule `git.discrad`"],
+    );
+    fails(
+        &with("command: terraform", "command: '*'"),
+        expect!["cannot use p.yaml:16:19: invalid trailing content after single-quoted scalar"],
+    );
+}
