@@ -44,6 +44,8 @@ mod scan;
 #[cfg(test)]
 mod seccomp;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod snapshots;
