@@ -14,12 +14,12 @@ use crate::lab::Lab;
 
 const SECRET: &str = "pl4nted/secret v+lue";
 
-/// A lab with a secret `token`.
+/// A lab with a secret `TOKEN`.
 fn lab() -> Lab {
     let lab = Lab::new();
     lab.sandbox(&["create"]).code(0);
     lab.sandbox_with_input(
-        &["state", "set", "token", "--secret", "-"],
+        &["state", "set", "TOKEN", "--secret", "-"],
         &format!("{SECRET}\n"),
     )
     .code(0);
@@ -67,14 +67,14 @@ const PRINTS: &str = "printf '%s\\n' \"$TOKEN\"; printf %s \"$TOKEN\" | base64 >
 #[test]
 fn an_operation_has_a_secret_that_nobody_else_sees() {
     let lab = lab();
-    let ended = lab.sandbox(&["run", "--secret", "token", "--json", "--shell", PRINTS]);
+    let ended = lab.sandbox(&["run", "--secret", "TOKEN", "--json", "--shell", PRINTS]);
     let report = ended.code(0).json();
     assert_eq!(
         report["stdout"]["text"],
         "[redacted]\n[redacted]\n[redacted]\n[redacted]\nhas it\n"
     );
     assert_eq!(report["stderr"]["text"], "[redacted]\n");
-    assert_eq!(report["operation"]["secrets"][0], "token");
+    assert_eq!(report["operation"]["secrets"][0], "TOKEN");
     assert_eq!(leaks(lab.root()), Vec::<PathBuf>::new());
     // The control: what is given as any other variable is in the journal.
     let variable = format!("TOKEN={SECRET}");
@@ -105,13 +105,13 @@ fn a_secret_is_a_private_file_byte_for_byte() {
     .code(0);
     fs::remove_file(&path).unwrap();
     let script = "cd /run/secrets; stat -c '%n %a %s' .  binary t; cat t; od -An -v -tu1 binary | tr -s ' \\n' ' '; \
-        env | grep -c SANDBOX_SECRET; tr '\\0' ' ' < /proc/$$/cmdline | grep -c pl4nted";
+        env | grep -c SANDBOX_SECRET; tr '\\0' ' ' < /proc/$$/cmdline | grep -c pl4[n]ted";
     let ended = lab.sandbox(&[
         "run",
         "--secret-file",
         "binary",
         "--secret-file",
-        "token=t",
+        "TOKEN=t",
         "--shell",
         script,
     ]);
@@ -128,7 +128,7 @@ fn a_secret_is_a_private_file_byte_for_byte() {
 fn a_detached_operation_keeps_it_out_of_its_log_even_if_it_is_killed() {
     let lab = lab();
     let script = format!("{PRINTS}; sleep 100");
-    let started = lab.sandbox(&["run", "--detach", "--secret", "token", "--shell", &script]);
+    let started = lab.sandbox(&["run", "--detach", "--secret", "TOKEN", "--shell", &script]);
     let id = started.code(0).stdout.trim().to_owned();
     let until = Instant::now() + Duration::from_secs(20);
     while !lab.sandbox(&["logs", &id]).stdout.contains("has it") {
@@ -141,7 +141,7 @@ fn a_detached_operation_keeps_it_out_of_its_log_even_if_it_is_killed() {
     assert_eq!(leaks(lab.root()), Vec::<PathBuf>::new());
     // One whose process is killed where it stands.
     let mut child = lab
-        .command(&["run", "--secret", "token", "--shell", &script])
+        .command(&["run", "--secret", "TOKEN", "--shell", &script])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -167,7 +167,7 @@ fn a_request_that_waits_has_the_name_and_not_the_value() {
     let lab = lab();
     let text = format!("git push --force; {PRINTS}");
     let ended = lab.sandbox(&[
-        "run", "--secret", "token", "--net", "host", "--json", "--shell", &text,
+        "run", "--secret", "TOKEN", "--net", "host", "--json", "--shell", &text,
     ]);
     let report = ended.code(126).json();
     let request = report["approval"]["request"].as_str().unwrap();
@@ -183,21 +183,23 @@ fn what_cannot_be_given_is_refused_before_anything_runs() {
     let lab = lab();
     lab.sandbox(&["state", "set", "short", "--secret", "abc"])
         .code(0);
+    lab.sandbox(&["state", "set", "other", "--secret", "long enough"])
+        .code(0);
     let refused = |args: &[&str], why: &str| {
         let args = [&["run"], args, &["--", "touch", "ran"]].concat();
         lab.sandbox(&args).code(2).says(why);
     };
     refused(&["--secret", "tokn"], "there is no such key in the state");
     refused(&["--secret", "short"], "less than 4 bytes");
-    refused(&["--secret", "token=a-b"], "no digit first");
-    refused(&["--secret-file", "token=../x"], "its file has letters");
+    refused(&["--secret", "TOKEN=a-b"], "no digit first");
+    refused(&["--secret-file", "TOKEN=../x"], "its file has letters");
     refused(
-        &["--secret", "token", "--secret", "short=TOKEN"],
+        &["--secret", "TOKEN", "--secret", "other=TOKEN"],
         "the same place",
     );
     let key = lab.data().join("keys/state.key");
     fs::write(&key, "0".repeat(64)).unwrap();
-    lab.sandbox(&["run", "--secret", "token", "--", "touch", "ran"])
+    lab.sandbox(&["run", "--secret", "TOKEN", "--", "touch", "ran"])
         .code(125)
         .says("secrets here are sealed with the key");
     assert_eq!(lab.read("ran"), None);

@@ -68,6 +68,7 @@ pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, at
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
     OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
+    StateRekeyed,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
@@ -100,7 +101,10 @@ pub use snapshots::{
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
     SnapshotRestored, StateBack,
 };
-pub use state::{StateAccessError, StatePut, without_core_dumps};
+pub use state::{
+    RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
+    without_core_dumps,
+};
 pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
@@ -116,9 +120,9 @@ pub use sandbox_rollback::{
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{
-    Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy,
-    StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification,
-    Version, When,
+    Difference, Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, Rekeyed,
+    RolledBack, Secrecy, StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX,
+    Value, Verification, Version, When, hex,
 };
 pub use sandbox_types as types;
 

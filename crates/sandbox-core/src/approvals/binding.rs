@@ -132,7 +132,7 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
 }
 
 /// Returns SHA-256 over the JSON form, in hexadecimal.
-fn digest(document: &impl Serialize) -> Option<String> {
+pub(super) fn digest(document: &impl Serialize) -> Option<String> {
     let bytes = serde_json::to_vec(document).ok()?;
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {
