@@ -54,6 +54,8 @@ mod snapshots_state;
 #[cfg(test)]
 mod state;
 #[cfg(test)]
+mod state_recovery;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod streams;

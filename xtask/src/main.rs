@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | clients | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | bench | state | clients | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -13,6 +13,7 @@ mod generate;
 mod layers;
 mod process;
 mod reference;
+mod state;
 mod test;
 mod tidy;
 mod vm;
@@ -30,6 +31,7 @@ usage: cargo xtask TASK
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  state               cut the power in 10,000 random sequences of changes of the store
   clients             run real network clients against the list of allowed hosts, as a table
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),
         },
+        ["state"] => state::crashes(),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

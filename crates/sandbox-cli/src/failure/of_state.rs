@@ -126,7 +126,7 @@ fn of_key(error: &KeyError) -> Failure {
             ))
             .hint(GIVE_UP),
         KeyError::Wrong { .. } => failure
-            .hint("use the key that sealed them: the file in SANDBOX_HOME/keys, or SANDBOX_STATE_KEY")
+            .hint("use the key that sealed them: the file in SANDBOX_HOME/keys, SANDBOX_STATE_KEY or SANDBOX_STATE_PASSPHRASE")
             .hint(GIVE_UP),
         KeyError::ShortPassphrase { .. } => failure.hint("a few random words are a good one"),
         KeyError::Malformed { .. } => {

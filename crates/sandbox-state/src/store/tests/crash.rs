@@ -6,17 +6,13 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use proptest::prelude::*;
 use redb::StorageBackend;
 
-use super::{
-    super::{error::Trouble, tables},
-    *,
-};
+use super::*;
 
 const SECTOR: usize = 512;
 const KEYS: [&str; 3] = ["a", "b", "c"];
