@@ -1,6 +1,6 @@
 //! A confinement that is built while its operation is still judged.
 
-use std::{ptr, sync::Arc};
+use std::{os::fd::OwnedFd, ptr, sync::Arc};
 
 use sandbox_isolation::{LaunchError, Prepared, Running};
 use sandbox_safety::Clearance;
@@ -46,6 +46,11 @@ impl<'a> Readied<'a> {
     /// Returns what redacts the secrets that it is given.
     pub(crate) fn redactor(&self) -> Option<Arc<Redactor>> {
         self.secrets.redactor()
+    }
+
+    /// Returns the lock of the layers that are mounted already: the transaction is to begin with them.
+    pub(crate) fn layers_lock(&mut self) -> Option<OwnedFd> {
+        self.prepared.as_mut().ok()?.layers_lock()
     }
 
     /// Lets the operation start. Its transaction must have begun.

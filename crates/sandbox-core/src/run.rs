@@ -251,7 +251,7 @@ impl Sandbox {
         readied: Result<Readied<'a>, PlanError>,
         now: Timestamp,
     ) -> Result<Begun<'a>, RunFault> {
-        let readied = readied.map_err(RunFault::Plan)?;
+        let mut readied = readied.map_err(RunFault::Plan)?;
         let said = (self.reported(operation), verdict.clone());
         let (reported, verdict) = match readied.redactor() {
             Some(redactor) => redactor.redacted(said),
@@ -266,7 +266,7 @@ impl Sandbox {
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
-            .begin(&operation.id)
+            .begin_ready(&operation.id, readied.layers_lock())
             .map(|transaction| (readied, Some(transaction)))
             .map_err(RunFault::Begin)
     }
