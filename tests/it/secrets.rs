@@ -28,7 +28,8 @@ fn lab() -> Lab {
 
 /// Returns the files below `root` that have the secret in them or in their name, in one of the forms.
 fn leaks(root: &Path) -> Vec<PathBuf> {
-    let hex: String = SECRET.bytes().map(|it| format!("{it:02x}")).collect();
+    let digits = SECRET.bytes().map(|it| format!("{it:02x}"));
+    let hex = digits.collect::<Vec<_>>().concat();
     let forms = [
         SECRET.to_owned(),
         BASE64_STANDARD.encode(SECRET),

@@ -123,7 +123,7 @@ fn several_keys_change_at_once_and_differences_are_told() {
     apply(r#"[{"set": "a", "text": "2", "if_version": 1}, {"delete": "b"}, {"set": "c", "base64": "AAE="}]"#)
         .code(0)
         .says("changed 3 keys in one commit");
-    apply(r#"[{"set": "a", "text": "3"}, {"delete": "c", "if_version": 7}]"#).code(126);
+    apply(r#"[{"set": "a", "text": "3"}, {"delete": "c", "if_version": 7}]"#).code(1);
     apply(r#"[{"set": "a", "text": "3"}, {"set": "a", "text": "4"}]"#)
         .code(2)
         .says("twice");

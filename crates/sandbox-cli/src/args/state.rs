@@ -39,7 +39,7 @@ pub(crate) enum StateCommand {
     },
     /// Make several changes in one commit: all of them, or none
     Apply {
-        /// A JSON list, as in [{"set": "a", "text": "1", "if_version": 2}, {"delete": "b"}]; a value is `text` or
+        /// A JSON list, as in `[{"set": "a", "text": "1", "if_version": 2}, {"delete": "b"}]`; a value is `text` or
         /// `base64`, and may be `secret` (- is standard input)
         #[arg(value_name = "FILE")]
         file: PathBuf,
@@ -57,8 +57,8 @@ pub(crate) enum StateCommand {
     Watch(StateWatchArgs),
     /// Seal all secrets of all sandboxes with a new key; others read and write meanwhile
     ///
-    /// The key file is replaced by a new one. With SANDBOX_STATE_KEY_NEW or SANDBOX_STATE_PASSPHRASE_NEW, that is the
-    /// new key, and yours to be given as SANDBOX_STATE_KEY or SANDBOX_STATE_PASSPHRASE from then on. If it is
+    /// The key file is replaced by a new one. With `SANDBOX_STATE_KEY_NEW` or `SANDBOX_STATE_PASSPHRASE_NEW`, that is
+    /// the new key, and yours to be given as `SANDBOX_STATE_KEY` or `SANDBOX_STATE_PASSPHRASE` from then on. If it is
     /// interrupted, run it again: nothing is lost meanwhile.
     Rekey,
     /// Go on with the store as it is, after it was lost, damaged, or replaced by an older copy

@@ -49,21 +49,22 @@ impl Stream for StateStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match Pin::new(&mut self.events).poll_next(context) {
-                Poll::Ready(Some(Ok(event))) if !is_meant(&event, &self.prefix) => {}
-                polled => return polled,
+            let polled = Pin::new(&mut self.events).poll_next(context);
+            let is_other =
+                matches!(&polled, Poll::Ready(Some(Ok(event))) if !is_meant(event, &self.prefix));
+            if !is_other {
+                return polled;
             }
         }
     }
 }
 
 fn is_meant(event: &SandboxEvent, prefix: &str) -> bool {
-    match &event.kind {
-        EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
-            it.namespace == NAMESPACE && it.key.starts_with(prefix)
-        }
-        // Any key may have changed.
-        EventKind::StateRecovered(_) => true,
-        _ => false,
-    }
+    let (EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it)) =
+        &event.kind
+    else {
+        // Then any key may have changed.
+        return matches!(event.kind, EventKind::StateRecovered(_));
+    };
+    it.namespace == NAMESPACE && it.key.starts_with(prefix)
 }

@@ -141,18 +141,20 @@ pub struct DatabaseError(redb::Error);
 
 impl std::fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0 {
-            redb::Error::Io(_) => f.write_str("the database cannot use its file"),
-            error => error.fmt(f),
+        if matches!(self.0, redb::Error::Io(_)) {
+            f.write_str("the database cannot use its file")
+        } else {
+            self.0.fmt(f)
         }
     }
 }
 
 impl std::error::Error for DatabaseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0 {
-            redb::Error::Io(error) => Some(error),
-            _ => None,
+        if let redb::Error::Io(error) = &self.0 {
+            Some(error)
+        } else {
+            None
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Rekeyed {
     pub head: Option<String>,
 }
 
+/// A namespace and a key.
+type Id = (String, String);
+
 impl Commit<'_> {
     pub(super) fn rekey(&mut self, to: &KeySource) -> Result<Rekeyed, Trouble> {
         let known = self.known_key()?;
@@ -74,7 +77,7 @@ impl Commit<'_> {
     }
 
     /// Returns every row with a sealed value.
-    fn sealed(&self) -> Result<Vec<((String, String), Row)>, Trouble> {
+    fn sealed(&self) -> Result<Vec<(Id, Row)>, Trouble> {
         let mut sealed = Vec::new();
         for entry in self.tables.versions.iter()? {
             let (found, bytes) = entry?;

@@ -177,8 +177,10 @@ fn run(store: &Store, act: &Act, before: &Values) -> (Values, Result<(), StoreWr
     let mut after = before.clone();
     let done = match act {
         Act::Put(key, byte, length) => {
-            let value: Vec<u8> = (0..*length)
-                .map(|at| byte.wrapping_add((at % 251) as u8))
+            let value: Vec<u8> = (0..=250_u8)
+                .map(|it| byte.wrapping_add(it))
+                .cycle()
+                .take(*length)
                 .collect();
             let done = store.put("n", KEYS[*key], &value, open_put()).map(drop);
             after.insert(KEYS[*key], value);
