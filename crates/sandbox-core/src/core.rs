@@ -391,15 +391,6 @@ impl SandboxCore {
         self.sandbox.journal().copy_failure()
     }
 
-    /// Returns all records of the journal, oldest first, each checked with the chain up to it.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the journal cannot be read.
-    pub fn all_records(&self) -> Result<sandbox_state::Records, sandbox_state::ReadError> {
-        self.sandbox.state.journal().records()
-    }
-
     /// Recomputes the hash chain of the journal.
     ///
     /// # Errors

@@ -188,6 +188,15 @@ impl SandboxCore {
         self.with_state(|it| it.recover_state(now())).await
     }
 
+    /// Returns all records of the journal, oldest first, each checked with the chain up to it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn all_records(&self) -> Result<sandbox_state::Records, sandbox_state::ReadError> {
+        self.sandbox.state.journal().records()
+    }
+
     async fn with_state<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Sandbox) -> T + Send + 'static,

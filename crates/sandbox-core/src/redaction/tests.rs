@@ -1,3 +1,5 @@
+//! Every form of a secret, in pieces of every size, and in reports.
+
 use sandbox_types::{CapturedOutput, OperationReport};
 
 use super::*;
