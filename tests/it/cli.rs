@@ -80,10 +80,7 @@ const UNUSABLE: &[(&[&str], &str)] = &[
         &["run", "--report", "/no/such/dir/report.json", "--", "true"],
         "cannot write the report",
     ),
-    (
-        &["run", "--env", "=x", "--", "true"],
-        "name of the variable is empty",
-    ),
+    (&["run", "--env", "=x", "--", "true"], "the name is empty"),
     (
         &["run", "--read", "/no/such/path", "--", "true"],
         "cannot grant /no/such/path",

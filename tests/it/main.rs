@@ -46,6 +46,8 @@ mod scan;
 #[cfg(test)]
 mod seccomp;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod snapshots;
@@ -53,6 +55,8 @@ mod snapshots;
 mod snapshots_state;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod state_recovery;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -169,6 +169,7 @@ fn a_replaced_store_is_said() {
     back(operation.as_str().unwrap())
         .code(1)
         .says("another one than then");
+    lab.sandbox(&["state", "recover"]).code(0);
     set(&lab, "k", "v3");
     back(id(&taken)).code(1).says("another one than then");
     back(operation.as_str().unwrap()).code(1).says("replaced");

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Third-party crates that belong to some crates only.
 const HOMES: &[(&str, &[&str])] = &[
-    ("aho-corasick", &["sandbox-safety"]),
+    ("aho-corasick", &["sandbox-core", "sandbox-safety"]),
     ("anyhow", &["sandbox-cli", "xtask"]),
     ("brush-parser", &["sandbox-safety"]),
     ("chacha20poly1305", &["sandbox-state"]),

@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -14,6 +14,7 @@ mod generate;
 mod layers;
 mod process;
 mod reference;
+mod state;
 mod test;
 mod tidy;
 mod vm;
@@ -37,6 +38,7 @@ usage: cargo xtask TASK
                       time commit, undo, redo, discard and the list of changes
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
+  state               cut the power in 10,000 random sequences of changes of the store
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
             Some(wanted) => eval::safety(&wanted),
             None => return usage(),
         },
+        ["state"] => state::crashes(),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

@@ -25,7 +25,7 @@ pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
 pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
-pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
+pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs, StateWatchArgs};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]
@@ -314,10 +314,23 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Recompute the hash chain of the journal
-    Verify,
+    /// Recompute the hash chain of the journal, and name the first record that is not as it was written
+    Verify(AuditVerifyArgs),
+    /// Write all records with their hashes as lines of JSON
+    Export {
+        /// The file; must not exist [default: standard output]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Print the newest records of the journal, oldest of them first
     Show(AuditShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyArgs {
+    /// A head that was kept elsewhere: the journal must still have the record with this hash, and so all before it
+    #[arg(long, value_name = "HASH")]
+    pub(crate) head: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -64,7 +64,10 @@ fn main() -> ExitCode {
         }
         Command::Policy(PolicyCommand::Test(args)) => commands::policy::test(&settings, &args),
         Command::Doctor(args) => commands::doctor::run(&settings, &args),
-        Command::Audit(AuditCommand::Verify) => commands::audit::verify(&settings),
+        Command::Audit(AuditCommand::Verify(args)) => commands::audit::verify(&settings, &args),
+        Command::Audit(AuditCommand::Export { file }) => {
+            commands::audit::export(&settings, file.as_deref())
+        }
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
         Command::State(command) => commands::state::run(&settings, command),
         Command::Stats(args) => commands::stats::run(&settings, &args),

@@ -14,6 +14,7 @@
 mod ask;
 mod binding;
 mod decide;
+mod rule;
 mod shelf;
 
 use std::path::PathBuf;
@@ -105,6 +106,10 @@ pub struct ApprovalRequest {
     pub operation: ReportedOperation,
     /// What the judge said.
     pub verdict: Verdict,
+    /// What it brings along that its command does not show: the source of its script, or the text of the file that it
+    /// writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// What it reads: `empty`, or `inline` if the document has it.
     pub stdin: String,
     /// When it was last asked for.

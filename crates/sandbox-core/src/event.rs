@@ -18,6 +18,7 @@ use crate::{
     orders::KillRequested,
     process_mark::ProcessMark,
     snapshots::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
+    state::StateRecovered,
 };
 
 /// One thing that happened in a sandbox.
@@ -153,6 +154,10 @@ kinds! {
     StateDeleted(StateChanged) = ledger::STATE_DELETED;
     /// A key of the state is again what it was.
     StateRolledBack(StateChanged) = ledger::STATE_ROLLED_BACK;
+    /// The store of the state was lost, damaged or replaced, and somebody goes on with what is there.
+    StateRecovered(StateRecovered) = ledger::STATE_RECOVERED;
+    /// The secrets of the state are sealed with another key.
+    StateRekeyed(StateRekeyed) = ledger::STATE_REKEYED;
     /// An operation uses more than its threshold for some time.
     AlertRaised(AlertOf) = ledger::ALERT_RAISED;
     /// It no longer does, or it ended.
@@ -236,6 +241,19 @@ pub struct StateChanged {
     /// The number of the version that it brought back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restores: Option<u64>,
+}
+
+/// The secrets of the state were sealed with another key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StateRekeyed {
+    /// The number of the last commit, which stays.
+    pub sequence: u64,
+    /// How many versions were sealed anew.
+    pub versions: u64,
+    /// The name of the key now.
+    pub key: String,
+    /// The hash of all changes now, in hexadecimal: it is another one, for sealed values are other bytes.
+    pub head: Option<String>,
 }
 
 /// An alert of an operation.

@@ -11,6 +11,7 @@ use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Opera
 
 use crate::{
     caller::Forwarded, checkpoint, guest_program, layout::Layout, registry, sandbox::Sandbox,
+    state::StateAccessError,
 };
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
@@ -122,6 +123,22 @@ pub enum PlanError {
     /// It asks for more than the configuration allows, and its caller has not granted it.
     #[error(transparent)]
     LimitRaised(#[from] LimitRaised),
+    /// A secret cannot be given to it.
+    #[error("cannot give the operation the secret '{key}': {reason}")]
+    Secret {
+        /// Its key.
+        key: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A secret cannot be read.
+    #[error("cannot give the operation the secret '{key}'")]
+    SecretAccess {
+        /// Its key.
+        key: String,
+        /// Why not.
+        source: Box<StateAccessError>,
+    },
     /// The workspace is not what it was.
     #[error("the workspace {} was replaced or removed since the sandbox was made; destroy the sandbox and create it again", workspace.display())]
     WorkspaceReplaced {

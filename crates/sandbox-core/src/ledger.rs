@@ -100,6 +100,10 @@ pub(crate) const STATE_SET: &str = "state.set";
 pub(crate) const STATE_DELETED: &str = "state.deleted";
 /// A key of the state is again what it was.
 pub(crate) const STATE_ROLLED_BACK: &str = "state.rolled_back";
+/// The store of the state was lost, damaged or replaced, and somebody goes on with what is there.
+pub(crate) const STATE_RECOVERED: &str = "state.recovered";
+/// The secrets of the state were sealed with another key.
+pub(crate) const STATE_REKEYED: &str = "state.rekeyed";
 
 /// The most bytes of each output stream that the journal keeps.
 const OUTPUT_KEPT_BYTES: usize = 64 * 1024;

@@ -19,6 +19,7 @@ mod draft;
 mod event;
 mod events;
 mod expectations;
+mod given_secrets;
 mod guarded;
 mod guest_program;
 mod health;
@@ -39,6 +40,7 @@ mod private;
 mod process_mark;
 mod readied;
 mod recover;
+mod redaction;
 mod redo;
 mod registry;
 mod review;
@@ -74,6 +76,7 @@ pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, at
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
     OperationStarted, RecoveryOf, SandboxEvent, SandboxResumed, SandboxSuspended, StateChanged,
+    StateRekeyed,
 };
 pub use events::{EventStream, EventsError, PastEvents};
 pub use expectations::{Expectation, ExpectationsError, expectations};
@@ -109,7 +112,10 @@ pub use snapshots::{
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
     SnapshotRestored, StateBack,
 };
-pub use state::{StateAccessError, StatePut, without_core_dumps};
+pub use state::{
+    RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
+    without_core_dumps,
+};
 pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 pub use usage_now::UsageNow;
@@ -125,9 +131,9 @@ pub use sandbox_rollback::{
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{
-    Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, RolledBack, Secrecy,
-    StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX, Value, Verification,
-    Version, When,
+    Difference, Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, Rekeyed,
+    RolledBack, Secrecy, StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX,
+    Value, Verification, Version, When, hex,
 };
 pub use sandbox_types as types;
 

@@ -34,6 +34,7 @@ impl Sandbox {
             type_name: PART_TYPE.to_owned(),
             argv,
             cwd: self.workspace().to_string_lossy().into_owned(),
+            secrets: Vec::new(),
         };
         ledger::started(self.journal(), part.clone(), &allowed(), now)
             .map_err(ReviewError::Record)?;

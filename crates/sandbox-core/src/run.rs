@@ -33,6 +33,7 @@ use crate::{
     checkpoint::{CheckpointError, WayBack},
     course::{Course, Sampler},
     draft::Draft,
+    given_secrets::GivenSecrets,
     guarded::Guarded,
     launch_plan::{self, PlanError},
     ledger,
@@ -173,6 +174,7 @@ impl Sandbox {
             return self.record(draft.refused(verdict, &permission), &UsageRecord::default());
         };
 
+        let redactor = readied.as_ref().ok().and_then(Readied::redactor);
         // No `?` from here to the record: promises 2 and 3.
         let (in_use, begun) = match self.enter() {
             Ok(in_use) => (Some(in_use), self.begin(operation, &verdict, readied, now)),
@@ -184,6 +186,9 @@ impl Sandbox {
 
         let mut report = course.complete(draft.finished(verdict, &execution, &settled));
         report.approval = permission.told();
+        if let Some(redactor) = redactor {
+            report = redactor.redacted(report);
+        }
         let recorded = self.record(report, &course.watched.recorded);
         // The guest is dead since `execute`; the kernel took its namespaces down meanwhile.
         drop((course, in_use));
@@ -203,7 +208,8 @@ impl Sandbox {
         forwarded: Forwarded,
     ) -> Result<Readied<'a>, PlanError> {
         launch_plan::check(operation, self)?;
-        Ok(Readied::of(operation, self, forwarded))
+        let secrets = GivenSecrets::read(operation, self)?;
+        Ok(Readied::of(operation, self, forwarded, secrets))
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.
@@ -255,8 +261,12 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<Begun<'a>, RunFault> {
         let mut readied = readied.map_err(RunFault::Plan)?;
-        ledger::started(self.journal(), self.reported(operation), verdict, now)
-            .map_err(RunFault::Record)?;
+        let said = (self.reported(operation), verdict.clone());
+        let (reported, verdict) = match readied.redactor() {
+            Some(redactor) => redactor.redacted(said),
+            None => said,
+        };
+        ledger::started(self.journal(), reported, &verdict, now).map_err(RunFault::Record)?;
         // Once more: who suspends has looked for operations before this one was written down.
         self.check_not_suspended()
             .map_err(|it| RunFault::Enter(it.into()))?;
@@ -285,6 +295,7 @@ impl Sandbox {
         course: &mut Course,
     ) -> Result<Execution, RunFault> {
         let limits = readied.limits().clone();
+        let redactor = readied.redactor();
         let mut running = readied.launch(clearance)?;
         if let Some(rollback) = &self.rollback {
             // The last steps of the confinement take longer.
@@ -298,6 +309,7 @@ impl Sandbox {
         let orders = Orders::of(self, &clearance.operation().id);
         let mut watch = Watch::new(root_pid, (caller, sampler), &limits, transaction);
         watch.obey(orders);
+        watch.redact(redactor.as_ref());
         let ended = running.wait(&mut watch, cancel).map_err(RunFault::Launch)?;
         let execution = watch.execution(ended, running.cgroups(), course);
         course.remains = Some(running);

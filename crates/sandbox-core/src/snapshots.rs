@@ -399,6 +399,7 @@ impl Sandbox {
             type_name: RESTORE_TYPE.to_owned(),
             argv,
             cwd: self.workspace().to_string_lossy().into_owned(),
+            secrets: Vec::new(),
         }
     }
 }

@@ -4,13 +4,17 @@
 //! to the store and then recorded, while the store is still held. What a killed process committed and
 //! did not record is recorded by the next change: both go through [`Sandbox::record_changes`].
 
-use std::io;
+mod recovery;
+mod rekey;
+mod watch;
+
+use std::{io, path::PathBuf};
 
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_state::{
-    AppendError, Change, Entry, KeySource, Listed, Pin, Put, ReadError, RolledBack, Secrecy,
-    StateError, StateManager, Store, Version, When, Zeroizing,
+    AppendError, Change, Difference, Edit, Entry, KeySource, Listed, Pin, Put, ReadError,
+    RolledBack, Secrecy, StateError, StateManager, Store, Version, When, Zeroizing,
 };
 use sandbox_types::SandboxName;
 use serde_json::Value;
@@ -22,6 +26,9 @@ pub(crate) const NAMESPACE: &str = "state";
 
 /// The variable that can hold the key of the secrets instead of a file.
 const KEY_VARIABLE: &str = "SANDBOX_STATE_KEY";
+
+/// The variable that can hold a passphrase instead.
+const PASSPHRASE_VARIABLE: &str = "SANDBOX_STATE_PASSPHRASE";
 
 /// How far back the journal is searched for the last change of the state. If there is none, all
 /// changes are taken for recorded: only a process that was killed at one certain moment could have
@@ -38,6 +45,44 @@ pub struct StatePut {
     pub expected: Option<u64>,
 }
 
+/// One change of a transaction over several keys.
+#[derive(Clone, Debug)]
+pub enum StateEdit {
+    /// Stores a value.
+    Put {
+        /// The key.
+        key: String,
+        /// The value.
+        value: Zeroizing<Vec<u8>>,
+        /// How.
+        put: StatePut,
+    },
+    /// Deletes a key; nothing happens if it is not there.
+    Delete {
+        /// The key.
+        key: String,
+        /// The version that the key must have now; 0 for a key that is not there.
+        expected: Option<u64>,
+    },
+}
+
+impl StateEdit {
+    pub(crate) fn borrowed(&self) -> Edit<'_> {
+        match self {
+            Self::Put { key, value, put } => Edit::Put {
+                key,
+                value,
+                secrecy: put.secrecy,
+                expected: put.expected,
+            },
+            Self::Delete { key, expected } => Edit::Delete {
+                key,
+                expected: *expected,
+            },
+        }
+    }
+}
+
 /// The state of a sandbox cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +93,38 @@ pub enum StateAccessError {
     /// The store refused it.
     #[error(transparent)]
     State(Box<StateError>),
+    /// The store is gone. Nothing was made in its place.
+    #[error(
+        "cannot find the store of the state: the journal has changes of it up to {recorded}, and there is no file {}",
+        path.display()
+    )]
+    Lost {
+        /// Where it was.
+        path: PathBuf,
+        /// The last change that the journal has.
+        recorded: u64,
+    },
+    /// The store is an older copy of itself.
+    #[error(
+        "cannot use {}: it ends at change {sequence}, and the journal has changes up to {recorded}; an older copy is in its place",
+        path.display()
+    )]
+    Older {
+        /// The store.
+        path: PathBuf,
+        /// Its last change.
+        sequence: u64,
+        /// The last change that the journal has.
+        recorded: u64,
+    },
+    /// The damaged store cannot be moved aside.
+    #[error("cannot move the damaged {} aside", path.display())]
+    Aside {
+        /// The store.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The journal cannot be read. Nothing was changed.
     #[error("cannot read the journal, in which changes of the state are recorded")]
     Journal(#[source] ReadError),
@@ -64,14 +141,22 @@ impl From<StateError> for StateAccessError {
 
 /// Returns the state of a sandbox, with the key of the secrets that the caller has.
 pub(crate) fn of(host: &Host, layout: &Layout, name: &SandboxName) -> StateManager {
-    let keys = match host.variable(KEY_VARIABLE) {
-        Some(text) => KeySource::Text {
-            text: Zeroizing::new(text.to_owned()),
-            origin: KEY_VARIABLE.to_owned(),
-        },
-        None => KeySource::File(layout.state_key()),
-    };
+    let keys = given(host, "").unwrap_or_else(|| KeySource::File(layout.state_key()));
     StateManager::open(&layout.sandbox(name)).with_keys(keys)
+}
+
+/// Returns the key that a variable holds, if one does; `suffix` is at the end of its name.
+fn given(host: &Host, suffix: &str) -> Option<KeySource> {
+    let variable = |name| {
+        let origin = format!("{name}{suffix}");
+        let text = host.variable(&origin)?.to_owned();
+        Some((Zeroizing::new(text), origin))
+    };
+    if let Some((text, origin)) = variable(KEY_VARIABLE) {
+        return Some(KeySource::Text { text, origin });
+    }
+    let (text, origin) = variable(PASSPHRASE_VARIABLE)?;
+    Some(KeySource::Passphrase { text, origin })
 }
 
 /// Keeps this process from writing core dumps from now on, so that no secret gets into one. For
@@ -104,6 +189,30 @@ impl Sandbox {
                 .put(NAMESPACE, key, value, put)
                 .map_err(StateError::from)?)
         })
+    }
+
+    /// Makes several changes in one commit.
+    pub(crate) fn state_apply(
+        &self,
+        edits: &[Edit<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<(String, Version)>, StateAccessError> {
+        self.change(now, |store| {
+            let made = store.apply(NAMESPACE, edits, now);
+            Ok(made.map_err(StateError::from)?)
+        })
+    }
+
+    pub(crate) fn state_diff(
+        &self,
+        before: &When,
+        after: &When,
+    ) -> Result<Vec<Difference>, StateAccessError> {
+        let Some(store) = self.known_store()? else {
+            return Ok(Vec::new());
+        };
+        let found = store.diff(NAMESPACE, before, after);
+        Ok(found.map_err(StateError::from)?)
     }
 
     pub(crate) fn state_delete(
@@ -146,15 +255,24 @@ impl Sandbox {
         key: &str,
         when: &When,
     ) -> Result<Option<Entry>, StateAccessError> {
-        Ok(self.state.get(NAMESPACE, key, when)?)
+        Ok(match self.known_store()? {
+            Some(store) => store.get(NAMESPACE, key, when).map_err(StateError::from)?,
+            None => self.state.get(NAMESPACE, key, when)?,
+        })
     }
 
     pub(crate) fn state_list(&self, prefix: &str) -> Result<Vec<Listed>, StateAccessError> {
-        Ok(self.state.list(NAMESPACE, prefix)?)
+        let Some(store) = self.known_store()? else {
+            return Ok(Vec::new());
+        };
+        Ok(store.list(NAMESPACE, prefix).map_err(StateError::from)?)
     }
 
     pub(crate) fn state_history(&self, key: &str) -> Result<Vec<Version>, StateAccessError> {
-        Ok(self.state.history(NAMESPACE, key)?)
+        let Some(store) = self.known_store()? else {
+            return Ok(Vec::new());
+        };
+        Ok(store.history(NAMESPACE, key).map_err(StateError::from)?)
     }
 
     /// Returns the number that names the state as it is now.
@@ -182,7 +300,10 @@ impl Sandbox {
     ) -> Result<T, StateAccessError> {
         // Without it the sandbox was destroyed, and its directory must not be made again.
         let _in_use = self.in_use().map_err(StateAccessError::Gone)?;
-        let store = self.state.store().map_err(StateError::from)?;
+        let store = match self.known_store()? {
+            Some(store) => store,
+            None => self.state.store().map_err(StateError::from)?,
+        };
         let before = store.sequence().map_err(StateError::from)?;
         if let Some(recorded) = self.recorded_sequence()? {
             self.record_changes(&store, recorded, now)?;
@@ -210,9 +331,14 @@ impl Sandbox {
     /// Returns the sequence up to which changes are recorded; `None` if that is too long ago to be
     /// searched for.
     pub(crate) fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
+        self.recorded_among(SEARCHED_RECORDS_MAX)
+    }
+
+    /// Like [`Sandbox::recorded_sequence`], within the newest `count` records.
+    pub(crate) fn recorded_among(&self, count: usize) -> Result<Option<u64>, StateAccessError> {
         let records = self.journal().records_newest_first();
         let mut records = records.map_err(StateAccessError::Journal)?;
-        for _ in 0..SEARCHED_RECORDS_MAX {
+        for _ in 0..count {
             let Some(record) = records.next() else {
                 return Ok(Some(0));
             };
@@ -221,6 +347,8 @@ impl Sandbox {
                 ledger::STATE_SET,
                 ledger::STATE_DELETED,
                 ledger::STATE_ROLLED_BACK,
+                ledger::STATE_RECOVERED,
+                ledger::STATE_REKEYED,
             ];
             if kinds.contains(&record.kind.as_str()) {
                 return Ok(record.payload.get("sequence").and_then(Value::as_u64));
@@ -229,6 +357,10 @@ impl Sandbox {
         Ok(None)
     }
 }
+
+pub use recovery::StateRecovered;
+pub use rekey::{RekeyError, RekeyedSandbox};
+pub use watch::StateStream;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Watches a running guest: captures its output, meters it, and guards the disk limit.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use sandbox_isolation::{Ended, Observer};
 use sandbox_monitor::OperationMeter;
@@ -11,6 +11,7 @@ use crate::{
     caller::Caller,
     course::{Course, Sampler},
     orders::Orders,
+    redaction::{RedactedStream, Redactor},
 };
 
 /// What an operation may add to the workspace.
@@ -46,6 +47,7 @@ pub(crate) struct Watch<'a> {
     stderr: CapturedOutput,
     output_limit: Bytes,
     orders: Option<Orders>,
+    redacted: Option<[RedactedStream; 2]>,
     processes: Option<u32>,
     disk: Option<Disk<'a>>,
     suspension: PathBuf,
@@ -75,6 +77,7 @@ impl<'a> Watch<'a> {
             processes: limits.processes.map(|limit| limit.value),
             disk,
             orders: None,
+            redacted: None,
             suspension,
         }
     }
@@ -84,6 +87,38 @@ impl<'a> Watch<'a> {
         self.orders = Some(orders);
     }
 
+    /// Keeps secrets out of all that is printed.
+    pub(crate) fn redact(&mut self, redactor: Option<&Arc<Redactor>>) {
+        self.redacted = redactor.map(|it| [RedactedStream::new(it), RedactedStream::new(it)]);
+    }
+
+    /// Gives out what was held back of the output.
+    fn finish_output(&mut self) {
+        let [stdout, stderr] = match &mut self.redacted {
+            Some(streams) => streams.each_mut().map(RedactedStream::finish),
+            None => return,
+        };
+        self.printed(Stream::Stdout, &stdout);
+        self.printed(Stream::Stderr, &stderr);
+    }
+
+    fn printed(&mut self, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let captured = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        captured.bytes += bytes.len() as u64;
+        let limit = usize::try_from(self.output_limit.get()).unwrap_or(usize::MAX);
+        let room = limit.saturating_sub(captured.data.len());
+        captured
+            .data
+            .extend_from_slice(&bytes[..room.min(bytes.len())]);
+        self.caller.output(stream, bytes);
+    }
+
     /// Returns what was seen in all. The cgroups must still be there.
     pub(crate) fn execution(
         mut self,
@@ -91,6 +126,7 @@ impl<'a> Watch<'a> {
         cgroups: CgroupPaths,
         course: &mut Course,
     ) -> Execution {
+        self.finish_output();
         self.meter.set_sources(cgroups);
         (course.watched, course.unwritten) = self.sampler.end();
         let mut usage = self.meter.finish(ended.usage);
@@ -122,17 +158,14 @@ impl<'a> Watch<'a> {
 
 impl Observer for Watch<'_> {
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
-        let captured = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        captured.bytes += bytes.len() as u64;
-        let limit = usize::try_from(self.output_limit.get()).unwrap_or(usize::MAX);
-        let room = limit.saturating_sub(captured.data.len());
-        captured
-            .data
-            .extend_from_slice(&bytes[..room.min(bytes.len())]);
-        self.caller.output(stream, bytes);
+        let streams = self.redacted.as_mut();
+        match streams.map(|[stdout, stderr]| match stream {
+            Stream::Stdout => stdout.push(bytes),
+            Stream::Stderr => stderr.push(bytes),
+        }) {
+            Some(bytes) => self.printed(stream, &bytes),
+            None => self.printed(stream, bytes),
+        }
     }
 
     fn takes_output(&mut self) -> bool {

@@ -110,6 +110,11 @@ impl Directory {
         Ok(Some(file))
     }
 
+    /// Returns the open directory itself.
+    pub(crate) fn into_handle(self) -> File {
+        self.handle
+    }
+
     /// Removes a file; it is no error if there is none.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {

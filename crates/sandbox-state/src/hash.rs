@@ -8,9 +8,10 @@ pub type Hash = [u8; 32];
 /// The hexadecimal digits.
 pub(crate) const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Returns the hash in lower-case hexadecimal.
-pub fn hex(hash: &Hash) -> String {
-    hash.iter()
+/// Returns bytes, as those of a hash, in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
         .flat_map(|byte| [byte >> 4, byte & 15])
         .map(|digit| char::from(DIGITS[usize::from(digit)]))
         .collect()

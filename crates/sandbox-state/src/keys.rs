@@ -1,5 +1,10 @@
 //! The key that seals secrets: where it comes from, how it is made, and that it does not leak.
 
+mod passphrase;
+mod rotation;
+
+pub(crate) use rotation::SealingLock;
+
 use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
@@ -43,6 +48,13 @@ pub enum KeySource {
         /// Where it comes from, for errors, as in `SANDBOX_STATE_KEY`.
         origin: String,
     },
+    /// A passphrase, from which the key of each store is derived with the store's own salt (Argon2id).
+    Passphrase {
+        /// The passphrase: at least eight bytes.
+        text: Zeroizing<String>,
+        /// Where it comes from, for errors, as in `SANDBOX_STATE_PASSPHRASE`.
+        origin: String,
+    },
 }
 
 impl std::fmt::Debug for KeySource {
@@ -52,6 +64,10 @@ impl std::fmt::Debug for KeySource {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Text { origin, .. } => f
                 .debug_struct("Text")
+                .field("origin", origin)
+                .finish_non_exhaustive(),
+            Self::Passphrase { origin, .. } => f
+                .debug_struct("Passphrase")
                 .field("origin", origin)
                 .finish_non_exhaustive(),
         }
@@ -101,6 +117,23 @@ pub enum KeyError {
         /// The file or variable.
         origin: String,
     },
+    /// A passphrase that is guessed too soon.
+    #[error(
+        "cannot use the passphrase of {origin}: it has less than {} characters",
+        passphrase::PASSPHRASE_BYTES_MIN
+    )]
+    ShortPassphrase {
+        /// The variable.
+        origin: String,
+    },
+    /// No key could be made of the passphrase.
+    #[error("cannot make a key of the passphrase of {origin}: {reason}")]
+    Derive {
+        /// The variable.
+        origin: String,
+        /// Why not.
+        reason: String,
+    },
     /// The secrets were sealed with another key.
     #[error(
         "cannot use the key of {origin}, which is {found}: secrets here are sealed with the key {sealed_with}"
@@ -128,7 +161,7 @@ impl KeySource {
     pub(crate) fn missing(&self) -> KeyError {
         match self {
             Self::File(path) => KeyError::Missing { path: path.clone() },
-            Self::None | Self::Text { .. } => KeyError::NoSource,
+            Self::None | Self::Text { .. } | Self::Passphrase { .. } => KeyError::NoSource,
         }
     }
 }
@@ -143,7 +176,8 @@ impl SecretKey {
     /// Reads the key; `None` when its file is not there.
     pub(crate) fn load(source: &KeySource) -> Result<Option<Self>, KeyError> {
         match source {
-            KeySource::None => Err(KeyError::NoSource),
+            // A passphrase is no key without the salt of a store.
+            KeySource::None | KeySource::Passphrase { .. } => Err(KeyError::NoSource),
             KeySource::File(path) => Self::from_file(path),
             KeySource::Text { text, origin } => Self::from_text(text, origin.clone()).map(Some),
         }
@@ -157,7 +191,7 @@ impl SecretKey {
                 make_file(path)?;
                 source.key()
             }
-            (None, KeySource::None | KeySource::Text { .. }) => Err(KeyError::NoSource),
+            (None, _) => Err(KeyError::NoSource),
         }
     }
 
@@ -273,6 +307,12 @@ impl SecretKey {
             Err(_not_text) => Err(KeyError::Malformed { origin }),
         }
     }
+}
+
+/// Returns the name of the key that a value was sealed with.
+pub(crate) fn sealed_with(sealed: &[u8]) -> Option<u64> {
+    let id = sealed.first_chunk::<ID_BYTES>()?;
+    Some(u64::from_le_bytes(*id))
 }
 
 /// Fills `bytes` with random ones.

@@ -44,9 +44,9 @@ pub use journal::{
 pub use keys::{KeyError, KeySource};
 pub use manager::{StateError, StateManager};
 pub use store::{
-    BUSY_WAIT_DEFAULT, Change, Corruption, Entry, KEY_BYTES_MAX, KeyBack, Listed, LookupError,
-    NAMESPACE_BYTES_MAX, Pin, Put, RolledBack, STORE_FORMAT, Secrecy, Store, StoreError,
-    StoreReadError, StoreVerification, StoreWriteError, VALUE_BYTES_MAX, VERSIONS_KEPT_DEFAULT,
-    Value, Version, When,
+    BUSY_WAIT_DEFAULT, Change, Corruption, DatabaseError, Difference, Edit, Entry, KEY_BYTES_MAX,
+    KeyBack, Listed, LookupError, NAMESPACE_BYTES_MAX, Pin, Put, Rekeyed, RolledBack, STORE_FORMAT,
+    Secrecy, Store, StoreError, StoreReadError, StoreVerification, StoreWriteError,
+    VALUE_BYTES_MAX, VERSIONS_KEPT_DEFAULT, Value, Version, When,
 };
 pub use zeroize::Zeroizing;

@@ -81,6 +81,11 @@ impl StateManager {
         &self.journal
     }
 
+    /// Returns where the versioned store lies. It need not be there.
+    pub fn store_path(&self) -> PathBuf {
+        self.directory.join(crate::store::FILE_NAME)
+    }
+
     /// Opens the versioned store, and creates it if it is not there.
     ///
     /// One process at a time holds it: drop it soon.
@@ -240,7 +245,7 @@ impl StateManager {
 /// What a store without any commit says of a key.
 fn nothing_at(key: &str, when: &When) -> Result<(), StoreReadError> {
     let refused = match when {
-        When::Newest | When::Sequence(0) => return Ok(()),
+        When::Newest | When::Sequence(0) | When::Time(_) => return Ok(()),
         When::Version(number) => LookupError::NoVersion {
             key: key.to_owned(),
             number: *number,

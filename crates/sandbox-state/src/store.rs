@@ -6,11 +6,13 @@
 //! of a key are a chain: what a read returns was stored under this name and number, or the read
 //! fails. Secrets are sealed with a key that lies elsewhere.
 
+mod batch;
 mod creation;
 mod envelope;
 mod error;
 mod payload;
 mod read;
+mod rekey;
 mod retention;
 mod tables;
 mod write;
@@ -29,10 +31,15 @@ use std::{
 use jiff::Timestamp;
 use redb::{Database, Durability, ReadableDatabase as _, WriteTransaction};
 
+pub use batch::{Difference, Edit};
+pub(crate) use creation::FILE_NAME;
 pub use creation::STORE_FORMAT;
-pub use error::{Corruption, LookupError, StoreError, StoreReadError, StoreWriteError};
+pub use error::{
+    Corruption, DatabaseError, LookupError, StoreError, StoreReadError, StoreWriteError,
+};
 pub use payload::Value;
 pub use read::{Change, Entry, Listed, Pin, StoreVerification, Version, When};
+pub use rekey::Rekeyed;
 pub use write::{KeyBack, Put, RolledBack, Secrecy};
 
 use crate::KeySource;
@@ -136,6 +143,34 @@ impl Store {
         self.write(put.at, |commit| commit.put((namespace, key), value, put))
     }
 
+    /// Makes several changes in one commit: all of them, or none. Returns the versions that were made.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a key is named twice, and as [`Store::put`]. Then nothing was changed.
+    pub fn apply(
+        &self,
+        namespace: &str,
+        edits: &[Edit<'_>],
+        at: Timestamp,
+    ) -> Result<Vec<(String, Version)>, StoreWriteError> {
+        check_name("namespace", namespace, NAMESPACE_BYTES_MAX)?;
+        for (place, edit) in edits.iter().enumerate() {
+            check_name("key", edit.key(), KEY_BYTES_MAX)?;
+            if edits[..place].iter().any(|it| it.key() == edit.key()) {
+                let key = edit.key().to_owned();
+                return Err(StoreWriteError::Twice { key });
+            }
+            if let Edit::Put { value, .. } = edit
+                && value.len() > VALUE_BYTES_MAX
+            {
+                let bytes = value.len();
+                return Err(StoreWriteError::TooLarge { bytes });
+            }
+        }
+        self.write(at, |commit| commit.apply(namespace, edits))
+    }
+
     /// Deletes a key by a version that says so; `None` if there was no such key. Older versions stay.
     ///
     /// # Errors
@@ -230,6 +265,16 @@ impl Store {
         self.write(Timestamp::UNIX_EPOCH, |commit| commit.unpin(name))
     }
 
+    /// Seals every secret anew with the key of `to`, which must be there, in one commit; versions, numbers and pins stay.
+    /// [`Rekeyed::head`] is another one after that.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of the keys cannot be used, or the store cannot be written or is damaged. Then nothing changed.
+    pub fn rekey(&self, to: &KeySource) -> Result<Rekeyed, StoreWriteError> {
+        self.write(Timestamp::UNIX_EPOCH, |commit| commit.rekey(to))
+    }
+
     /// Returns all pins, by name.
     ///
     /// # Errors
@@ -266,6 +311,20 @@ impl Store {
     /// Fails when the store cannot be read, or a version is damaged or missing.
     pub fn history(&self, namespace: &str, key: &str) -> Result<Vec<Version>, StoreReadError> {
         self.read(|tables| tables.history((namespace, key)))
+    }
+
+    /// Returns the keys that differ between two points in time, in the order of their bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of them is not kept, and as [`Store::history`].
+    pub fn diff(
+        &self,
+        namespace: &str,
+        before: &When,
+        after: &When,
+    ) -> Result<Vec<Difference>, StoreReadError> {
+        self.read(|tables| tables.diff(namespace, before, after))
     }
 
     /// Returns the keys that begin with `prefix` and are not deleted, in the order of their bytes.
@@ -322,7 +381,8 @@ impl Store {
             let transaction = begin_durable_write(database)?;
             let mut commit = Commit::begin(&transaction, at, &self.options)?;
             let result = work(&mut commit)?;
-            if commit.finish()? {
+            let finished = commit.finish()?;
+            if finished.changed {
                 transaction.commit()?;
             } else {
                 transaction.abort()?;

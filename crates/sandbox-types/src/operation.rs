@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, AllowList, FileWork, LimitsRequest, OperationId, Script};
+use crate::{Action, AllowList, FileWork, GivenSecret, LimitsRequest, OperationId, Script};
 
 /// What becomes of the changes of a command that did not succeed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +74,9 @@ pub struct Operation {
     pub write: Vec<PathBuf>,
     /// Paths to hide; relative ones are the workspace's.
     pub hide: Vec<PathBuf>,
+    /// Secrets of the state that it is given. No document has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<GivenSecret>,
 }
 
 impl Operation {
@@ -145,6 +148,7 @@ impl Operation {
             read: Vec::new(),
             write: Vec::new(),
             hide: Vec::new(),
+            secrets: Vec::new(),
         }
     }
 
@@ -199,6 +203,20 @@ impl Operation {
     #[must_use]
     pub fn stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Gives it a secret of the state in a variable named like `key`: see [`GivenSecret::variable`].
+    #[must_use]
+    pub fn secret(mut self, key: impl Into<String>) -> Self {
+        self.secrets.push(GivenSecret::variable(key, None));
+        self
+    }
+
+    /// Gives it a secret of the state in the file `/run/secrets/KEY`.
+    #[must_use]
+    pub fn secret_file(mut self, key: impl Into<String>) -> Self {
+        self.secrets.push(GivenSecret::file(key, None));
         self
     }
 

@@ -47,6 +47,9 @@ pub struct ReportedOperation {
     pub argv: Vec<String>,
     /// Where, as an absolute path.
     pub cwd: String,
+    /// The keys of the secrets that it was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
 }
 
 impl ReportedOperation {
@@ -57,6 +60,7 @@ impl ReportedOperation {
             type_name: operation.type_name.clone(),
             argv: operation.action.argv(),
             cwd,
+            secrets: operation.secrets.iter().map(|it| it.key.clone()).collect(),
         }
     }
 }

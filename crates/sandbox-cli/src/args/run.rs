@@ -86,6 +86,13 @@ pub(crate) struct RunArgs {
     /// Set an environment variable, or pass on the caller's
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = values::variable)]
     pub(crate) env: Vec<(String, Option<String>)>,
+    /// Give it the secret KEY of the state in a variable of that name (deploy-token is `DEPLOY_TOKEN`), and keep it out
+    /// of the output, the journal and the report
+    #[arg(long, value_name = "KEY[=VARIABLE]", value_parser = values::variable)]
+    pub(crate) secret: Vec<(String, Option<String>)>,
+    /// Give it the secret KEY of the state as the file /run/secrets/NAME, and keep it out as --secret does
+    #[arg(long, value_name = "KEY[=NAME]", value_parser = values::variable)]
+    pub(crate) secret_file: Vec<(String, Option<String>)>,
     /// Declare what it writes: a change outside of these globs is a violation, and nothing is committed
     #[arg(long, value_name = "GLOB")]
     pub(crate) files: Vec<String>,

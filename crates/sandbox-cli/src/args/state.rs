@@ -37,6 +37,42 @@ pub(crate) enum StateCommand {
         #[arg(long, value_name = "N")]
         version: u64,
     },
+    /// Make several changes in one commit: all of them, or none
+    Apply {
+        /// A JSON list, as in `[{"set": "a", "text": "1", "if_version": 2}, {"delete": "b"}]`; a value is `text` or
+        /// `base64`, and may be `secret` (- is standard input)
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List the keys that differ between two snapshots or times, or one and now
+    Diff {
+        /// A snapshot, or a time as 2026-11-22T20:00:00Z
+        #[arg(value_name = "BEFORE")]
+        before: String,
+        /// Another one [default: now]
+        #[arg(value_name = "AFTER")]
+        after: Option<String>,
+    },
+    /// Print each change as it happens, whoever makes it
+    Watch(StateWatchArgs),
+    /// Seal all secrets of all sandboxes with a new key; others read and write meanwhile
+    ///
+    /// The key file is replaced by a new one. With `SANDBOX_STATE_KEY_NEW` or `SANDBOX_STATE_PASSPHRASE_NEW`, that is
+    /// the new key, and yours to be given as `SANDBOX_STATE_KEY` or `SANDBOX_STATE_PASSPHRASE` from then on. If it is
+    /// interrupted, run it again: nothing is lost meanwhile.
+    Rekey,
+    /// Go on with the store as it is, after it was lost, damaged, or replaced by an older copy
+    Recover,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateWatchArgs {
+    /// Only keys that begin with this
+    #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+    /// Begin after the event of this number (0: with the first change), as `sandbox events` shows it
+    #[arg(long, value_name = "N")]
+    pub(crate) since: Option<u64>,
 }
 
 /// Stores a value of up to 64 MiB
@@ -69,9 +105,12 @@ pub(crate) struct StateGetArgs {
     #[arg(value_name = "KEY")]
     pub(crate) key: String,
     /// The value of this version, as `state history` shows it
-    #[arg(long, value_name = "N", conflicts_with = "at")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "time"])]
     pub(crate) version: Option<u64>,
     /// The value that the key had when this snapshot was taken: its id, or a unique beginning of it
-    #[arg(long, value_name = "SNAPSHOT")]
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "time")]
     pub(crate) at: Option<String>,
+    /// The value that the key had at this time, as 2026-11-22T20:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<jiff::Timestamp>,
 }

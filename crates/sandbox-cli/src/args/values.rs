@@ -118,7 +118,7 @@ pub(super) fn variable(text: &str) -> Result<(String, Option<String>), String> {
         None => (text, None),
     };
     if key.is_empty() {
-        return Err("the name of the variable is empty; expected KEY or KEY=VALUE".to_owned());
+        return Err("the name is empty; expected KEY or KEY=VALUE".to_owned());
     }
     Ok((key.to_owned(), value))
 }

@@ -13,11 +13,14 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, Ui},
+    ui::{self, Tone, Ui, one_line},
 };
 
 /// The widest command that is listed, unless somebody is to decide on it: then all of it is.
 const COMMAND_WIDTH: usize = 80;
+/// How much is shown of what a request brings along.
+const CONTENT_LINES: usize = 20;
+const CONTENT_WIDTH: usize = 120;
 
 pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failure> {
     match args.command {
@@ -84,6 +87,10 @@ fn request(ui: Ui, request: &ApprovalRequest) -> String {
         describe::command(&request.operation.argv, width),
     );
     if request.state == ApprovalState::Pending {
+        for line in brought(request) {
+            let line = format!("    | {line}\n");
+            text.push_str(&ui.tone(Tone::Faint, &line));
+        }
         let verdict = describe::verdict(&request.verdict, |tone, text| ui.tone(tone, text));
         for line in verdict.lines() {
             text.push_str("    ");
@@ -92,6 +99,23 @@ fn request(ui: Ui, request: &ApprovalRequest) -> String {
         }
     }
     text
+}
+
+/// Returns the beginning of what a request brings along: a script, or the text of a file.
+fn brought(request: &ApprovalRequest) -> Vec<String> {
+    let Some(content) = &request.content else {
+        return Vec::new();
+    };
+    let all = content.lines().count();
+    let shown = content.lines().take(CONTENT_LINES);
+    let mut lines: Vec<_> = shown.map(|it| one_line(it, CONTENT_WIDTH)).collect();
+    if all > CONTENT_LINES {
+        lines.push(format!(
+            "... {} more lines: --json shows all",
+            all - CONTENT_LINES
+        ));
+    }
+    lines
 }
 
 fn list_rules(settings: &Settings) -> Result<u8, Failure> {

@@ -1,23 +1,36 @@
 //! `sandbox audit`: the journal, and whether it is whole.
 
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use sandbox_core::{Record, SandboxCore, hex};
 use serde_json::json;
 
 use crate::{
-    args::AuditShowArgs,
+    args::{AuditShowArgs, AuditVerifyArgs},
     commands::describe,
     exit_codes,
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::Settings,
-    ui::{self, Tone, one_line},
+    ui::{self, Reader, Tone, one_line},
 };
 
 /// The widest payload that is shown.
 const PAYLOAD_WIDTH: usize = 120;
 
-pub(crate) fn verify(settings: &Settings) -> Result<u8, Failure> {
-    let found = settings.open_to_read()?.audit()?;
+pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, Failure> {
+    let core = settings.open_to_read()?;
+    let found = core.audit()?;
     let ui = settings.ui;
-    let whole = found.damage.is_none();
+    let kept = match &args.head {
+        Some(head) if found.damage.is_none() => Some(has(&core, head)?),
+        Some(_) | None => None,
+    };
+    let whole = found.damage.is_none() && kept != Some(false);
     let code = if whole {
         exit_codes::DONE
     } else {
@@ -26,6 +39,9 @@ pub(crate) fn verify(settings: &Settings) -> Result<u8, Failure> {
     if ui.is_json() {
         let mut document = json!(found);
         document["ok"] = json!(whole);
+        if args.head.is_some() {
+            document["has_head"] = json!(kept);
+        }
         ui::print_json(&document)?;
         return Ok(code);
     }
@@ -46,12 +62,73 @@ pub(crate) fn verify(settings: &Settings) -> Result<u8, Failure> {
         );
         text.push_str(&line);
     }
+    if let (Some(false), Some(head)) = (kept, &args.head) {
+        let head = one_line(head, PAYLOAD_WIDTH);
+        let line = format!(
+            "no record has the hash {head}: records are missing, or all were written anew\n"
+        );
+        text.push_str(&line);
+    }
     if let Some(bytes) = found.torn_tail {
         let line = format!("{bytes} bytes at the end are from an append that was cut off\n");
         text.push_str(&line);
     }
     ui::print(&text)?;
     Ok(code)
+}
+
+/// Whether a record has this hash.
+fn has(core: &SandboxCore, head: &str) -> Result<bool, Failure> {
+    for record in core.all_records()? {
+        if hex(&record?.hash).eq_ignore_ascii_case(head.trim()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Failure> {
+    let records = settings.open_to_read()?.all_records()?;
+    let Some(path) = file else {
+        for record in records {
+            if ui::print(&exported(&record?))? == Reader::Gone {
+                break;
+            }
+        }
+        return Ok(exit_codes::DONE);
+    };
+    let failed = |error: io::Error| {
+        Failure::of(Kind::Sandbox, &error)
+            .while_doing(format!(
+                "cannot write {}",
+                ui::plain(&path.to_string_lossy())
+            ))
+            .hint("give a file that is not there yet")
+    };
+    let mut options = File::options();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut writer = BufWriter::new(options.open(path).map_err(failed)?);
+    let mut count = 0_u64;
+    for record in records {
+        writer
+            .write_all(exported(&record?).as_bytes())
+            .map_err(failed)?;
+        count += 1;
+    }
+    writer.flush().map_err(failed)?;
+    settings.ui.note(&format!("sandbox: {count} records"));
+    Ok(exit_codes::DONE)
+}
+
+fn exported(record: &Record) -> String {
+    let document = json!({
+        "sequence": record.sequence,
+        "at": record.at,
+        "kind": record.kind,
+        "payload": record.payload,
+        "hash": hex(&record.hash),
+    });
+    ui::inert_json(format!("{document}\n"))
 }
 
 pub(crate) fn show(settings: &Settings, args: &AuditShowArgs) -> Result<u8, Failure> {

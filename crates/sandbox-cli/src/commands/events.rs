@@ -6,7 +6,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
-use sandbox_core::{ApprovalEvent, EventKind, SandboxCore, SandboxEvent};
+use sandbox_core::{ApprovalEvent, EventKind, ReadError, SandboxCore, SandboxEvent};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -39,6 +39,14 @@ pub(crate) fn run(settings: &Settings, args: &EventsArgs) -> Result<u8, Failure>
 
 fn follow(ui: Ui, core: &SandboxCore, args: &EventsArgs) -> Result<u8, Failure> {
     let mut events = core.events(args.since)?;
+    follow_with(async || events.next().await, |event| show(ui, args, event))
+}
+
+/// Shows events as they come, until Ctrl-C, or until nobody reads.
+pub(crate) fn follow_with(
+    mut next: impl AsyncFnMut() -> Option<Result<SandboxEvent, ReadError>>,
+    mut show: impl FnMut(&SandboxEvent) -> Result<Reader, Failure>,
+) -> Result<u8, Failure> {
     waiting::runtime()?.block_on(async {
         let listen = |kind| {
             signal(kind).map_err(|error| {
@@ -54,10 +62,10 @@ fn follow(ui: Ui, core: &SandboxCore, args: &EventsArgs) -> Result<u8, Failure> 
                 _ = interrupt.recv() => return Ok(exit_codes::DONE),
                 _ = terminate.recv() => return Ok(exit_codes::DONE),
                 () = &mut reader_gone => return Ok(exit_codes::DONE),
-                event = events.next() => match event {
+                event = next() => match event {
                     None => return Ok(exit_codes::DONE),
                     Some(event) => {
-                        if show(ui, args, &event?)? == Reader::Gone {
+                        if show(&event?)? == Reader::Gone {
                             return Ok(exit_codes::DONE);
                         }
                     }
@@ -84,18 +92,23 @@ pub(crate) async fn reader_gone() {
     }
 }
 
+/// Prints an event on a line of JSON.
+pub(crate) fn print_as_json(event: &SandboxEvent) -> Result<Reader, Failure> {
+    let line = serde_json::to_string(event).map_err(|error| {
+        Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
+    })?;
+    let mut line = ui::inert_json(line);
+    line.push('\n');
+    ui::print(&line)
+}
+
 fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failure> {
     let kind = event.kind.name();
     if !args.kind.is_empty() && !args.kind.iter().any(|glob| glob.is_match(kind)) {
         return Ok(Reader::There);
     }
     if ui.is_json() {
-        let line = serde_json::to_string(event).map_err(|error| {
-            Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
-        })?;
-        let mut line = ui::inert_json(line);
-        line.push('\n');
-        return ui::print(&line);
+        return print_as_json(event);
     }
     ui::print(&format!(
         "{:>5}  {}  {}  {}\n",

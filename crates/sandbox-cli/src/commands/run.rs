@@ -191,6 +191,7 @@ fn execute(
     cancel: &Cancellation,
 ) -> Result<Ended, Failure> {
     let readers = caller.readers();
+    keep_secrets(&task);
     let operation = match &task {
         Task::Asked(operation) => (*operation).clone(),
         Task::Approved(approved) => approved.operation().clone(),
@@ -216,6 +217,17 @@ fn execute(
     let mut ended = ended(&operation, ran, by);
     ended.mute = by.is_some() && outlet::would_wait();
     Ok(ended)
+}
+
+/// Secrets pass through this process.
+fn keep_secrets(task: &Task<'_>) {
+    let operation = match task {
+        Task::Asked(operation) => operation,
+        Task::Approved(approved) => approved.operation(),
+    };
+    if !operation.secrets.is_empty() {
+        sandbox_core::without_core_dumps();
+    }
 }
 
 /// Puts together how an operation ended.

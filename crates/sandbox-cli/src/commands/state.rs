@@ -1,5 +1,7 @@
 //! `sandbox state`: values and secrets of a sandbox, with every version of them.
 
+mod whole;
+
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -29,6 +31,11 @@ pub(crate) fn run(settings: &Settings, command: StateCommand) -> Result<u8, Fail
         StateCommand::History { key } => history(settings, &key),
         StateCommand::Delete { key } => delete(settings, &key),
         StateCommand::Rollback { key, version } => rollback(settings, &key, version),
+        StateCommand::Apply { file } => whole::apply(settings, &file),
+        StateCommand::Diff { before, after } => whole::diff(settings, &before, after.as_deref()),
+        StateCommand::Watch(args) => whole::watch(settings, &args),
+        StateCommand::Rekey => whole::rekey(settings),
+        StateCommand::Recover => whole::recover(settings),
     }
 }
 
@@ -65,7 +72,7 @@ fn get(settings: &Settings, args: &StateGetArgs) -> Result<u8, Failure> {
     let when = match (args.version, &args.at) {
         (Some(version), _) => When::Version(version),
         (None, Some(snapshot)) => core.state_of_snapshot(snapshot)?,
-        (None, None) => When::Newest,
+        (None, None) => args.time.map_or(When::Newest, When::Time),
     };
     let Some(entry) = waiting::wait_for(core.state_get(&args.key, when.clone()))?? else {
         return Err(nothing(&args.key, &when));
@@ -94,7 +101,9 @@ fn nothing(key: &str, when: &When) -> Failure {
         When::Version(version) => {
             format!("there is no value in version {version} of '{key}': it deleted the key")
         }
-        When::Sequence(_) | When::Pin(_) => format!("there was no key '{key}' at that time"),
+        When::Sequence(_) | When::Pin(_) | When::Time(_) => {
+            format!("there was no key '{key}' at that time")
+        }
     };
     Failure::new(Kind::NotFound, message).hint(
         "`sandbox state list` shows the keys, `sandbox state history KEY` the versions of one",

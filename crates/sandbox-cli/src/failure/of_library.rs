@@ -153,7 +153,9 @@ impl From<PlanError> for Failure {
 
 pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
     match error {
-        PlanError::NoTransaction { .. } | PlanError::WorkspaceReplaced { .. } => Kind::Sandbox,
+        PlanError::NoTransaction { .. }
+        | PlanError::WorkspaceReplaced { .. }
+        | PlanError::SecretAccess { .. } => Kind::Sandbox,
         PlanError::EmptyCommand
         | PlanError::ArgumentTooLong { .. }
         | PlanError::ArgumentsTooLong { .. }
@@ -195,6 +197,12 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         }
         PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
+        }
+        PlanError::Secret { .. } => failure.hint(
+            "`sandbox state list` shows the keys, `sandbox state set KEY --secret -` stores a secret",
+        ),
+        PlanError::SecretAccess { .. } => {
+            failure.hint("`sandbox state get KEY` says what to do about it")
         }
         PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
         PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),

@@ -1,7 +1,7 @@
 //! What the errors of the state mean for a person: whose fault, and what to do next.
 
 use sandbox_core::{
-    KeyError, LookupError, StateAccessError, StateError, StoreError, StoreReadError,
+    KeyError, LookupError, RekeyError, StateAccessError, StateError, StoreError, StoreReadError,
     StoreWriteError,
 };
 
@@ -19,9 +19,35 @@ impl From<StateAccessError> for Failure {
             StateAccessError::Gone(_) => {
                 Self::of(Kind::NotFound, &error).hint("`sandbox list` shows all sandboxes")
             }
+            StateAccessError::Lost { .. } | StateAccessError::Older { .. } => {
+                Self::of(Kind::Sandbox, &error)
+                    .hint("put the newest copy of the file back, if there is one")
+                    .hint(RECOVER)
+            }
+            StateAccessError::Aside { .. } => {
+                with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            }
             StateAccessError::Journal(_) | StateAccessError::Record(_) | _ => {
                 with_system_hint(Self::of(Kind::Sandbox, &error), &error)
                     .hint("`sandbox audit verify` checks the journal")
+            }
+        }
+    }
+}
+
+impl From<RekeyError> for Failure {
+    fn from(error: RekeyError) -> Self {
+        match &error {
+            RekeyError::NoNewKey { origin } => Self::of(Kind::Usage, &error).hint(format!(
+                "set {origin}_NEW to the new key, and {origin} to it afterwards"
+            )),
+            RekeyError::Key(source) => {
+                of_key(source).while_doing("cannot replace the key of the secrets")
+            }
+            RekeyError::State { .. } | RekeyError::Record { .. } | RekeyError::Find(_) | _ => {
+                with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(
+                    "run it again when that is mended: nothing is lost, and it goes on where it was",
+                )
             }
         }
     }
@@ -64,6 +90,7 @@ fn of_write(error: &StoreWriteError) -> Failure {
         StoreWriteError::StaysSecret { key } => failure(Kind::Refused).hint(format!(
             "give --secret, or `sandbox state delete {key}` first"
         )),
+        StoreWriteError::Twice { .. } => failure(Kind::Usage).hint("give its last value alone"),
         StoreWriteError::Name { .. } => failure(Kind::Usage).hint("choose another key"),
         StoreWriteError::TooLarge { .. } => {
             failure(Kind::Usage).hint("keep it in a file of the workspace, and its path here")
@@ -99,8 +126,9 @@ fn of_key(error: &KeyError) -> Failure {
             ))
             .hint(GIVE_UP),
         KeyError::Wrong { .. } => failure
-            .hint("use the key that sealed them: the file in SANDBOX_HOME/keys, or SANDBOX_STATE_KEY")
+            .hint("use the key that sealed them: the file in SANDBOX_HOME/keys, SANDBOX_STATE_KEY or SANDBOX_STATE_PASSPHRASE")
             .hint(GIVE_UP),
+        KeyError::ShortPassphrase { .. } => failure.hint("a few random words are a good one"),
         KeyError::Malformed { .. } => {
             failure.hint("put a copy of the key back; `od -An -N32 -tx1 /dev/urandom | tr -d ' \\n'` makes a new one")
         }
@@ -112,11 +140,16 @@ fn of_key(error: &KeyError) -> Failure {
     }
 }
 
+const RECOVER: &str =
+    "`sandbox state recover` goes on with what is there, and the journal says what was lost";
+
 const GIVE_UP: &str = "without that key the secrets are lost: `sandbox state delete KEY` gives one up, and a new key is made when none is left";
 
 fn damaged(failure: Failure, path: &std::path::Path) -> Failure {
-    failure.hint(format!(
-        "restore {0} from a backup, or move it away to begin with an empty state",
-        path.display()
-    ))
+    failure
+        .hint(format!(
+            "restore {} from a backup, if there is one",
+            path.display()
+        ))
+        .hint(RECOVER)
 }

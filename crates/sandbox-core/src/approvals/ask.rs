@@ -16,6 +16,7 @@ use super::{
     ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
     PENDING_REQUESTS_MAX, Who,
     binding::{self, Task},
+    rule,
     shelf::{Locked, Stored},
 };
 use crate::{
@@ -104,6 +105,7 @@ impl Sandbox {
         }
         let digest = binding::sameness(operation, self)?;
         rules.retain(|rule| rule.digest == digest && covers(rule, verdict));
+        rules.retain(|rule| self.is_known_rule(rule));
         rules.pop()
     }
 
@@ -141,6 +143,7 @@ impl Sandbox {
     ) -> Result<Permission, ApprovalError> {
         let event = ApprovalEvent {
             rule: Some(rule.id.clone()),
+            digest: rule.binding(),
             by: Some(rule.remembered_by),
             ..ApprovalEvent::about(operation)
         };
@@ -219,6 +222,7 @@ impl Sandbox {
             state: ApprovalState::Pending,
             operation: self.reported(operation),
             verdict: verdict.clone(),
+            content: rule::content(operation),
             stdin: input(operation).to_owned(),
             requested_at: now,
             requested_by: who.clone(),
@@ -271,7 +275,7 @@ impl Sandbox {
         };
         let event = ApprovalEvent {
             rule: Some(rule.id.clone()),
-            digest: Some(rule.digest.clone()),
+            digest: rule.binding(),
             ..ApprovalEvent::about(operation).by(who)
         };
         self.record_approval(ledger::REMEMBERED, &event, now)?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandbox_types::{Action, NetworkAccess, Operation, Verdict};
+use sandbox_types::{Action, GivenSecret, NetworkAccess, Operation, Verdict};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -113,6 +113,8 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
         paths: [&'a [PathBuf]; 3],
         granted: Vec<PathBuf>,
         writable: &'a [PathBuf],
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        secrets: &'a [GivenSecret],
     }
     digest(&Same {
         type_name: &operation.type_name,
@@ -125,11 +127,12 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
         paths: [&operation.read, &operation.write, &operation.hide],
         granted: granted(sandbox),
         writable: &sandbox.config.isolation.write,
+        secrets: &operation.secrets,
     })
 }
 
 /// Returns SHA-256 over the JSON form, in hexadecimal.
-fn digest(document: &impl Serialize) -> Option<String> {
+pub(super) fn digest(document: &impl Serialize) -> Option<String> {
     let bytes = serde_json::to_vec(document).ok()?;
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {

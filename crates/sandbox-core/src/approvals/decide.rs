@@ -6,7 +6,7 @@ use sandbox_types::{ApprovalId, Decision, OperationId, OperationReport, Verdict}
 
 use super::{
     ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
-    Approved, Remember, Who, shelf::Stored,
+    Approved, Remember, Who, rule, shelf::Stored,
 };
 use crate::{
     caller::Caller,
@@ -239,6 +239,7 @@ impl Sandbox {
             || known.digest.as_ref() != Some(&stored.digest)
             // What is listed is what runs.
             || self.reported(&task.operation) != stored.request.operation
+            || rule::content(&task.operation) != stored.request.content
         {
             return Err(changed(stored, "its file is not what the journal recorded"));
         }

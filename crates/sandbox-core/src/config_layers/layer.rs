@@ -29,7 +29,14 @@ const VARIABLE_PREFIX: &str = "SANDBOX_";
 /// Between the parts of a key in a variable's name: `SANDBOX_RESOURCE_LIMITS__MEMORY_MB`.
 const VARIABLE_SEPARATOR: &str = "__";
 /// Variables that are no keys: where everything lies, and which sandbox is meant.
-const VARIABLES_IGNORED: [&str; 3] = ["SANDBOX_HOME", "SANDBOX_NAME", "SANDBOX_STATE_KEY"];
+const VARIABLES_IGNORED: [&str; 6] = [
+    "SANDBOX_HOME",
+    "SANDBOX_NAME",
+    "SANDBOX_STATE_KEY",
+    "SANDBOX_STATE_KEY_NEW",
+    "SANDBOX_STATE_PASSPHRASE",
+    "SANDBOX_STATE_PASSPHRASE_NEW",
+];
 
 /// Whether a file must be there.
 #[derive(Clone, Copy, Debug)]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use sandbox_state::{Entry, Listed, Pin, RolledBack, Version, When, Zeroizing};
+use sandbox_state::{Difference, Entry, Listed, Pin, RolledBack, Version, When, Zeroizing};
 
 use super::{SandboxCore, in_background};
 use crate::{
+    events::EventsError,
     home::now,
     sandbox::Sandbox,
-    state::{StateAccessError, StatePut},
+    state::{StateAccessError, StateEdit, StatePut, StateRecovered, StateStream},
 };
 
 impl SandboxCore {
@@ -131,6 +132,69 @@ impl SandboxCore {
     pub async fn rollback_state_to(&self, sequence: u64) -> Result<RolledBack, StateAccessError> {
         self.with_state(move |it| it.rollback_state_to(sequence, now()))
             .await
+    }
+
+    /// Makes several changes in one commit: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a key is named twice, and as [`SandboxCore::state_set`]. Then nothing was changed.
+    pub async fn state_apply(
+        &self,
+        edits: Vec<StateEdit>,
+    ) -> Result<Vec<(String, Version)>, StateAccessError> {
+        self.with_state(move |it| {
+            let edits: Vec<_> = edits.iter().map(StateEdit::borrowed).collect();
+            it.state_apply(&edits, now())
+        })
+        .await
+    }
+
+    /// Returns the keys that differ between two points in time.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of them is not kept, and as [`SandboxCore::state_list`].
+    pub async fn state_diff(
+        &self,
+        before: When,
+        after: When,
+    ) -> Result<Vec<Difference>, StateAccessError> {
+        self.with_state(move |it| it.state_diff(&before, &after))
+            .await
+    }
+
+    /// Follows the changes of the keys that begin with `prefix`, whoever makes them: first those after the event
+    /// `since`, then what comes. `Some(0)` begins with the first change, `None` with the next one.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::events`].
+    pub fn watch_state(
+        &self,
+        prefix: &str,
+        since: Option<u64>,
+    ) -> Result<StateStream, EventsError> {
+        Ok(StateStream::new(self.events(since)?, prefix))
+    }
+
+    /// Goes on with the store as it is, after it was lost, damaged, or replaced by an older copy: a damaged one is
+    /// moved aside, and the journal says what was lost. `None` if nothing is wrong.
+    ///
+    /// # Errors
+    ///
+    /// Fails when another process holds the store for too long, or a file cannot be moved or written.
+    pub async fn recover_state(&self) -> Result<Option<StateRecovered>, StateAccessError> {
+        self.with_state(|it| it.recover_state(now())).await
+    }
+
+    /// Returns all records of the journal, oldest first, each checked with the chain up to it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be read.
+    pub fn all_records(&self) -> Result<sandbox_state::Records, sandbox_state::ReadError> {
+        self.sandbox.state.journal().records()
     }
 
     async fn with_state<T: Send + 'static>(

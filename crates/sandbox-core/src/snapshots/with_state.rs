@@ -161,7 +161,7 @@ impl Sandbox {
                     pin.map(|pin| pin.sequence)
                         .ok_or_else(|| read_failed(LookupError::NoPin { name }.into()))
                 }
-                When::Newest | When::Version(_) | When::Sequence(_) => Ok(0),
+                When::Newest | When::Version(_) | When::Sequence(_) | When::Time(_) => Ok(0),
             },
         }
     }
@@ -178,6 +178,14 @@ impl Sandbox {
                 ledger::STARTED => {
                     let operation = record.payload.pointer("/operation/id");
                     found |= operation.and_then(Value::as_str) == Some(id.as_str());
+                }
+                // What was before is of a store that is gone.
+                ledger::STATE_RECOVERED if !found => {
+                    return Err(SnapshotError::OtherStore { id: id.clone() });
+                }
+                ledger::STATE_RECOVERED => {
+                    let sequence = record.payload.get("sequence").and_then(Value::as_u64);
+                    return Ok(sequence.unwrap_or(0));
                 }
                 ledger::STATE_SET | ledger::STATE_DELETED | ledger::STATE_ROLLED_BACK => {
                     let sequence = record.payload.get("sequence").and_then(Value::as_u64);

@@ -371,6 +371,68 @@ fn a_remembered_approval_is_for_exactly_that() {
     bench.request(&unreadable());
 }
 
+#[test]
+fn a_rule_holds_as_long_as_the_journal_says_so() {
+    let bench = bench();
+    let id = bench.request(&unreadable());
+    let always = Remember::Always;
+    drop(
+        bench
+            .sandbox
+            .grant(id.as_str(), always, Who::api(), NOW)
+            .unwrap(),
+    );
+    let rule = bench.sandbox.approval_rules().unwrap().remove(0);
+    let verdict = bench.sandbox.judge(&unreadable());
+    let holds = || bench.sandbox.remembered(&unreadable(), &verdict).is_some();
+    assert!(holds());
+    let file = bench
+        .sandbox
+        .directory()
+        .join(format!("approvals/rule-{}.json", rule.id));
+    let copy = fs::read(&file).unwrap();
+    // One that was changed approves nothing.
+    let mut changed: Value = serde_json::from_slice(&copy).unwrap();
+    changed["risk"]["score"] = 100.into();
+    fs::write(&file, changed.to_string()).unwrap();
+    assert!(!holds());
+    fs::write(&file, &copy).unwrap();
+    assert!(holds());
+    // Nor does one that was put back after it was forgotten.
+    bench
+        .sandbox
+        .forget(rule.id.as_str(), Who::api(), NOW)
+        .unwrap();
+    assert!(!holds());
+    fs::write(&file, &copy).unwrap();
+    assert!(!holds());
+    // Nor one of another sandbox.
+    fs::write(
+        &file,
+        String::from_utf8(copy)
+            .unwrap()
+            .replace(rule.id.as_str(), ApprovalId::generate().as_str()),
+    )
+    .unwrap();
+    assert!(!holds());
+}
+
+#[test]
+fn a_request_shows_the_script_that_will_run() {
+    let bench = bench();
+    let source = "echo 'open\n";
+    let id = bench.request(&Operation::script("sh", source));
+    assert_eq!(bench.waiting()[0].content.as_deref(), Some(source));
+    bench.tamper(&id, |it| it["request"]["content"] = "echo harmless".into());
+    let refused = bench.grant(&id, NOW).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("not what the journal recorded"),
+        "{refused}"
+    );
+}
+
 /// Says what it was told to say; `None` panics.
 #[derive(Debug)]
 struct Saying(Option<Answer>);

@@ -278,7 +278,7 @@ impl End {
     fn repair(&self, tail: &mut Tail, rest: Rest, bytes: u64, at: Timestamp) -> io::Result<()> {
         let mut hasher = Sha256::new();
         io::copy(&mut self.from(tail.offset)?, &mut HashWriter(&mut hasher))?;
-        let sha256 = hex(&hasher.finalize().into());
+        let sha256 = hex(&hasher.finalize());
         // Named by its content: a second try after a crash writes the same file again.
         let name = format!("journal.torn-{}", &sha256[..16]);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;

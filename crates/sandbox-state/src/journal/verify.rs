@@ -93,6 +93,6 @@ pub(super) fn continue_from(
     if rest > 0 && records.rest()? == Rest::Torn {
         found.torn_tail = Some(rest);
     }
-    found.head = head.as_ref().map(hex);
+    found.head = head.as_ref().map(|it| hex(it));
     Ok(found)
 }

@@ -22,7 +22,7 @@ use crate::{OpenError, files::Directory, keys};
 /// The format of the tables.
 pub const STORE_FORMAT: u64 = 1;
 
-const FILE_NAME: &str = "state.redb";
+pub(crate) const FILE_NAME: &str = "state.redb";
 const NEW_FILE_NAME: &str = "state.redb.new";
 
 /// Between two looks at a lock: there is no event for another process's lock that also has a bound.

@@ -131,8 +131,32 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: redb::Error,
+        source: DatabaseError,
     },
+}
+
+/// The database failed.
+#[derive(Debug)]
+pub struct DatabaseError(redb::Error);
+
+impl std::fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if matches!(self.0, redb::Error::Io(_)) {
+            f.write_str("the database cannot use its file")
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let redb::Error::Io(error) = &self.0 {
+            Some(error)
+        } else {
+            None
+        }
+    }
 }
 
 fn held_by(holder: Option<u32>) -> String {
@@ -201,7 +225,7 @@ pub enum StoreReadError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: redb::Error,
+        source: DatabaseError,
     },
 }
 
@@ -255,13 +279,19 @@ pub enum StoreWriteError {
         /// What is wrong with it.
         source: Corruption,
     },
+    /// A transaction changes a key at most once.
+    #[error("cannot change the key '{key}' twice in one commit")]
+    Twice {
+        /// The key.
+        key: String,
+    },
     /// The database failed. After that it takes no more changes until it is opened again.
     #[error("cannot write to the store {path}")]
     Database {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: redb::Error,
+        source: DatabaseError,
     },
 }
 
@@ -335,7 +365,10 @@ impl StoreReadError {
         let path = path.to_owned();
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
-            Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Database(source) => Self::Database {
+                path,
+                source: DatabaseError(source),
+            },
             Trouble::Lookup(error) => Self::Lookup(error),
             Trouble::Key(error) => Self::Key(error),
             Trouble::Conflict { .. } | Trouble::StaysSecret { .. } => {
@@ -350,7 +383,10 @@ impl StoreWriteError {
         let path = path.to_owned();
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
-            Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Database(source) => Self::Database {
+                path,
+                source: DatabaseError(source),
+            },
             Trouble::Lookup(error) => Self::Lookup(error),
             Trouble::Key(error) => Self::Key(error),
             Trouble::Conflict {
@@ -372,7 +408,10 @@ impl StoreError {
         let path = path.to_owned();
         match trouble {
             Trouble::Damaged(source) => Self::Damaged { path, source },
-            Trouble::Database(source) => Self::Database { path, source },
+            Trouble::Database(source) => Self::Database {
+                path,
+                source: DatabaseError(source),
+            },
             Trouble::Key(source) => Self::Random { path, source },
             Trouble::Lookup(_) | Trouble::Conflict { .. } | Trouble::StaysSecret { .. } => {
                 unreachable!("opening looks nothing up")

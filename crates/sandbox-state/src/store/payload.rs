@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     KeyError,
-    keys::{SEALED_EXTRA_BYTES, SecretKey},
+    keys::{self, SEALED_EXTRA_BYTES, SecretKey},
 };
 
 /// Larger values are compressed, unless they are secret: the length would tell of the content.
@@ -98,7 +98,7 @@ pub(super) fn unpack(
     place: Place<'_>,
     row: &Row,
     payload: Zeroizing<Vec<u8>>,
-    key: impl FnOnce() -> Result<SecretKey, KeyError>,
+    key: impl FnOnce(Option<u64>) -> Result<SecretKey, KeyError>,
 ) -> Result<Value, Trouble> {
     let size = usize::try_from(row.facts.size).ok();
     let size = size.filter(|size| *size <= VALUE_BYTES_MAX);
@@ -111,7 +111,8 @@ pub(super) fn unpack(
             Zeroizing::new(value.map_err(|_not_zstd| place.changed())?)
         }
         Encoding::Sealed => {
-            let opened = key()?.open(&bound_to(place, row.facts), &payload)?;
+            let wanted = keys::sealed_with(&payload);
+            let opened = key(wanted)?.open(&bound_to(place, row.facts), &payload)?;
             opened.ok_or_else(|| {
                 Trouble::Damaged(Corruption::Sealed {
                     namespace: place.namespace.to_owned(),

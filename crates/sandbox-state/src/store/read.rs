@@ -77,6 +77,8 @@ pub enum When {
     Sequence(u64),
     /// The one that the key had when this pin was set.
     Pin(String),
+    /// The one that the key had at this time, as its writers said.
+    Time(Timestamp),
 }
 
 /// A named point in time that retention keeps.
@@ -133,9 +135,11 @@ impl<A: Access> Tables<A> {
         }
         let place = self.place(id, row.sequence);
         let payload = self.payload(id, row)?;
+        let salt = self.salt()?;
+        let key = |wanted| keys.named(wanted, salt)?.ok_or_else(|| keys.missing());
         Ok(Some(Entry {
             version: Version::of(place, row)?,
-            value: payload::unpack(place, row, payload, || keys.key())?,
+            value: payload::unpack(place, row, payload, key)?,
         }))
     }
 
@@ -149,7 +153,28 @@ impl<A: Access> Tables<A> {
                 self.at(id, *sequence)
             }
             When::Pin(name) => self.at(id, self.pin(name)?.sequence),
+            When::Time(at) => self.at_time(id, *at),
         }
+    }
+
+    /// Returns the last version that is not younger.
+    fn at_time(&self, id: (&str, &str), at: Timestamp) -> Result<Option<Row>, Trouble> {
+        let mut found = None;
+        let mut not_kept = false;
+        for row in self.rows(id)? {
+            if row.facts.kind == Kind::Gap {
+                not_kept = true;
+            } else if row.facts.at <= at.as_microsecond() {
+                found = Some(row);
+                not_kept = false;
+            } else {
+                break;
+            }
+        }
+        if not_kept {
+            return Err(Trouble::not_kept(id.1, format!("version of {at}")));
+        }
+        Ok(found)
     }
 
     /// Returns the version of this number.

@@ -22,6 +22,9 @@ pub(super) const META_SEQUENCE: &str = "sequence";
 /// The name of the key that sealed the last secret.
 pub(super) const META_KEY: &str = "key";
 
+/// The salt of the key, if it is derived from a passphrase.
+pub(super) const META_SALT: &str = "salt";
+
 /// Every version of every key, without large values.
 const VERSIONS: TableDefinition<'_, VersionId, &[u8]> = TableDefinition::new("versions");
 
@@ -161,6 +164,11 @@ impl<A: Access> Tables<A> {
         } else {
             Err(Trouble::Damaged(Corruption::Log { sequence }))
         }
+    }
+
+    /// Returns the salt of the key, if there is one.
+    pub(super) fn salt(&self) -> Result<Option<u128>, Trouble> {
+        Ok(self.meta.get(META_SALT)?.map(|salt| salt.value()))
     }
 
     /// Returns the newest row of a key; `None` if the key never was. It is never a gap.

@@ -1,6 +1,9 @@
 //! The store: what it promises, against a model, with old versions removed, and with damage.
 
+mod batch;
+mod crash;
 mod damage;
+mod keys;
 mod model;
 mod retention;
 mod secrets;

@@ -10,9 +10,13 @@ use super::{
     error::Trouble,
     payload::{self, Packed, Value},
     read::{Pin, Version},
-    tables::{Access, META_KEY, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
+    tables::{Access, META_KEY, META_SALT, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
 };
-use crate::{Hash, KeySource, hash::sha256, keys::SecretKey};
+use crate::{
+    Hash, KeySource,
+    hash::sha256,
+    keys::{self, SealingLock, SecretKey},
+};
 
 /// Whether a value is sealed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +76,17 @@ pub(super) struct Commit<'a> {
     changed: bool,
     at: Timestamp,
     keys: &'a KeySource,
+    /// Held until the commit, if something was sealed.
+    sealing: Option<SealingLock>,
     versions_kept: u64,
+}
+
+/// A commit that is put together.
+pub(super) struct Finished {
+    /// Whether there is anything to be committed.
+    pub(super) changed: bool,
+    /// To be dropped after the commit.
+    pub(super) _sealing: Option<SealingLock>,
 }
 
 impl<'a> Commit<'a> {
@@ -91,6 +105,7 @@ impl<'a> Commit<'a> {
             changed: false,
             at,
             keys: &options.keys,
+            sealing: None,
             versions_kept: options.versions_kept,
         })
     }
@@ -103,17 +118,7 @@ impl<'a> Commit<'a> {
     ) -> Result<Version, Trouble> {
         let newest = self.tables.newest(id)?;
         let live = newest.as_ref().filter(|it| it.facts.kind == Kind::Value);
-        if let Some(expected) = put.expected {
-            let found = live.map_or(0, |it| it.facts.number);
-            if found != expected {
-                let key = id.1.to_owned();
-                return Err(Trouble::Conflict {
-                    key,
-                    expected,
-                    found,
-                });
-            }
-        }
+        self.check_expected(id, put.expected)?;
         let content = match put.secrecy {
             Secrecy::Secret => Content::Secret(value),
             Secrecy::Open if live.is_some_and(|it| it.facts.form.is_sealed()) => {
@@ -123,6 +128,32 @@ impl<'a> Commit<'a> {
             Secrecy::Open => Content::Open(value),
         };
         self.append(id, newest.as_ref(), content, 0)
+    }
+
+    /// Fails if the key has another version than was expected.
+    pub(super) fn check_expected(
+        &self,
+        id: (&str, &str),
+        expected: Option<u64>,
+    ) -> Result<(), Trouble> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let newest = self.tables.newest(id)?;
+        let live = newest.filter(|it| it.facts.kind == Kind::Value);
+        let found = live.map_or(0, |it| it.facts.number);
+        if found == expected {
+            return Ok(());
+        }
+        Err(Trouble::Conflict {
+            key: id.1.to_owned(),
+            expected,
+            found,
+        })
+    }
+
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
     }
 
     /// Deletes a key; `None` if it is not there.
@@ -205,12 +236,30 @@ impl<'a> Commit<'a> {
     }
 
     /// Writes the number of this commit if it made versions, and returns whether it changed anything.
-    pub(super) fn finish(mut self) -> Result<bool, Trouble> {
+    pub(super) fn finish(mut self) -> Result<Finished, Trouble> {
         if self.changes > 0 {
             let sequence = u128::from(self.sequence);
             self.tables.meta.insert(META_SEQUENCE, sequence)?;
         }
-        Ok(self.changed)
+        Ok(Finished {
+            changed: self.changed,
+            _sealing: self.sealing.take(),
+        })
+    }
+
+    pub(super) fn keys(&self) -> &'a KeySource {
+        self.keys
+    }
+
+    /// Rows were replaced, and no version was made.
+    pub(super) fn changed_in_place(&mut self) {
+        self.changed = true;
+    }
+
+    /// Returns the name of the key that the store is sealed with.
+    pub(super) fn known_key(&self) -> Result<Option<u64>, Trouble> {
+        let known = self.tables.meta.get(META_KEY)?.map(|id| id.value());
+        Ok(known.and_then(|id| u64::try_from(id).ok()))
     }
 
     /// Appends what `then` was: a deletion if there was nothing.
@@ -296,22 +345,42 @@ impl<'a> Commit<'a> {
     /// Returns the key that secrets are sealed with, and remembers its name. It is made only when no
     /// secret would be left behind that another key had sealed.
     fn sealing_key(&mut self) -> Result<SecretKey, Trouble> {
-        let known = self.tables.meta.get(META_KEY)?.map(|id| id.value());
-        let found = SecretKey::load(self.keys)?;
-        let current = found.as_ref().map(|key| u128::from(key.id()));
-        if known.is_some() && known != current && self.has_secrets()? {
-            return match (found, known) {
-                (None, _) => Err(self.keys.missing().into()),
-                (Some(key), known) => {
-                    let sealed_with = known.and_then(|id| u64::try_from(id).ok());
-                    Err(key.is_wrong(sealed_with.unwrap_or_default()).into())
-                }
+        if self.sealing.is_none() {
+            self.sealing = self.keys.lock_to_seal()?;
+        }
+        let known = self.known_key()?;
+        let salt = self.tables.salt()?;
+        let found = self.keys.named(known, salt)?;
+        let is_known = |key: &SecretKey| Some(key.id()) == known;
+        if let Some(key) = found.filter(is_known) {
+            return Ok(key);
+        }
+        if let Some(sealed_with) = known
+            && self.has_secrets()?
+        {
+            return match self.keys.named(known, salt)? {
+                None => Err(self.keys.missing().into()),
+                Some(key) => Err(key.is_wrong(sealed_with).into()),
             };
         }
-        let key = match found {
-            Some(key) => key,
-            None => SecretKey::load_or_make(self.keys)?,
-        };
+        self.first_key()
+    }
+
+    /// Returns the key of a store without secrets.
+    fn first_key(&mut self) -> Result<SecretKey, Trouble> {
+        let mut salt = None;
+        if matches!(self.keys, KeySource::Passphrase { .. }) {
+            let mut bytes = [0; 16];
+            keys::random(&mut bytes)?;
+            let made = u128::from_le_bytes(bytes);
+            self.tables.meta.insert(META_SALT, made)?;
+            salt = Some(made);
+        }
+        // Making a key file takes the lock alone.
+        self.sealing = None;
+        drop(self.keys.for_new_store(salt)?);
+        self.sealing = self.keys.lock_to_seal()?;
+        let key = self.keys.for_new_store(salt)?;
         self.tables.meta.insert(META_KEY, u128::from(key.id()))?;
         Ok(key)
     }
@@ -368,7 +437,7 @@ pub(super) fn rollback_plan<A: Access>(
 }
 
 /// Whether a key is now what it was: the same version brought back, or the same bytes, or not there.
-fn is_same(now: Option<&Row>, then: Option<&Row>) -> bool {
+pub(super) fn is_same(now: Option<&Row>, then: Option<&Row>) -> bool {
     let live = |row: Option<&Row>| row.is_some_and(|it| it.facts.kind == Kind::Value);
     match (now, then) {
         (Some(now), Some(then)) if live(Some(now)) && live(Some(then)) => {

@@ -202,6 +202,9 @@ fn carry_out(
         ..Overrides::default()
     };
     let core: SandboxCore = settings.open_record(&home, record, &overrides)?;
+    if !request.operation.secrets.is_empty() {
+        sandbox_core::without_core_dumps();
+    }
     let cancel = Cancellation::on_signals().map_err(|error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
     })?;

@@ -8,7 +8,7 @@ use std::{
 
 use sandbox_core::{Host, check_request, config_layers::operation_from_text};
 use sandbox_types::{
-    Action, AllowList, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest,
+    Action, AllowList, GivenSecret, HostPattern, NetworkAccess, Operation, SandboxConfig, nearest,
 };
 
 use crate::{
@@ -48,6 +48,12 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
             operation.env.insert(key, value);
         }
     }
+    let variables = args.secret.into_iter();
+    let files = args.secret_file.into_iter();
+    operation.secrets = variables
+        .map(|(key, name)| GivenSecret::variable(key, name))
+        .chain(files.map(|(key, name)| GivenSecret::file(key, name)))
+        .collect();
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)

@@ -1,0 +1,118 @@
+//! Several keys in one commit, what differs between two points in time, and what was there at a time.
+
+use super::*;
+
+fn put<'a>(key: &'a str, value: &'a [u8], expected: Option<u64>) -> Edit<'a> {
+    Edit::Put {
+        key,
+        value,
+        secrecy: Secrecy::Open,
+        expected,
+    }
+}
+
+#[test]
+fn changes_of_a_transaction_are_made_together_or_not_at_all() {
+    let lab = Lab::new();
+    let store = lab.store();
+    store.set("a", b"1");
+    store.set("b", b"1");
+    let delete = Edit::Delete {
+        key: "b",
+        expected: Some(1),
+    };
+    let made = store.apply(
+        "a",
+        &[
+            put("a", b"2", Some(1)),
+            delete.clone(),
+            put("c", b"1", Some(0)),
+        ],
+        at(1),
+    );
+    let made = made.unwrap();
+    let sequences: Vec<u64> = made.iter().map(|(_, version)| version.sequence).collect();
+    assert_eq!(sequences, [3, 3, 3]);
+    assert_eq!(store.list("a", "").unwrap().len(), 2);
+    // The last one fails, so the others are not made.
+    let refused = store.apply("a", &[put("a", b"3", None), put("c", b"2", Some(7))], at(2));
+    assert!(
+        matches!(refused, Err(StoreWriteError::Conflict { found: 1, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(store.value("a", &When::Newest).unwrap(), b"2");
+    assert_eq!(store.sequence().unwrap(), 3);
+    let twice = store.apply("a", &[put("a", b"3", None), put("a", b"4", None)], at(2));
+    assert!(matches!(twice, Err(StoreWriteError::Twice { .. })));
+    // Deleting what is not there is no change.
+    let nothing = Edit::Delete {
+        key: "x",
+        expected: None,
+    };
+    assert!(store.apply("a", &[nothing], at(3)).unwrap().is_empty());
+    store.verify().unwrap();
+}
+
+#[test]
+fn what_differs_is_told_with_both_versions() {
+    let lab = Lab::new();
+    let store = lab.store();
+    store.set("same", b"1");
+    store.set("changed", b"1");
+    store.set("deleted", b"1");
+    store.pin("before", at(0)).unwrap();
+    store.set("same", b"2");
+    store.set("same", b"1");
+    store.set("changed", b"2");
+    store.delete("a", "deleted", at(1)).unwrap();
+    store.set("made", b"1");
+    let found = store
+        .diff("a", &When::Pin("before".to_owned()), &When::Newest)
+        .unwrap();
+    let told: Vec<_> = found
+        .iter()
+        .map(|it| {
+            let number = |version: &Option<Version>| version.as_ref().map(|it| it.version);
+            (it.key.as_str(), number(&it.before), number(&it.after))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("changed", Some(1), Some(2)),
+            ("deleted", Some(1), None),
+            ("made", None, Some(1))
+        ]
+    );
+    assert!(
+        store
+            .diff("a", &When::Newest, &When::Newest)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_time_means_the_version_that_was_there() {
+    let lab = Lab::keeping(2);
+    let store = lab.store();
+    for second in [10, 20, 30, 40] {
+        let put = Put {
+            at: at(second),
+            ..open_put()
+        };
+        store
+            .put("a", "k", second.to_string().as_bytes(), put)
+            .unwrap();
+    }
+    store.delete("a", "k", at(50)).unwrap();
+    let value = |second| store.get("a", "k", &When::Time(at(second)));
+    assert_eq!(&*value(45).unwrap().unwrap().value, b"40");
+    assert!(value(50).unwrap().is_none(), "it was deleted then");
+    // Versions of that time are no longer kept: none of them is taken for another.
+    let gone = value(25).unwrap_err();
+    assert!(
+        matches!(gone, StoreReadError::Lookup(LookupError::NotKept { .. })),
+        "{gone:?}"
+    );
+}
