@@ -144,11 +144,11 @@ impl Layout {
 
     /// Returns where else these paths of the host are visible: below what is mounted at another place than its own.
     fn aliases(&self, paths: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-        let elsewhere = self.entries.iter().filter_map(|(at, entry)| match entry {
-            Entry::Bind { source, .. } if source.as_os_str() != at.as_os_str() => {
-                Some((at, source))
-            }
-            _ => None,
+        let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
+            let Entry::Bind { source, .. } = entry else {
+                return None;
+            };
+            (source.as_os_str() != at.as_os_str()).then_some((at, source))
         });
         let below = |(at, source): (&Path, &PathBuf)| -> Vec<PathBuf> {
             let rests = paths
