@@ -6,6 +6,7 @@
 //! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
 
 mod scan;
+mod snapshots;
 
 use std::{
     fs,
@@ -19,6 +20,7 @@ use anyhow::{Context as _, bail};
 use crate::process;
 
 pub(crate) use scan::scan;
+pub(crate) use snapshots::rollback;
 
 /// Timed runs of each program.
 pub(crate) const RUNS_DEFAULT: usize = 50;

@@ -30,6 +30,8 @@ usage: cargo xtask TASK
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
+  bench rollback [--quick | DIR]
+                      time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         ["bench", "egress"] => bench::egress(),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
+        ["bench", "rollback"] => bench::rollback(None),
+        ["bench", "rollback", which] => bench::rollback(Some(which)),
         ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),

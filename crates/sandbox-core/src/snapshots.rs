@@ -4,6 +4,7 @@
 //! it back.
 
 mod error;
+mod files;
 mod records;
 mod rollback;
 mod with_state;

@@ -17,8 +17,7 @@ use sandbox_rollback::{
 };
 use sandbox_types::OperationId;
 
-const USAGE: &str =
-    "usage: repository WORKSPACE STATE take | back | to DIRECTORY | verify | verify-all | diff | delete";
+const USAGE: &str = "usage: repository WORKSPACE STATE take | back | to DIRECTORY | verify | verify-all | diff | delete";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -34,7 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let taken = repository.snapshot(&plain())?;
             let Snapshot { id, files, .. } = taken.snapshot;
             let read = taken.files_read;
-            println!("{id}: {files} files, {read} read, {} bytes stored", taken.stored_bytes);
+            println!(
+                "{id}: {files} files, {read} read, {} bytes stored",
+                taken.stored_bytes
+            );
         }
         [Some("back")] => restore(&repository, Destination::Workspace)?,
         [Some("to"), _] => {

@@ -62,9 +62,10 @@ pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use repository::{
-    CompanionFailure, Compression, Destination, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
-    Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
-    SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
+    CompanionFailure, Compression, Destination, ExportError, Exported, ImportError, Imported,
+    NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository, RepositoryError, RestoreError,
+    RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError, Taken,
+    Verification, VerifyDepth,
 };
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 mod content;
 mod difference;
 mod error;
+mod export;
 mod frame;
+mod import;
 mod index;
 mod node;
 mod pack;
@@ -34,7 +36,9 @@ mod writer;
 mod tests;
 
 pub use error::RepositoryError;
+pub use export::{ExportError, Exported};
 pub use frame::Compression;
+pub use import::{ImportError, Imported};
 pub use node::Omission;
 pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
@@ -182,6 +186,27 @@ impl Repository {
     /// As [`Self::prune`].
     pub fn prune_plan(&self) -> Result<Pruned, RepositoryError> {
         prune::plan(self)
+    }
+
+    /// Writes a snapshot, with all that it needs, into the new file `path`; each chunk is checked.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the snapshot is damaged, when there is a file of that name, and when it cannot be
+    /// written. Then there is no file.
+    pub fn export(&self, id: &SnapshotId, path: &Path) -> Result<Exported, ExportError> {
+        export::export(self, id, path)
+    }
+
+    /// Takes in the snapshot of a file that [`Self::export`] wrote, and makes the repository if there
+    /// is none. Content that is here already is not stored again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is damaged or incomplete, and when the repository cannot be written. Then
+    /// there is no new snapshot.
+    pub fn import(&self, path: &Path) -> Result<Imported, ImportError> {
+        import::import(self, path)
     }
 
     /// Makes the index again from the packs. Costs one reading of all that is kept, and the next

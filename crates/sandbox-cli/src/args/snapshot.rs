@@ -47,6 +47,21 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write a snapshot, with all that it needs, into one new file
+    Export {
+        /// The snapshot: its id, or a unique beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The file to write; it must not be there yet
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take in the snapshot of an exported file, all of it or nothing; it gets a new id
+    Import {
+        /// The file that `export` wrote
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

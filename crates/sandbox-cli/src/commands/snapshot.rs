@@ -1,5 +1,7 @@
 //! `sandbox snapshot`: points in time of the workspace.
 
+mod files;
+
 use sandbox_core::{
     RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId, SnapshotReport,
     SnapshotRequest, VerifyDepth,
@@ -32,6 +34,8 @@ pub(crate) fn run(settings: &Settings, command: SnapshotCommand) -> Result<u8, F
         SnapshotCommand::Repair => repair(settings),
         SnapshotCommand::Delete { id } => delete(settings, &id),
         SnapshotCommand::Prune { dry_run } => prune(settings, dry_run),
+        SnapshotCommand::Export { id, file } => files::export(settings, &id, &file),
+        SnapshotCommand::Import { file } => files::import(settings, &file),
     }
 }
 

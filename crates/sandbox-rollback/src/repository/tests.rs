@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod hostile;
 mod properties;
+mod transfer;
 mod upkeep;
 
 impl Lab {

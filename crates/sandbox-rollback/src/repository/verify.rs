@@ -189,12 +189,7 @@ impl Checked {
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;
         for (number, bytes) in packs {
-            self.pack(
-                &session.repository.packs(),
-                (number, bytes),
-                depth,
-                &blocks,
-            )?;
+            self.pack(&session.repository.packs(), (number, bytes), depth, &blocks)?;
         }
         if !blocks.is_empty() && self.verification.problems.is_empty() {
             self.blocks_found();

@@ -90,7 +90,10 @@ mod tests {
             known.set_good(hash);
             assert!(known.is_good(hash));
         }
-        assert_eq!((known.place(&missing), known.is_good(&missing)), (None, false));
+        assert_eq!(
+            (known.place(&missing), known.is_good(&missing)),
+            (None, false)
+        );
         assert_eq!((known.len(), known.lost()), (1999, 0));
         assert_eq!(Known::of(Vec::new()).place(&missing), None);
     }
