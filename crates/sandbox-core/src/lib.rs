@@ -43,6 +43,7 @@ mod running_elsewhere;
 mod running_operation;
 mod sandbox;
 mod scan;
+mod session;
 mod settle;
 mod snapshots;
 mod state;
@@ -92,6 +93,7 @@ pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
+pub use session::keep_session;
 pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
@@ -103,8 +105,7 @@ pub use status::{SessionNow, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 
 pub use sandbox_isolation::{
-    Cancellation, KeeperProgram, keep_descriptors_from_programs, keep_session,
-    look_names_up_without_plugins,
+    Cancellation, KeeperProgram, keep_descriptors_from_programs, look_names_up_without_plugins,
 };
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};

@@ -1,6 +1,6 @@
 //! A confinement that is built while its operation is still judged.
 
-use std::ptr;
+use std::{os::fd::OwnedFd, ptr};
 
 use sandbox_isolation::{LaunchError, Prepared, Running};
 use sandbox_safety::Clearance;
@@ -30,6 +30,11 @@ impl<'a> Readied<'a> {
     /// Returns the limits that will hold.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the lock of the layers that are mounted already: the transaction is to begin with them.
+    pub(crate) fn layers_lock(&mut self) -> Option<OwnedFd> {
+        self.prepared.as_mut().ok()?.layers_lock()
     }
 
     /// Lets the operation start. Its transaction must have begun.

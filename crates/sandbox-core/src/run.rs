@@ -245,7 +245,7 @@ impl Sandbox {
         readied: Result<Readied<'a>, PlanError>,
         now: Timestamp,
     ) -> Result<Begun<'a>, RunFault> {
-        let readied = readied.map_err(RunFault::Plan)?;
+        let mut readied = readied.map_err(RunFault::Plan)?;
         ledger::started(self.journal(), self.reported(operation), verdict, now)
             .map_err(RunFault::Record)?;
         // Once more: who suspends has looked for operations before this one was written down.
@@ -256,7 +256,7 @@ impl Sandbox {
         }
         let rollback = self.rollback().map_err(RunFault::Plan)?;
         rollback
-            .begin(&operation.id)
+            .begin_ready(&operation.id, readied.layers_lock())
             .map(|transaction| (readied, Some(transaction)))
             .map_err(RunFault::Begin)
     }

@@ -34,7 +34,7 @@ use self::{
     guest::Guest,
     identity::Identity,
     order::Order,
-    site::{Site, Stage},
+    site::{OldRoot, Site},
     status::{Act, Failure, Message},
     step::{Step, Steps},
 };
@@ -67,7 +67,7 @@ pub(crate) struct Recipe {
     pub(crate) arguments: Option<ArgumentArea>,
     pub(crate) stacks: Stacks,
     /// Written by init: what is left of the host, for the process that detaches it.
-    pub(crate) stage: Option<Stage<BorrowedFd<'static>>>,
+    pub(crate) old_root: Option<OldRoot<BorrowedFd<'static>>>,
 }
 
 /// The stacks of the processes that are started from here, except the builder's.
@@ -289,7 +289,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     let rules = guest::rules(recipe)?;
     // 8. Nothing of the guest's own is touched before the caller says that it may start.
     let mut order = init::await_order(recipe)?;
-    mount_transaction(recipe, &order, &site)?;
+    mount_transaction(recipe, &order, &mut site)?;
     run_steps(&recipe.steps.late, &mut site, Act::Late)?;
     // 9. No descriptor of the host's stays here.
     init::let_go_of_host(recipe, &mut site)?;
@@ -307,12 +307,13 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     Ok((leader, watch))
 }
 
-/// Mounts the operation's layers over the workspace.
-fn mount_transaction(recipe: &Recipe, order: &Order, site: &Site) -> Result<(), Failure> {
+/// Mounts the operation's layers over the workspace, unless they are there.
+fn mount_transaction(recipe: &Recipe, order: &Order, site: &mut Site) -> Result<(), Failure> {
     let mounted = match (&recipe.overlay, order.overlay()) {
         (Some(at), Some(options)) => site.mount_overlay(at, options),
+        (Some(at), None) => site.check_ahead(at),
         (None, None) => Ok(()),
-        (Some(_), None) | (None, Some(_)) => Err(Errno::INVAL),
+        (None, Some(_)) => Err(Errno::INVAL),
     };
     mounted.map_err(|errno| Act::Overlay.failed(errno))
 }

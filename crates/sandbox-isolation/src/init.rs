@@ -19,7 +19,7 @@ use crate::{
     child::{
         Channels, Recipe, fd, identity,
         order::Order,
-        site::{Site, Stage},
+        site::{OldRoot, Site},
         status::{Act, End, Failure, Message, Unroutable},
     },
     stdio::GuestEnds,
@@ -188,24 +188,26 @@ fn await_readable(start: BorrowedFd<'_>, caller: Option<RawFd>) -> Result<(), Er
 
 /// Detaches what is left of the host and keeps no descriptor of it.
 pub(crate) fn let_go_of_host(recipe: &mut Recipe, site: &mut Site) -> Result<(), Failure> {
-    let Some(stage) = site.take_stage() else {
+    let Some(old_root) = site.take_old_root() else {
         return Ok(());
     };
     // Off the guest's way, and off ours: detaching waits for an RCU grace period, up to 20 ms on a busy machine.
     // The helper has a copy of our descriptors, and is a thread: nobody needs to wait for it, and it is nobody's
     // child in what the guest is said to have used. It uses the descriptor's number and the stack until it ends,
     // and nothing else does.
-    let detach = |stage: &mut Option<Stage<BorrowedFd<'static>>>| {
-        let detached = stage.is_some_and(|stage| stage.detach().is_ok());
+    let detach = |old_root: &mut Option<OldRoot<BorrowedFd<'static>>>| {
+        let detached = old_root.is_some_and(|old_root| old_root.detach().is_ok());
         i32::from(!detached)
     };
-    recipe.stage = Some(stage.lent());
+    recipe.old_root = Some(old_root.lent());
     let stack = &mut recipe.stacks.helpers[1];
     let flags = libc::CLONE_THREAD | libc::CLONE_SIGHAND;
-    match clone::start(stack, Memory::Shared, flags, &mut recipe.stage, detach) {
+    match clone::start(stack, Memory::Shared, flags, &mut recipe.old_root, detach) {
         Ok(_helper) => Ok(()),
         // No process was to be had.
-        Err(_) => stage.detach().map_err(|errno| Act::OldRoot.failed(errno)),
+        Err(_) => old_root
+            .detach()
+            .map_err(|errno| Act::OldRoot.failed(errno)),
     }
 }
 

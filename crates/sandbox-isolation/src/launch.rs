@@ -15,7 +15,7 @@ pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod tree;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, os::fd::OwnedFd};
 
 use sandbox_types::{
     CgroupPaths, Enforcement, ExitReason, LimitKind, NetworkReport, ProcessUsage, Stream, Violation,
@@ -58,6 +58,12 @@ pub trait Launcher: Debug + Send + Sync {
 
 /// A confinement without a command in it yet. Dropping it takes it down.
 pub trait Prepared: Debug + Send {
+    /// Returns the lock of the layers that are mounted over the workspace already, if there are any. The plan's
+    /// transaction must begin with them, or the confinement cannot be used and another one is built.
+    fn layers_lock(&mut self) -> Option<OwnedFd> {
+        None
+    }
+
     /// Lets the command start; returns before it runs. All that the plan names must be there now.
     ///
     /// # Errors

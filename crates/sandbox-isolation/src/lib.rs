@@ -87,7 +87,8 @@ pub use seccomp_profile::{
     SyscallRule, syscall_walls,
 };
 pub use session::{
-    KeeperProgram, SessionLauncher, SessionStatus, end_session, keep_session, session_status,
+    KeeperProgram, MakeLayers, ReadyLayers, SessionLauncher, SessionStatus, end_session,
+    keep_session, session_status,
 };
 
 /// Returns whether `path` can be no workspace: the guest could not run without the host's own directory there.

@@ -13,9 +13,11 @@ mod fresh;
 mod joined;
 mod keeper;
 mod key;
+mod layers;
 mod place;
 pub(crate) mod wire;
 
 pub use client::{KeeperProgram, SessionLauncher, end_session, session_status};
 pub use keeper::keep_session;
+pub use layers::{MakeLayers, ReadyLayers};
 pub use wire::SessionStatus;

@@ -11,6 +11,7 @@
 //!               /changes      what the commit changes, as JSON
 //!               /journal      the commit's plan: from here on it will be done
 //!               /sealed       all done, and when
+//! layers/tx/.ready/           the next one's, whose overlay may be mounted already: see ready.rs
 //! layers/undo/<id>/           the same directory after its commit
 //!                 /undoing    the undo's plan: from here on it will be done
 //! layers/undone/<id>/         the same directory after its undo
@@ -36,6 +37,8 @@ use crate::{
 
 /// The name of the file that says that a transaction waits for review.
 pub(crate) const HELD: &str = "held";
+/// No operation has this id.
+const READY: &str = ".ready";
 /// The name of the list of what a commit changes.
 pub(crate) const CHANGES: &str = "changes";
 /// The name of a commit's committed plan.
@@ -86,6 +89,10 @@ impl Layout {
 
     pub(crate) fn spare(&self) -> PathBuf {
         self.layers.join("spare")
+    }
+
+    pub(crate) fn ready(&self) -> PathBuf {
+        self.layers.join("tx").join(READY)
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {

@@ -45,6 +45,7 @@ mod file_tree;
 mod lock;
 mod overlay;
 mod raw;
+mod ready;
 mod root;
 mod size;
 mod spare;
@@ -61,6 +62,7 @@ pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
 pub use gate::{Gate, GateDecision, GateError, GateOutcome, ProtectedAction};
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use ready::Ready;
 pub use repository::{
     CompanionFailure, Compression, Destination, ExportError, Exported, ImportError, Imported,
     NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository, RepositoryError, RestoreError,

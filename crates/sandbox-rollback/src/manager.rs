@@ -19,7 +19,7 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
-    lock,
+    lock, ready,
     repository::Repository,
     root, settle, spare,
     stat::{Stat, Time},
@@ -133,6 +133,20 @@ impl RollbackManager {
     /// Fails when the id is in use, when a commit or undo holds the workspace for more than ten
     /// seconds, or when a directory cannot be made.
     pub fn begin(&self, id: &OperationId) -> Result<Transaction, BeginError> {
+        self.begin_ready(id, None)
+    }
+
+    /// As [`Self::begin`], in the directory that [`Self::make_ready`] made and whose lock is `ready`, if it can be
+    /// used; [`Transaction::upper`] then is the same directory as it was there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::begin`].
+    pub fn begin_ready(
+        &self,
+        id: &OperationId,
+        ready: Option<OwnedFd>,
+    ) -> Result<Transaction, BeginError> {
         let layout = &self.layout;
         let prepare = |source| BeginError::Prepare {
             id: id.clone(),
@@ -150,6 +164,9 @@ impl RollbackManager {
         let exists = || BeginError::Exists { id: id.clone() };
         if layout.undo(id).exists() {
             return Err(exists());
+        }
+        if let Some((lock, begun)) = ready.and_then(|lock| ready::claim(layout, &set, lock)) {
+            return Ok(transaction(layout, id, lock, begun));
         }
         let spare = spare::claim(layout, &set);
         if spare.is_none() {
@@ -409,7 +426,7 @@ fn transaction(layout: &Layout, id: &OperationId, lock: OwnedFd, begun: Begun) -
 
 /// Makes all that a new set needs; `spare` is the lock file of one that was used before. Nothing is synced: after a crash of the machine an open
 /// transaction is discarded anyway.
-fn fill(
+pub(crate) fn fill(
     layout: &Layout,
     set: &Path,
     spare: Option<fs::File>,
@@ -424,17 +441,18 @@ fn fill(
         make_private(&path).map_err(cannot("create", path))?;
     }
     begun.root = root::imitate(&layout.workspace, &set.join("upper"))?;
-    let write = || {
-        let record = serde_json::to_vec(&begun)?;
-        file.write_all_at(&record, 0)?;
-        let length = record.len() as u64;
-        if file.metadata()?.len() != length {
-            file.set_len(length)?;
-        }
-        Ok(())
-    };
-    write().map_err(cannot::<io::Error>("write", &path))?;
+    write_begun(&file, &begun).map_err(cannot("write", &path))?;
     Ok((lock, begun))
+}
+
+pub(crate) fn write_begun(file: &fs::File, begun: &Begun) -> io::Result<()> {
+    let record = serde_json::to_vec(begun)?;
+    file.write_all_at(&record, 0)?;
+    let length = record.len() as u64;
+    if file.metadata()?.len() != length {
+        file.set_len(length)?;
+    }
+    Ok(())
 }
 
 fn new_lock(path: &Path) -> io::Result<fs::File> {
@@ -451,7 +469,7 @@ fn new_lock(path: &Path) -> io::Result<fs::File> {
 }
 
 /// Takes the time, before anything of the workspace is looked at. `file` is the transaction's lock, taken.
-fn stamp(layout: &Layout, file: fs::File) -> io::Result<(fs::File, OwnedFd, Begun)> {
+pub(crate) fn stamp(layout: &Layout, file: fs::File) -> io::Result<(fs::File, OwnedFd, Begun)> {
     let lock = OwnedFd::from(file.try_clone()?);
     let begun = Begun {
         workspace: Stat::at(rustix::fs::CWD, &layout.workspace)?.ino,

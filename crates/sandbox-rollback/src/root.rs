@@ -8,7 +8,7 @@ use std::{ffi::OsStr, fs, io, os::fd::OwnedFd, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attributes::Attributes,
+    attributes::{Attributes, set_mtime},
     file_error::{FileError, cannot},
     overlay, xattr,
 };
@@ -24,12 +24,8 @@ pub(crate) struct RootGap {
 
 /// Gives `upper` the attributes of `workspace`, as far as the kernel permits; returns the rest.
 pub(crate) fn imitate(workspace: &Path, upper: &Path) -> Result<Option<RootGap>, FileError> {
-    let open = |path: &Path| -> io::Result<OwnedFd> { Ok(fs::File::open(path)?.into()) };
-    let read = || Attributes::read(&open(workspace)?, OsStr::new(""));
-    let mut wanted = read().map_err(cannot("read", workspace))?;
-    wanted
-        .xattrs
-        .retain(|name, _| !overlay::is_private(name) && name != xattr::CAPABILITY);
+    let wanted = open(workspace).and_then(|it| wanted(&it));
+    let wanted = wanted.map_err(cannot("read", workspace))?;
     let give = || -> io::Result<_> {
         let upper = open(upper)?;
         if wanted.apply_permitted(&upper, OsStr::new(""))? {
@@ -40,6 +36,40 @@ pub(crate) fn imitate(workspace: &Path, upper: &Path) -> Result<Option<RootGap>,
     };
     let given = give().map_err(cannot("set attributes of", upper))?;
     Ok(given.map(|given| RootGap { wanted, given }))
+}
+
+/// Returns whether `upper` has the attributes that [`imitate`] gave it, and would give it now. Its time follows the
+/// workspace's, as an overlay's does that is mounted.
+pub(crate) fn is_imitated(
+    workspace: &Path,
+    upper: &Path,
+    gap: Option<&RootGap>,
+) -> io::Result<bool> {
+    let upper = open(upper)?;
+    let wanted = wanted(&open(workspace)?)?;
+    let mut now = Attributes::read(&upper, OsStr::new(""))?;
+    now.xattrs.retain(|name, _| !overlay::is_private(name));
+    let same = match gap {
+        None => now.same_but_time(&wanted),
+        Some(gap) => now.same_but_time(&gap.given) && wanted.same_but_time(&gap.wanted),
+    };
+    if same && now.mtime != wanted.mtime {
+        set_mtime(&upper, OsStr::new(""), wanted.mtime)?;
+    }
+    Ok(same)
+}
+
+/// Returns what the root of an upper layer is to have of `workspace`.
+fn wanted(workspace: &OwnedFd) -> io::Result<Attributes> {
+    let mut wanted = Attributes::read(workspace, OsStr::new(""))?;
+    wanted
+        .xattrs
+        .retain(|name, _| !overlay::is_private(name) && name != xattr::CAPABILITY);
+    Ok(wanted)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    Ok(fs::File::open(path)?.into())
 }
 
 impl RootGap {

@@ -1,16 +1,17 @@
 //! The directory of a transaction that changed nothing is the next one's: making and deleting directories is most
-//! of what such a transaction costs.
+//! of what such a transaction costs. It may be made ready ahead, with its overlay mounted already.
 
 use std::{
     fs,
     io::{self, ErrorKind},
+    os::fd::OwnedFd,
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
 use rustix::fs::RenameFlags;
 
-use crate::{layout::Layout, lock, step::step, trash};
+use crate::{layout::Layout, lock, stat::Stat, step::step, trash};
 
 /// What a set holds that was never more than begun.
 const PLAIN: [&str; 3] = ["lock", "upper", "work"];
@@ -27,36 +28,48 @@ const LEFT_BY_OVERLAY: [&str; 4] = [
 /// stays taken as long as the overlay may be mounted.
 pub(crate) fn keep(layout: &Layout, set: &Path) -> bool {
     let keep = || -> io::Result<bool> {
-        let spare = layout.spare();
-        if spare.exists() || fs::read_dir(set.join("upper"))?.next().is_some() {
+        if !is_plain(set)? {
             return Ok(false);
         }
-        for entry in fs::read_dir(set)? {
-            if !PLAIN
-                .iter()
-                .any(|name| entry.as_ref().is_ok_and(|it| it.file_name() == *name))
-            {
-                return Ok(false);
-            }
-        }
-        for path in LEFT_BY_OVERLAY {
-            let path = set.join(path);
-            match remove(&path) {
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    // The kernel makes it for nobody, and its owner may not be root.
-                    let top = set.join("work/work");
-                    fs::set_permissions(top, fs::Permissions::from_mode(0o700))?;
-                    remove(&path)?;
-                }
-                result => result?,
-            }
-        }
         step()?;
-        rename(set, &spare)?;
-        Ok(true)
+        match rename(set, &layout.spare()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            result => result.map(|()| true),
+        }
     };
     // What cannot be kept is thrown away.
     keep().unwrap_or(false)
+}
+
+/// Returns whether nothing was ever written to the set.
+pub(crate) fn is_plain(set: &Path) -> io::Result<bool> {
+    if fs::read_dir(set.join("upper"))?.next().is_some() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(set)? {
+        let name = entry?.file_name();
+        if !PLAIN.iter().any(|plain| name == *plain) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what the kernel has left. The overlay must be unmounted.
+fn clean(set: &Path) -> io::Result<()> {
+    for path in LEFT_BY_OVERLAY {
+        let path = set.join(path);
+        match remove(&path) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                // The kernel makes it for nobody, and its owner may not be root.
+                let top = set.join("work/work");
+                fs::set_permissions(top, fs::Permissions::from_mode(0o700))?;
+                remove(&path)?;
+            }
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Makes the spare set `set`; returns its lock file, taken. `None` if there is none, or its overlay is still being
@@ -64,11 +77,19 @@ pub(crate) fn keep(layout: &Layout, set: &Path) -> bool {
 pub(crate) fn claim(layout: &Layout, set: &Path) -> Option<fs::File> {
     step().ok()?;
     rename(&layout.spare(), set).ok()?;
+    take(layout, set)
+}
+
+/// Takes the set that was left where the next one is made ready, if it can be used; its lock file is taken then.
+pub(crate) fn take(layout: &Layout, set: &Path) -> Option<fs::File> {
     let open = || -> io::Result<Option<fs::File>> {
-        let path = set.join("lock");
-        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let file = open_lock(set)?;
         let lock = file.try_clone()?.into();
-        Ok(lock::try_exclusive(&lock)?.then_some(file))
+        if !lock::try_exclusive(&lock)? {
+            return Ok(None);
+        }
+        clean(set)?;
+        Ok(Some(file))
     };
     if let Ok(Some(file)) = open() {
         return Some(file);
@@ -76,6 +97,27 @@ pub(crate) fn claim(layout: &Layout, set: &Path) -> Option<fs::File> {
     // If this fails too, recovery discards it, and the transaction says that its id is in use.
     drop(trash::throw(set, &layout.trash()));
     None
+}
+
+/// Makes the set that was made ready `set`, if `lock` is its lock; returns its lock file.
+pub(crate) fn claim_ready(layout: &Layout, set: &Path, lock: OwnedFd) -> Option<fs::File> {
+    let ready = layout.ready();
+    let path = ready.join("lock");
+    let (there, held) = (
+        Stat::at(rustix::fs::CWD, &path).ok()?,
+        Stat::of_fd(&lock).ok()?,
+    );
+    if (there.dev, there.ino) != (held.dev, held.ino) {
+        return None;
+    }
+    step().ok()?;
+    rename(&ready, set).ok()?;
+    Some(lock.into())
+}
+
+fn open_lock(set: &Path) -> io::Result<fs::File> {
+    let path = set.join("lock");
+    fs::OpenOptions::new().read(true).write(true).open(path)
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -31,10 +31,6 @@ const PROCESSORS: &CStr = c"/sys/devices/system/cpu";
 const OLD_ROOT: &CStr = c"proc/host";
 const EMPTY_FILE: &CStr = c"proc/empty-file";
 const EMPTY_DIRECTORY: &CStr = c"proc/empty-directory";
-/// [`super::step::STAGES`], for the kernel.
-const STAGE: &CStr = c"/proc/stage";
-/// The overlay's layers, below the old root or the stage.
-const LAYERS: [&CStr; 2] = [c"usr", c"etc"];
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -49,9 +45,9 @@ const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_M
 #[derive(Default)]
 pub(crate) struct Site {
     root: Option<OwnedFd>,
-    stage: Option<Stage<OwnedFd>>,
-    /// An empty directory for the layers, if the old root goes before they are used.
-    own_stage: Option<OwnedFd>,
+    old_root: Option<OldRoot<OwnedFd>>,
+    /// The workspace's root, where layers were mounted over it ahead.
+    ahead: Option<Inode>,
     empty_file: Option<OwnedFd>,
     empty_directory: Option<OwnedFd>,
     /// Taken before the new root covers it.
@@ -62,13 +58,9 @@ pub(crate) struct Site {
     pub(crate) without_proc: bool,
 }
 
-/// Where the overlay's layers are until it is mounted, under a name that the guest's `/proc` covers.
+/// The host's file systems, under a name that the guest's `/proc` covers. The overlay's layers are there.
 #[derive(Clone, Copy)]
-pub(crate) struct Stage<D> {
-    directory: D,
-    /// Nothing else is left of the host. If not, it is the whole old root.
-    has_only_layers: bool,
-}
+pub(crate) struct OldRoot<D>(D);
 
 impl Site {
     pub(super) fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
@@ -204,45 +196,43 @@ impl Site {
         rustix::process::pivot_root(c".", OLD_ROOT)?;
         rustix::process::chdir(c"/")?;
         let open = |path| rustix::fs::open(path, HANDLE, Mode::empty());
-        self.stage = Some(Stage {
-            directory: open(OLD_ROOT)?,
-            has_only_layers: false,
-        });
-        self.own_stage = open(STAGE).ok();
+        self.old_root = Some(OldRoot(open(OLD_ROOT)?));
         self.empty_file = Some(open(EMPTY_FILE)?);
         self.empty_directory = Some(open(EMPTY_DIRECTORY)?);
         Ok(())
     }
 
-    /// Lets go of the old root at once, and keeps copies of the layers that were staged there: a confinement that
-    /// waits for its operation holds nothing of the host that it does not need. After the guest's `/proc` is mounted:
-    /// the kernel allows that only where another one is visible as a whole.
-    pub(super) fn set_aside(&mut self, has_layers: bool) -> Result<(), Errno> {
-        let old_root = self.stage.take().ok_or(Errno::BADF)?;
-        if has_layers {
-            let directory = self.own_stage.take().ok_or(Errno::BADF)?;
-            for layer in LAYERS {
-                // A copy's top is not locked, so it can be detached alone.
-                let tree = rustix::mount::open_tree(&old_root.directory, layer, tree_flags())?;
-                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-                rustix::mount::move_mount(&tree, c"", &directory, layer, flags)?;
-            }
-            self.stage = Some(Stage {
-                directory,
-                has_only_layers: true,
-            });
-        }
+    /// Lets go of the old root at once: a confinement that waits for its operation holds nothing of the host that it
+    /// does not need. After the guest's `/proc` is mounted: the kernel allows that only where another one is visible as
+    /// a whole.
+    pub(super) fn let_go(&mut self) -> Result<(), Errno> {
+        let old_root = self.old_root.take().ok_or(Errno::BADF)?;
         old_root.detach()
     }
 
-    /// Mounts the transaction over the workspace. The layers are named relative to where they wait.
-    pub(super) fn mount_overlay(&self, at: &CStr, options: &CStr) -> Result<(), Errno> {
-        let stage = self.stage.as_ref().ok_or(Errno::BADF)?;
-        rustix::process::fchdir(&stage.directory)?;
+    /// Mounts layers over the workspace. They are named relative to the old root, where they were put.
+    pub(super) fn mount_overlay(&mut self, at: &CStr, options: &CStr) -> Result<(), Errno> {
+        let OldRoot(directory) = self.old_root.as_ref().ok_or(Errno::BADF)?;
+        rustix::process::fchdir(directory)?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         let mounted = rustix::mount::mount(c"overlay", at, c"overlay", flags, Some(options));
         rustix::process::chdir(c"/")?;
         mounted
+    }
+
+    /// The same, with layers that wait for their transaction.
+    pub(super) fn mount_ahead(&mut self, at: &CStr, options: &CStr) -> Result<(), Errno> {
+        self.mount_overlay(at, options)?;
+        self.ahead = Some(inode(at)?);
+        Ok(())
+    }
+
+    /// Fails unless these layers are still there: the kernel takes a mount away when what it is mounted on goes.
+    pub(super) fn check_ahead(&self, at: &CStr) -> Result<(), Errno> {
+        if self.ahead.is_some() && self.ahead == Some(inode(at)?) {
+            return Ok(());
+        }
+        Err(Errno::STALE)
     }
 
     /// Mounts a `/proc` of the guest's own pid namespace, read-only as a whole: `/proc/sys` and its like can
@@ -309,35 +299,32 @@ impl Site {
         }
     }
 
-    /// Gives away where the layers were, for [`Stage::detach`].
-    pub(crate) fn take_stage(&mut self) -> Option<Stage<OwnedFd>> {
-        self.stage.take()
+    /// Gives away the old root, for [`OldRoot::detach`].
+    pub(crate) fn take_old_root(&mut self) -> Option<OldRoot<OwnedFd>> {
+        self.old_root.take()
     }
 }
 
-impl<D: AsFd> Stage<D> {
-    /// Lets go of what is left of the host's file systems.
+impl<D: AsFd> OldRoot<D> {
+    /// Lets go of the host's file systems.
     pub(crate) fn detach(&self) -> Result<(), Errno> {
-        let whole = [c"."];
-        let names = if self.has_only_layers {
-            LAYERS.as_slice()
-        } else {
-            &whole
-        };
-        rustix::process::fchdir(&self.directory)?;
-        for name in names {
-            rustix::mount::unmount(*name, UnmountFlags::DETACH)?;
-        }
+        rustix::process::fchdir(&self.0)?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
         rustix::process::chdir(c"/")
     }
 
     /// The same, of a descriptor that somebody else owns.
-    pub(crate) fn lent(&self) -> Stage<BorrowedFd<'static>> {
-        Stage {
-            directory: process::borrow(self.directory.as_fd().as_raw_fd()),
-            has_only_layers: self.has_only_layers,
-        }
+    pub(crate) fn lent(&self) -> OldRoot<BorrowedFd<'static>> {
+        OldRoot(process::borrow(self.0.as_fd().as_raw_fd()))
     }
+}
+
+fn inode(at: &CStr) -> Result<Inode, Errno> {
+    let found = rustix::fs::lstat(at)?;
+    Ok(Inode {
+        device: found.st_dev,
+        number: found.st_ino,
+    })
 }
 
 fn tree_flags() -> OpenTreeFlags {

@@ -16,9 +16,6 @@ use super::site::Site;
 pub(crate) const STAGE_LOWER: &str = "/usr";
 /// See [`STAGE_LOWER`].
 pub(crate) const STAGE_LAYERS: &str = "/etc";
-/// Where both are found once the old root is gone: names in the new root that the guest's `/proc` covers, as the
-/// host's own names below it.
-pub(crate) const STAGES: [&str; 3] = ["proc/stage", "proc/stage/usr", "proc/stage/etc"];
 
 /// What the guest may do below a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +86,12 @@ pub(crate) enum Step {
     },
     /// The root becomes read-only.
     Seal,
-    /// The old root goes; the overlay's layers stay, if there are any.
-    SetAside {
-        has_layers: bool,
+    /// The old root goes.
+    LetGo,
+    /// Layers that are there already are mounted over the workspace.
+    Overlay {
+        at: CString,
+        options: CString,
     },
     /// The new root becomes the root.
     Pivot,
@@ -150,7 +150,8 @@ impl Step {
                 ids,
             } => site.bind_verified(source, *inode, at, (*access, *ids)),
             Self::Seal => site.seal(),
-            Self::SetAside { has_layers } => site.set_aside(*has_layers),
+            Self::LetGo => site.let_go(),
+            Self::Overlay { at, options } => site.mount_ahead(at, options),
             Self::Pivot => site.pivot(),
             Self::Proc => site.mount_proc(),
             Self::Terminals => rustix::mount::mount(
@@ -204,7 +205,8 @@ impl fmt::Display for Step {
             Self::Temporary { at, .. } => write!(f, "mount a private {}", path(at)),
             Self::Workspace { source, .. } => write!(f, "mount the workspace {}", path(source)),
             Self::Seal => f.write_str("make the guest's root read-only"),
-            Self::SetAside { .. } => f.write_str("let go of the host's file systems"),
+            Self::LetGo => f.write_str("let go of the host's file systems"),
+            Self::Overlay { .. } => f.write_str("mount the next transaction over the workspace"),
             Self::Pivot => f.write_str("change to the guest's root"),
             Self::Proc => f.write_str("mount /proc"),
             Self::Terminals => f.write_str("mount /dev/pts"),

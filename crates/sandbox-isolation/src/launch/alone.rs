@@ -95,7 +95,7 @@ pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
         guest,
         arguments: argument_area(),
         stacks: Stacks::new(),
-        stage: None,
+        old_root: None,
     });
     let meter = Meter::prepare(&plan.name, &plan.limits, workspace.dev())?;
     let children = child::alone::start(recipe)

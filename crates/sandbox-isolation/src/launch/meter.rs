@@ -168,6 +168,11 @@ impl Meter {
         matches!(self.state, State::Planned)
     }
 
+    /// Whether there is no cgroup, and none will be made.
+    pub(crate) fn has_no_cgroup(&self) -> bool {
+        matches!(self.state, State::Planned | State::None)
+    }
+
     /// Starts making the cgroups and moving the tree into them, on a thread of its own.
     pub(crate) fn attach_late(&mut self, init: Pid) {
         if !self.is_planned() {

@@ -16,7 +16,7 @@ use crate::{
     child::{
         guest::{Guest, Ruleset},
         order::Contents,
-        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, STAGES, Step, Steps},
+        step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, Step, Steps},
     },
     init,
     plan::{Confinement, LaunchPlan, WorkspaceMode},
@@ -69,13 +69,16 @@ pub(crate) fn steps(
     }
     let layers = Layers::of(plan)?;
     if let Some(layers) = &layers {
-        build.stage(layers, when)?;
+        build.stage(layers)?;
     }
     build.steps.push(Step::Seal);
     let mut inner = vec![Step::Pivot, Step::Proc, Step::Terminals];
     if when == When::Ahead {
-        let has_layers = layers.is_some();
-        inner.push(Step::SetAside { has_layers });
+        if let (Some(layers), Some(at)) = (&layers, overlay(plan)?) {
+            let options = layers.options()?;
+            inner.push(Step::Overlay { at, options });
+        }
+        inner.push(Step::LetGo);
     }
     let mut late = Vec::new();
     for path in layout.ways_to_protected(&plan.workspace) {
@@ -230,13 +233,7 @@ impl Build<'_> {
     }
 
     /// Puts the layers where the overlay will find them.
-    fn stage(&mut self, layers: &Layers<'_>, when: When) -> Result<(), LaunchError> {
-        if when == When::Ahead {
-            for at in STAGES {
-                let at = c_string(at, "a path")?;
-                self.steps.push(Step::Directory { at, owner: None });
-            }
-        }
+    fn stage(&mut self, layers: &Layers<'_>) -> Result<(), LaunchError> {
         let lower = self.workspace(c_string(STAGE_LOWER, "a path")?, Access::Read)?;
         self.steps.push(lower);
         self.steps.push(Step::Bind {
@@ -345,9 +342,14 @@ pub(crate) fn order_alone(plan: &LaunchPlan) -> Result<Vec<u64>, LaunchError> {
     Ok(contents.pack())
 }
 
-/// Lays out the operation.
-pub(crate) fn order(plan: &LaunchPlan, shares_id_with_init: bool) -> Result<Vec<u64>, LaunchError> {
-    let overlay = Layers::of(plan)?.map(|layers| layers.options());
+/// Lays out the operation. Its layers are mounted by now if the confinement is built ahead.
+pub(crate) fn order(
+    plan: &LaunchPlan,
+    shares_id_with_init: bool,
+    when: When,
+) -> Result<Vec<u64>, LaunchError> {
+    let layers = Layers::of(plan)?.filter(|_| when == When::Now);
+    let overlay = layers.map(|layers| layers.options());
     let contents = Contents {
         directory: c_string(&plan.cwd, "the working directory")?,
         limits: process_limits(&plan.limits, shares_id_with_init),

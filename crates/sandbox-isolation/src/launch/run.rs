@@ -58,6 +58,8 @@ pub(crate) struct Confined {
     pub(super) running_since: Instant,
     pub(crate) enforcement: Enforcement,
     pub(super) start: Start,
+    /// Init has told the end: the guest is dead, and init about to be.
+    pub(super) is_told: bool,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
     /// The guest's temporary directory, where it has no private file system.
@@ -150,7 +152,11 @@ impl Running for Confined {
 
     fn release(&mut self) -> Result<(), LaunchError> {
         self.kill();
-        self.tree.await_end()?;
+        // Whoever waits for init keeps the layers until it has let go of them; a cgroup is kept by init itself.
+        let is_left = self.is_told && self.meter.has_no_cgroup() && self.tree.leave_to_keeper();
+        if !is_left {
+            self.tree.await_end()?;
+        }
         drop(self.tree.take_recipe());
         self.temporary = None;
         self.meter.remove()
@@ -204,6 +210,7 @@ impl Confined {
             if turn.init[0]
                 && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
             {
+                self.is_told = true;
                 return Ok((Some(end), None));
             }
             if turn.init[1] {

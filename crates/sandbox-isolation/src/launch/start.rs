@@ -132,7 +132,7 @@ impl Site {
             guest: self.guest,
             arguments: argument_area(),
             stacks: Stacks::new(),
-            stage: None,
+            old_root: None,
         });
         let children = child::start(recipe)
             .map_err(|(recipe, failure)| LaunchError::of(failure, &recipe.steps))?;
@@ -166,7 +166,7 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let uncounted = uncounted(&plan);
     let site = Site::of(&plan, When::Now)?;
-    let order = order(&plan, &site.ids)?;
+    let order = order(&plan, &site.ids, When::Now)?;
     let mut streams = open_streams(plan.stdin, &site.ids)?;
     let own = own_handle()?;
     let mut egress = Egress::of(&plan.network)?;
@@ -208,8 +208,8 @@ pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), Launch
 }
 
 /// Lays out the operation of `plan` for init.
-pub(crate) fn order(plan: &LaunchPlan, ids: &Ids) -> Result<Vec<u64>, LaunchError> {
-    recipe::order(plan, !ids.mapped || ids.inside.0 == 0)
+pub(crate) fn order(plan: &LaunchPlan, ids: &Ids, when: When) -> Result<Vec<u64>, LaunchError> {
+    recipe::order(plan, !ids.mapped || ids.inside.0 == 0, when)
 }
 
 pub(crate) fn open_streams(stdin: StdinSource, ids: &Ids) -> Result<Streams, LaunchError> {
@@ -364,6 +364,7 @@ impl Confined {
             running_since: now,
             enforcement: Enforcement::default(),
             start: Start::Awaited,
+            is_told: false,
             egress: None,
             temporary: None,
         }

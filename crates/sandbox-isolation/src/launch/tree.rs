@@ -169,6 +169,11 @@ impl Tree {
         self.reap().map(drop)
     }
 
+    /// Leaves init to its keeper, if it has one; returns whether it has.
+    pub(super) fn leave_to_keeper(&mut self) -> bool {
+        self.init.take_if(|init| init.keeper.is_some()).is_some()
+    }
+
     /// Ends the tree, and puts into words why it came to nothing.
     pub(crate) fn failed(&mut self, failure: Failure) -> LaunchError {
         self.kill();

@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, Write as _},
-    os::unix::process::CommandExt as _,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex},
@@ -14,7 +14,7 @@ use std::{
 use rustix::{io::Errno, process::PidfdFlags};
 
 use super::{
-    joined::{self, Order, Refusal},
+    joined::{self, Grant, Order, Refusal},
     key::Key,
     place::Charge,
     wire::{self, Answer, Connection, Request, SessionStatus},
@@ -44,6 +44,8 @@ pub struct SessionLauncher {
     program: KeeperProgram,
     patience: Duration,
     wanted: Arc<Want>,
+    /// A conversation that has begun, for the next operation.
+    announced: Mutex<Option<Connection>>,
 }
 
 /// What the next keeper is to be for, if one is to be started.
@@ -74,7 +76,21 @@ impl SessionLauncher {
             program,
             patience: PATIENCE,
             wanted: Arc::default(),
+            announced: Mutex::default(),
         }
+    }
+
+    /// Tells the session that an operation is coming soon: what can be done before all of it is known is done
+    /// meanwhile.
+    #[must_use]
+    pub fn announced(self) -> Self {
+        if let (Ok(keeper), Ok(mut announced)) =
+            (Connection::to(&self.directory), self.announced.lock())
+            && keeper.ask(Request::Announce).is_ok()
+        {
+            *announced = Some(keeper);
+        }
+        self
     }
 
     /// Lets operations wait so long for a confinement that is not complete when they need it; then they start
@@ -87,7 +103,9 @@ impl SessionLauncher {
 
     fn join(&self, plan: &LaunchPlan) -> Option<Joining> {
         let key = Key::of(plan)?;
-        let Ok(keeper) = Connection::to(&self.directory) else {
+        let announced = self.announced.lock().ok().and_then(|mut it| it.take());
+        let connect = || Connection::to(&self.directory);
+        let Ok(keeper) = announced.map_or_else(connect, Ok) else {
             self.wanted.set(key, false);
             return None;
         };
@@ -127,7 +145,7 @@ impl Launcher for SessionLauncher {
                 patience: self.patience,
                 order: Order::of(&plan)?,
                 plan,
-                joining,
+                answer: Outcome::Awaited(joining),
             })),
         }
     }
@@ -146,7 +164,14 @@ struct Awaiting {
     patience: Duration,
     plan: LaunchPlan,
     order: Order,
-    joining: Joining,
+    answer: Outcome,
+}
+
+/// What became of a request.
+enum Outcome {
+    Awaited(Joining),
+    Granted(Grant),
+    Refused,
 }
 
 impl fmt::Debug for Awaiting {
@@ -155,28 +180,50 @@ impl fmt::Debug for Awaiting {
     }
 }
 
+impl Awaiting {
+    /// Waits for the keeper's answer, if it is not there.
+    fn hear(&mut self) {
+        self.answer = match std::mem::replace(&mut self.answer, Outcome::Refused) {
+            Outcome::Awaited(joining) => self.ask(joining),
+            heard => heard,
+        };
+    }
+
+    fn ask(&self, joining: Joining) -> Outcome {
+        match joined::await_grant(joining.keeper, self.patience) {
+            Ok(grant) => return Outcome::Granted(grant),
+            Err(Refusal::Busy) => {}
+            Err(refusal) => self.wanted.set(joining.key, refusal == Refusal::Foreign),
+        }
+        Outcome::Refused
+    }
+}
+
 impl Prepared for Awaiting {
-    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
+    fn layers_lock(&mut self) -> Option<OwnedFd> {
+        self.hear();
+        match &self.answer {
+            Outcome::Granted(grant) => grant.layers_lock(),
+            Outcome::Awaited(_) | Outcome::Refused => None,
+        }
+    }
+
+    fn launch(mut self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
+        self.hear();
         let Self {
-            wanted,
-            patience,
             plan,
             order,
-            joining,
+            answer,
+            ..
         } = *self;
-        match joined::await_grant(joining.keeper, patience) {
-            Ok(grant) => {
+        match answer {
+            Outcome::Granted(grant) if grant.has_layers_of(&plan) => {
                 if let Some(confined) = order.send(&plan, grant)? {
                     return Ok(Box::new(confined));
                 }
             }
-            Err(refusal) => {
-                if refusal != Refusal::Busy {
-                    wanted.set(joining.key, refusal == Refusal::Foreign);
-                }
-                // Its cgroups have the name that the next ones will have.
-                drop(order);
-            }
+            // Its cgroups have the name that the next ones will have.
+            Outcome::Granted(_) | Outcome::Awaited(_) | Outcome::Refused => drop(order),
         }
         KernelLauncher::new().prepare(plan)?.launch()
     }

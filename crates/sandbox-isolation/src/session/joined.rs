@@ -15,17 +15,21 @@ use rustix::{
     pipe::PipeFlags,
 };
 
-use super::wire::{self, Answer, Connection};
+use super::{
+    layers::{Identity, Mounted},
+    wire::{self, Answer, Connection},
+};
 use crate::{
     launch::{
         caller::Ids,
         error::LaunchError,
         meter::Meter,
+        recipe::When,
         run::Confined,
         start::{self, no_channel},
         tree::Tree,
     },
-    plan::LaunchPlan,
+    plan::{LaunchPlan, WorkspaceMode},
     stdio::Streams,
     sys::{memory, process},
 };
@@ -45,6 +49,8 @@ pub(crate) struct Order {
 pub(crate) struct Grant {
     tree: Tree,
     begin: OwnedFd,
+    /// What is mounted over the workspace, if anything.
+    layers: Option<Mounted>,
 }
 
 /// Why there is no confinement to be had.
@@ -61,16 +67,47 @@ pub(crate) enum Refusal {
 /// Waits for the keeper's answer.
 pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, Refusal> {
     match keeper.await_answer(Some(Instant::now() + patience)) {
-        Some((Answer::Granted(pid), descriptors)) => {
-            let [begin, handle]: [OwnedFd; 2] =
-                descriptors.try_into().map_err(|_other| Refusal::Gone)?;
+        Some((Answer::Granted(pid, upper), descriptors)) => {
+            let mut descriptors = descriptors.into_iter();
+            let mut next = || descriptors.next().ok_or(Refusal::Gone);
+            let (begin, handle) = (next()?, next()?);
+            let layers = match upper {
+                Some(upper) => Some(Mounted {
+                    upper,
+                    lock: next()?,
+                }),
+                None => None,
+            };
             let tree = Tree::taken_over(pid, handle, keeper);
-            Ok(Grant { tree, begin })
+            Ok(Grant {
+                tree,
+                begin,
+                layers,
+            })
         }
         Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
         // Readable without an answer: it was closed.
         None if wire::is_readable_until(keeper.as_fd(), Some(Instant::now())) => Err(Refusal::Gone),
         Some(_) | None => Err(Refusal::Busy),
+    }
+}
+
+impl Grant {
+    /// Returns the lock of the layers that are mounted in it.
+    pub(crate) fn layers_lock(&self) -> Option<OwnedFd> {
+        self.layers.as_ref()?.lock.try_clone().ok()
+    }
+
+    /// Returns whether the layers of `plan` are those that are mounted in it.
+    pub(crate) fn has_layers_of(&self, plan: &LaunchPlan) -> bool {
+        match (&plan.workspace_mode, &self.layers) {
+            (WorkspaceMode::Overlay { upper, .. }, Some(mounted)) => {
+                Identity::of(upper).is_ok_and(|upper| upper == mounted.upper)
+            }
+            (WorkspaceMode::Direct | WorkspaceMode::ReadOnly, None) => true,
+            (WorkspaceMode::Overlay { .. }, None)
+            | (WorkspaceMode::Direct | WorkspaceMode::ReadOnly, Some(_)) => false,
+        }
     }
 }
 
@@ -82,7 +119,7 @@ impl Order {
             LaunchError::new(format!("use {path} as the workspace"), error)
         })?;
         let ids = Ids::of(&workspace, plan.host_ids);
-        let words = start::order(plan, &ids)?;
+        let words = start::order(plan, &ids, When::Ahead)?;
         let (status, their_status) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(no_channel)?;
         Ok(Self {

@@ -20,6 +20,7 @@ use rustix::{
 use super::{
     fresh::Seen,
     key::{self, Key},
+    layers::{self, MakeLayers, Mounted},
     place::{Charge, Place, watch},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
@@ -41,12 +42,13 @@ const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often it is built anew, because the host has changed, before somebody uses one.
 const BUILDS_MAX: u32 = 16;
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
-/// [`super::SessionLauncher`] gave this program as its standard input. The process is expected to do nothing else.
+/// [`super::SessionLauncher`] gave this program as its standard input; `layers` makes the next operation's. The process
+/// is expected to do nothing else.
 ///
 /// # Errors
 ///
 /// Fails if this is no charge, or the session cannot be kept.
-pub fn keep_session(mut charge: impl Read) -> io::Result<()> {
+pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::Result<()> {
     // Whatever else was handed down: somebody may wait for its end.
     process::close_all_but(&[0, 1, 2])?;
     let mut bytes = Vec::new();
@@ -62,24 +64,35 @@ pub fn keep_session(mut charge: impl Read) -> io::Result<()> {
     let Some(place) = Place::take(&charge)? else {
         return Ok(());
     };
-    let mut keeper = Keeper::new(charge, place)?;
+    let mut keeper = Keeper::new(charge, place, layers)?;
     keeper.run()
 }
 
 /// A confinement that waits for its operation, or is on its way to that.
 struct Spare {
+    number: u64,
     built: Built,
     seen: Seen,
+    layers: Option<Mounted>,
     is_ready: bool,
+}
+
+/// Somebody who has something to ask.
+struct Guest {
+    connection: Connection,
+    /// The spare that was fresh when it announced itself, by its number.
+    vouched: Option<u64>,
 }
 
 /// An operation that was started here.
 struct Operation {
     tree: Tree,
     caller: Connection,
+    /// Until its overlay is unmounted.
+    _layers: Option<Mounted>,
 }
 
-struct Keeper {
+struct Keeper<'a> {
     /// `None` once it was told to end: then it stays for its operations only.
     place: Option<Place>,
     directory: PathBuf,
@@ -90,11 +103,16 @@ struct Keeper {
     build_at: Option<Instant>,
     /// How often it was built since one was taken.
     builds: u32,
+    /// How many spares there were.
+    spares: u64,
     /// They have not asked yet.
-    guests: Vec<Connection>,
+    guests: Vec<Guest>,
     /// They have asked, and wait for the spare.
-    waiting: Vec<Connection>,
+    waiting: Vec<Guest>,
     operations: Vec<Operation>,
+    /// Those who have not gone yet though their operation has ended.
+    leaving: Vec<Connection>,
+    layers: &'a mut MakeLayers<'a>,
     used_at: Instant,
     /// Told of changes to the session's directory and the workspace.
     watch: OwnedFd,
@@ -111,10 +129,11 @@ enum Event {
     Mounts,
     Guest(usize),
     Ended(usize),
+    Gone(usize),
 }
 
-impl Keeper {
-    fn new(charge: Charge, place: Place) -> io::Result<Self> {
+impl<'a> Keeper<'a> {
+    fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
         let watch = watch(&charge.directory, &plan.workspace)?;
@@ -127,9 +146,12 @@ impl Keeper {
             spare: None,
             build_at: Some(Instant::now()),
             builds: 0,
+            spares: 0,
             guests: Vec::new(),
             waiting: Vec::new(),
             operations: Vec::new(),
+            leaving: Vec::new(),
+            layers,
             used_at: Instant::now(),
             watch,
             mounts: File::open("/proc/self/mountinfo")?,
@@ -147,7 +169,7 @@ impl Keeper {
                 return Ok(());
             }
             let mut asked = Vec::new();
-            let mut ended = Vec::new();
+            let (mut ended, mut gone) = (Vec::new(), Vec::new());
             for event in self.await_event()? {
                 match event {
                     Event::Knock => self.let_in(),
@@ -156,12 +178,17 @@ impl Keeper {
                     Event::Mounts => self.rebuild(),
                     Event::Guest(index) => asked.push(index),
                     Event::Ended(index) => ended.push(index),
+                    Event::Gone(index) => gone.push(index),
                 }
             }
             // From behind, so that the numbers of the others stay.
             for index in asked.into_iter().rev() {
                 let guest = self.guests.swap_remove(index);
                 self.answer(guest);
+            }
+            for index in gone.into_iter().rev() {
+                drop(self.leaving.swap_remove(index));
+                self.build_now();
             }
             for index in ended.into_iter().rev() {
                 let operation = self.operations.swap_remove(index);
@@ -181,12 +208,15 @@ impl Keeper {
             watched.push((Event::Spare, spare.built.status.as_fd(), PollFlags::IN));
         }
         for (index, guest) in self.guests.iter().enumerate() {
-            watched.push((Event::Guest(index), guest.as_fd(), PollFlags::IN));
+            watched.push((Event::Guest(index), guest.connection.as_fd(), PollFlags::IN));
         }
         for (index, operation) in self.operations.iter().enumerate() {
             if let Ok(handle) = operation.tree.handle() {
                 watched.push((Event::Ended(index), handle, PollFlags::IN));
             }
+        }
+        for (index, caller) in self.leaving.iter().enumerate() {
+            watched.push((Event::Gone(index), caller.as_fd(), PollFlags::IN));
         }
         let mut fds: Vec<PollFd<'_>> = watched
             .iter()
@@ -220,39 +250,45 @@ impl Keeper {
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = rustix::net::accept_with(&place.socket, flags) {
-            if let (Ok(guest), true) = (Connection::of(socket), self.guests.len() < GUESTS_MAX) {
-                self.guests.push(guest);
+            if let (Ok(connection), true) = (Connection::of(socket), self.guests.len() < GUESTS_MAX)
+            {
+                let vouched = None;
+                self.guests.push(Guest {
+                    connection,
+                    vouched,
+                });
             }
         }
     }
 
     /// Answers who has asked, or has gone.
-    fn answer(&mut self, guest: Connection) {
+    fn answer(&mut self, mut guest: Guest) {
         let mut buffer = vec![0; REQUEST_BYTES_MAX];
-        let length = guest.receive(&mut buffer).unwrap_or(0);
+        let length = guest.connection.receive(&mut buffer).unwrap_or(0);
         let request = buffer.get(..length).and_then(Request::decode);
         match request {
-            None => {}
-            Some(Request::Join(key)) => self.join(guest, key),
-            Some(Request::Status) => {
-                guest.answer(Answer::Status(self.status()), &[]).ok();
+            None => return,
+            Some(Request::Announce) => {
+                guest.vouched = self.fresh_spare();
+                return self.guests.push(guest);
             }
-            Some(Request::End) => {
-                self.end();
-                guest.answer(Answer::Status(self.status()), &[]).ok();
-            }
+            Some(Request::Join(key)) => return self.join(guest, key),
+            Some(Request::Status) => {}
+            Some(Request::End) => self.end(),
             Some(Request::GiveWay(key)) => {
                 if Key::decode(key).is_some_and(|key| key.ambient != self.key.ambient) {
                     self.end();
                 }
-                guest.answer(Answer::Status(self.status()), &[]).ok();
             }
         }
+        let status = Answer::Status(self.status());
+        guest.connection.answer(status, &[]).ok();
     }
 
-    fn join(&mut self, guest: Connection, key: &[u8]) {
+    fn join(&mut self, guest: Guest, key: &[u8]) {
         let refuse = |foreign| {
-            guest.answer(Answer::Refused { foreign }, &[]).ok();
+            let refused = Answer::Refused { foreign };
+            guest.connection.answer(refused, &[]).ok();
         };
         let Some(key) = Key::decode(key).filter(|key| key.ambient == self.key.ambient) else {
             return refuse(true);
@@ -275,36 +311,46 @@ impl Keeper {
 
     /// Gives the spare to who waits for it, if it is what would be built now.
     fn hand_over(&mut self) {
-        if self.waiting.is_empty() || !self.spare.as_ref().is_some_and(|spare| spare.is_ready) {
+        let (Some(guest), Some(spare)) = (self.waiting.last(), &self.spare) else {
+            return;
+        };
+        if !spare.is_ready {
             return;
         }
-        let is_fresh = Seen::now(&self.plan).is_ok_and(|now| {
-            let spare = self.spare.as_ref();
-            spare.is_some_and(|spare| spare.seen == now)
-        });
+        let is_fresh = guest.vouched == Some(spare.number) || self.fresh_spare().is_some();
         if !is_fresh || self.mounts_have_changed() {
             return self.rebuild();
         }
-        let Some(guest) = self.waiting.pop() else {
+        let Some(Guest { connection, .. }) = self.waiting.pop() else {
             return;
         };
-        let Some(Spare { built, .. }) = self.spare.take() else {
+        let Some(Spare { built, layers, .. }) = self.spare.take() else {
             return;
         };
         let (Some(init), Ok(handle)) = (built.tree.init(), built.tree.handle()) else {
             return self.rebuild();
         };
-        let descriptors = [built.begin.as_fd(), handle];
-        let granted = guest.answer(Answer::Granted(init), &descriptors);
+        let mut descriptors = vec![built.begin.as_fd(), handle];
+        descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
+        let upper = layers.as_ref().map(|layers| layers.upper);
+        let granted = connection.answer(Answer::Granted(init, upper), &descriptors);
         self.builds = 0;
         self.build_at = Some(Instant::now() + BUILD_AFTER);
         if granted.is_ok() {
             // From now on init lives as long as its caller: our end of its socket closes here.
             self.operations.push(Operation {
                 tree: built.tree,
-                caller: guest,
+                caller: connection,
+                _layers: layers,
             });
         }
+    }
+
+    /// Returns the number of the spare, if it is ready and what would be built now.
+    fn fresh_spare(&self) -> Option<u64> {
+        let spare = self.spare.as_ref().filter(|spare| spare.is_ready)?;
+        let now = Seen::now(&self.plan).ok()?;
+        (spare.seen == now).then_some(spare.number)
     }
 
     fn hear_spare(&mut self) {
@@ -334,9 +380,10 @@ impl Keeper {
         }
     }
 
-    fn try_build(&self) -> Result<Spare, LaunchError> {
+    fn try_build(&mut self) -> Result<Spare, LaunchError> {
         // What changes while this is built is found when it is handed over.
         self.mounts_have_changed();
+        let layers = layers::supply(&mut self.plan, self.layers)?;
         let (mut built, layout) = start::prepare_ahead(&self.plan)?;
         let seen = Seen::with(&self.plan, layout)?;
         let born = built.tree.await_birth(&mut built.status);
@@ -344,9 +391,12 @@ impl Keeper {
             Ok(None) => {}
             Ok(Some(failure)) | Err(failure) => return Err(built.tree.failed(failure)),
         }
+        self.spares += 1;
         Ok(Spare {
+            number: self.spares,
             built,
             seen,
+            layers,
             is_ready: false,
         })
     }
@@ -386,6 +436,11 @@ impl Keeper {
             operation.caller.answer(reaped, &[]).ok();
         }
         self.used_at = Instant::now();
+        // It settles now, and the machine is its own until then.
+        self.leaving.push(operation.caller);
+    }
+
+    fn build_now(&mut self) {
         if self.build_at.is_some() {
             self.build_at = Some(Instant::now());
         }

@@ -19,6 +19,7 @@ use rustix::{
     process::Pid,
 };
 
+use super::layers::Identity;
 use crate::{init::ORDER_DESCRIPTORS, sys::process::Accounted};
 
 /// The socket's name in the sandbox's own directory.
@@ -31,6 +32,8 @@ const ANSWER_BYTES_MAX: usize = 64;
 /// What a keeper is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
+    /// For nothing yet: an operation is coming, and time can be used.
+    Announce,
     /// For a confinement for this key.
     Join(&'a [u8]),
     /// To give way to a keeper for this key.
@@ -44,8 +47,9 @@ pub(crate) enum Request<'a> {
 /// What a keeper says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// The confinement, whose init this is; with it come init's order socket and its handle.
-    Granted(Pid),
+    /// The confinement, whose init this is; with it come init's order socket, its handle, and the lock of the layers
+    /// that are mounted in it, whose upper one this is.
+    Granted(Pid, Option<Identity>),
     /// There is none; another keeper would have to be started if `foreign`.
     Refused { foreign: bool },
     /// Init is dead and waited for.
@@ -76,6 +80,7 @@ impl<'a> Request<'a> {
             Self::GiveWay(key) => (2, key),
             Self::End => (3, &[]),
             Self::Status => (4, &[]),
+            Self::Announce => (5, &[]),
         };
         let mut message = Vec::with_capacity(1 + key.len());
         message.push(kind);
@@ -89,6 +94,7 @@ impl<'a> Request<'a> {
             (2, key) => Some(Self::GiveWay(key)),
             (3, []) => Some(Self::End),
             (4, []) => Some(Self::Status),
+            (5, []) => Some(Self::Announce),
             _ => None,
         }
     }
@@ -98,7 +104,11 @@ impl Answer {
     fn encode(self) -> [u8; ANSWER_BYTES_MAX] {
         let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let numbers = match self {
-            Self::Granted(init) => [1, u64::from(number(init)), 0, 0, 0, 0],
+            Self::Granted(init, upper) => {
+                let (is_there, device, inode) =
+                    upper.map_or((0, 0, 0), |upper| (1, upper.device, upper.inode));
+                [1, u64::from(number(init)), is_there, device, inode, 0]
+            }
             Self::Refused { foreign } => [2, u64::from(foreign), 0, 0, 0, 0],
             Self::Reaped(status, used) => [
                 3,
@@ -132,7 +142,14 @@ impl Answer {
         let [kind, first, second, third, fourth, fifth] = numbers;
         let small = |number: u64| u32::try_from(number).ok();
         match kind {
-            1 => Pid::from_raw(small(first)?.cast_signed()).map(Self::Granted),
+            1 => {
+                let init = Pid::from_raw(small(first)?.cast_signed())?;
+                let upper = Identity {
+                    device: third,
+                    inode: fourth,
+                };
+                Some(Self::Granted(init, (second != 0).then_some(upper)))
+            }
             2 => Some(Self::Refused {
                 foreign: first != 0,
             }),
@@ -301,6 +318,7 @@ mod tests {
             Request::GiveWay(b""),
             Request::End,
             Request::Status,
+            Request::Announce,
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }
@@ -320,7 +338,14 @@ mod tests {
             idle_timeout: Duration::from_secs(60),
         };
         for answer in [
-            Answer::Granted(Pid::INIT),
+            Answer::Granted(Pid::INIT, None),
+            Answer::Granted(
+                Pid::INIT,
+                Some(Identity {
+                    device: 1 << 40,
+                    inode: u64::MAX,
+                }),
+            ),
             Answer::Refused { foreign: true },
             Answer::Reaped(-9, used),
             Answer::Status(status),

@@ -2,18 +2,22 @@
 
 use std::{
     fs,
-    io::Write as _,
-    os::unix::net::UnixStream,
+    io::{self, Write as _},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
 use sandbox_isolation::{
-    Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchPlan, Launcher as _, Running,
-    SessionLauncher, SessionStatus, StdinSource, WorkspaceMode, end_session, session_status,
+    Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchError, LaunchPlan, Launcher as _,
+    ReadyLayers, Running, SessionLauncher, SessionStatus, StdinSource, WorkspaceMode, end_session,
+    session_status,
 };
 use sandbox_types::{ExitReason, NetworkAccess};
 
@@ -77,7 +81,7 @@ impl Session {
     /// Starts the keeper, by running something without it, and waits until it has built something.
     fn ready(mut self) -> Self {
         let first = self.plan("true");
-        finish(&mut *self.launcher.launch(first).unwrap());
+        finish(&mut *self.launch(first).unwrap());
         self.launcher.keep_ready();
         self.await_ready();
         self
@@ -103,10 +107,14 @@ impl Session {
         let script = plan.argv.pop().unwrap();
         plan.argv.push("cat; eval \"$1\"".into());
         plan.argv.extend(["sh".into(), script]);
-        let mut running = self.launcher.launch(plan).unwrap();
+        let mut running = self.launch(plan).unwrap();
         assert!(self.is_joined(&*running), "it was started without session");
         drop(go_on);
         finish(&mut *running)
+    }
+
+    fn launch(&self, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
+        launch(&self.launcher, plan)
     }
 
     fn is_joined(&self, running: &dyn Running) -> bool {
@@ -143,6 +151,35 @@ fn plan(base: &Path, set: &str, script: &str) -> LaunchPlan {
         work: layers.join("work"),
     };
     plan
+}
+
+/// Starts a plan whose transaction begins in between, with the layers that are mounted already if there are any.
+fn launch(launcher: &SessionLauncher, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
+    let WorkspaceMode::Overlay { upper, .. } = &plan.workspace_mode else {
+        panic!("these tests have transactions");
+    };
+    let set = upper.parent().unwrap().to_owned();
+    let mut prepared = launcher.prepare(plan)?;
+    if let Some(lock) = prepared.layers_lock() {
+        let lock = fs::read_link(format!("/proc/self/fd/{}", lock.as_raw_fd())).unwrap();
+        fs::remove_dir_all(&set).unwrap();
+        fs::rename(lock.parent().unwrap(), &set).unwrap();
+    }
+    let mut running = prepared.launch()?;
+    running.started()?;
+    Ok(running)
+}
+
+/// Makes the layers of a transaction that has no name yet.
+fn make_layers(_workspace: &Path, layers: &Path) -> io::Result<ReadyLayers> {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    let set = layers.join(format!("ready-{}-{turn}", std::process::id()));
+    let [upper, work] = ["upper", "work"].map(|name| set.join(name));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir(&work)?;
+    let lock = fs::File::create(set.join("lock"))?.into();
+    Ok(ReadyLayers { upper, work, lock })
 }
 
 fn finish(running: &mut dyn Running) -> (Ended, String) {
@@ -189,7 +226,10 @@ fn kill(pid: u32) {
 #[test]
 #[ignore = "started by the tests of this file"]
 fn as_keeper() {
-    drop(sandbox_isolation::keep_session(std::io::stdin()));
+    drop(sandbox_isolation::keep_session(
+        io::stdin(),
+        &mut make_layers,
+    ));
 }
 
 #[test]
@@ -273,7 +313,7 @@ fn what_changes_on_the_host_is_seen() {
     };
     let script = format!("cat {} .env; ls {}", granted.display(), directory.display());
     let first = with(session.plan("true"));
-    finish(&mut *session.launcher.launch(first).unwrap());
+    finish(&mut *session.launch(first).unwrap());
     session.launcher.keep_ready();
     session.await_ready();
     // By renames, so that what was mounted is another file now; and a secret that was not there.
@@ -284,8 +324,42 @@ fn what_changes_on_the_host_is_seen() {
     fs::write(directory.join("tool"), "").unwrap();
     fs::write(&secret, "canary").unwrap();
     let plan = with(session.plan(&script));
-    let (_, told) = finish(&mut *session.launcher.launch(plan).unwrap());
+    let (_, told) = finish(&mut *session.launch(plan).unwrap());
     assert_eq!(told, "newtool");
+}
+
+#[test]
+fn a_confinement_is_used_with_its_own_layers_alone() {
+    let mut session = Session::new().ready();
+    let other = session.plan("echo x > made; ls");
+    let upper = session.upper();
+    // Its transaction has begun elsewhere: nothing may go to the layers that are mounted.
+    let mut prepared = session.launcher.prepare(other).unwrap();
+    let lock = prepared.layers_lock().expect("layers that are ready");
+    let ready = fs::read_link(format!("/proc/self/fd/{}", lock.as_raw_fd())).unwrap();
+    let mut running = prepared.launch().unwrap();
+    running.started().unwrap();
+    assert!(!session.is_joined(&*running));
+    assert_eq!(finish(&mut *running).1, "made");
+    assert!(upper.join("made").exists());
+    let ready = ready.with_file_name("upper");
+    assert_eq!(fs::read_dir(ready).unwrap().count(), 0);
+}
+
+#[test]
+fn what_announces_itself_is_served_with_what_was_looked_at_then() {
+    let mut session = Session::new().ready();
+    for turn in 0..3 {
+        session.await_ready();
+        let announced = launcher(&session.lab.base(), LONG).announced();
+        let plan = session.plan(&format!("echo {turn}"));
+        let mut running = launch(&announced, plan).unwrap();
+        assert!(session.is_joined(&*running) || turn > 0);
+        assert_eq!(finish(&mut *running).1, turn.to_string());
+    }
+    // Whoever says nothing after it does no harm.
+    drop(launcher(&session.lab.base(), LONG).announced());
+    assert_eq!(session.joined("echo served").1, "served");
 }
 
 #[test]
@@ -294,7 +368,7 @@ fn operations_in_parallel_do_not_wait_for_each_other() {
     let plans: Vec<LaunchPlan> = (0..4).map(|_| session.plan("echo ready; cat")).collect();
     let mut running: Vec<Box<dyn Running>> = plans
         .into_iter()
-        .map(|plan| session.launcher.launch(plan).unwrap())
+        .map(|plan| session.launch(plan).unwrap())
         .collect();
     for running in &mut running {
         let (ended, told) = finish(&mut **running);
@@ -313,7 +387,7 @@ fn an_operation_of_another_kind_does_without_and_is_prepared_for() {
         plan
     };
     let plan = other(session.plan("true"));
-    let mut running = session.launcher.launch(plan).unwrap();
+    let mut running = session.launch(plan).unwrap();
     assert!(!session.is_joined(&*running));
     finish(&mut *running);
     let plan = other(session.plan("cat /proc/net/dev | wc -l"));
@@ -328,7 +402,7 @@ fn operations_go_on_without_their_keeper() {
     let mut plan = session.plan("echo x > ready; cat; echo done");
     plan.stdin = StdinSource::Forward(Arc::new(input));
     let ready = session.upper().join("ready");
-    let mut running = session.launcher.launch(plan).unwrap();
+    let mut running = session.launch(plan).unwrap();
     eventually("the guest runs", || ready.exists());
     let keeper = session.keeper();
     eventually("the next one is built", || {
@@ -342,10 +416,7 @@ fn operations_go_on_without_their_keeper() {
     assert_eq!((ended.exit, told.as_str()), (ExitReason::Exited(0), "done"));
     // The next one finds the socket of a dead keeper.
     let plan = session.plan("echo again");
-    assert_eq!(
-        finish(&mut *session.launcher.launch(plan).unwrap()).1,
-        "again"
-    );
+    assert_eq!(finish(&mut *session.launch(plan).unwrap()).1, "again");
     session.launcher.keep_ready();
     assert_eq!(session.joined("echo more").1, "more");
     assert_ne!(session.keeper(), keeper);
@@ -462,7 +533,7 @@ fn as_caller() {
     let (marker, base) = order.split_once(' ').unwrap();
     let script = format!("(setsid sleep {marker} &); echo x > ready; exec sleep {marker}");
     let plan = plan(Path::new(base), &format!("caller{marker}"), &script);
-    let mut running = launcher(Path::new(base), LONG).launch(plan).unwrap();
+    let mut running = launch(&launcher(Path::new(base), LONG), plan).unwrap();
     drop(running.wait(&mut Collect::default(), &Cancellation::new()));
 }
 
