@@ -161,6 +161,32 @@ fn an_unchanged_workspace_is_not_read_and_costs_nothing() {
 }
 
 #[test]
+fn names_that_come_and_go_behind_a_directorys_back_are_found() {
+    let lab = rich();
+    // Twice: what was listed in the first snapshot is not listed in the second.
+    lab.take();
+    lab.take();
+    let dir = lab.ws().join("dir/sub");
+    let before = fs::metadata(&dir).unwrap().modified().unwrap();
+    fs::rename(dir.join("c"), dir.join("d")).unwrap();
+    fs::write(dir.join("e"), "").unwrap();
+    fs::File::open(&dir).unwrap().set_modified(before).unwrap();
+    assert_eq!(fs::metadata(&dir).unwrap().modified().unwrap(), before);
+    // Another directory takes its place, under the same name.
+    fs::create_dir(lab.ws().join("other")).unwrap();
+    lab.file("other/x", "moves in");
+    lab.take();
+    fs::rename(lab.ws().join("empty"), lab.ws().join("away")).unwrap();
+    fs::rename(lab.ws().join("other"), lab.ws().join("empty")).unwrap();
+    let known = lab.take();
+    // A repository that has seen nothing lists everything.
+    let unknown = lab.manager.repository(&lab.root.path().join("unknown"));
+    let unknown = unknown.snapshot(&new()).unwrap();
+    assert_eq!(known.snapshot.root, unknown.snapshot.root);
+    assert_eq!(known.snapshot.files, unknown.snapshot.files);
+}
+
+#[test]
 fn an_edit_that_hides_is_found() {
     let lab = rich();
     lab.take();
