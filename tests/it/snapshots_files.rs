@@ -1,4 +1,4 @@
-//! A snapshot leaves its sandbox as a file and comes into another one.
+//! A snapshot leaves its sandbox as a file and comes into another one; a policy says which stay.
 
 use std::fs;
 
@@ -64,4 +64,46 @@ fn a_snapshot_travels_in_a_file() {
         .sandbox(&["snapshot", "import", missing.to_str().unwrap()])
         .code(1)
         .says("missing");
+}
+
+#[test]
+fn a_policy_says_what_stays_and_why() {
+    let lab = lab().file("a", "one\n");
+    let take = |options: &[&str]| {
+        let mut args = vec!["snapshot", "create", "--json"];
+        args.extend(options);
+        let taken = lab.sandbox(&args);
+        taken.code(0);
+        taken.json()["id"].as_str().unwrap()[..12].to_owned()
+    };
+    let tagged = take(&["--tag", "release"]);
+    let middle = take(&[]);
+    let newest = take(&[]);
+    let policy = ["snapshot", "prune", "--keep-last", "1"];
+    let dry = [&policy[..], &["--dry-run"]].concat();
+    for _ in 0..2 {
+        lab.sandbox(&dry)
+            .code(0)
+            .prints("keep: tag")
+            .prints("keep: newest, last")
+            .prints("delete")
+            .says("1 would be deleted")
+            .says("nothing was done");
+    }
+    let done = lab.sandbox(&[&policy[..], &["--json"]].concat());
+    done.code(0);
+    let done = done.json();
+    let decided = done["snapshots"].as_array().unwrap();
+    let empty = |one: &serde_json::Value| one["reasons"].as_array().unwrap().is_empty();
+    assert_eq!(decided.len(), 3);
+    assert!(empty(&decided[1]) && !empty(&decided[0]) && !empty(&decided[2]));
+    lab.sandbox(&["snapshot", "show", &middle]).code(1);
+    lab.sandbox(&["snapshot", "show", &tagged]).code(0);
+    lab.sandbox(&["snapshot", "show", &newest]).code(0);
+    lab.sandbox(&["snapshot", "verify", "--read-data"]).code(0);
+    // Without a policy nothing is deleted.
+    lab.sandbox(&["snapshot", "prune"]).code(0).says("freed");
+    lab.sandbox(&["snapshot", "show", &tagged]).code(0);
+    lab.sandbox(&["snapshot", "prune", "--keep-last", "many"])
+        .code(2);
 }

@@ -22,7 +22,9 @@ pub(crate) use monitor::{HealthArgs, StatsArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
-pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
+pub(crate) use snapshot::{
+    RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotPruneArgs, SnapshotRestoreArgs,
+};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs};
 
 /// Judge, confine, run and undo commands

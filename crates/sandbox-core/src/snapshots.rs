@@ -5,6 +5,7 @@
 
 mod error;
 mod files;
+mod policy;
 mod records;
 mod rollback;
 mod with_state;

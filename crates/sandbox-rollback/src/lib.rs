@@ -65,9 +65,9 @@ pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager,
 pub use ready::Ready;
 pub use repository::{
     CompanionFailure, Compression, Destination, ExportError, Exported, ImportError, Imported,
-    NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository, RepositoryError, RestoreError,
-    RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError, Taken,
-    Verification, VerifyDepth,
+    KeepPolicy, Kept, NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository, RepositoryError,
+    RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError,
+    Taken, Verification, VerifyDepth,
 };
 pub use size::UpperSize;
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};

@@ -17,6 +17,7 @@ mod export;
 mod frame;
 mod import;
 mod index;
+mod keep;
 mod node;
 mod pack;
 mod prune;
@@ -39,6 +40,7 @@ pub use error::RepositoryError;
 pub use export::{ExportError, Exported};
 pub use frame::Compression;
 pub use import::{ImportError, Imported};
+pub use keep::{KeepPolicy, Kept};
 pub use node::Omission;
 pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
@@ -168,6 +170,16 @@ impl Repository {
     /// Fails when there is no such snapshot or the repository cannot be written.
     pub fn delete(&self, id: &SnapshotId) -> Result<(), RepositoryError> {
         prune::delete(self, id)
+    }
+
+    /// Deletes the snapshots that `policy` does not keep, and returns all of them with the reasons;
+    /// with `dry_run` it only says so. The space is free after the next [`Self::prune`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when a snapshot cannot be read or the repository not be written. Then none is deleted.
+    pub fn forget(&self, policy: &KeepPolicy, dry_run: bool) -> Result<Vec<Kept>, RepositoryError> {
+        prune::apply_policy(self, policy, dry_run)
     }
 
     /// Frees the space of what no snapshot needs any more.
