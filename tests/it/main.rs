@@ -47,6 +47,7 @@ mod seccomp;
 mod sessions;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;
