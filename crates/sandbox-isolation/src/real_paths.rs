@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     path::{Component, Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use std::{
 /// The real paths of what was asked for so far; good for the moment of one launch.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct RealPaths {
-    directories: BTreeMap<PathBuf, Option<PathBuf>>,
+    directories: BTreeMap<OsString, Option<PathBuf>>,
 }
 
 impl RealPaths {
@@ -31,11 +32,11 @@ impl RealPaths {
     }
 
     fn of_directory(&mut self, path: &Path) -> Option<PathBuf> {
-        if let Some(known) = self.directories.get(path) {
+        if let Some(known) = self.directories.get(path.as_os_str()) {
             return known.clone();
         }
         let real = self.of(path);
-        self.directories.insert(path.to_owned(), real.clone());
+        self.directories.insert(path.into(), real.clone());
         real
     }
 

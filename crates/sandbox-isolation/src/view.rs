@@ -1,10 +1,10 @@
 //! The allow-list: everything that the guest sees, as data, in the order of its paths.
 
+mod entries;
 mod hidden;
 mod ways;
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -12,6 +12,7 @@ use std::{
 
 use sandbox_types::NetworkAccess;
 
+use self::entries::Entries;
 use crate::{
     child::step::Access,
     egress,
@@ -67,7 +68,7 @@ pub(crate) enum Entry {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Layout {
     /// By path; parents before children.
-    pub(crate) entries: BTreeMap<PathBuf, Entry>,
+    pub(crate) entries: Entries,
     /// Read-only parts of the workspace.
     pub(crate) protected: Vec<PathBuf>,
     /// Paths to cover, if they are there.
@@ -88,7 +89,7 @@ impl Layout {
     /// Lays out what `plan` asks for.
     pub(crate) fn of(plan: &LaunchPlan, ids: &Ids) -> Result<Self, Unusable> {
         let mut layout = Self {
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             protected: Vec::new(),
             hidden: Vec::new(),
             granted: vec![plan.workspace.clone()],
@@ -112,9 +113,7 @@ impl Layout {
 
     /// Returns the entry that `path` lies in: its own, or the nearest above.
     pub(crate) fn holder(&self, path: &Path) -> Option<(&Path, &Entry)> {
-        path.ancestors()
-            .find_map(|above| self.entries.get_key_value(above))
-            .map(|(path, entry)| (path.as_path(), entry))
+        self.entries.holder(path)
     }
 
     fn add(&mut self, at: impl Into<PathBuf>, entry: Entry) {
@@ -273,18 +272,16 @@ impl Layout {
     /// What lies in the workspace is visible there, as the workspace is.
     fn drop_what_the_workspace_holds(&mut self, workspace: &Path) {
         self.entries
-            .retain(|path, _| path == workspace || !path.starts_with(workspace));
+            .retain(|path| path == workspace || !path.starts_with(workspace));
     }
 
     /// A convenience link (`/var/tmp`) gives way to a directory with something in it (`/var/tmp/workspace`).
     fn drop_links_above_others(&mut self) {
-        // In the order of paths, what lies below a path follows it.
-        let following = self.entries.iter().zip(self.entries.keys().skip(1));
-        let above_others: Vec<PathBuf> = following
-            .filter(|((path, entry), next)| {
-                matches!(entry, Entry::Link(_)) && next.starts_with(path)
-            })
-            .map(|((path, _), _)| path.clone())
+        let links = self.entries.iter();
+        let links = links.filter(|(_, entry)| matches!(entry, Entry::Link(_)));
+        let above_others: Vec<PathBuf> = links
+            .filter(|(path, _)| self.entries.below(path).next().is_some())
+            .map(|(path, _)| path.to_owned())
             .collect();
         for path in above_others {
             self.entries.remove(&path);

@@ -210,7 +210,7 @@ impl<'a> Rules<'a> {
                     rules.grant(path, READ);
                 }
                 Entry::Directory if path == Path::new("/proc") => {
-                    rules.paths.push((path.clone(), READ));
+                    rules.paths.push((path.to_owned(), READ));
                 }
                 Entry::Processors => rules.grant(path, READ),
                 Entry::Workspace => rules.grant_workspace(plan, layout)?,

@@ -42,7 +42,7 @@ impl Layout {
             paths.extend(self.real_forms(path));
             paths.insert(path.clone());
         }
-        let aliases: Vec<PathBuf> = paths.iter().flat_map(|path| self.aliases(path)).collect();
+        let aliases = self.aliases(&paths);
         paths.extend(aliases);
         paths.retain(|path| match self.holder(path) {
             // A workspace may change until the launch: it is looked at then.
@@ -83,8 +83,7 @@ impl Layout {
     fn shows_of(&self, directory: &Path) -> bool {
         let is_shown = |entry: &Entry| matches!(entry, Entry::Bind { .. } | Entry::Workspace);
         let held = self.holder(directory).is_some_and(|(_, it)| is_shown(it));
-        let following = self.entries.range(directory.to_owned()..);
-        let mut below = following.take_while(|(path, _)| path.starts_with(directory));
+        let mut below = self.entries.below(directory);
         held || below.any(|(_, entry)| is_shown(entry))
     }
 
@@ -143,15 +142,22 @@ impl Layout {
         ]
     }
 
-    /// Returns where else the host's `path` is visible: below what is mounted at another place than its own.
-    fn aliases(&self, path: &Path) -> Vec<PathBuf> {
-        let elsewhere = self.entries.iter().filter_map(|(at, entry)| {
-            let Entry::Bind { source, .. } = entry else {
-                return None;
-            };
-            let rest = path.strip_prefix(source).ok().filter(|_| source != at)?;
-            Some(at.components().chain(rest.components()).collect())
+    /// Returns where else these paths of the host are visible: below what is mounted at another place than its own.
+    fn aliases(&self, paths: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        let elsewhere = self.entries.iter().filter_map(|(at, entry)| match entry {
+            Entry::Bind { source, .. } if source.as_os_str() != at.as_os_str() => {
+                Some((at, source))
+            }
+            _ => None,
         });
-        elsewhere.collect()
+        let below = |(at, source): (&Path, &PathBuf)| -> Vec<PathBuf> {
+            let rests = paths
+                .iter()
+                .filter_map(|path| path.strip_prefix(source).ok());
+            rests
+                .map(|rest| at.components().chain(rest.components()).collect())
+                .collect()
+        };
+        elsewhere.flat_map(below).collect()
     }
 }

@@ -53,7 +53,7 @@ impl Layout {
         }
         let closed: BTreeSet<PathBuf> = self
             .entries
-            .keys()
+            .paths()
             .filter_map(|path| self.first_closed_above(path, ids))
             .collect();
         for path in closed {

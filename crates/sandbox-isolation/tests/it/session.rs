@@ -451,7 +451,9 @@ fn nothing_is_left_of_a_session() {
     }
     session.await_ready();
     let keeper = session.keeper();
-    assert_eq!(children_of(keeper), 1, "no dead init, and one that waits");
+    eventually("no dead init is there, and one that waits", || {
+        children_of(keeper) == 1
+    });
     let inits = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"));
     assert!(end_session(&session.directory()).unwrap());
     assert!(!is_there(keeper));
