@@ -52,6 +52,8 @@ mod sessions;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
+mod snapshots_files;
+#[cfg(test)]
 mod snapshots_state;
 #[cfg(test)]
 mod state;

@@ -6,6 +6,7 @@
 //! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
 
 mod scan;
+mod snapshots;
 mod transactions;
 
 use std::{
@@ -20,6 +21,7 @@ use anyhow::{Context as _, bail};
 use crate::process;
 
 pub(crate) use scan::scan;
+pub(crate) use snapshots::rollback;
 pub(crate) use transactions::transactions;
 
 /// Timed runs of each program.

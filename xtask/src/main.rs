@@ -39,6 +39,8 @@ usage: cargo xtask TASK
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
   state               cut the power in 10,000 random sequences of changes of the store
+  bench rollback [--quick | DIR]
+                      time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
         ["bench", "rollback", "transactions"] => bench::transactions(),
+        ["bench", "rollback"] => bench::rollback(None),
+        ["bench", "rollback", which] => bench::rollback(Some(which)),
         ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
             Some(wanted) => vm::run(&wanted),
             None => return usage(),

@@ -24,7 +24,9 @@ pub(crate) use policy::{JudgedBy, PolicyCommand, PolicyTestArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
 pub(crate) use scan::ScanArgs;
-pub(crate) use snapshot::{RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotRestoreArgs};
+pub(crate) use snapshot::{
+    RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotPruneArgs, SnapshotRestoreArgs,
+};
 pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs, StateWatchArgs};
 
 /// Judge, confine, run and undo commands

@@ -126,8 +126,9 @@ pub use sandbox_isolation::{
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
-    Omission, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
-    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+    ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem, Pruned,
+    Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
+    Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{

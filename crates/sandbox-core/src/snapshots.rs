@@ -4,6 +4,8 @@
 //! it back.
 
 mod error;
+mod files;
+mod policy;
 mod records;
 mod rollback;
 mod with_state;

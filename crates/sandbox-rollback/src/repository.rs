@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 mod content;
 mod difference;
 mod error;
+mod export;
 mod frame;
+mod import;
 mod index;
+mod keep;
 mod node;
 mod pack;
 mod prune;
@@ -34,7 +37,10 @@ mod writer;
 mod tests;
 
 pub use error::RepositoryError;
+pub use export::{ExportError, Exported};
 pub use frame::Compression;
+pub use import::{ImportError, Imported};
+pub use keep::{KeepPolicy, Kept};
 pub use node::Omission;
 pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
@@ -166,6 +172,16 @@ impl Repository {
         prune::delete(self, id)
     }
 
+    /// Deletes the snapshots that `policy` does not keep, and returns all of them with the reasons;
+    /// with `dry_run` it only says so. The space is free after the next [`Self::prune`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when a snapshot cannot be read or the repository not be written. Then none is deleted.
+    pub fn forget(&self, policy: &KeepPolicy, dry_run: bool) -> Result<Vec<Kept>, RepositoryError> {
+        prune::apply_policy(self, policy, dry_run)
+    }
+
     /// Frees the space of what no snapshot needs any more.
     ///
     /// # Errors
@@ -182,6 +198,27 @@ impl Repository {
     /// As [`Self::prune`].
     pub fn prune_plan(&self) -> Result<Pruned, RepositoryError> {
         prune::plan(self)
+    }
+
+    /// Writes a snapshot, with all that it needs, into the new file `path`; each chunk is checked.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the snapshot is damaged, when there is a file of that name, and when it cannot be
+    /// written. Then there is no file.
+    pub fn export(&self, id: &SnapshotId, path: &Path) -> Result<Exported, ExportError> {
+        export::export(self, id, path)
+    }
+
+    /// Takes in the snapshot of a file that [`Self::export`] wrote, and makes the repository if there
+    /// is none. Content that is here already is not stored again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is damaged or incomplete, and when the repository cannot be written. Then
+    /// there is no new snapshot.
+    pub fn import(&self, path: &Path) -> Result<Imported, ImportError> {
+        import::import(self, path)
     }
 
     /// Makes the index again from the packs. Costs one reading of all that is kept, and the next

@@ -45,26 +45,44 @@ pub(crate) fn proc_path(dir: impl AsFd, name: &OsStr) -> OsString {
 /// Returns the attributes of `name` in `dir`, without those that the kernel owns.
 pub(crate) fn read(dir: impl AsFd, name: &OsStr) -> io::Result<Xattrs> {
     let path = proc_path(&dir, name);
+    gather(
+        |list| rustix::fs::llistxattr(&path, list),
+        |attribute, value| rustix::fs::lgetxattr(&path, attribute, value),
+    )
+}
+
+/// Returns the attributes of an open file, as [`read`] does.
+pub(crate) fn read_open(file: impl AsFd) -> io::Result<Xattrs> {
+    gather(
+        |list| rustix::fs::flistxattr(&file, list),
+        |attribute, value| rustix::fs::fgetxattr(&file, attribute, value),
+    )
+}
+
+fn gather(
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+) -> io::Result<Xattrs> {
     let mut all = Xattrs::new();
-    for attribute in names(&path)? {
+    for attribute in names(list)? {
         if KERNEL_OWNED.contains(&attribute.as_slice()) {
             continue;
         }
-        if let Some(value) = value(&path, &attribute)? {
+        if let Some(value) = value(|value| get(&attribute, value))? {
             all.insert(attribute, value);
         }
     }
     Ok(all)
 }
 
-fn names(path: &OsStr) -> io::Result<Vec<Vec<u8>>> {
+fn names(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> io::Result<Vec<Vec<u8>>> {
     let mut few = [0_u8; 1024];
-    let list = match rustix::fs::llistxattr(path, &mut few[..]) {
+    let list = match list(&mut few) {
         Ok(length) => few[..length].to_vec(),
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         Err(Errno::RANGE) => {
             let mut many = vec![0_u8; XATTR_BYTES_MAX];
-            let length = rustix::fs::llistxattr(path, &mut many[..])?;
+            let length = list(&mut many)?;
             many.truncate(length);
             many
         }
@@ -76,13 +94,13 @@ fn names(path: &OsStr) -> io::Result<Vec<Vec<u8>>> {
     Ok(names.map(<[u8]>::to_vec).collect())
 }
 
-fn value(path: &OsStr, attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
+fn value(get: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> io::Result<Option<Vec<u8>>> {
     let mut short = [0_u8; 256];
-    match rustix::fs::lgetxattr(path, attribute, &mut short[..]) {
+    match get(&mut short) {
         Ok(length) => Ok(Some(short[..length].to_vec())),
         Err(Errno::RANGE) => {
             let mut long = vec![0_u8; XATTR_BYTES_MAX];
-            let length = rustix::fs::lgetxattr(path, attribute, &mut long[..])?;
+            let length = get(&mut long)?;
             long.truncate(length);
             Ok(Some(long))
         }

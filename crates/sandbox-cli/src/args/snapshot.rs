@@ -41,11 +41,22 @@ pub(crate) enum SnapshotCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
-    /// Free the space of what no snapshot needs
-    Prune {
-        /// Only say what would be freed
-        #[arg(long)]
-        dry_run: bool,
+    /// Free the space of what no snapshot needs; with a policy, delete first what it does not keep
+    Prune(SnapshotPruneArgs),
+    /// Write a snapshot, with all that it needs, into one new file
+    Export {
+        /// The snapshot: its id, or a unique beginning of it
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The file to write; it must not be there yet
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take in the snapshot of an exported file, all of it or nothing; it gets a new id
+    Import {
+        /// The file that `export` wrote
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -60,6 +71,34 @@ pub(crate) struct SnapshotCreateArgs {
     /// What it is for
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A snapshot stays if one --keep option says so; the newest and those with a tag always do. Hours, days, weeks (from Monday on), months and years are counted in UTC, and only those that have a snapshot."
+)]
+pub(crate) struct SnapshotPruneArgs {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_last: usize,
+    /// Keep the newest of each of N hours
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_hourly: usize,
+    /// Keep the newest of each of N days
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_daily: usize,
+    /// Keep the newest of each of N weeks
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_weekly: usize,
+    /// Keep the newest of each of N months
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_monthly: usize,
+    /// Keep the newest of each of N years
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep_yearly: usize,
+    /// Only say what would be deleted and freed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

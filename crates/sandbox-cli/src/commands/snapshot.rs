@@ -1,5 +1,8 @@
 //! `sandbox snapshot`: points in time of the workspace.
 
+mod files;
+mod prune;
+
 use sandbox_core::{
     RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId, SnapshotReport,
     SnapshotRequest, VerifyDepth,
@@ -31,7 +34,9 @@ pub(crate) fn run(settings: &Settings, command: SnapshotCommand) -> Result<u8, F
         SnapshotCommand::Verify { read_data } => verify(settings, read_data),
         SnapshotCommand::Repair => repair(settings),
         SnapshotCommand::Delete { id } => delete(settings, &id),
-        SnapshotCommand::Prune { dry_run } => prune(settings, dry_run),
+        SnapshotCommand::Prune(args) => prune::run(settings, &args),
+        SnapshotCommand::Export { id, file } => files::export(settings, &id, &file),
+        SnapshotCommand::Import { file } => files::import(settings, &file),
     }
 }
 
@@ -333,27 +338,5 @@ fn delete(settings: &Settings, id: &str) -> Result<u8, Failure> {
     settings.ui.note(&format!(
         "sandbox: deleted {id}; `sandbox snapshot prune` frees its space"
     ));
-    Ok(exit_codes::DONE)
-}
-
-fn prune(settings: &Settings, dry_run: bool) -> Result<u8, Failure> {
-    let core = settings.open()?;
-    let pruned = waiting::wait_for(core.prune_snapshots(dry_run))??;
-    if settings.ui.is_json() {
-        ui::print_json(&json!({
-            "dry_run": dry_run,
-            "removed_packs": pruned.removed_packs,
-            "rewritten_packs": pruned.rewritten_packs,
-            "unneeded_chunks": pruned.unneeded_chunks,
-            "freed_bytes": pruned.freed_bytes,
-        }))?;
-        return Ok(exit_codes::DONE);
-    }
-    let freed = Bytes(pruned.freed_bytes);
-    settings.ui.note(&if dry_run {
-        format!("sandbox: about {freed} would be freed; nothing was done")
-    } else {
-        format!("sandbox: freed {freed}")
-    });
     Ok(exit_codes::DONE)
 }

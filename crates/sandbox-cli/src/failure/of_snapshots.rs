@@ -1,6 +1,6 @@
 //! What the errors of snapshots mean for a person.
 
-use sandbox_core::{RepositoryError, RestoreError, SnapshotError};
+use sandbox_core::{ExportError, ImportError, RepositoryError, RestoreError, SnapshotError};
 
 use super::{
     Failure, Kind,
@@ -25,6 +25,15 @@ impl From<SnapshotError> for Failure {
             }
             SnapshotError::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             SnapshotError::Repository(source) => of_repository(failure, source),
+            SnapshotError::Export(ExportError::Repository(source))
+            | SnapshotError::Import(ImportError::Repository(source)) => {
+                of_repository(failure, source)
+            }
+            SnapshotError::Export(ExportError::Exists { .. }) => {
+                failure(Kind::Refused).hint("name a file that is not there yet")
+            }
+            SnapshotError::Import(ImportError::Damaged { .. }) => failure(Kind::Refused)
+                .hint("nothing was taken in; export it again with `sandbox snapshot export`"),
             SnapshotError::Restore { source, .. } => of_restore(failure, source),
             SnapshotError::UnknownTarget { .. } => failure(Kind::NotFound)
                 .hint(SEE_LIST)

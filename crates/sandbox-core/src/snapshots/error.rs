@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use sandbox_rollback::{RepositoryError, RestoreError, SnapshotId, UndoError, UpkeepError};
+use sandbox_rollback::{
+    ExportError, ImportError, RepositoryError, RestoreError, SnapshotId, UndoError, UpkeepError,
+};
 use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 
@@ -26,6 +28,12 @@ pub enum SnapshotError {
     /// The repository cannot be used, or has no such snapshot.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// A snapshot was not written into a file.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A file was not taken in.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// A restore failed.
     #[error("cannot restore the snapshot {id}")]
     Restore {

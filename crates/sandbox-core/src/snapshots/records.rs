@@ -54,7 +54,7 @@ pub struct SnapshotRestored {
 pub struct SnapshotDeleted {
     /// Which one.
     pub snapshot: SnapshotId,
-    /// `retention`, or `asked for`.
+    /// `retention`, `policy`, or `asked for`.
     pub reason: String,
 }
 

@@ -49,9 +49,7 @@ pub(super) fn cut<E: From<io::Error>>(
     let mut stream = Stream::default();
     let sparse = stat.blocks.saturating_mul(BLOCK_BYTES) < stat.size;
     if stat.size <= WHOLE_BYTES_MAX && !sparse {
-        let mut whole = Vec::with_capacity(usize::try_from(stat.size).unwrap_or(0) + 1);
-        // One byte more would show that it grew meanwhile.
-        file.take(stat.size + 1).read_to_end(&mut whole)?;
+        let whole = whole(file, stat.size)?;
         if !whole.is_empty() {
             stream.push(data(&whole, &mut put)?);
         }
@@ -78,6 +76,20 @@ pub(super) fn cut<E: From<io::Error>>(
         }
     }
     Ok(stream)
+}
+
+/// Reads up to `bytes` bytes. That the file grew meanwhile shows in its status afterwards.
+fn whole(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
+    let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+    let mut whole = Vec::with_capacity(bytes);
+    while whole.len() < bytes {
+        match rustix::io::read(file, rustix::buffer::spare_capacity(&mut whole)) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(whole)
 }
 
 /// Cuts bytes that are in memory.

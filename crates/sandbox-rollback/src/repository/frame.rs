@@ -1,6 +1,9 @@
 //! A frame: a header that says all about itself, and one block of chunks, compressed or stored.
 
+use std::{cell::RefCell, io};
+
 use sha2::{Digest as _, Sha256};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::{
     node::Hash,
@@ -69,7 +72,7 @@ impl Block {
     pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(BUNDLE_BYTES),
             members: Vec::new(),
         }
     }
@@ -156,9 +159,31 @@ pub(super) fn encode(block: &Block, compression: Compression) -> (Vec<u8>, [u8; 
     (out.0, check)
 }
 
+thread_local! {
+    /// zstd's tables: to make and clear them for each block would cost as much as a small block.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn zstd_compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(compressor) => compressor.compress(bytes),
+        None => kept.insert(Compressor::new(LEVEL)?).compress(bytes),
+    })
+}
+
+fn zstd_decompress(bytes: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(decompressor) => decompressor.decompress(bytes, bytes_max),
+        None => kept
+            .insert(Decompressor::new()?)
+            .decompress(bytes, bytes_max),
+    })
+}
+
 fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
     let worth = |bytes: &[u8]| {
-        let compressed = zstd::bulk::compress(bytes, LEVEL).ok()?;
+        let compressed = zstd_compress(bytes).ok()?;
         let limit = bytes.len() - bytes.len() / SHRINK_MIN;
         (compressed.len() < limit).then_some(compressed)
     };
@@ -243,7 +268,7 @@ impl Header {
         if !self.compressed {
             return Ok(payload);
         }
-        match zstd::bulk::decompress(&payload, self.block_bytes) {
+        match zstd_decompress(&payload, self.block_bytes) {
             Ok(bytes) if bytes.len() == self.block_bytes => Ok(bytes),
             Ok(_) | Err(_) => Err(Fault::Content),
         }

@@ -153,6 +153,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Returns a node that has one name and did not change while it was read.
+    pub(super) fn plain(name: &OsStr, attributes: Attributes, content: Content) -> Self {
+        Self {
+            name: name.to_owned(),
+            attributes,
+            link: None,
+            torn: false,
+            content,
+        }
+    }
+
     pub(crate) fn is_dir(&self) -> bool {
         matches!(self.content, Content::Directory(_))
     }

@@ -64,12 +64,16 @@ pub(super) struct Packed {
 
 impl Draft {
     pub(super) fn create(packs: &Path, number: u32) -> io::Result<Self> {
+        Self::create_at(&path(packs, number), number)
+    }
+
+    pub(super) fn create_at(path: &Path, number: u32) -> io::Result<Self> {
         step()?;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path(packs, number))?;
+            .open(path)?;
         let head = head(number);
         let mut file = BufWriter::with_capacity(256 << 10, file);
         file.write_all(&head)?;

@@ -17,6 +17,7 @@ use super::{
     error::{RepositoryError, Trouble},
     frame::{Block, Compression, Kind},
     index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
+    keep::{KeepPolicy, Kept},
     node::{Content, Hash, Stream},
     pack::{self, Depth},
     reader::Reader,
@@ -74,6 +75,25 @@ pub(super) fn retain(
     let going: Vec<_> = going.filter(|it| it.id != *newest).collect();
     delete_all(session, &going)?;
     Ok(going.into_iter().map(|it| it.id).collect())
+}
+
+pub(super) fn apply_policy(
+    repository: &Repository,
+    policy: &KeepPolicy,
+    dry_run: bool,
+) -> Result<Vec<Kept>, RepositoryError> {
+    if dry_run {
+        return Ok(policy.decide(&repository.snapshots()?));
+    }
+    let session = Session::write(repository)?;
+    let snapshots = session.snapshots()?;
+    let kept = policy.decide(&snapshots);
+    let pairs = snapshots.iter().zip(&kept);
+    let going = pairs.filter(|(_, kept)| kept.reasons.is_empty());
+    let going: Vec<_> = going.map(|(snapshot, _)| snapshot).collect();
+    delete_all(&session, &going)?;
+    session.close()?;
+    Ok(kept)
 }
 
 pub(super) fn delete(repository: &Repository, id: &SnapshotId) -> Result<(), RepositoryError> {

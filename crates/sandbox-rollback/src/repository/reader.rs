@@ -75,6 +75,11 @@ impl Reader {
         }
     }
 
+    /// Returns whether the index has a chunk.
+    pub(super) fn has(&self, hash: &Hash) -> Result<bool, RepositoryError> {
+        Ok(self.lookup.chunk(hash)?.is_some())
+    }
+
     fn block(
         &self,
         number: u64,

@@ -102,7 +102,15 @@ struct Frame {
     stat: Stat,
     row: Option<Vec<u8>>,
     entries: Vec<Entry>,
-    waiting: Vec<(Node, Stat)>,
+    waiting: Vec<Waiting>,
+}
+
+/// A directory that is entered later.
+struct Waiting {
+    node: Node,
+    stat: Stat,
+    /// Whether it has the same names in it as when it was seen last.
+    listed: bool,
 }
 
 /// An entry that is done.
@@ -159,10 +167,10 @@ impl<'a> Walk<'a> {
             let Some(frame) = stack.last_mut() else {
                 return Err(cannot("walk", "")(io::Error::from(io::ErrorKind::Other)).into());
             };
-            if let Some((node, stat)) = frame.waiting.pop() {
+            if let Some(Waiting { node, stat, listed }) = frame.waiting.pop() {
                 let path = frame.path.join(&node.name);
                 let entry = (node.name.clone(), node.attributes.clone());
-                match self.enter(path.clone(), node, &stat) {
+                match self.enter(path.clone(), (node, listed), &stat) {
                     Ok(Some(inner)) => stack.push(inner),
                     Ok(None) => {}
                     Err(error) => {
@@ -190,33 +198,39 @@ impl<'a> Walk<'a> {
             Ok((Stat::of_fd(&dir)?, Attributes::read(&dir, OsStr::new(""))?))
         };
         let (stat, attributes) = open().map_err(self.tree.cannot("read", path))?;
-        let node = Node {
-            name: OsString::new(),
-            attributes,
-            link: None,
-            torn: false,
-            content: Content::Directory(Stream::default()),
-        };
-        let entered = self.enter(PathBuf::new(), node, &stat);
+        let content = Content::Directory(Stream::default());
+        let node = Node::plain(OsStr::new(""), attributes, content);
+        let entered = self.enter(PathBuf::new(), (node, false), &stat);
         let absent = || io::Error::from(io::ErrorKind::NotFound);
         let frame = entered.and_then(|frame| frame.ok_or_else(absent));
         Ok(frame.map_err(self.tree.cannot("read", path))?)
     }
 
-    /// Reads the entries of a directory; `None` if it is not there any more.
-    fn enter(&mut self, path: PathBuf, node: Node, stat: &Stat) -> io::Result<Option<Frame>> {
-        let listed = self
-            .tree
-            .directory(&path)
-            .and_then(|dir| Ok((names(&dir)?, dir)));
-        let (names, dir) = match listed {
-            Ok(listed) => listed,
+    /// Reads the entries of a directory; `None` if it is not there any more. Their names are not
+    /// asked for if the directory is as it was when they were `listed`: each name that comes or goes
+    /// moves its times.
+    fn enter(
+        &mut self,
+        path: PathBuf,
+        (node, listed): (Node, bool),
+        stat: &Stat,
+    ) -> io::Result<Option<Frame>> {
+        let key = seen::row_of(&path);
+        let row = self.seen.row(&key);
+        let before = row.as_deref().and_then(SeenDirectory::read);
+        let opened = self.tree.directory(&path).and_then(|dir| {
+            let names = match &before {
+                Some(_) if listed => Vec::new(),
+                Some(_) | None => names(&dir)?,
+            };
+            Ok((names, dir))
+        });
+        let (names, dir) = match opened {
+            Ok(opened) => opened,
             Err(error) if is_absent(&error) || is_link(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let key = seen::row_of(&path);
         self.found.rows.insert(key);
-        let row = self.seen.row(&key);
         let mut frame = Frame {
             node,
             stat: *stat,
@@ -225,9 +239,22 @@ impl<'a> Walk<'a> {
             row: None,
             path,
         };
-        let before = row.as_deref().and_then(SeenDirectory::read);
-        for name in names {
-            self.entry(&mut frame, (&dir, &name), before.as_ref())?;
+        match &before {
+            Some(before) if listed => {
+                frame.entries.reserve_exact(before.entries.len());
+                for known in &before.entries {
+                    let name = OsStr::from_bytes(known.name);
+                    self.entry(&mut frame, (&dir, name), Some(known))?;
+                }
+            }
+            Some(_) | None => {
+                for name in names {
+                    let known = before
+                        .as_ref()
+                        .and_then(|before| before.find(name.as_bytes()));
+                    self.entry(&mut frame, (&dir, &name), known)?;
+                }
+            }
         }
         frame.row = row;
         frame.waiting.reverse();
@@ -238,7 +265,7 @@ impl<'a> Walk<'a> {
         &mut self,
         frame: &mut Frame,
         (dir, name): (&Rc<OwnedFd>, &OsStr),
-        before: Option<&SeenDirectory<'_>>,
+        before: Option<&SeenEntry<'_>>,
     ) -> io::Result<()> {
         let path = || frame.path.join(name);
         let stat = match Stat::find(&**dir, name) {
@@ -265,16 +292,16 @@ impl<'a> Walk<'a> {
             }
         };
         let key = seen::key_of(&stat);
-        let known = before
-            .and_then(|before| before.find(name.as_bytes()))
-            .filter(|entry| !entry.racy && entry.key == key);
+        let known = before.filter(|entry| !entry.racy && entry.key == key);
         if stat.is_dir() && stat.mount == self.mount {
             let node = known.and_then(|entry| Node::decoded(entry.node));
-            let node = match node.filter(Node::is_dir) {
+            let node = node.filter(Node::is_dir);
+            let listed = node.is_some();
+            let node = match node {
                 Some(node) => node,
                 None => Self::bare((dir, name), &stat, Content::Directory(Stream::default()))?,
             };
-            frame.waiting.push((node, stat));
+            frame.waiting.push(Waiting { node, stat, listed });
             return Ok(());
         }
         if let Some(entry) = known
@@ -310,13 +337,7 @@ impl<'a> Walk<'a> {
         why: Omission,
     ) -> Node {
         self.found.omitted.push((path.to_owned(), why));
-        Node {
-            name,
-            attributes,
-            link: None,
-            torn: false,
-            content: Content::Omitted(why),
-        }
+        Node::plain(&name, attributes, Content::Omitted(why))
     }
 
     /// Completes a directory: its canonical form is stored, and how it looks is remembered.

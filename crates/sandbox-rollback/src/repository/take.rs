@@ -257,7 +257,11 @@ pub(super) fn seen(session: &Session<'_>) -> Result<Seen, RepositoryError> {
     })
 }
 
-fn append_record(stored: &mut Stored, snapshot: &Snapshot) -> Result<Hash, RepositoryError> {
+/// Puts the record of a snapshot into a block of its own.
+pub(super) fn append_record(
+    stored: &mut Stored,
+    snapshot: &Snapshot,
+) -> Result<Hash, RepositoryError> {
     let bytes = snapshot.encoded();
     append_chunk(stored, Kind::Snapshot, &bytes)
 }

@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod hostile;
 mod properties;
+mod transfer;
 mod upkeep;
 
 impl Lab {
@@ -157,6 +158,32 @@ fn an_unchanged_workspace_is_not_read_and_costs_nothing() {
     assert_eq!(ids.len(), 4);
     let prefix = &first.snapshot.id.to_string()[..10];
     assert_eq!(lab.repository().show(prefix).unwrap().id, first.snapshot.id);
+}
+
+#[test]
+fn names_that_come_and_go_behind_a_directorys_back_are_found() {
+    let lab = rich();
+    // Twice: what was listed in the first snapshot is not listed in the second.
+    lab.take();
+    lab.take();
+    let dir = lab.ws().join("dir/sub");
+    let before = fs::metadata(&dir).unwrap().modified().unwrap();
+    fs::rename(dir.join("c"), dir.join("d")).unwrap();
+    fs::write(dir.join("e"), "").unwrap();
+    fs::File::open(&dir).unwrap().set_modified(before).unwrap();
+    assert_eq!(fs::metadata(&dir).unwrap().modified().unwrap(), before);
+    // Another directory takes its place, under the same name.
+    fs::create_dir(lab.ws().join("other")).unwrap();
+    lab.file("other/x", "moves in");
+    lab.take();
+    fs::rename(lab.ws().join("empty"), lab.ws().join("away")).unwrap();
+    fs::rename(lab.ws().join("other"), lab.ws().join("empty")).unwrap();
+    let known = lab.take();
+    // A repository that has seen nothing lists everything.
+    let unknown = lab.manager.repository(&lab.root.path().join("unknown"));
+    let unknown = unknown.snapshot(&new()).unwrap();
+    assert_eq!(known.snapshot.root, unknown.snapshot.root);
+    assert_eq!(known.snapshot.files, unknown.snapshot.files);
 }
 
 #[test]

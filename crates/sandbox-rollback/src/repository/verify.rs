@@ -7,8 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod known;
+
 use redb::ReadableTable as _;
 use serde::Serialize;
+
+use known::Known;
 
 use super::{
     Repository,
@@ -151,16 +155,17 @@ fn open<'a>(
 /// What the index says of the packs.
 struct Expected {
     /// Block by pack and offset of its frame, with the frame's length.
-    blocks: BTreeMap<(u32, u64), (u64, u32)>,
-    /// Block, offset in it and length, by chunk.
-    chunks: BTreeMap<Hash, (u64, u32, u32)>,
+    blocks: Blocks,
+    chunks: Known,
 }
+
+type Blocks = BTreeMap<(u32, u64), (u64, u32)>;
 
 #[derive(Default)]
 struct Checked {
     verification: Verification,
     /// Chunks that lie where the index says, and are what their address says as far as was read.
-    good: BTreeSet<Hash>,
+    chunks: Known,
     reseal: bool,
 }
 
@@ -178,31 +183,23 @@ impl Checked {
             Ok(expected) => expected,
             Err(error) => return self.without_index(session.repository, (depth, &error)),
         };
+        let Expected { blocks, chunks } = expected;
+        self.chunks = chunks;
         let packs = session.packs()?;
         self.verification.packs = packs.len() as u64;
-        self.verification.chunks = expected.chunks.len() as u64;
+        self.verification.chunks = self.chunks.len() as u64;
         for (number, bytes) in packs {
-            self.pack(
-                &session.repository.packs(),
-                (number, bytes),
-                depth,
-                &expected,
-            )?;
+            self.pack(&session.repository.packs(), (number, bytes), depth, &blocks)?;
         }
-        let missing = expected.blocks.len();
-        if missing > 0 && self.verification.problems.is_empty() {
-            self.blocks_found(&expected);
+        if !blocks.is_empty() && self.verification.problems.is_empty() {
+            self.blocks_found();
         }
         self.snapshots(session)
     }
 
     /// Every block of the index must have been found, else the index is wrong.
-    fn blocks_found(&mut self, expected: &Expected) {
-        let lost = expected
-            .chunks
-            .keys()
-            .filter(|hash| !self.good.contains(*hash));
-        let lost = lost.count();
+    fn blocks_found(&mut self) {
+        let lost = self.chunks.lost();
         if lost > 0 {
             self.problem(format!("the index and the packs differ in {lost} chunk(s)"));
         }
@@ -213,7 +210,7 @@ impl Checked {
         packs: &Path,
         (number, bytes): (u32, u64),
         depth: VerifyDepth,
-        expected: &Expected,
+        blocks: &Blocks,
     ) -> Result<(), FileError> {
         let path = pack::path(packs, number);
         let name = format!("packs/{number:08}.pack");
@@ -230,9 +227,9 @@ impl Checked {
             self.problem(format!("{name} has {length} bytes instead of {bytes}"));
         }
         let mut strange = Vec::new();
-        let good = &mut self.good;
+        let chunks = &mut self.chunks;
         let examined = pack::examine(&file, number, depth_of(depth), |found| {
-            strange.extend(frame(&found, number, expected, good));
+            strange.extend(frame(&found, number, blocks, chunks));
             Ok(())
         });
         let (faults, read) = examined.map_err(cannot("read", &path))?;
@@ -254,7 +251,7 @@ impl Checked {
             self.verification.snapshots += 1;
             let id = SnapshotId(record);
             let snapshot = match session.snapshot(&reader, &record) {
-                Ok(snapshot) if self.good.contains(&record) => snapshot,
+                Ok(snapshot) if self.chunks.is_good(&record) => snapshot,
                 Ok(_) | Err(RepositoryError::Damaged { .. } | RepositoryError::Index { .. }) => {
                     self.affected(id, "its record is damaged", Vec::new());
                     continue;
@@ -300,7 +297,7 @@ impl Checked {
             if whole.contains(&key) {
                 continue;
             }
-            let is_good = key.iter().all(|hash| self.good.contains(hash));
+            let is_good = key.iter().all(|hash| self.chunks.is_good(hash));
             let entries = match reader.directory(stream) {
                 Ok(entries) if is_good => entries,
                 Ok(_) | Err(RepositoryError::Damaged { .. } | RepositoryError::Index { .. }) => {
@@ -311,14 +308,13 @@ impl Checked {
             };
             walked.push(key);
             for node in entries {
-                let path = path.join(&node.name);
                 if let Content::File(stream) = &node.content
-                    && !stream.hashes().all(|hash| self.good.contains(&hash))
+                    && !stream.hashes().all(|hash| self.chunks.is_good(&hash))
                 {
-                    damaged.push(path.clone());
+                    damaged.push(path.join(&node.name));
                 }
                 if node.is_dir() {
-                    stack.push((path, node));
+                    stack.push((path.join(&node.name), node));
                 }
             }
             if damaged.len() > PATHS_NAMED_MAX {
@@ -405,11 +401,11 @@ fn depth_of(depth: VerifyDepth) -> Depth {
 fn frame(
     found: &Found,
     pack: u32,
-    expected: &Expected,
-    good: &mut BTreeSet<Hash>,
+    blocks: &Blocks,
+    chunks: &mut Known,
 ) -> Option<(u64, &'static str)> {
     let offset = found.offset;
-    let Some((block, bytes)) = expected.blocks.get(&(pack, offset)) else {
+    let Some((block, bytes)) = blocks.get(&(pack, offset)) else {
         return Some((offset, "the index does not know this frame"));
     };
     if u64::from(*bytes) != found.bytes {
@@ -431,11 +427,11 @@ fn frame(
                 .get(range)
                 .is_some_and(|chunk| Hash::of(chunk) == *hash)
         });
-        match expected.chunks.get(hash) {
+        match chunks.place(hash) {
             // Another copy of it is the one that is used.
             Some(known) if known.0 != *block => {}
-            Some(known) if *known == place && is_right => {
-                good.insert(*hash);
+            Some(known) if known == place && is_right => {
+                chunks.set_good(hash);
             }
             Some(_) | None => wrong = Some((offset, "it does not hold what the index says")),
         }
@@ -445,21 +441,18 @@ fn frame(
 
 fn expected(session: &Session<'_>) -> Result<Expected, RepositoryError> {
     session.index.read(|transaction| {
-        let mut expected = Expected {
-            blocks: BTreeMap::new(),
-            chunks: BTreeMap::new(),
-        };
+        let mut blocks = Blocks::new();
         for row in transaction.open_table(BLOCKS)?.iter()? {
             let (block, place) = row?;
             let (pack, offset, bytes) = place.value();
-            expected
-                .blocks
-                .insert((pack, offset), (block.value(), bytes));
+            blocks.insert((pack, offset), (block.value(), bytes));
         }
+        let mut chunks = Vec::new();
         for row in transaction.open_table(CHUNKS)?.iter()? {
             let (hash, place) = row?;
-            expected.chunks.insert(Hash(*hash.value()), place.value());
+            chunks.push((Hash(*hash.value()), place.value()));
         }
-        Ok(expected)
+        let chunks = Known::of(chunks);
+        Ok(Expected { blocks, chunks })
     })
 }

@@ -144,7 +144,8 @@ impl Walk<'_> {
             let read = content::cut(&mut file, &stat, |chunk| {
                 sink.put(Kind::Data, chunk).map_err(io::Error::other)
             })?;
-            let node = Self::bare((dir, name), &stat, Content::File(read))?;
+            let attributes = Attributes::of(&stat, xattr::read_open(&file)?);
+            let node = Node::plain(name, attributes, Content::File(read));
             let after = Stat::of_fd(&file)?;
             let same = seen::key_of(&after) == seen::key_of(&stat);
             if same && node.file_bytes() == stat.size {
@@ -167,12 +168,6 @@ impl Walk<'_> {
             Err(error) if is_absent(&error) => Xattrs::new(),
             Err(error) => return Err(error),
         };
-        Ok(Node {
-            name: name.to_owned(),
-            attributes: Attributes::of(stat, xattrs),
-            link: None,
-            torn: false,
-            content,
-        })
+        Ok(Node::plain(name, Attributes::of(stat, xattrs), content))
     }
 }

@@ -1,0 +1,289 @@
+//! Takes the snapshot of an exported file into a repository. The file may come from anywhere: every
+//! byte is checked, and nothing of it is a snapshot unless all that it needs is there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Repository,
+    error::RepositoryError,
+    export::EXPORT_NUMBER,
+    frame::{Compression, Kind},
+    index::{META, SNAPSHOTS, sync_directory},
+    node::{Content, Extent, Hash, Node, Stream, decode_directory},
+    pack::{self, Depth, Found},
+    reader::Reader,
+    record::{Snapshot, SnapshotId},
+    session::{META_NUMBER, Session},
+    take::{add_chunks, append_record},
+    writer::{Packer, Writer},
+};
+use crate::{
+    file_error::{FileError, cannot},
+    stat::Stat,
+};
+
+/// The largest directory that is taken in, in bytes of its canonical form.
+const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
+
+/// A snapshot that was taken in; it has a new id, because its place among the others is part of that.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The snapshot as it is in this repository.
+    pub snapshot: Snapshot,
+    /// The id that it had where it was exported.
+    pub exported: SnapshotId,
+    /// What the repository grew by.
+    pub stored_bytes: u64,
+}
+
+/// The repository is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The repository cannot be used.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The file cannot be read.
+    #[error("cannot import the snapshot")]
+    Read {
+        /// Why.
+        #[source]
+        source: FileError,
+    },
+    /// It is not what an export writes, or not all of it.
+    #[error("cannot import '{}': {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<FileError> for ImportError {
+    fn from(source: FileError) -> Self {
+        Self::Read { source }
+    }
+}
+
+pub(super) fn import(repository: &Repository, path: &Path) -> Result<Imported, ImportError> {
+    let file = File::open(path).map_err(cannot("open", path))?;
+    if !Stat::of_fd(&file).map_err(cannot("read", path))?.is_file() {
+        return Err(damaged(path, "it is no regular file"));
+    }
+    // All of it before anything is written.
+    let parts = read(&file, path)?;
+    let session = Session::write_or_create(repository)?;
+    let imported = store(&session, &parts, (&file, path));
+    if imported.is_err() {
+        // If this fails, the next change does it.
+        drop(session.remove_strays());
+    }
+    let closed = session.close();
+    let imported = imported?;
+    closed?;
+    Ok(imported)
+}
+
+fn damaged(path: &Path, why: impl Into<String>) -> ImportError {
+    ImportError::Damaged {
+        path: path.to_owned(),
+        why: why.into(),
+    }
+}
+
+/// What is in the file, without its content.
+#[derive(Default)]
+struct Parts {
+    record: Option<Vec<u8>>,
+    trees: BTreeMap<Hash, Vec<u8>>,
+    data: BTreeSet<Hash>,
+    wrong: Option<&'static str>,
+}
+
+/// Calls `visit` with each chunk of a frame; says what is wrong with it.
+fn chunks(
+    found: &Found,
+    mut visit: impl FnMut(&Hash, &[u8]) -> io::Result<()>,
+) -> io::Result<Option<&'static str>> {
+    let block = match &found.block {
+        Some(Ok(block)) => block,
+        Some(Err(fault)) => return Ok(Some(fault.as_str())),
+        None => return Ok(None),
+    };
+    let mut rest = block.as_slice();
+    for (hash, length) in &found.header.members {
+        let Some((chunk, tail)) = rest.split_at_checked(*length as usize) else {
+            return Ok(Some("a chunk is shorter than the file says"));
+        };
+        if Hash::of(chunk) != *hash {
+            return Ok(Some("a chunk is not what its address says"));
+        }
+        visit(hash, chunk)?;
+        rest = tail;
+    }
+    Ok(None)
+}
+
+fn read(file: &File, path: &Path) -> Result<Parts, ImportError> {
+    let mut parts = Parts::default();
+    let examined = pack::examine(file, EXPORT_NUMBER, Depth::Payloads, |found| {
+        let wrong = chunks(&found, |hash, chunk| {
+            match found.header.kind {
+                Kind::Data => {
+                    parts.data.insert(*hash);
+                }
+                Kind::Tree => {
+                    parts.trees.insert(*hash, chunk.to_vec());
+                }
+                Kind::Snapshot if parts.record.is_none() => parts.record = Some(chunk.to_vec()),
+                Kind::Snapshot | Kind::Deletion => {
+                    parts.wrong = Some("it holds more than one snapshot");
+                }
+            }
+            Ok(())
+        })?;
+        parts.wrong = parts.wrong.or(wrong);
+        Ok(())
+    });
+    let (faults, _) = examined.map_err(cannot::<io::Error>("read", path))?;
+    if let Some(fault) = faults.first() {
+        return Err(damaged(
+            path,
+            format!("at {}: {}", fault.offset, fault.what),
+        ));
+    }
+    match parts.wrong {
+        Some(why) => Err(damaged(path, why)),
+        None => Ok(parts),
+    }
+}
+
+fn store(
+    session: &Session<'_>,
+    parts: &Parts,
+    (file, path): (&File, &Path),
+) -> Result<Imported, ImportError> {
+    let record = parts.record.as_deref();
+    let record = record.and_then(|bytes| Some((Hash::of(bytes), Snapshot::decoded(bytes)?)));
+    let Some((exported, snapshot)) = record else {
+        return Err(damaged(path, "it holds no snapshot"));
+    };
+    let reader = session.reader()?;
+    check_complete(parts, &reader, &snapshot.root)?.map_err(|why| damaged(path, why))?;
+    let packs = session.repository.packs();
+    let next = session.next()?;
+    let lookup = session.index.lookup()?;
+    let packer = Packer::new(&packs, next.pack, Compression::Zstd);
+    let mut writer = Writer::new(&lookup, packer, next.block);
+    let examined = pack::examine(file, EXPORT_NUMBER, Depth::Payloads, |found| {
+        let kind = found.header.kind;
+        if !matches!(kind, Kind::Data | Kind::Tree) {
+            return Ok(());
+        }
+        let put = |_: &Hash, chunk: &[u8]| {
+            let put = writer.put(kind, chunk);
+            put.map(drop).map_err(io::Error::other)
+        };
+        match chunks(&found, put)? {
+            // It was whole a moment ago.
+            Some(why) => Err(io::Error::other(why)),
+            None => Ok(()),
+        }
+    });
+    let mut stored = writer.finish().map_err(RepositoryError::from)?;
+    examined.map_err(cannot("read", path))?;
+    drop((lookup, reader));
+    let mut snapshot = Snapshot {
+        number: next.snapshot,
+        parent: session.records()?.last().copied().map(SnapshotId),
+        new_bytes: stored.new_bytes,
+        stored_bytes: stored.packer.stored_bytes,
+        // That state is not in the file.
+        state_sequence: None,
+        ..snapshot
+    };
+    let record = append_record(&mut stored, &snapshot)?;
+    snapshot.id = SnapshotId(record);
+    stored.packer.finish().map_err(RepositoryError::from)?;
+    sync_directory(&packs).map_err(RepositoryError::from)?;
+    session.index.write(|transaction| {
+        add_chunks(transaction, &stored)?;
+        transaction
+            .open_table(SNAPSHOTS)?
+            .insert(next.snapshot, &record.0)?;
+        transaction
+            .open_table(META)?
+            .insert(META_NUMBER, next.snapshot)?;
+        Ok(())
+    })?;
+    Ok(Imported {
+        snapshot,
+        exported: SnapshotId(exported),
+        stored_bytes: stored.packer.stored_bytes,
+    })
+}
+
+/// Says what is missing of the tree below `root`: each chunk must be in the file or here already.
+fn check_complete(
+    parts: &Parts,
+    reader: &Reader,
+    root: &Node,
+) -> Result<Result<(), &'static str>, RepositoryError> {
+    let mut waiting = vec![root.content.clone()];
+    let mut walked = BTreeSet::new();
+    while let Some(content) = waiting.pop() {
+        match content {
+            Content::Directory(stream) => {
+                let key: Vec<Hash> = stream.hashes().collect();
+                if !walked.insert(key) {
+                    continue;
+                }
+                match directory(parts, reader, &stream)? {
+                    Some(nodes) => waiting.extend(nodes.into_iter().map(|node| node.content)),
+                    None => return Ok(Err("a directory of the snapshot is missing or damaged")),
+                }
+            }
+            Content::File(stream) => {
+                for hash in stream.hashes() {
+                    if !parts.data.contains(&hash) && !reader.has(&hash)? {
+                        return Ok(Err("content of the snapshot is missing"));
+                    }
+                }
+            }
+            Content::Symlink(_)
+            | Content::Pipe
+            | Content::CharacterDevice(..)
+            | Content::BlockDevice(..)
+            | Content::Omitted(_) => {}
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn directory(
+    parts: &Parts,
+    reader: &Reader,
+    stream: &Stream,
+) -> Result<Option<Vec<Node>>, RepositoryError> {
+    if stream.bytes > DIRECTORY_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    for extent in &stream.extents {
+        let Extent::Data { hash, .. } = extent else {
+            return Ok(None);
+        };
+        match parts.trees.get(hash) {
+            Some(chunk) => bytes.extend_from_slice(chunk),
+            None if reader.has(hash)? => bytes.extend(reader.chunk(hash)?),
+            None => return Ok(None),
+        }
+    }
+    Ok(decode_directory(&bytes))
+}

@@ -1,0 +1,125 @@
+//! One snapshot in one file, and what damage to that file does.
+
+use super::*;
+
+fn file(lab: &Lab) -> PathBuf {
+    lab.root.path().join("export")
+}
+
+fn export(lab: &Lab, taken: &Taken) -> Exported {
+    let exported = lab.repository().export(&taken.snapshot.id, &file(lab));
+    exported.unwrap()
+}
+
+#[test]
+fn a_snapshot_moves_to_another_repository() {
+    let lab = rich();
+    lab.file("large", &"some text, again and again\n".repeat(200_000));
+    let before = lab.manifest();
+    let taken = lab.take();
+    let exported = export(&lab, &taken);
+    assert_eq!(exported.bytes, fs::metadata(file(&lab)).unwrap().len());
+
+    let other = Lab::new();
+    other.file("else", "here before");
+    other.take();
+    let imported = other.repository().import(&file(&lab)).unwrap();
+    assert_eq!(imported.exported, taken.snapshot.id);
+    assert_eq!(imported.snapshot.number, 2);
+    let place = other.root.path().join("out");
+    let elsewhere = RestoreOptions {
+        to: Destination::Directory(place.clone()),
+        ..options("back")
+    };
+    other
+        .repository()
+        .restore(&imported.snapshot.id, &elsewhere)
+        .unwrap();
+    assert_same(&manifest(&place), &before, "imported");
+    // The index can be made again with it, and nothing is stored twice.
+    assert!(
+        other
+            .repository()
+            .rebuild_index()
+            .unwrap()
+            .problems
+            .is_empty()
+    );
+    assert!(other.repository().verify(VerifyDepth::Data).unwrap().ok);
+    let again = other.repository().import(&file(&lab)).unwrap();
+    assert_eq!(again.snapshot.new_bytes, 0);
+    assert_eq!(other.repository().snapshots().unwrap().len(), 3);
+}
+
+#[test]
+fn a_file_that_is_there_is_not_replaced() {
+    let lab = rich();
+    let taken = lab.take();
+    export(&lab, &taken);
+    let again = lab.repository().export(&taken.snapshot.id, &file(&lab));
+    assert!(matches!(again, Err(ExportError::Exists { .. })));
+    let nowhere = lab.root.path().join("no/such/directory");
+    let failed = lab.repository().export(&taken.snapshot.id, &nowhere);
+    assert!(matches!(failed, Err(ExportError::Write { .. })));
+}
+
+#[test]
+fn a_changed_byte_or_a_cut_imports_nothing() {
+    let lab = rich();
+    export(&lab, &lab.take());
+    let whole = fs::read(file(&lab)).unwrap();
+    let other = Lab::new();
+    let refused = |bytes: &[u8], what: &str| {
+        fs::write(file(&other), bytes).unwrap();
+        let imported = other.repository().import(&file(&other));
+        assert!(
+            matches!(imported, Err(ImportError::Damaged { .. })),
+            "{what}"
+        );
+    };
+    for at in (0..whole.len()).step_by(7) {
+        let mut bad = whole.clone();
+        bad[at] ^= 1 << (at % 8);
+        refused(&bad, &format!("byte {at}"));
+        refused(&whole[..at], &format!("cut at {at}"));
+    }
+    assert!(other.repository().snapshots().unwrap().is_empty());
+    fs::write(file(&other), &whole).unwrap();
+    other.repository().import(&file(&other)).unwrap();
+}
+
+#[test]
+fn a_file_without_all_parts_imports_nothing() {
+    // Everything right but for one frame that is left out.
+    let lab = rich();
+    let taken = lab.take();
+    export(&lab, &taken);
+    let from = fs::File::open(file(&lab)).unwrap();
+    let whole = fs::read(file(&lab)).unwrap();
+    let mut frames = Vec::new();
+    pack::examine(&from, 0, pack::Depth::Headers, |found| {
+        let start = usize::try_from(found.offset).unwrap();
+        let end = start + usize::try_from(found.bytes).unwrap();
+        frames.push((whole[start..end].to_vec(), found.header.check));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(frames.len(), 3, "content, directories, record");
+    for left_out in 0..frames.len() {
+        let other = Lab::new();
+        let path = other.root.path().join("part");
+        let mut draft = pack::Draft::create_at(&path, 0).unwrap();
+        for (at, (frame, check)) in frames.iter().enumerate() {
+            if at != left_out {
+                draft.append(frame, *check).unwrap();
+            }
+        }
+        draft.finish().unwrap();
+        let imported = other.repository().import(&path);
+        assert!(
+            matches!(imported, Err(ImportError::Damaged { .. })),
+            "without frame {left_out}: {imported:?}"
+        );
+        assert!(other.repository().snapshots().unwrap().is_empty());
+    }
+}
