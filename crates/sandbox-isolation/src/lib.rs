@@ -55,6 +55,7 @@ mod init;
 mod kernel;
 mod landlock_proof;
 mod launch;
+mod looks;
 mod open_deleted;
 mod plan;
 mod real_paths;

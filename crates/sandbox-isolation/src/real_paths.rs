@@ -3,30 +3,41 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs, io,
+    io,
     path::{Component, Path, PathBuf},
 };
 
+use crate::looks::Looks;
+
 /// The real paths of what was asked for so far; good for the moment of one launch.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct RealPaths {
+    pub(crate) looks: Looks,
     directories: BTreeMap<OsString, Option<PathBuf>>,
 }
 
 impl RealPaths {
+    /// Looks at the host with `looks`.
+    pub(crate) fn with(looks: Looks) -> Self {
+        Self {
+            looks,
+            directories: BTreeMap::new(),
+        }
+    }
+
     /// Returns where `path` leads, as `fs::canonicalize` does; `None` if that is not there or cannot be known.
     pub(crate) fn of(&mut self, path: &Path) -> Option<PathBuf> {
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         if !path.is_absolute() || !path.components().all(plain) {
-            return fs::canonicalize(path).ok();
+            return self.looks.canonicalize(path).ok();
         }
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Some(PathBuf::from("/"));
         };
         let real = self.of_directory(above)?.join(name);
-        match fs::read_link(&real) {
+        match self.looks.read_link(&real) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Some(real),
-            Ok(_) => fs::canonicalize(real).ok(),
+            Ok(_) => self.looks.canonicalize(&real).ok(),
             Err(_) => None,
         }
     }
@@ -53,6 +64,11 @@ impl RealPaths {
 /// Returns whether an absolute `path` leads out of one of the directories `changeable` by a link in it: whoever may
 /// change these may have put it there, to be granted what it leads to. Real paths tell nothing of that any more.
 pub fn is_led_astray(path: &Path, changeable: &[PathBuf]) -> bool {
+    leads_astray(&Looks::default(), path, changeable)
+}
+
+/// The same, with what was looked at remembered.
+pub(crate) fn leads_astray(looks: &Looks, path: &Path, changeable: &[PathBuf]) -> bool {
     let mut here = PathBuf::from("/");
     for part in path.components() {
         let name = match part {
@@ -64,8 +80,8 @@ pub fn is_led_astray(path: &Path, changeable: &[PathBuf]) -> bool {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
         };
         let at = here.join(name);
-        let is_link = fs::symlink_metadata(&at).is_ok_and(|found| found.is_symlink());
-        let Some(to) = is_link.then(|| fs::canonicalize(&at).ok()).flatten() else {
+        let is_link = looks.lstat(&at).is_ok_and(|found| found.is_symlink());
+        let Some(to) = is_link.then(|| looks.canonicalize(&at).ok()).flatten() else {
             here = at;
             continue;
         };
@@ -80,7 +96,7 @@ pub fn is_led_astray(path: &Path, changeable: &[PathBuf]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    fs,
     path::{Path, PathBuf},
 };
+
+use crate::looks::Looks;
 
 /// Toolchain directories below a home. Visible read-only if they exist.
 pub(crate) const HOME_TOOLCHAINS: &[&str] = &[
@@ -154,8 +155,8 @@ pub(crate) fn is_system(path: &Path) -> bool {
 }
 
 /// Returns what is in `home`: one look instead of one at each known name, most of which are not there.
-pub(crate) fn names_in(home: &Path) -> Option<BTreeSet<OsString>> {
-    let entries = fs::read_dir(home).ok()?;
+pub(crate) fn names_in(looks: &Looks, home: &Path) -> Option<BTreeSet<OsString>> {
+    let entries = looks.read_dir(home).ok()?;
     Some(entries.flatten().map(|entry| entry.file_name()).collect())
 }
 
@@ -167,36 +168,36 @@ pub(crate) fn may_be_in(there: Option<&BTreeSet<OsString>>, name: &Path) -> bool
 }
 
 /// Returns the known toolchains that are in `home`, with the repositories of packages if `repositories`.
-pub(crate) fn of_home(home: &Path, repositories: bool) -> Vec<PathBuf> {
-    let there = names_in(home);
+pub(crate) fn of_home(looks: &Looks, home: &Path, repositories: bool) -> Vec<PathBuf> {
+    let there = names_in(looks, home);
     let repositories = if repositories { HOME_REPOSITORIES } else { &[] };
     HOME_TOOLCHAINS
         .iter()
         .chain(repositories)
         .filter(|name| may_be_in(there.as_ref(), Path::new(name)))
         .map(|name| home.join(name))
-        .filter(|path| path.is_dir())
+        .filter(|path| looks.is_dir(path))
         .collect()
 }
 
 /// Returns the directories of `search_path` that lie outside of the system directories and of `home`'s known
 /// toolchains, each with what belongs to it.
-pub(crate) fn of_search_path(search_path: &OsStr, home: &Path) -> Vec<PathBuf> {
+pub(crate) fn of_search_path(looks: &Looks, search_path: &OsStr, home: &Path) -> Vec<PathBuf> {
     let is_known = |entry: &Path| {
         let mut system = SYSTEM_DIRECTORIES.iter().map(PathBuf::from);
         let mut toolchains = HOME_TOOLCHAINS.iter().map(|name| home.join(name));
         system.any(|it| entry.starts_with(it)) || toolchains.any(|it| entry.starts_with(it))
     };
     std::env::split_paths(search_path)
-        .filter(|entry| entry.is_absolute() && !is_known(entry) && entry.is_dir())
-        .flat_map(with_companions)
+        .filter(|entry| entry.is_absolute() && !is_known(entry) && looks.is_dir(entry))
+        .flat_map(|entry| with_companions(looks, entry))
         // Never the home itself, or what holds it.
         .filter(|path| !home.starts_with(path))
         .collect()
 }
 
 /// A `bin` directory works only with what stands beside it.
-fn with_companions(entry: PathBuf) -> Vec<PathBuf> {
+fn with_companions(looks: &Looks, entry: PathBuf) -> Vec<PathBuf> {
     let is_bin = entry
         .file_name()
         .is_some_and(|name| name == "bin" || name == "sbin");
@@ -206,19 +207,23 @@ fn with_companions(entry: PathBuf) -> Vec<PathBuf> {
     else {
         return vec![entry];
     };
-    let has =
-        |names: &[&str], directory: &Path| names.iter().any(|name| directory.join(name).exists());
+    let has = |names: &[&str], directory: &Path| {
+        let mut paths = names.iter().map(|name| directory.join(name));
+        paths.any(|path| looks.exists(&path))
+    };
     if has(WHOLE_PREFIXES, &entry) && !has(SIGNS_OF_A_HOME, prefix) {
         return vec![prefix.to_owned()];
     }
     let companions = BESIDE_PROGRAMS.iter().map(|name| prefix.join(name));
-    let mut all: Vec<PathBuf> = companions.filter(|path| path.exists()).collect();
+    let mut all: Vec<PathBuf> = companions.filter(|path| looks.exists(path)).collect();
     all.push(entry);
     all
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -259,17 +264,34 @@ mod tests {
         for name in ["jdk/bin/java", "user/bin/go"] {
             fs::write(at(name), "").unwrap();
         }
-        let of = |name: &str| of_search_path(at(name).as_os_str(), Path::new("/home/x"));
+        let of = |name: &str| {
+            of_search_path(
+                &Looks::default(),
+                at(name).as_os_str(),
+                Path::new("/home/x"),
+            )
+        };
         // What else stands there may be a project with secrets in it.
         assert_eq!(of("node/bin"), [at("node/lib"), at("node/bin")]);
         assert_eq!(of("tools/bin"), [at("tools/bin")]);
         assert_eq!(of("jdk/bin"), [at("jdk")]);
         assert_eq!(of("user/bin"), [at("user/lib"), at("user/bin")]);
         assert!(of("absent/bin").is_empty());
-        assert!(of_search_path(OsStr::new("/usr/bin:bin"), Path::new("/home/x")).is_empty());
         assert!(
-            of_search_path(at("user/bin").as_os_str(), &at("user/bin/home"))
-                .contains(&at("user/lib"))
+            of_search_path(
+                &Looks::default(),
+                OsStr::new("/usr/bin:bin"),
+                Path::new("/home/x")
+            )
+            .is_empty()
+        );
+        assert!(
+            of_search_path(
+                &Looks::default(),
+                at("user/bin").as_os_str(),
+                &at("user/bin/home")
+            )
+            .contains(&at("user/lib"))
         );
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     child::step::Access,
     egress,
     launch::caller::Ids,
+    looks::Looks,
     plan::LaunchPlan,
     real_paths::{self, RealPaths},
     toolchains::{self, ETC_ENTRIES, SYSTEM_DIRECTORIES},
@@ -65,7 +66,7 @@ pub(crate) enum Entry {
 }
 
 /// What the guest sees.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Layout {
     /// By path; parents before children.
     pub(crate) entries: Entries,
@@ -87,13 +88,13 @@ pub(crate) struct Unusable {
 
 impl Layout {
     /// Lays out what `plan` asks for.
-    pub(crate) fn of(plan: &LaunchPlan, ids: &Ids) -> Result<Self, Unusable> {
+    pub(crate) fn of(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Self, Unusable> {
         let mut layout = Self {
             entries: Entries::default(),
             protected: Vec::new(),
             hidden: Vec::new(),
             granted: vec![plan.workspace.clone()],
-            paths: RealPaths::default(),
+            paths: RealPaths::with(looks),
         };
         layout.add_system(&plan.network);
         layout.add_private(&plan.view.home);
@@ -116,23 +117,38 @@ impl Layout {
         self.entries.holder(path)
     }
 
+    /// Gives away what was looked at for it, if that was to be remembered.
+    pub(crate) fn take_looks(&mut self) -> Looks {
+        std::mem::take(&mut self.paths.looks)
+    }
+
+    /// Returns whether the guest sees the same.
+    pub(crate) fn shows_the_same_as(&self, other: &Self) -> bool {
+        (&self.entries, &self.protected, &self.hidden)
+            == (&other.entries, &other.protected, &other.hidden)
+    }
+
     fn add(&mut self, at: impl Into<PathBuf>, entry: Entry) {
         self.entries.insert(at.into(), entry);
     }
 
     fn add_host(&mut self, at: &Path) {
-        match fs::symlink_metadata(at) {
-            Ok(found) if found.is_symlink() => match (fs::read_link(at), self.paths.of(at)) {
-                // What a link leads to below /usr is there too.
-                (Ok(to), Some(real)) if real.starts_with("/usr") => self.add(at, Entry::Link(to)),
-                (_, Some(source)) => {
-                    let is_directory = source.is_dir();
-                    self.add(at, Entry::read(source, is_directory));
+        match self.paths.looks.lstat(at) {
+            Ok(found) if found.is_symlink() => {
+                match (self.paths.looks.read_link(at), self.paths.of(at)) {
+                    // What a link leads to below /usr is there too.
+                    (Ok(to), Some(real)) if real.starts_with("/usr") => {
+                        self.add(at, Entry::Link(to))
+                    }
+                    (_, Some(source)) => {
+                        let is_directory = self.paths.looks.is_dir(&source);
+                        self.add(at, Entry::read(source, is_directory));
+                    }
+                    (_, None) => {}
                 }
-                (_, None) => {}
-            },
+            }
             Ok(found) => {
-                let entry = copy_of(at, &found).map(Entry::File);
+                let entry = copy_of(&self.paths.looks, at, &found).map(Entry::File);
                 self.add(at, entry.unwrap_or_else(|| Entry::read(at, found.is_dir())));
             }
             Err(_absent) => {}
@@ -195,8 +211,8 @@ impl Layout {
     fn add_toolchains(&mut self, plan: &LaunchPlan) {
         let home = &plan.view.home;
         let repositories = plan.network == NetworkAccess::None;
-        let known = toolchains::of_home(home, repositories).into_iter();
-        let found = toolchains::of_search_path(&plan.view.search_path, home);
+        let known = toolchains::of_home(&self.paths.looks, home, repositories).into_iter();
+        let found = toolchains::of_search_path(&self.paths.looks, &plan.view.search_path, home);
         let named = plan.view.toolchains.iter().cloned();
         let changeable = self.changeable(plan);
         for path in known.chain(found).chain(named) {
@@ -204,7 +220,7 @@ impl Layout {
                 continue;
             };
             // Then it was a guest who chose where it leads.
-            if real != path && real_paths::is_led_astray(&path, &changeable) {
+            if real != path && real_paths::leads_astray(&self.paths.looks, &path, &changeable) {
                 continue;
             }
             if toolchains::is_system(&real) || plan.view.home.starts_with(&real) {
@@ -214,7 +230,8 @@ impl Layout {
                 self.add(&path, Entry::Link(real.clone()));
             }
             if !matches!(self.holder(&real), Some((_, Entry::Bind { .. }))) {
-                self.add(&real, Entry::read(&real, real.is_dir()));
+                let is_directory = self.paths.looks.is_dir(&real);
+                self.add(&real, Entry::read(&real, is_directory));
             }
         }
     }
@@ -236,9 +253,9 @@ impl Layout {
                 path: path.clone(),
                 source,
             };
-            let real = fs::canonicalize(path).map_err(unusable)?;
+            let real = self.paths.looks.canonicalize(path).map_err(unusable)?;
             self.granted.extend([path.clone(), real.clone()]);
-            if real_paths::is_led_astray(path, &changeable) {
+            if real_paths::leads_astray(&self.paths.looks, path, &changeable) {
                 let reason = "a link in a directory that the command can change leads out of there";
                 let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
                 return Err(unusable(source));
@@ -260,7 +277,7 @@ impl Layout {
                 &real,
                 Entry::Bind {
                     source: real.clone(),
-                    is_directory: real.is_dir(),
+                    is_directory: self.paths.looks.is_dir(&real),
                     access,
                     granted: true,
                 },
@@ -290,11 +307,11 @@ impl Layout {
 }
 
 /// Returns what the small file at `path` holds, if the guest may know: a copy is readable by everybody.
-fn copy_of(path: &Path, found: &fs::Metadata) -> Option<Vec<u8>> {
+fn copy_of(looks: &Looks, path: &Path, found: &fs::Metadata) -> Option<Vec<u8>> {
     let is_small = found.is_file() && found.len() <= COPY_LIMIT_BYTES;
     let is_public = found.permissions().mode() & READABLE == READABLE;
     (is_small && is_public)
-        .then(|| fs::read(path).ok())
+        .then(|| looks.read(path).ok())
         .flatten()
 }
 

@@ -35,6 +35,7 @@ use crate::{
         guest::Ruleset,
         step::{Access, Steps},
     },
+    looks::Looks,
     plan::{LaunchPlan, WorkspaceMode},
     sys::landlock::{self, RulesetAttributes},
     view::{Entry, Layout},
@@ -60,9 +61,9 @@ impl Drop for TemporaryDirectory {
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(mut plan: LaunchPlan) -> Result<Readied, LaunchError> {
     check(&plan)?;
-    let workspace = check_workspace(&plan)?;
+    let workspace = check_workspace(&plan, &Looks::default())?;
     let ids = Ids::of(&workspace, plan.host_ids);
-    let layout = lay_out(&plan, &ids)?;
+    let layout = lay_out(&plan, &ids, Looks::default())?;
     let temporary = TemporaryDirectory::make(&plan.name)?;
     for (key, value) in &mut plan.env {
         if key == "TMPDIR" {

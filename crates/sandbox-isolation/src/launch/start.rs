@@ -39,6 +39,7 @@ use crate::{
         step::Steps,
     },
     egress::{Doors, Egress},
+    looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
     sys::{landlock, process::ArgumentArea},
@@ -94,9 +95,13 @@ struct Ends {
 
 impl Site {
     fn of(plan: &LaunchPlan, when: When) -> Result<Self, LaunchError> {
-        let workspace = check_workspace(plan)?;
+        let looks = match when {
+            When::Now => Looks::default(),
+            When::Ahead => Looks::recording(),
+        };
+        let workspace = check_workspace(plan, &looks)?;
         let ids = Ids::of(&workspace, plan.host_ids);
-        let layout = lay_out(plan, &ids)?;
+        let layout = lay_out(plan, &ids, looks)?;
         Ok(Self {
             steps: recipe::steps(plan, &layout, &ids, (&workspace, when))?,
             guest: recipe::guest(plan, &layout)?,
@@ -190,10 +195,14 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     })
 }
 
-/// Starts to build what every operation of `plan`'s kind needs; returns what was looked at for it too.
-pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), LaunchError> {
+/// Starts to build what every operation of `plan`'s kind needs; `see` is told what was looked at for it, before
+/// anything is mounted.
+pub(crate) fn prepare_ahead<T>(
+    plan: &LaunchPlan,
+    see: impl FnOnce(Layout) -> Result<T, LaunchError>,
+) -> Result<(Built, T), LaunchError> {
     let mut site = Site::of(plan, When::Ahead)?;
-    let layout = std::mem::take(&mut site.layout);
+    let seen = see(std::mem::take(&mut site.layout))?;
     let ends = Ends {
         caller: None,
         stdio: GuestEnds {
@@ -204,7 +213,7 @@ pub(crate) fn prepare_ahead(plan: &LaunchPlan) -> Result<(Built, Layout), Launch
         },
         doors: None,
     };
-    Ok((site.build(Vec::new(), ends)?, layout))
+    Ok((site.build(Vec::new(), ends)?, seen))
 }
 
 /// Lays out the operation of `plan` for init.
@@ -230,8 +239,8 @@ pub(crate) fn has_own_network(plan: &LaunchPlan) -> bool {
     plan.network != NetworkAccess::Host
 }
 
-pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids) -> Result<Layout, LaunchError> {
-    Layout::of(plan, ids).map_err(|unusable| {
+pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Layout, LaunchError> {
+    Layout::of(plan, ids, looks).map_err(|unusable| {
         LaunchError::new(
             format!("grant {}", unusable.path.display()),
             unusable.source,
@@ -280,7 +289,10 @@ pub(super) fn argument_area() -> Option<ArgumentArea> {
     *AREA.get_or_init(|| ArgumentArea::parse(&fs::read_to_string("/proc/self/stat").ok()?))
 }
 
-pub(crate) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchError> {
+pub(crate) fn check_workspace(
+    plan: &LaunchPlan,
+    looks: &Looks,
+) -> Result<fs::Metadata, LaunchError> {
     let path = &plan.workspace;
     let error = |source: io::Error| {
         LaunchError::new(format!("use {} as the workspace", path.display()), source)
@@ -290,10 +302,10 @@ pub(crate) fn check_workspace(plan: &LaunchPlan) -> Result<fs::Metadata, LaunchE
         return refused("it is a system directory")
             .map_err(|error| error.with_hint("choose a directory of its own for the workspace"));
     }
-    if !path.is_absolute() || fs::canonicalize(path).map_err(error)? != *path {
+    if !path.is_absolute() || looks.canonicalize(path).map_err(error)? != *path {
         return refused("the path is not absolute and canonical");
     }
-    let metadata = fs::symlink_metadata(path).map_err(error)?;
+    let metadata = looks.lstat(path).map_err(error)?;
     if !metadata.is_dir() {
         return refused("it is not a directory");
     }

@@ -365,8 +365,8 @@ impl<'a> Keeper<'a> {
     /// Returns the number of the spare, if it is ready and what would be built now.
     fn fresh_spare(&self) -> Option<u64> {
         let spare = self.spare.as_ref().filter(|spare| spare.is_ready)?;
-        let now = Seen::now(&self.plan).ok()?;
-        (spare.seen == now).then_some(spare.number)
+        let is_fresh = spare.seen.is_still_so(&self.plan);
+        is_fresh.then_some(spare.number)
     }
 
     fn hear_spare(&mut self) {
@@ -400,8 +400,8 @@ impl<'a> Keeper<'a> {
         // What changes while this is built is found when it is handed over.
         self.mounts_have_changed();
         let layers = layers::supply(&mut self.plan, self.layers)?;
-        let (mut built, layout) = start::prepare_ahead(&self.plan)?;
-        let seen = Seen::with(&self.plan, layout)?;
+        let see = |layout| Seen::with(&self.plan, layout);
+        let (mut built, seen) = start::prepare_ahead(&self.plan, see)?;
         let born = built.tree.await_birth(&mut built.status);
         match born {
             Ok(None) => {}

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -47,7 +46,7 @@ impl Layout {
         paths.retain(|path| match self.holder(path) {
             // A workspace may change until the launch: it is looked at then.
             Some((_, Entry::Workspace)) => true,
-            Some((_, Entry::Bind { .. } | Entry::File(_))) => fs::symlink_metadata(path).is_ok(),
+            Some((_, Entry::Bind { .. } | Entry::File(_))) => self.paths.looks.lstat(path).is_ok(),
             // Links lead to what has another name in the list.
             _ => false,
         });
@@ -92,7 +91,7 @@ impl Layout {
         // A workspace may change until the launch.
         let there = match self.holder(directory) {
             Some((_, Entry::Workspace)) => None,
-            _ => toolchains::names_in(directory),
+            _ => toolchains::names_in(&self.paths.looks, directory),
         };
         let names = names.iter().map(Path::new);
         let may_be = names.filter(|name| toolchains::may_be_in(there.as_ref(), name));
@@ -106,7 +105,10 @@ impl Layout {
         if is_overlay && self.granted.len() == 1 {
             return Vec::new();
         }
-        fs::read(SOCKETS).map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table))
+        self.paths
+            .looks
+            .read(Path::new(SOCKETS))
+            .map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table))
     }
 
     /// What was asked for by its own name is no secret. What was asked for in the directory of a secret stands in an
@@ -118,7 +120,11 @@ impl Layout {
                 continue;
             }
             let has_granted = self.granted.iter().any(|path| path.starts_with(&secret));
-            let is_directory = fs::symlink_metadata(&secret).is_ok_and(|found| found.is_dir());
+            let is_directory = self
+                .paths
+                .looks
+                .lstat(&secret)
+                .is_ok_and(|found| found.is_dir());
             let in_bind = matches!(self.holder(&secret), Some((_, Entry::Bind { .. })));
             if has_granted && is_directory && in_bind {
                 self.add(secret, Entry::Temporary { mode: 0o755 });

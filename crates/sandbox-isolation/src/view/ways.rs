@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -71,7 +70,7 @@ impl Layout {
         };
         let is_closed = |directory: &&Path| {
             let rest = directory.strip_prefix(at).ok()?;
-            let found = fs::metadata(source.join(rest)).ok()?;
+            let found = self.paths.looks.stat(&source.join(rest)).ok()?;
             // Ids are shifted in what was granted: only there is the guest the owner of anything.
             let is_owner = *granted && found.uid() == ids.inside.0;
             let searchable = if is_owner { 0o100 } else { 0o001 };
