@@ -169,8 +169,10 @@ mod tests {
 
     use super::*;
 
+    type Change = fn(&Path);
+
     /// Makes a tree, looks at all of it, and returns whether `change` is noticed.
-    fn notices(change: fn(&Path)) -> bool {
+    fn notices(change: Change) -> bool {
         let directory = tempfile::tempdir().unwrap();
         let base = fs::canonicalize(directory.path()).unwrap();
         fs::create_dir_all(base.join("listed")).unwrap();
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_changes_is_noticed() {
-        let changes: [(&str, fn(&Path)); 8] = [
+        let changes: [(&str, Change); 8] = [
             ("a name in a directory", |base| {
                 fs::write(base.join("listed/x"), "").unwrap();
             }),

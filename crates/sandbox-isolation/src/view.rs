@@ -138,7 +138,7 @@ impl Layout {
                 match (self.paths.looks.read_link(at), self.paths.of(at)) {
                     // What a link leads to below /usr is there too.
                     (Ok(to), Some(real)) if real.starts_with("/usr") => {
-                        self.add(at, Entry::Link(to))
+                        self.add(at, Entry::Link(to));
                     }
                     (_, Some(source)) => {
                         let is_directory = self.paths.looks.is_dir(&source);
