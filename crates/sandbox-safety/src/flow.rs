@@ -39,7 +39,8 @@ pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
                 .iter()
                 .take(LOOK_BACK_MAX)
                 .any(|other| {
-                    is_shell(other.program())
+                    // Not the one whose text this is.
+                    (is_shell(other.program()) && runs_its_input(other))
                         || other
                             .words
                             .first()

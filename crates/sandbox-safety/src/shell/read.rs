@@ -136,6 +136,8 @@ pub(super) struct Reader {
     given: BTreeSet<String>,
     positional: Vec<Word>,
     calls: Vec<String>,
+    /// Of the functions among them.
+    bodies: Vec<Arc<Node>>,
     loops: usize,
     directory: Option<String>,
     context: Context,

@@ -1,5 +1,7 @@
 //! Names that a script defines: variables, aliases, functions, the current directory.
 
+use std::sync::Arc;
+
 use super::{CALL_DEPTH_MAX, Origin, Reader, VALUE_BYTES_MAX};
 use crate::shell::{RedirectKind, SimpleCommand, Word};
 
@@ -70,14 +72,22 @@ impl Reader {
             Some(word) if !word.text.is_empty() => word.text.clone(),
             _ => return false,
         };
-        if self.calls.len() >= CALL_DEPTH_MAX || self.calls.contains(&name) {
+        let body = self.functions.get(&name).cloned();
+        // A function may be defined anew by its own body: then its name is called again, and it is not.
+        let is_called = match &body {
+            Some(body) => self.bodies.iter().any(|it| Arc::ptr_eq(it, body)),
+            None => self.calls.contains(&name),
+        };
+        if self.calls.len() >= CALL_DEPTH_MAX || is_called {
             return false;
         }
-        if let Some(body) = self.functions.get(&name).cloned() {
+        if let Some(body) = body {
             let outer = std::mem::replace(&mut self.positional, command.args().to_vec());
             self.calls.push(name);
+            self.bodies.push(Arc::clone(&body));
             self.push(command.clone());
             self.walk(&body, Origin::Within(command.span));
+            self.bodies.pop();
             self.calls.pop();
             self.positional = outer;
             return true;
