@@ -114,6 +114,58 @@ fn a_key_is_replaced_by_another_and_by_a_passphrase() {
         .says("less than 8");
 }
 
+/// The key of what is missing would be gone, and whoever puts it back could not read it.
+#[test]
+fn the_key_stays_while_a_store_is_not_the_newest() {
+    let lab = lab();
+    let other = lab.root().join("other");
+    fs::create_dir(&other).unwrap();
+    lab.sandbox(&["create", "-w", other.to_str().unwrap()])
+        .code(0);
+    let set = |sandbox: &str, value: &str| {
+        lab.sandbox(&["-s", sandbox, "state", "set", "s", "--secret", value])
+            .code(0);
+    };
+    set("other", "fine");
+    set("workspace", "first");
+    let old = fs::read(store(&lab)).unwrap();
+    set("workspace", "second");
+    let newest = fs::read(store(&lab)).unwrap();
+    let keys = lab.data().join("keys");
+    let key = fs::read(keys.join("state.key")).unwrap();
+    let refused = |why: &str| {
+        lab.sandbox(&["-s", "other", "state", "rekey"])
+            .code(1)
+            .says("without the state of workspace")
+            .says(why)
+            .says("sandbox -s workspace state recover");
+        assert_eq!(fs::read(keys.join("state.key")).unwrap(), key);
+        assert!(!keys.join("state.key.next").exists());
+    };
+    fs::write(store(&lab), &old).unwrap();
+    refused("an older copy is in its place");
+    fs::remove_file(store(&lab)).unwrap();
+    refused("cannot find the store of the state");
+    let get = |sandbox: &str| lab.sandbox(&["-s", sandbox, "state", "get", "s"]);
+    get("other").code(0).prints("fine");
+
+    fs::write(store(&lab), &newest).unwrap();
+    lab.sandbox(&["state", "rekey"]).code(0);
+    assert_ne!(fs::read(keys.join("state.key")).unwrap(), key);
+    get("workspace").code(0).prints("second");
+    get("other").code(0).prints("fine");
+
+    // Who gives the newest up can go on.
+    let last = fs::read(store(&lab)).unwrap();
+    set("workspace", "third");
+    fs::write(store(&lab), &last).unwrap();
+    lab.sandbox(&["state", "rekey"]).code(1);
+    lab.sandbox(&["-s", "workspace", "state", "recover"])
+        .code(0);
+    lab.sandbox(&["state", "rekey"]).code(0);
+    get("workspace").code(0).prints("second");
+}
+
 #[test]
 fn several_keys_change_at_once_and_differences_are_told() {
     let lab = lab();

@@ -19,7 +19,12 @@ use sandbox_state::{
 use sandbox_types::SandboxName;
 use serde_json::Value;
 
-use crate::{host::Host, layout::Layout, ledger, sandbox::Sandbox};
+use crate::{
+    host::Host,
+    layout::Layout,
+    ledger::{self, Ledger},
+    sandbox::Sandbox,
+};
 
 /// The namespace of the keys that users store.
 pub(crate) const NAMESPACE: &str = "state";
@@ -331,31 +336,31 @@ impl Sandbox {
     /// Returns the sequence up to which changes are recorded; `None` if that is too long ago to be
     /// searched for.
     pub(crate) fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
-        self.recorded_among(SEARCHED_RECORDS_MAX)
+        recorded_among(self.journal(), SEARCHED_RECORDS_MAX)
     }
+}
 
-    /// Like [`Sandbox::recorded_sequence`], within the newest `count` records.
-    pub(crate) fn recorded_among(&self, count: usize) -> Result<Option<u64>, StateAccessError> {
-        let records = self.journal().records_newest_first();
-        let mut records = records.map_err(StateAccessError::Journal)?;
-        for _ in 0..count {
-            let Some(record) = records.next() else {
-                return Ok(Some(0));
-            };
-            let record = record.map_err(StateAccessError::Journal)?;
-            let kinds = [
-                ledger::STATE_SET,
-                ledger::STATE_DELETED,
-                ledger::STATE_ROLLED_BACK,
-                ledger::STATE_RECOVERED,
-                ledger::STATE_REKEYED,
-            ];
-            if kinds.contains(&record.kind.as_str()) {
-                return Ok(record.payload.get("sequence").and_then(Value::as_u64));
-            }
+/// Like [`Sandbox::recorded_sequence`], within the newest `count` records of a journal.
+fn recorded_among(ledger: &Ledger, count: usize) -> Result<Option<u64>, StateAccessError> {
+    let records = ledger.records_newest_first();
+    let mut records = records.map_err(StateAccessError::Journal)?;
+    for _ in 0..count {
+        let Some(record) = records.next() else {
+            return Ok(Some(0));
+        };
+        let record = record.map_err(StateAccessError::Journal)?;
+        let kinds = [
+            ledger::STATE_SET,
+            ledger::STATE_DELETED,
+            ledger::STATE_ROLLED_BACK,
+            ledger::STATE_RECOVERED,
+            ledger::STATE_REKEYED,
+        ];
+        if kinds.contains(&record.kind.as_str()) {
+            return Ok(record.payload.get("sequence").and_then(Value::as_u64));
         }
-        Ok(None)
     }
+    Ok(None)
 }
 
 pub use recovery::StateRecovered;

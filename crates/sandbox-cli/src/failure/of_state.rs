@@ -37,6 +37,15 @@ impl From<StateAccessError> for Failure {
 
 impl From<RekeyError> for Failure {
     fn from(error: RekeyError) -> Self {
+        let what = error.to_string();
+        let error = match error {
+            RekeyError::Store { sandbox, source } => {
+                return Self::from(*source).while_doing(what).hint(format!(
+                    "no key was changed; `-s {sandbox}` names that sandbox, as in `sandbox -s {sandbox} state recover`"
+                ));
+            }
+            error => error,
+        };
         match &error {
             RekeyError::NoNewKey { origin } => Self::of(Kind::Usage, &error).hint(format!(
                 "set {origin}_NEW to the new key, and {origin} to it afterwards"

@@ -4,11 +4,14 @@
 use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
-use sandbox_state::{StateError, Store, StoreError};
+use sandbox_state::{StateError, StateManager, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::StateAccessError;
-use crate::{ledger, sandbox::Sandbox};
+use super::{SEARCHED_RECORDS_MAX, StateAccessError, recorded_among};
+use crate::{
+    ledger::{self, Ledger},
+    sandbox::Sandbox,
+};
 
 /// From where somebody goes on after the store of the state was lost, damaged or replaced.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -22,34 +25,44 @@ pub struct StateRecovered {
     pub moved_to: Option<PathBuf>,
 }
 
+/// Opens the store of a sandbox, whose last change is looked for in the newest `count` records of its journal; `None` if
+/// there never was one.
+pub(super) fn known_store(
+    state: &StateManager,
+    ledger: &Ledger,
+    count: usize,
+) -> Result<Option<Store>, StateAccessError> {
+    // Before the store: a change is committed first and recorded then.
+    let recorded = recorded_among(ledger, count)?;
+    let store = state.existing_store().map_err(StateError::from)?;
+    let path = state.store_path();
+    let Some(store) = store else {
+        let recorded = match recorded {
+            Some(recorded) => recorded,
+            // Whoever lost it long ago lost it all the same.
+            None => recorded_among(ledger, usize::MAX)?.unwrap_or(0),
+        };
+        return if recorded == 0 {
+            Ok(None)
+        } else {
+            Err(StateAccessError::Lost { path, recorded })
+        };
+    };
+    let sequence = store.sequence().map_err(StateError::from)?;
+    match recorded {
+        Some(recorded) if recorded > sequence => Err(StateAccessError::Older {
+            path,
+            sequence,
+            recorded,
+        }),
+        Some(_) | None => Ok(Some(store)),
+    }
+}
+
 impl Sandbox {
     /// Opens the store; `None` if there never was one.
-    pub(super) fn known_store(&self) -> Result<Option<Store>, StateAccessError> {
-        // Before the store: a change is committed first and recorded then.
-        let recorded = self.recorded_sequence()?;
-        let store = self.state.existing_store().map_err(StateError::from)?;
-        let path = self.state.store_path();
-        let Some(store) = store else {
-            let recorded = match recorded {
-                Some(recorded) => recorded,
-                // Whoever lost it long ago lost it all the same.
-                None => self.recorded_among(usize::MAX)?.unwrap_or(0),
-            };
-            return if recorded == 0 {
-                Ok(None)
-            } else {
-                Err(StateAccessError::Lost { path, recorded })
-            };
-        };
-        let sequence = store.sequence().map_err(StateError::from)?;
-        match recorded {
-            Some(recorded) if recorded > sequence => Err(StateAccessError::Older {
-                path,
-                sequence,
-                recorded,
-            }),
-            Some(_) | None => Ok(Some(store)),
-        }
+    pub(crate) fn known_store(&self) -> Result<Option<Store>, StateAccessError> {
+        known_store(&self.state, self.journal(), SEARCHED_RECORDS_MAX)
     }
 
     /// Goes on with the store as it is; a damaged one is moved aside. `None` if nothing is wrong.
@@ -58,7 +71,7 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<Option<StateRecovered>, StateAccessError> {
         let _in_use = self.in_use().map_err(StateAccessError::Gone)?;
-        let recorded = self.recorded_among(usize::MAX)?.unwrap_or(0);
+        let recorded = recorded_among(self.journal(), usize::MAX)?.unwrap_or(0);
         let (sequence, moved_to) = match self.state.existing_store() {
             Ok(None) => (0, None),
             Ok(Some(store)) => match store.verify() {

@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use sandbox_state::{AppendError, KeyError, KeySource, Rekeyed, StateError};
+use sandbox_state::{AppendError, KeyError, KeySource, Rekeyed, StateError, Store};
 use sandbox_types::SandboxName;
 
-use super::{KEY_VARIABLE, PASSPHRASE_VARIABLE, given};
+use super::{KEY_VARIABLE, PASSPHRASE_VARIABLE, StateAccessError, given, recovery::known_store};
 use crate::{
     event::StateRekeyed,
     home::{Home, now},
@@ -38,13 +38,22 @@ pub enum RekeyError {
     /// The sandboxes cannot be listed.
     #[error("cannot find the sandboxes")]
     Find(#[source] FindError),
+    /// The store of a sandbox is not the newest one, or cannot be used: what is missing could never be read again after
+    /// the key is gone. No key was changed.
+    #[error("cannot replace the key without the state of {sandbox}")]
+    Store {
+        /// The sandbox.
+        sandbox: SandboxName,
+        /// What is wrong with its store.
+        source: Box<StateAccessError>,
+    },
     /// The secrets of a sandbox cannot be sealed anew.
     #[error("cannot seal the secrets of {sandbox} anew")]
     State {
         /// The sandbox.
         sandbox: SandboxName,
         /// Why not.
-        source: Box<StateError>,
+        source: Box<StateAccessError>,
     },
     /// They were sealed anew, and the journal does not say so.
     #[error("cannot record in the journal of {sandbox} that its secrets were sealed anew")]
@@ -66,24 +75,30 @@ impl Home {
     /// # Errors
     ///
     /// Fails when a key cannot be used, or a store cannot be written or is held for too long. Some sandboxes may be
-    /// done then: the same call goes on.
+    /// done then: the same call goes on. Fails before anything changes when a store is lost or an older copy.
     pub fn rekey_state(&self) -> Result<Vec<RekeyedSandbox>, RekeyError> {
         let (host, layout) = (self.host(), Layout::new(&self.host().data));
+        let names = names(&layout)?;
+        // All of them before any key is made: a store that is put back later would need the old one.
+        for name in &names {
+            known(host, &layout, name).map_err(|source| RekeyError::Store {
+                sandbox: name.clone(),
+                source: Box::new(source),
+            })?;
+        }
         let (to, file) = next(host, &layout)?;
         let mut done = Vec::new();
-        for record in registry::all(&layout).map_err(RekeyError::Find)? {
-            let name = record.name;
-            let failed = |error: StateError| RekeyError::State {
+        for name in names {
+            let failed = |source: StateAccessError| RekeyError::State {
                 sandbox: name.clone(),
-                source: Box::new(error),
+                source: Box::new(source),
             };
-            let state = super::of(host, &layout, &name);
-            let Some(store) = state.existing_store().map_err(|it| failed(it.into()))? else {
+            let Some((store, ledger)) = known(host, &layout, &name).map_err(failed)? else {
                 continue;
             };
-            let rekeyed = store.rekey(&to).map_err(|it| failed(it.into()))?;
+            let rekeyed = store.rekey(&to).map_err(StateError::from);
+            let rekeyed = rekeyed.map_err(|it| failed(it.into()))?;
             if rekeyed.versions > 0 {
-                let ledger = Ledger::open(&layout.sandbox(&name), &name);
                 record_rekeyed(&ledger, &rekeyed, now()).map_err(|source| RekeyError::Record {
                     sandbox: name.clone(),
                     source,
@@ -96,6 +111,24 @@ impl Home {
         }
         Ok(done)
     }
+}
+
+/// Returns the names of all sandboxes, also of those whose record cannot be read: their secrets are sealed all the same.
+fn names(layout: &Layout) -> Result<Vec<SandboxName>, RekeyError> {
+    let mut names = registry::names(layout).map_err(RekeyError::Find)?;
+    names.retain(|name| layout.record(name).symlink_metadata().is_ok());
+    Ok(names)
+}
+
+/// Opens the store of a sandbox, if there ever was one. An old copy is looked for in the whole journal.
+fn known(
+    host: &Host,
+    layout: &Layout,
+    name: &SandboxName,
+) -> Result<Option<(Store, Ledger)>, StateAccessError> {
+    let ledger = Ledger::open(&layout.sandbox(name), name);
+    let store = known_store(&super::of(host, layout, name), &ledger, usize::MAX)?;
+    Ok(store.map(|store| (store, ledger)))
 }
 
 /// Returns the key that is to come, and the key file that it will be in, if it is one.
