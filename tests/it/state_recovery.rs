@@ -184,6 +184,16 @@ fn several_keys_change_at_once_and_differences_are_told() {
         .says("neither `text` nor `base64`");
     apply("{}").code(2).says("write a JSON list");
     lab.sandbox(&["state", "get", "a"]).code(0).prints("2");
+    lab.sandbox(&["state", "set", "token", "--secret", "1"])
+        .code(0);
+    let taken = lab.sandbox(&["snapshot", "create", "--json"]).json();
+    let taken = taken["id"].as_str().unwrap();
+    lab.sandbox(&["state", "diff", taken])
+        .code(0)
+        .says("no key differs");
+    lab.sandbox(&["state", "diff", taken, "--json"])
+        .code(0)
+        .prints("[]");
     let times = lab.sandbox(&["state", "history", "b", "--json"]).json();
     let before = times[0]["at"].as_str().unwrap();
     lab.sandbox(&["state", "get", "a", "--time", before])

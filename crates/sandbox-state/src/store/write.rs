@@ -436,12 +436,14 @@ pub(super) fn rollback_plan<A: Access>(
     Ok(found.into_iter().map(back).collect())
 }
 
-/// Whether a key is now what it was: the same version brought back, or the same bytes, or not there.
+/// Whether a key is now what it was: the same version, or one that brings the other back, or the same bytes, or not there.
 pub(super) fn is_same(now: Option<&Row>, then: Option<&Row>) -> bool {
     let live = |row: Option<&Row>| row.is_some_and(|it| it.facts.kind == Kind::Value);
     match (now, then) {
         (Some(now), Some(then)) if live(Some(now)) && live(Some(then)) => {
-            now.facts.origin == then.facts.number
+            now.facts.number == then.facts.number
+                || now.facts.origin == then.facts.number
+                || then.facts.origin == now.facts.number
                 || (now.digest == then.digest
                     && now.facts.form == then.facts.form
                     && !now.facts.form.is_sealed())

@@ -93,6 +93,25 @@ fn what_differs_is_told_with_both_versions() {
 }
 
 #[test]
+fn a_secret_that_stayed_does_not_differ() {
+    let lab = Lab::new();
+    let store = lab.store();
+    for key in ["back", "changed", "same"] {
+        store.put("a", key, b"1", secret_put()).unwrap();
+    }
+    store.pin("before", at(0)).unwrap();
+    store.put("a", "back", b"2", secret_put()).unwrap();
+    store.rollback("a", "back", 1, at(1)).unwrap();
+    store.put("a", "changed", b"2", secret_put()).unwrap();
+    let points = [When::Pin("before".to_owned()), When::Newest];
+    for (from, to) in [(0, 1), (1, 0)] {
+        let found = store.diff("a", &points[from], &points[to]).unwrap();
+        let keys: Vec<&str> = found.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, ["changed"]);
+    }
+}
+
+#[test]
 fn a_time_means_the_version_that_was_there() {
     let lab = Lab::keeping(2);
     let store = lab.store();
