@@ -249,6 +249,15 @@ fn a_head_that_was_kept_shows_what_was_cut_off() {
     lab.sandbox(&["audit", "export", file.to_str().unwrap()])
         .code(0);
     assert_eq!(fs::read_to_string(&file).unwrap(), exported);
+    // What is no head is a mistake of who typed it, and says nothing about the journal.
+    let longer = format!("{head}0");
+    for typed in ["", "xyz", &head[..12], &longer] {
+        lab.sandbox(&["audit", "verify", "--head", typed])
+            .code(2)
+            .says("a head is 64 hexadecimal digits");
+    }
+    lab.sandbox(&["audit", "verify", "--head", &head.to_uppercase()])
+        .code(0);
     fs::write(&journal, before).unwrap();
     lab.sandbox(&["audit", "verify"]).code(0);
     lab.sandbox(&["audit", "verify", "--head", &head])

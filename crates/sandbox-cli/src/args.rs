@@ -331,7 +331,7 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, Args)]
 pub(crate) struct AuditVerifyArgs {
     /// A head that was kept elsewhere: the journal must still have the record with this hash, and so all before it
-    #[arg(long, value_name = "HASH")]
+    #[arg(long, value_name = "HASH", value_parser = values::head)]
     pub(crate) head: Option<String>,
 }
 

@@ -50,6 +50,15 @@ pub(super) fn signal(text: &str) -> Result<KillSignal, String> {
     found.ok_or_else(|| "expected HUP, INT, QUIT, KILL or TERM".to_owned())
 }
 
+/// The whole hash of a record.
+pub(super) fn head(text: &str) -> Result<String, String> {
+    let head = text.trim();
+    if head.len() == 64 && head.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(head.to_ascii_lowercase());
+    }
+    Err("a head is 64 hexadecimal digits, as `sandbox audit verify` prints it".to_owned())
+}
+
 pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
     let glob = Glob::new(text).map_err(|error| error.kind().to_string())?;
     Ok(glob.compile_matcher())

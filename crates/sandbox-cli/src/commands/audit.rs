@@ -63,7 +63,6 @@ pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, 
         text.push_str(&line);
     }
     if let (Some(false), Some(head)) = (kept, &args.head) {
-        let head = one_line(head, PAYLOAD_WIDTH);
         let line = format!(
             "no record has the hash {head}: records are missing, or all were written anew\n"
         );
@@ -80,7 +79,7 @@ pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, 
 /// Whether a record has this hash.
 fn has(core: &SandboxCore, head: &str) -> Result<bool, Failure> {
     for record in core.all_records()? {
-        if hex(&record?.hash).eq_ignore_ascii_case(head.trim()) {
+        if hex(&record?.hash) == head {
             return Ok(true);
         }
     }
