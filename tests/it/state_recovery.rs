@@ -264,3 +264,29 @@ fn a_head_that_was_kept_shows_what_was_cut_off() {
         .code(1)
         .prints("no record has the hash");
 }
+
+/// Half an export looks like a whole one of a shorter journal.
+#[test]
+fn an_export_is_whole_or_not_there() {
+    let lab = lab();
+    lab.sandbox(&["state", "set", "a", "1"]).code(0);
+    lab.sandbox(&["state", "set", "b", "1"]).code(0);
+    let journal = lab.data().join("sandboxes/workspace/journal.log");
+    let whole = fs::read(&journal).unwrap();
+    let mut damaged = whole.clone();
+    let at = damaged.len() - 20;
+    damaged[at] ^= 4;
+    let place = lab.root().join("outside");
+    let file = place.join("exported");
+    let export = || lab.sandbox(&["audit", "export", file.to_str().unwrap()]);
+    fs::write(&journal, &damaged).unwrap();
+    let printed = lab.sandbox(&["audit", "export"]);
+    assert!(!printed.stdout.is_empty(), "the first records are right");
+    assert_ne!(printed.status.code(), Some(0));
+    assert_ne!(export().status.code(), Some(0));
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    fs::write(&journal, &whole).unwrap();
+    export().code(0).says("3 records");
+    export().code(1).says("give a file that is not there yet");
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+}

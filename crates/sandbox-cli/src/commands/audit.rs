@@ -1,13 +1,17 @@
 //! `sandbox audit`: the journal, and whether it is whole.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use sandbox_core::{Record, SandboxCore, hex};
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
+use sandbox_core::{ReadError, Record, SandboxCore, hex};
 use serde_json::json;
 
 use crate::{
@@ -104,9 +108,42 @@ pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Fai
             ))
             .hint("give a file that is not there yet")
     };
+    if path.symlink_metadata().is_ok() {
+        return Err(failed(Errno::EXIST.into()));
+    }
+    let draft = beside(path).map_err(failed)?;
     let mut options = File::options();
     let options = options.write(true).create_new(true).mode(0o600);
-    let mut writer = BufWriter::new(options.open(path).map_err(failed)?);
+    let file = options.open(&draft).map_err(failed)?;
+    let count = write(&file, records, failed).and_then(|count| {
+        let renamed = rustix::fs::renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE);
+        renamed
+            .map(|()| count)
+            .map_err(|error| failed(error.into()))
+    });
+    if count.is_err() {
+        // The error says why; what is left of it is of no use.
+        drop(fs::remove_file(&draft));
+    }
+    settings.ui.note(&format!("sandbox: {} records", count?));
+    Ok(exit_codes::DONE)
+}
+
+/// Returns the name that the file has until it is complete.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut part = name.to_owned();
+    part.push(format!(".part-{}", std::process::id()));
+    Ok(path.with_file_name(part))
+}
+
+/// Writes all records to a file, and returns how many there are.
+fn write(
+    file: &File,
+    records: impl Iterator<Item = Result<Record, ReadError>>,
+    failed: impl Fn(io::Error) -> Failure + Copy,
+) -> Result<u64, Failure> {
+    let mut writer = BufWriter::new(file);
     let mut count = 0_u64;
     for record in records {
         writer
@@ -115,8 +152,8 @@ pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Fai
         count += 1;
     }
     writer.flush().map_err(failed)?;
-    settings.ui.note(&format!("sandbox: {count} records"));
-    Ok(exit_codes::DONE)
+    file.sync_all().map_err(failed)?;
+    Ok(count)
 }
 
 fn exported(record: &Record) -> String {
