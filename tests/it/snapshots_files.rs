@@ -64,6 +64,13 @@ fn a_snapshot_travels_in_a_file() {
         .sandbox(&["snapshot", "import", missing.to_str().unwrap()])
         .code(1)
         .says("missing");
+    // Nobody writes to this pipe, and nobody waits for that.
+    let pipe = place.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    lab()
+        .sandbox(&["snapshot", "import", pipe.to_str().unwrap()])
+        .code(1)
+        .says("it is no regular file");
 }
 
 #[test]

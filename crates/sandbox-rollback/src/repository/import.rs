@@ -5,8 +5,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
 
 use super::{
     Repository,
@@ -72,7 +75,11 @@ impl From<FileError> for ImportError {
 }
 
 pub(super) fn import(repository: &Repository, path: &Path) -> Result<Imported, ImportError> {
-    let file = File::open(path).map_err(cannot("open", path))?;
+    // Nobody waits for who writes to a pipe: it is refused below.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(flags);
+    let file = options.open(path).map_err(cannot("open", path))?;
     if !Stat::of_fd(&file).map_err(cannot("read", path))?.is_file() {
         return Err(damaged(path, "it is no regular file"));
     }
