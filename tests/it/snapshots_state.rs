@@ -165,16 +165,55 @@ fn a_replaced_store_is_said() {
     let operation = lab.run("echo two > a")["operation"]["id"].clone();
     fs::remove_file(lab.data().join("sandboxes/workspace/state.redb")).unwrap();
     let back = |target: &str| lab.sandbox(&["rollback", target, "--state"]);
-    back(id(&taken)).code(1).says("another one than then");
-    back(operation.as_str().unwrap())
-        .code(1)
-        .says("another one than then");
+    for target in [id(&taken), operation.as_str().unwrap()] {
+        back(target)
+            .code(1)
+            .says("cannot find the store of the state")
+            .says("state recover");
+    }
     lab.sandbox(&["state", "recover"]).code(0);
     set(&lab, "k", "v3");
     back(id(&taken)).code(1).says("another one than then");
     back(operation.as_str().unwrap()).code(1).says("replaced");
     assert_eq!(lab.read("a").unwrap(), "two\n");
     has(&lab, "k", Some("v3"));
+}
+
+/// A snapshot that says that there was no state would delete all keys in a rollback.
+#[test]
+fn no_snapshot_is_taken_while_the_store_is_lost_or_older() {
+    let lab = lab();
+    let store = lab.data().join("sandboxes/workspace/state.redb");
+    set(&lab, "k", "v1");
+    let old = fs::read(&store).unwrap();
+    set(&lab, "k", "v2");
+    let newest = fs::read(&store).unwrap();
+    let refused = |why: &str| {
+        lab.sandbox(&["snapshot", "create"])
+            .code(1)
+            .says(why)
+            .says("put the newest copy of the file back")
+            .says("state recover");
+        lab.sandbox(&["snapshot", "list", "--json"])
+            .code(0)
+            .prints("[]");
+    };
+    fs::remove_file(&store).unwrap();
+    refused("cannot find the store of the state");
+    assert!(!store.exists());
+    fs::write(&store, &old).unwrap();
+    refused("an older copy is in its place");
+
+    fs::write(&store, &newest).unwrap();
+    let taken = take(&lab, &[]);
+    assert_eq!(taken["state_sequence"], 2);
+    set(&lab, "k", "v3");
+    lab.sandbox(&["rollback", id(&taken), "--state"]).code(0);
+    has(&lab, "k", Some("v2"));
+    // Who gives it up can take one.
+    fs::remove_file(&store).unwrap();
+    lab.sandbox(&["state", "recover"]).code(0);
+    assert_eq!(take(&lab, &[])["state_sequence"], Value::Null);
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub struct StateBack {
 impl Sandbox {
     /// Takes a snapshot, and pins the state with it if there is a store.
     pub(super) fn take_with_state(&self, new: &mut NewSnapshot) -> Result<Taken, SnapshotError> {
-        let Some(store) = self.state.existing_store().map_err(open_failed)? else {
+        // Without a state it would say that there was none, and a rollback to it would delete all keys.
+        let Some(store) = self.known_store()? else {
             return Ok(self.repository()?.snapshot(new)?);
         };
         let sequence = store.sequence().map_err(read_failed)?;
@@ -154,7 +155,7 @@ impl Sandbox {
             Target::Operation(id) => self.sequence_before(id),
             Target::Snapshot(id) => match self.state_of_snapshot(&id.to_string())? {
                 When::Pin(name) => {
-                    let store = self.state.existing_store().map_err(open_failed)?;
+                    let store = self.known_store()?;
                     let pins = store.map_or_else(|| Ok(Vec::new()), |it| it.pins());
                     let mut pins = pins.map_err(read_failed)?.into_iter();
                     let pin = pins.find(|pin| pin.name == name);
@@ -210,7 +211,7 @@ impl Sandbox {
     }
 
     fn state_plan(&self, sequence: u64) -> Result<Vec<KeyBack>, SnapshotError> {
-        match self.state.existing_store().map_err(open_failed)? {
+        match self.known_store()? {
             Some(store) => store
                 .rollback_plan(crate::state::NAMESPACE, sequence)
                 .map_err(read_failed),
