@@ -38,14 +38,11 @@ impl From<StateAccessError> for Failure {
 impl From<RekeyError> for Failure {
     fn from(error: RekeyError) -> Self {
         let what = error.to_string();
-        let error = match error {
-            RekeyError::Store { sandbox, source } => {
-                return Self::from(*source).while_doing(what).hint(format!(
-                    "no key was changed; `-s {sandbox}` names that sandbox, as in `sandbox -s {sandbox} state recover`"
-                ));
-            }
-            error => error,
-        };
+        if let RekeyError::Store { sandbox, source } = error {
+            return Self::from(*source).while_doing(what).hint(format!(
+                "no key was changed; `-s {sandbox}` names that sandbox, as in `sandbox -s {sandbox} state recover`"
+            ));
+        }
         match &error {
             RekeyError::NoNewKey { origin } => Self::of(Kind::Usage, &error).hint(format!(
                 "set {origin}_NEW to the new key, and {origin} to it afterwards"
@@ -53,11 +50,13 @@ impl From<RekeyError> for Failure {
             RekeyError::Key(source) => {
                 of_key(source).while_doing("cannot replace the key of the secrets")
             }
-            RekeyError::State { .. } | RekeyError::Record { .. } | RekeyError::Find(_) | _ => {
-                with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(
-                    "run it again when that is mended: nothing is lost, and it goes on where it was",
-                )
-            }
+            RekeyError::Store { .. }
+            | RekeyError::State { .. }
+            | RekeyError::Record { .. }
+            | RekeyError::Find(_)
+            | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(
+                "run it again when that is mended: nothing is lost, and it goes on where it was",
+            ),
         }
     }
 }
