@@ -104,7 +104,7 @@ pub(crate) fn take(layout: &Layout, set: &Path) -> Option<fs::File> {
 pub(crate) fn claim_ready(layout: &Layout, set: &Path, lock: OwnedFd) -> Option<fs::File> {
     let held = Stat::of_fd(&lock).ok()?;
     let is_its = |set: &Path| {
-        let there = Stat::at(rustix::fs::CWD, &set.join("lock"));
+        let there = Stat::at(rustix::fs::CWD, set.join("lock"));
         there.is_ok_and(|there| (there.dev, there.ino) == (held.dev, held.ino))
     };
     let ready = layout.ready();
