@@ -68,6 +68,57 @@ fn a_run_without_session_starts_none() {
     assert_eq!(session(&lab), Value::Null, "switched off");
 }
 
+/// Its init is the keeper's child, not its caller's: who suspends must find it all the same, also without a cgroup.
+#[test]
+fn what_runs_in_a_session_is_suspended() {
+    let lab = lab();
+    lab.run("true");
+    ready(&lab);
+    let outside = lab.root().join("outside");
+    let write = outside.display().to_string();
+    let script = format!("i=0; while :; do i=$((i+1)); echo $i > {write}/count; sleep 0.01; done");
+    // Other grants are another kind of confinement: this run makes the keeper prepare for it.
+    let options = ["run", "--write", &write, "--timeout", "60s"];
+    lab.sandbox(&[&options[..], &["--", "true"]].concat())
+        .code(0);
+    ready(&lab);
+    let mut running = lab
+        .command(&[&options[..], &["--shell", &script]].concat())
+        .spawn()
+        .unwrap();
+    let count = || {
+        let text = fs::read_to_string(outside.join("count")).unwrap_or_default();
+        text.trim().parse::<u64>().unwrap_or(0)
+    };
+    wait(|| count() > 0);
+    let caller = running.id();
+    let children = fs::read_to_string(format!("/proc/{caller}/task/{caller}/children"));
+    assert_eq!(
+        children.unwrap_or_default(),
+        "",
+        "without a session it has one"
+    );
+    lab.sandbox(&["suspend"])
+        .code(0)
+        .says("1 operation stands still");
+    let stopped_at = count();
+    let start = Instant::now();
+    wait(|| start.elapsed() > Duration::from_millis(300));
+    assert_eq!(count(), stopped_at);
+    lab.sandbox(&["resume"]).code(0);
+    wait(|| count() > stopped_at);
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+fn wait(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "it never came");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 /// Init once told whoever had built it, who no longer listened: a typing error was "the sandbox failed", with 125.
 #[test]
 fn what_cannot_be_executed_is_told_as_without_a_session() {

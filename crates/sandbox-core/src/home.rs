@@ -164,10 +164,11 @@ impl Home {
 
     fn launcher(&self, state: &Path, config: &SandboxConfig) -> Box<dyn Launcher> {
         match (&self.sessions, config.session_idle_timeout()) {
-            (Some(keeper), Some(idle_timeout)) => {
-                let directory = state.to_owned();
-                Box::new(SessionLauncher::new(directory, idle_timeout, keeper.clone()).announced())
-            }
+            (Some(keeper), Some(idle_timeout)) => Box::new(SessionLauncher::new(
+                state.to_owned(),
+                idle_timeout,
+                keeper.clone(),
+            )),
             (None, _) | (_, None) => Box::new(KernelLauncher::new()),
         }
     }

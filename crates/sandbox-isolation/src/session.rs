@@ -5,8 +5,8 @@
 //!      └───────────── the operation, and all that belongs to it ─────────┘
 //! ```
 //! Nothing is used twice: every operation has its own namespaces, its own init and its own transaction, and they are
-//! taken down behind it. Only *when* they are made differs. Whatever goes wrong before the guest may start, the
-//! operation is started without a session.
+//! taken down behind it. Only *when* they are made differs. Whatever goes wrong before the operation is sent to
+//! its init, it is started without a session.
 
 mod client;
 mod fresh;

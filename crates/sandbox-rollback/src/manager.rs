@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sandbox_types::OperationId;
@@ -27,6 +28,9 @@ use crate::{
 
 /// How many files of the trash one recovery deletes; it stands before the next operation.
 const RECOVERY_TRASH_FILES_MAX: u64 = 4096;
+
+/// How long a held transaction may still be locked after its operation.
+const HELD_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// How many files one sweep deletes: a millisecond's work.
 const SWEEP_FILES_MAX: u64 = 64;
@@ -216,7 +220,8 @@ impl RollbackManager {
         let lock = lock::open(&path)
             .map_err(cannot("open", &path))
             .map_err(record)?;
-        let taken = lock::try_exclusive(&lock)
+        // Its confinement may just be taken down.
+        let taken = lock::wait_exclusive_for(&lock, HELD_WAIT_MAX)
             .map_err(cannot("lock", &path))
             .map_err(record)?;
         if !taken {

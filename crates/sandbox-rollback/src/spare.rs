@@ -99,20 +99,25 @@ pub(crate) fn take(layout: &Layout, set: &Path) -> Option<fs::File> {
     None
 }
 
-/// Makes the set that was made ready `set`, if `lock` is its lock; returns its lock file.
+/// Makes the set that was made ready `set`, if `lock` is its lock; returns its lock file. Whoever makes sets ready may
+/// put another one there at any time: which one was taken is only known afterwards.
 pub(crate) fn claim_ready(layout: &Layout, set: &Path, lock: OwnedFd) -> Option<fs::File> {
+    let held = Stat::of_fd(&lock).ok()?;
+    let is_its = |set: &Path| {
+        let there = Stat::at(rustix::fs::CWD, set.join("lock"));
+        there.is_ok_and(|there| (there.dev, there.ino) == (held.dev, held.ino))
+    };
     let ready = layout.ready();
-    let path = ready.join("lock");
-    let (there, held) = (
-        Stat::at(rustix::fs::CWD, &path).ok()?,
-        Stat::of_fd(&lock).ok()?,
-    );
-    if (there.dev, there.ino) != (held.dev, held.ino) {
+    if !is_its(&ready) {
         return None;
     }
     step().ok()?;
     rename(&ready, set).ok()?;
-    Some(lock.into())
+    if is_its(set) {
+        return Some(lock.into());
+    }
+    drop(trash::throw(set, &layout.trash()));
+    None
 }
 
 fn open_lock(set: &Path) -> io::Result<fs::File> {

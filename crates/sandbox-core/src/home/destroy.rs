@@ -253,6 +253,13 @@ fn remove_layers(
 fn look_at(record: &SandboxRecord, layers: &Path) -> Result<Vec<OperationId>, DestroyError> {
     let mut held = Vec::new();
     for set in entries(&layers.join("tx"))? {
+        // Made for the next operation, which will not come.
+        if set
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        {
+            continue;
+        }
         let path = set.join("lock");
         let look = |source| DestroyError::Look {
             path: path.clone(),

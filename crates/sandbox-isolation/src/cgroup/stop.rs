@@ -25,9 +25,24 @@ pub(super) fn guests_of(caller: u32) -> Vec<Pid> {
             .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
         pids.collect::<Vec<_>>()
     });
-    children
-        .filter(|pid| is_first(*pid) && !is_dead(*pid))
-        .collect()
+    let mut found: Vec<Pid> = children.chain(held_by(caller)).collect();
+    found.sort_unstable_by_key(|pid| pid.as_raw_nonzero());
+    found.dedup();
+    found.retain(|pid| is_first(*pid) && !is_dead(*pid));
+    found
+}
+
+/// Returns the processes that `caller` has a handle of: what runs in a session is its keeper's child
+/// (`pidfd_open(2)` describes the files).
+fn held_by(caller: u32) -> Vec<Pid> {
+    let files = fs::read_dir(format!("/proc/{caller}/fdinfo"));
+    let files = files.into_iter().flatten().flatten();
+    let pid = |file: fs::DirEntry| {
+        let text = fs::read_to_string(file.path()).ok()?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        Pid::from_raw(pid.trim().parse().ok()?)
+    };
+    files.filter_map(pid).collect()
 }
 
 /// Stops all below `init`; returns whether they stand still.

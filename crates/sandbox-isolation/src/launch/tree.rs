@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -44,6 +45,9 @@ struct Init {
     /// Who waits for it, if it is not our child.
     keeper: Option<Connection>,
 }
+
+/// How long a keeper may take to tell what init used, once it is dead.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who has the recipe.
 enum Held {
@@ -144,9 +148,10 @@ impl Tree {
             return Ok((0, Accounted::default()));
         };
         if let Some(keeper) = &init.keeper {
-            // Without an answer its keeper is dead too, and whoever waits for orphans waits for it.
+            await_death(&init.handle);
+            // Without an answer its keeper is dead or stuck, and whoever waits for orphans waits for it.
             return Ok(keeper
-                .await_end()
+                .await_end(Instant::now() + KEEPER_PATIENCE)
                 .unwrap_or((libc::SIGKILL, Accounted::default())));
         }
         match process::wait(Children::One(init.pid), Patience::Block) {
@@ -162,16 +167,17 @@ impl Tree {
     /// Waits until init is gone, whoever waits for it.
     pub(super) fn await_end(&mut self) -> Result<(), LaunchError> {
         if let Some(init) = self.init.take_if(|init| init.keeper.is_some()) {
-            let mut fds = [PollFd::new(&init.handle, PollFlags::IN)];
-            while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
+            await_death(&init.handle);
             return Ok(());
         }
         self.reap().map(drop)
     }
 
-    /// Leaves init to its keeper, if it has one; returns whether it has.
+    /// Leaves init to its keeper, if it has one that lives; returns whether it has.
     pub(super) fn leave_to_keeper(&mut self) -> bool {
-        self.init.take_if(|init| init.keeper.is_some()).is_some()
+        // It says nothing more before init is dead.
+        let is_kept = |init: &mut Init| init.keeper.as_ref().is_some_and(Connection::is_silent);
+        self.init.take_if(is_kept).is_some()
     }
 
     /// Ends the tree, and puts into words why it came to nothing.
@@ -198,6 +204,12 @@ impl Drop for Tree {
         drop(self.await_end());
         drop(self.take_recipe());
     }
+}
+
+/// Waits until the process of a pidfd is dead, whoever waits for it.
+fn await_death(handle: &OwnedFd) {
+    let mut fds = [PollFd::new(handle, PollFlags::IN)];
+    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
 }
 
 impl Init {

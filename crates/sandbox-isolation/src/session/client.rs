@@ -44,8 +44,6 @@ pub struct SessionLauncher {
     program: KeeperProgram,
     patience: Duration,
     wanted: Arc<Want>,
-    /// A conversation that has begun, for the next operation.
-    announced: Mutex<Option<Connection>>,
 }
 
 /// What the next keeper is to be for, if one is to be started.
@@ -76,21 +74,7 @@ impl SessionLauncher {
             program,
             patience: PATIENCE,
             wanted: Arc::default(),
-            announced: Mutex::default(),
         }
-    }
-
-    /// Tells the session that an operation is coming soon: what can be done before all of it is known is done
-    /// meanwhile.
-    #[must_use]
-    pub fn announced(self) -> Self {
-        if let (Ok(keeper), Ok(mut announced)) =
-            (Connection::to(&self.directory), self.announced.lock())
-            && keeper.ask(Request::Announce).is_ok()
-        {
-            *announced = Some(keeper);
-        }
-        self
     }
 
     /// Lets operations wait so long for a confinement that is not complete when they need it; then they start
@@ -103,9 +87,7 @@ impl SessionLauncher {
 
     fn join(&self, plan: &LaunchPlan) -> Option<Joining> {
         let key = Key::of(plan)?;
-        let announced = self.announced.lock().ok().and_then(|mut it| it.take());
-        let connect = || Connection::to(&self.directory);
-        let Ok(keeper) = announced.map_or_else(connect, Ok) else {
+        let Ok(keeper) = Connection::to(&self.directory) else {
             self.wanted.set(key, false);
             return None;
         };

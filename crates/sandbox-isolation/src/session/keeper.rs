@@ -72,18 +72,10 @@ pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::R
 
 /// A confinement that waits for its operation, or is on its way to that.
 struct Spare {
-    number: u64,
     built: Built,
     seen: Seen,
     layers: Option<Mounted>,
     is_ready: bool,
-}
-
-/// Somebody who has something to ask.
-struct Guest {
-    connection: Connection,
-    /// The spare that was fresh when it announced itself, by its number.
-    vouched: Option<u64>,
 }
 
 /// An operation that was started here.
@@ -105,12 +97,10 @@ struct Keeper<'a> {
     build_at: Option<Instant>,
     /// How often it was built since one was taken.
     builds: u32,
-    /// How many spares there were.
-    spares: u64,
     /// They have not asked yet.
-    guests: Vec<Guest>,
+    guests: Vec<Connection>,
     /// They have asked, and wait for the spare.
-    waiting: Vec<Guest>,
+    waiting: Vec<Connection>,
     operations: Vec<Operation>,
     /// Those who have not gone yet though their operation has ended.
     leaving: Vec<Connection>,
@@ -151,7 +141,6 @@ impl<'a> Keeper<'a> {
             spare: None,
             build_at: Some(Instant::now()),
             builds: 0,
-            spares: 0,
             guests: Vec::new(),
             waiting: Vec::new(),
             operations: Vec::new(),
@@ -219,7 +208,7 @@ impl<'a> Keeper<'a> {
             watched.push((Event::Spare, spare.built.status.as_fd(), PollFlags::IN));
         }
         for (index, guest) in self.guests.iter().enumerate() {
-            watched.push((Event::Guest(index), guest.connection.as_fd(), PollFlags::IN));
+            watched.push((Event::Guest(index), guest.as_fd(), PollFlags::IN));
         }
         for (index, operation) in self.operations.iter().enumerate() {
             if let Ok(handle) = operation.tree.handle() {
@@ -265,29 +254,29 @@ impl<'a> Keeper<'a> {
             return;
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        while let Ok(socket) = rustix::net::accept_with(&place.socket, flags) {
-            if let (Ok(connection), true) = (Connection::of(socket), self.guests.len() < GUESTS_MAX)
-            {
-                let vouched = None;
-                self.guests.push(Guest {
-                    connection,
-                    vouched,
-                });
+        loop {
+            match rustix::net::accept_with(&place.socket, flags) {
+                Ok(socket) => {
+                    if let (Ok(guest), true) =
+                        (Connection::of(socket), self.guests.len() < GUESTS_MAX)
+                    {
+                        self.guests.push(guest);
+                    }
+                }
+                // Whoever knocks would wake us again and again: a keeper that can let nobody in is none.
+                Err(Errno::MFILE | Errno::NFILE) => return self.end(),
+                Err(_) => return,
             }
         }
     }
 
     /// Answers who has asked, or has gone.
-    fn answer(&mut self, mut guest: Guest) {
+    fn answer(&mut self, guest: Connection) {
         let mut buffer = vec![0; REQUEST_BYTES_MAX];
-        let length = guest.connection.receive(&mut buffer).unwrap_or(0);
+        let length = guest.receive(&mut buffer).unwrap_or(0);
         let request = buffer.get(..length).and_then(Request::decode);
         match request {
             None => return,
-            Some(Request::Announce) => {
-                guest.vouched = self.fresh_spare();
-                return self.guests.push(guest);
-            }
             Some(Request::Join(key)) => return self.join(guest, key),
             Some(Request::Status) => {}
             Some(Request::End) => self.end(),
@@ -298,13 +287,13 @@ impl<'a> Keeper<'a> {
             }
         }
         let status = Answer::Status(self.status());
-        guest.connection.answer(status, &[]).ok();
+        guest.answer(status, &[]).ok();
     }
 
-    fn join(&mut self, guest: Guest, key: &[u8]) {
+    fn join(&mut self, guest: Connection, key: &[u8]) {
         let refuse = |foreign| {
             let refused = Answer::Refused { foreign };
-            guest.connection.answer(refused, &[]).ok();
+            guest.answer(refused, &[]).ok();
         };
         let Some(key) = Key::decode(key).filter(|key| key.ambient == self.key.ambient) else {
             return refuse(true);
@@ -327,17 +316,14 @@ impl<'a> Keeper<'a> {
 
     /// Gives the spare to who waits for it, if it is what would be built now.
     fn hand_over(&mut self) {
-        let (Some(guest), Some(spare)) = (self.waiting.last(), &self.spare) else {
+        let spare = self.spare.as_ref().filter(|spare| spare.is_ready);
+        let Some(spare) = spare.filter(|_| !self.waiting.is_empty()) else {
             return;
         };
-        if !spare.is_ready {
-            return;
-        }
-        let is_fresh = guest.vouched == Some(spare.number) || self.fresh_spare().is_some();
-        if !is_fresh || self.mounts_have_changed() {
+        if !spare.seen.is_still_so(&self.plan) || self.mounts_have_changed() {
             return self.rebuild();
         }
-        let Some(Guest { connection, .. }) = self.waiting.pop() else {
+        let Some(guest) = self.waiting.pop() else {
             return;
         };
         let Some(Spare { built, layers, .. }) = self.spare.take() else {
@@ -349,24 +335,17 @@ impl<'a> Keeper<'a> {
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
         let upper = layers.as_ref().map(|layers| layers.upper);
-        let granted = connection.answer(Answer::Granted(init, upper), &descriptors);
+        let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
         self.builds = 0;
         self.build_at = Some(Instant::now() + BUILD_AFTER);
         if granted.is_ok() {
             // From now on init lives as long as its caller: our end of its socket closes here.
             self.operations.push(Operation {
                 tree: built.tree,
-                caller: connection,
+                caller: guest,
                 _layers: layers,
             });
         }
-    }
-
-    /// Returns the number of the spare, if it is ready and what would be built now.
-    fn fresh_spare(&self) -> Option<u64> {
-        let spare = self.spare.as_ref().filter(|spare| spare.is_ready)?;
-        let is_fresh = spare.seen.is_still_so(&self.plan);
-        is_fresh.then_some(spare.number)
     }
 
     fn hear_spare(&mut self) {
@@ -407,9 +386,7 @@ impl<'a> Keeper<'a> {
             Ok(None) => {}
             Ok(Some(failure)) | Err(failure) => return Err(built.tree.failed(failure)),
         }
-        self.spares += 1;
         Ok(Spare {
-            number: self.spares,
             built,
             seen,
             layers,

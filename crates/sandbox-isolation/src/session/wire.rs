@@ -32,8 +32,6 @@ const ANSWER_BYTES_MAX: usize = 64;
 /// What a keeper is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
-    /// For nothing yet: an operation is coming, and time can be used.
-    Announce,
     /// For a confinement for this key.
     Join(&'a [u8]),
     /// To give way to a keeper for this key.
@@ -80,7 +78,6 @@ impl<'a> Request<'a> {
             Self::GiveWay(key) => (2, key),
             Self::End => (3, &[]),
             Self::Status => (4, &[]),
-            Self::Announce => (5, &[]),
         };
         let mut message = Vec::with_capacity(1 + key.len());
         message.push(kind);
@@ -94,7 +91,6 @@ impl<'a> Request<'a> {
             (2, key) => Some(Self::GiveWay(key)),
             (3, []) => Some(Self::End),
             (4, []) => Some(Self::Status),
-            (5, []) => Some(Self::Announce),
             _ => None,
         }
     }
@@ -250,10 +246,15 @@ impl Connection {
         Some((answer, descriptors))
     }
 
-    /// Waits until the keeper tells that init is waited for; `None` if the keeper died before.
-    pub(crate) fn await_end(&self) -> Option<(i32, Accounted)> {
+    /// Returns whether the other end is there and has said nothing that was not heard.
+    pub(crate) fn is_silent(&self) -> bool {
+        !is_readable_until(self.0.as_fd(), Some(Instant::now()))
+    }
+
+    /// Waits until the keeper tells that init is waited for; `None` if it does not until `deadline`.
+    pub(crate) fn await_end(&self, deadline: Instant) -> Option<(i32, Accounted)> {
         loop {
-            if let (Answer::Reaped(status, used), _) = self.await_answer(None)? {
+            if let (Answer::Reaped(status, used), _) = self.await_answer(Some(deadline))? {
                 return Some((status, used));
             }
         }
@@ -318,7 +319,6 @@ mod tests {
             Request::GiveWay(b""),
             Request::End,
             Request::Status,
-            Request::Announce,
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }

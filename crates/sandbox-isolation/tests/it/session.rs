@@ -347,22 +347,6 @@ fn a_confinement_is_used_with_its_own_layers_alone() {
 }
 
 #[test]
-fn what_announces_itself_is_served_with_what_was_looked_at_then() {
-    let mut session = Session::new().ready();
-    for turn in 0..3 {
-        session.await_ready();
-        let announced = launcher(&session.lab.base(), LONG).announced();
-        let plan = session.plan(&format!("echo {turn}"));
-        let mut running = launch(&announced, plan).unwrap();
-        assert!(session.is_joined(&*running) || turn > 0);
-        assert_eq!(finish(&mut *running).1, turn.to_string());
-    }
-    // Whoever says nothing after it does no harm.
-    drop(launcher(&session.lab.base(), LONG).announced());
-    assert_eq!(session.joined("echo served").1, "served");
-}
-
-#[test]
 fn operations_in_parallel_do_not_wait_for_each_other() {
     let mut session = Session::new().ready();
     let plans: Vec<LaunchPlan> = (0..4).map(|_| session.plan("echo ready; cat")).collect();
@@ -430,6 +414,23 @@ fn what_a_killed_operation_used_is_told() {
     let (ended, _) = session.run_joined(plan);
     assert_eq!(ended.exit, ExitReason::TimedOut);
     assert!(ended.usage.cpu > Duration::ZERO);
+}
+
+#[test]
+fn a_keeper_that_stands_still_holds_nobody_up() {
+    let mut session = Session::new().ready();
+    let mut plan = session.plan("while :; do :; done");
+    plan.limits.wall_time = Some(sandbox_types::Limit::requested(Duration::from_millis(200)));
+    let mut running = session.launch(plan).unwrap();
+    assert!(session.is_joined(&*running));
+    let keeper = Pid::from_raw(session.keeper().cast_signed()).unwrap();
+    rustix::process::kill_process(keeper, Signal::STOP).unwrap();
+    let start = Instant::now();
+    let (ended, _) = finish(&mut *running);
+    let took = start.elapsed();
+    rustix::process::kill_process(keeper, Signal::CONT).unwrap();
+    assert_eq!(ended.exit, ExitReason::TimedOut);
+    assert!(took < PATIENCE, "{took:?}");
 }
 
 #[test]
