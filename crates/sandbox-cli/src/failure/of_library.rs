@@ -224,7 +224,8 @@ impl From<RunError> for Failure {
                 let failure = if launch.no_namespaces {
                     failure.hint(
                         "`--allow-degraded namespaces` runs it without that layer: Landlock and the system call \
-                         filter alone confine it, and nothing can be undone",
+                         filter alone confine it, and it writes to the workspace directly, with a snapshot taken \
+                         before for `undo`",
                     )
                 } else {
                     failure
