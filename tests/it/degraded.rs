@@ -147,6 +147,47 @@ fn what_was_written_directly_is_undone_and_redone() {
     assert_eq!(before, lab.tree());
 }
 
+#[test]
+fn what_was_written_directly_is_undone_step_by_step() {
+    let lab = Lab::new().file("old", "old").file("gone/deep/file", "deep");
+    let run = |args: &[&str], text: &str| {
+        let mut all = vec!["run", "--allow-degraded", "namespaces"];
+        all.extend(args);
+        all.extend(["--shell", text]);
+        without_namespaces(&lab, &all)
+    };
+    let steps = [
+        "echo 1 > a; mkdir d; echo 1 > d/f; echo 1 >> gone/deep/file; touch -d @1 old",
+        "echo 2 > a; rm -r d; echo 2 >> old; echo 2 > gone/more; touch -d @2 gone/deep/file",
+        "rm a old; mkdir d; echo 3 > d/f; rm -r gone",
+    ];
+    let mut trees = vec![lab.tree()];
+    for text in steps {
+        let Some(ran) = run(&[], text) else {
+            return;
+        };
+        ran.code(0);
+        trees.push(lab.tree());
+    }
+    // What failed and was taken back is no edit either.
+    let failing = "echo 4 > a; rm -r d; exit 3";
+    run(&["--on-failure", "discard"], failing).unwrap().code(3);
+    assert_eq!(lab.tree(), trees[3]);
+    for before in trees.iter().rev().skip(1) {
+        lab.sandbox(&["undo"]).code(0);
+        assert_eq!(lab.tree(), *before);
+    }
+    for after in trees.iter().skip(1) {
+        lab.sandbox(&["redo"]).code(0);
+        assert_eq!(lab.tree(), *after);
+    }
+    // Control: an edit in between is a conflict, and only what was edited is.
+    lab.sandbox(&["undo"]).code(0);
+    std::fs::write(lab.workspace().join("a"), "edited").unwrap();
+    lab.sandbox(&["undo"]).code(1).says("changed since: a");
+    lab.sandbox(&["undo", "--force"]).code(0);
+}
+
 /// The caller and its guest are killed; the next one to open the sandbox takes all back.
 #[test]
 fn what_a_killed_caller_wrote_directly_is_taken_back() {
