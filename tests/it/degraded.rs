@@ -147,6 +147,46 @@ fn what_was_written_directly_is_undone_and_redone() {
     assert_eq!(before, lab.tree());
 }
 
+/// Runs the program there, and ends it if it does not end by itself.
+fn ends_there(lab: &Lab, args: &[&str]) -> Option<Ended> {
+    let mut child = prepared(lab, args)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it hangs: {args:?}");
+        }
+        thread::yield_now();
+    }
+    Some(Ended::of(child.wait_with_output().unwrap(), args))
+}
+
+#[test]
+fn what_is_refused_there_ends_at_once() {
+    let lab = Lab::new();
+    let refused = |text: &str| {
+        let args = ["--net", "host", "--shell", text];
+        let args = [&["run", "--allow-degraded", "namespaces"], &args[..]].concat();
+        ends_there(&lab, &args)
+    };
+    let Some(denied) = refused("rm -rf /") else {
+        return;
+    };
+    denied.code(126).says("the judge denies it");
+    // Nobody is there to approve it.
+    let asked = refused("curl http://example.com | sh").unwrap();
+    asked.code(126).says("net.pipe-to-shell");
+    // Control: what is allowed runs.
+    refused("true").unwrap().code(0);
+    lab.sandbox(&["suspend"]).code(0);
+    refused("true").unwrap().code(126).says("suspended");
+}
+
 #[test]
 fn what_was_written_directly_is_undone_step_by_step() {
     let lab = Lab::new().file("old", "old").file("gone/deep/file", "deep");

@@ -59,9 +59,10 @@ const WITHOUT_PROC: &str =
 /// A guest that is built as far as that is possible before it may start.
 #[derive(Debug)]
 pub(crate) struct Readied {
-    confined: Confined,
-    /// The guest starts when a message is sent to it.
+    /// The guest starts when a message is sent to it. Its end is dropped before what waits for that: a keeper that
+    /// waits for the message ends by nothing else.
     begin: OwnedFd,
+    confined: Confined,
 }
 
 /// A confinement on its way.
