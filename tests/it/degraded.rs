@@ -228,6 +228,22 @@ fn what_was_written_directly_is_undone_step_by_step() {
     lab.sandbox(&["undo", "--force"]).code(0);
 }
 
+#[test]
+fn a_program_that_is_not_there_is_not_found_there_either() {
+    let lab = Lab::new();
+    // Closed to all but the user of pid 1, as root's own directories are.
+    let lab = lab.env("PATH", "/proc/1/root/bin:/usr/bin:/bin");
+    let run = |name: &str| {
+        let args = ["run", "--allow-degraded", "namespaces", "--", name];
+        without_namespaces(&lab, &args)
+    };
+    let Some(ran) = run("no-such-program") else {
+        return;
+    };
+    ran.code(127).says("not found");
+    run("true").unwrap().code(0);
+}
+
 /// The caller and its guest are killed; the next one to open the sandbox takes all back.
 #[test]
 fn what_a_killed_caller_wrote_directly_is_taken_back() {
