@@ -252,7 +252,7 @@ pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Layo
 impl Readied {
     /// Returns a guest that starts when a byte is written to `begin`.
     pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
-        Self { confined, begin }
+        Self { begin, confined }
     }
 
     /// Lets the guest start.
