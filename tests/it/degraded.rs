@@ -147,6 +147,103 @@ fn what_was_written_directly_is_undone_and_redone() {
     assert_eq!(before, lab.tree());
 }
 
+/// Runs the program there, and ends it if it does not end by itself.
+fn ends_there(lab: &Lab, args: &[&str]) -> Option<Ended> {
+    let mut child = prepared(lab, args)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(30) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it hangs: {args:?}");
+        }
+        thread::yield_now();
+    }
+    Some(Ended::of(child.wait_with_output().unwrap(), args))
+}
+
+#[test]
+fn what_is_refused_there_ends_at_once() {
+    let lab = Lab::new();
+    let refused = |text: &str| {
+        let args = ["--net", "host", "--shell", text];
+        let args = [&["run", "--allow-degraded", "namespaces"], &args[..]].concat();
+        ends_there(&lab, &args)
+    };
+    let Some(denied) = refused("rm -rf /") else {
+        return;
+    };
+    denied.code(126).says("the judge denies it");
+    // Nobody is there to approve it.
+    let asked = refused("curl http://example.com | sh").unwrap();
+    asked.code(126).says("net.pipe-to-shell");
+    // Control: what is allowed runs.
+    refused("true").unwrap().code(0);
+    lab.sandbox(&["suspend"]).code(0);
+    refused("true").unwrap().code(126).says("suspended");
+}
+
+#[test]
+fn what_was_written_directly_is_undone_step_by_step() {
+    let lab = Lab::new().file("old", "old").file("gone/deep/file", "deep");
+    let run = |args: &[&str], text: &str| {
+        let mut all = vec!["run", "--allow-degraded", "namespaces"];
+        all.extend(args);
+        all.extend(["--shell", text]);
+        without_namespaces(&lab, &all)
+    };
+    let steps = [
+        "echo 1 > a; mkdir d; echo 1 > d/f; echo 1 >> gone/deep/file; touch -d @1 old",
+        "echo 2 > a; rm -r d; echo 2 >> old; echo 2 > gone/more; touch -d @2 gone/deep/file",
+        "rm a old; mkdir d; echo 3 > d/f; rm -r gone",
+    ];
+    let mut trees = vec![lab.tree()];
+    for text in steps {
+        let Some(ran) = run(&[], text) else {
+            return;
+        };
+        ran.code(0);
+        trees.push(lab.tree());
+    }
+    // What failed and was taken back is no edit either.
+    let failing = "echo 4 > a; rm -r d; exit 3";
+    run(&["--on-failure", "discard"], failing).unwrap().code(3);
+    assert_eq!(lab.tree(), trees[3]);
+    for before in trees.iter().rev().skip(1) {
+        lab.sandbox(&["undo"]).code(0);
+        assert_eq!(lab.tree(), *before);
+    }
+    for after in trees.iter().skip(1) {
+        lab.sandbox(&["redo"]).code(0);
+        assert_eq!(lab.tree(), *after);
+    }
+    // Control: an edit in between is a conflict, and only what was edited is.
+    lab.sandbox(&["undo"]).code(0);
+    std::fs::write(lab.workspace().join("a"), "edited").unwrap();
+    lab.sandbox(&["undo"]).code(1).says("changed since: a");
+    lab.sandbox(&["undo", "--force"]).code(0);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_not_found_there_either() {
+    let lab = Lab::new();
+    // Closed to all but the user of pid 1, as root's own directories are.
+    let lab = lab.env("PATH", "/proc/1/root/bin:/usr/bin:/bin");
+    let run = |name: &str| {
+        let args = ["run", "--allow-degraded", "namespaces", "--", name];
+        without_namespaces(&lab, &args)
+    };
+    let Some(ran) = run("no-such-program") else {
+        return;
+    };
+    ran.code(127).says("not found");
+    run("true").unwrap().code(0);
+}
+
 /// The caller and its guest are killed; the next one to open the sandbox takes all back.
 #[test]
 fn what_a_killed_caller_wrote_directly_is_taken_back() {

@@ -1,5 +1,7 @@
 //! What was undone comes back, and what is kept for undoing is limited.
 
+use std::fs;
+
 use crate::lab::Lab;
 
 /// A workspace in which three operations wrote a file each.
@@ -46,6 +48,34 @@ fn an_undo_is_taken_back() {
     events.code(0).prints("operation.redone");
 }
 
+/// Moves the set of `id` back to where it lay before the last step of its undo or redo.
+fn not_filed(lab: &Lab, id: &str, (now, before): (&str, &str)) {
+    let layers = lab.data().join("layers/workspace");
+    fs::rename(layers.join(now).join(id), layers.join(before).join(id)).unwrap();
+}
+
+#[test]
+fn what_was_interrupted_is_said_to_be_finished() {
+    let lab = three();
+    let newest = names(&lab).remove(0);
+    lab.sandbox(&["undo"]).code(0);
+    not_filed(&lab, &newest, ("undone", "undo"));
+    let finished = format!("the undo of {newest} was interrupted; it is finished now");
+    lab.sandbox(&["status"]).code(0).says(&finished);
+    assert_eq!(contents(&lab), ["a1", "b1", "c0"]);
+    lab.sandbox(&["redo"]).code(0);
+    not_filed(&lab, &newest, ("undo", "undone"));
+    fs::write(lab.data().join("layers/workspace/redo"), "").unwrap();
+    let finished = format!("the redo of {newest} was interrupted; it is finished now");
+    let ended = lab.sandbox(&["redo"]);
+    ended.code(1).says(&finished).says("nothing to redo");
+    assert_eq!(contents(&lab), ["a1", "b1", "c1"]);
+    // It is said once.
+    let ended = lab.sandbox(&["redo"]);
+    ended.code(1);
+    assert!(!ended.stderr.contains("interrupted"), "{}", ended.stderr);
+}
+
 #[test]
 fn an_operation_in_the_middle_is_undone_and_redone() {
     let lab = three();
@@ -66,8 +96,10 @@ fn an_operation_in_the_middle_is_undone_and_redone() {
 fn what_was_edited_since_the_undo_is_refused_or_moved_aside() {
     let lab = three();
     lab.sandbox(&["undo"]).code(0);
-    std::fs::write(lab.workspace().join("c"), "mine").unwrap();
-    lab.sandbox(&["redo"]).code(1).says("c");
+    fs::write(lab.workspace().join("c"), "mine").unwrap();
+    let refused = lab.sandbox(&["redo"]);
+    refused.code(1).says("c").says("`sandbox redo --force`");
+    assert!(!refused.stderr.contains("undo"), "{}", refused.stderr);
     assert_eq!(lab.read("c").unwrap(), "mine");
     lab.sandbox(&["redo", "--dry-run"])
         .code(0)
@@ -114,7 +146,7 @@ rules:
 fn a_policy_decides_by_paths_and_says_why() {
     let lab = Lab::new().file("secrets/old", "s");
     let policy = lab.root().join("outside/commit.yaml");
-    std::fs::write(&policy, POLICY).unwrap();
+    fs::write(&policy, POLICY).unwrap();
     let run = |lab: &Lab, text: &str| {
         let report = lab.run(text);
         let changes = &report["changes"];
@@ -160,7 +192,7 @@ fn a_policy_decides_by_paths_and_says_why() {
     );
 
     // A command could write its own.
-    std::fs::copy(&policy, lab.workspace().join("commit.yaml")).unwrap();
+    fs::copy(&policy, lab.workspace().join("commit.yaml")).unwrap();
     let inside = lab
         .workspace()
         .join("commit.yaml")
@@ -171,7 +203,7 @@ fn a_policy_decides_by_paths_and_says_why() {
     lab.sandbox(&["run", "--", "true"])
         .code(2)
         .says("inside of the workspace");
-    std::fs::write(&policy, "rules:\n  - path: x\n").unwrap();
+    fs::write(&policy, "rules:\n  - path: x\n").unwrap();
     let named = policy.to_str().unwrap().to_owned();
     let lab = lab.env("SANDBOX_SAFETY_CONSTRAINTS__COMMIT_POLICY", named);
     let refused = lab.sandbox(&["run", "--", "true"]);

@@ -210,6 +210,13 @@ impl Settings {
                 "sandbox: {id} was killed while it committed; its changes are in the workspace"
             ));
         }
+        for (what, ids) in [("undo", &recovery.undone), ("redo", &recovery.redone)] {
+            for id in ids {
+                self.ui.note(&format!(
+                    "sandbox: the {what} of {id} was interrupted; it is finished now"
+                ));
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Sandbox {
             });
         }
         if !options.force && !plan.conflicts.is_empty() {
-            return Err(ReviewError::Conflict {
+            return Err(ReviewError::RedoConflict {
                 paths: plan.conflicts,
             });
         }

@@ -66,6 +66,12 @@ pub enum ReviewError {
         /// The paths, relative to the workspace.
         paths: Vec<PathBuf>,
     },
+    /// A path was edited since the undo that is to be taken back.
+    #[error("{} path(s) were changed since", paths.len())]
+    RedoConflict {
+        /// The paths, relative to the workspace.
+        paths: Vec<PathBuf>,
+    },
     /// The transactions cannot be listed.
     #[error("cannot list the transactions")]
     List(#[source] UpkeepError),

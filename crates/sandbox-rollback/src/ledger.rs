@@ -4,6 +4,9 @@
 //! back look edited to the undo of an older one. The ledger says, for each file put back, the ctime
 //! that it has now and the one that it had before the newer operation: following it leads to the
 //! time of the last real edit.
+//!
+//! Where there was no overlay, what is put back is a copy from a snapshot, with an inode of its own.
+//! The ledger says what each copy stands for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +24,13 @@ use crate::{
 /// The most steps that are followed: each undo adds one.
 const CHAIN_MAX: usize = 10_000;
 
+/// The inode of a file, and when it changed last.
+pub(crate) type State = (u64, Time);
+
 /// The ctimes that undos made.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    before: BTreeMap<(u64, Time), Time>,
+    before: BTreeMap<State, State>,
     /// What each plan wrote, by the time of its journal.
     written: BTreeSet<(u64, Time, Time)>,
 }
@@ -48,11 +54,13 @@ impl Ledger {
         let mut ledger = Self::default();
         for line in text.lines() {
             if let Ok((ino, now, before, plan)) = serde_json::from_str(line) {
-                ledger.before.insert((ino, now), before);
+                ledger.before.insert((ino, now), (ino, before));
                 ledger.written.insert((ino, before, plan));
             } else if let Ok((ino, now, before)) = serde_json::from_str(line) {
                 // As it was written before there was a redo.
-                ledger.before.insert((ino, now), before);
+                ledger.before.insert((ino, now), (ino, before));
+            } else if let Ok((copy, original)) = serde_json::from_str(line) {
+                ledger.before.insert(copy, original);
             }
         }
         Ok(ledger)
@@ -70,29 +78,39 @@ impl Ledger {
                 text.push('\n');
             }
         }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(text.as_bytes())
+        extend(path, &text)
     }
 
-    /// Returns when the file was changed last by anything but an undo.
-    fn real_ctime(&self, stat: &Stat) -> Time {
-        let mut time = stat.ctime;
+    /// Appends what copies stand for: each with its original.
+    pub(crate) fn append_copies(path: &Path, copies: &[(State, State)]) -> io::Result<()> {
+        let mut text = String::from("\n");
+        for copy in copies {
+            text.push_str(&serde_json::to_string(copy)?);
+            text.push('\n');
+        }
+        extend(path, &text)
+    }
+
+    /// Returns which file it was, and when it was changed last by anything but an undo.
+    fn real(&self, stat: &Stat) -> State {
+        let mut state = (stat.ino, stat.ctime);
         for _ in 0..CHAIN_MAX {
-            match self.before.get(&(stat.ino, time)) {
-                Some(earlier) if *earlier < time => time = *earlier,
+            match self.before.get(&state) {
+                Some(earlier) if earlier.1 < state.1 => state = *earlier,
                 _ => break,
             }
         }
-        time
+        state
+    }
+
+    /// Returns whether this is the file `ino`, or a copy that stands for it.
+    pub(crate) fn is(&self, stat: &Stat, ino: u64) -> bool {
+        stat.ino == ino || self.real(stat).0 == ino
     }
 
     /// Returns whether the file with this status was changed since `time`.
     pub(crate) fn changed_since(&self, stat: &Stat, time: Time) -> bool {
-        self.real_ctime(stat) >= time
+        self.real(stat).1 >= time
     }
 
     /// Returns the first path at or below `path` that was changed since `time`.
@@ -125,4 +143,13 @@ impl Ledger {
         }
         Ok(None)
     }
+}
+
+fn extend(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
 }

@@ -343,13 +343,17 @@ impl Planner {
 
     /// Returns what leaves the workspace, noting a conflict if it is not what the commit left.
     fn leaving(&mut self, path: &Path, stat: &Stat, left: &Identity) -> io::Result<Identity> {
-        let edited = if stat.ino == left.ino {
+        let edited = if self.ledger.is(stat, left.ino) {
             self.ledger.first_changed(&self.tree, path, self.sealed)?
         } else {
             Some(path.to_owned())
         };
         let Some(edited) = edited else {
-            return Ok(*left);
+            let copy = Identity {
+                reopen: left.reopen,
+                ..Identity::of(stat)
+            };
+            return Ok(if stat.ino == left.ino { *left } else { copy });
         };
         self.conflicts.push(edited);
         Ok(Identity::of(stat))
@@ -395,14 +399,19 @@ impl Planner {
     /// Returns how a directory that stayed gets its attributes back; `None` if it is gone.
     fn directory(&mut self, directory: &Directory) -> io::Result<Option<Directory>> {
         let path = &directory.path;
-        let same = |stat: &Stat| stat.ino == directory.ino;
-        let Some(stat) = self.tree.find(path)?.filter(same) else {
+        let Some(stat) = self.tree.find(path)? else {
             return Ok(None);
         };
+        if !self.ledger.is(&stat, directory.ino) {
+            return Ok(None);
+        }
         let spot = self.tree.spot(path)?;
         let mut now = Attributes::read(&spot.dir, &spot.name)?;
         now.mode = self.opened.mode(path).unwrap_or(now.mode);
         let mut back = directory.clone();
+        if stat.ino != directory.ino {
+            (back.ino, back.ctime) = (stat.ino, stat.ctime);
+        }
         if !now.same_but_time(&directory.before) {
             let shown = if path.as_os_str().is_empty() {
                 Path::new(".")

@@ -250,8 +250,8 @@ pub struct IsolationConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<String>,
     /// Walls that may be missing where this host does not have them; without it, such a host runs
-    /// nothing. `namespaces` leaves Landlock and the system call filter, and no transaction: nothing can
-    /// be undone.
+    /// nothing. `namespaces` leaves Landlock and the system call filter, and no transaction: an operation
+    /// writes to the workspace directly, with a snapshot taken before for `undo`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_degraded: Vec<String>,
 }

@@ -79,8 +79,8 @@ pub(crate) struct RunArgs {
     /// configuration, else default]
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) seccomp: Option<String>,
-    /// Run it even if this host has no namespaces: confined by Landlock and the system call filter alone, without a
-    /// transaction, so that nothing can be undone
+    /// Run it even if this host has no namespaces: confined by Landlock and the system call filter alone. It writes
+    /// to the workspace directly, with a snapshot taken before, so that `undo` works
     #[arg(long, value_name = "WALL", value_parser = ["namespaces"])]
     pub(crate) allow_degraded: Vec<String>,
     /// Set an environment variable, or pass on the caller's

@@ -224,7 +224,8 @@ impl From<RunError> for Failure {
                 let failure = if launch.no_namespaces {
                     failure.hint(
                         "`--allow-degraded namespaces` runs it without that layer: Landlock and the system call \
-                         filter alone confine it, and nothing can be undone",
+                         filter alone confine it, and it writes to the workspace directly, with a snapshot taken \
+                         before for `undo`",
                     )
                 } else {
                     failure
@@ -293,6 +294,9 @@ impl From<ReviewError> for Failure {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
+            ReviewError::RedoConflict { paths } => changed(failure(Kind::Refused), paths).hint(
+                "`sandbox redo --dry-run` shows what would be brought back, `sandbox redo --force` brings it back all the same",
+            ),
             ReviewError::Split { .. } => failure(Kind::Refused)
                 .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
             ReviewError::Name(_)
@@ -310,7 +314,16 @@ impl From<ReviewError> for Failure {
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
 
-pub(super) fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+pub(super) fn conflict(failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
+    changed(failure, paths)
+        .hint(
+            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same",
+        )
+        .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
+}
+
+/// Names the paths that were changed.
+fn changed(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
     for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
         failure
             .causes
@@ -322,10 +335,6 @@ pub(super) fn conflict(mut failure: Failure, paths: &[std::path::PathBuf]) -> Fa
             .push(format!("and {} more", paths.len() - CONFLICTS_SHOWN_MAX));
     }
     failure
-        .hint(
-            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same",
-        )
-        .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
 }
 
 impl From<DiffError> for Failure {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::{CString, OsStr},
+    ffi::{CStr, CString, OsStr},
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -333,13 +333,25 @@ pub(crate) fn order_alone(plan: &LaunchPlan) -> Result<Vec<u64>, LaunchError> {
             *value = value.saturating_add(caller::threads());
         }
     }
-    let contents = Contents {
+    let mut contents = Contents {
         directory: c_string(&plan.cwd, "the working directory")?,
         limits,
         overlay: None,
         ..program(plan)?
     };
+    if contents.programs.len() > 1 {
+        contents
+            .programs
+            .retain(|program| !is_out_of_reach(program));
+    }
     Ok(contents.pack())
+}
+
+/// Whether a directory on the way to `program` is closed to this user, who is the guest's too: in such a one it is
+/// not looked for. Executing it would fail as if it were there.
+fn is_out_of_reach(program: &CStr) -> bool {
+    fs::symlink_metadata(OsStr::from_bytes(program.to_bytes()))
+        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Lays out the operation. Its layers are mounted by now if the confinement is built ahead.

@@ -59,9 +59,10 @@ const WITHOUT_PROC: &str =
 /// A guest that is built as far as that is possible before it may start.
 #[derive(Debug)]
 pub(crate) struct Readied {
-    confined: Confined,
-    /// The guest starts when a message is sent to it.
+    /// The guest starts when a message is sent to it. Its end is dropped before what waits for that: a keeper that
+    /// waits for the message ends by nothing else.
     begin: OwnedFd,
+    confined: Confined,
 }
 
 /// A confinement on its way.
@@ -251,7 +252,7 @@ pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Layo
 impl Readied {
     /// Returns a guest that starts when a byte is written to `begin`.
     pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
-        Self { confined, begin }
+        Self { begin, confined }
     }
 
     /// Lets the guest start.

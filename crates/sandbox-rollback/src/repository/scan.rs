@@ -69,7 +69,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Returns a row. What cannot be read is not known: then the directory is read.
-    fn row(&self, key: &LinkGroup) -> Option<Vec<u8>> {
+    pub(super) fn row(&self, key: &LinkGroup) -> Option<Vec<u8>> {
         if let Some(row) = self.fresh.get(key) {
             return Some(row.clone());
         }

@@ -15,7 +15,10 @@ use super::{
     node::{LinkGroup, Stream, link_group},
     wire::{In, Out},
 };
-use crate::stat::Stat;
+use crate::{
+    ledger::State,
+    stat::{Stat, Time},
+};
 
 /// The bytes of a key.
 const KEY_BYTES: usize = 60;
@@ -44,6 +47,16 @@ pub(super) fn key_of(stat: &Stat) -> Key {
     let mut key = [0; KEY_BYTES];
     key.copy_from_slice(&out.0[..KEY_BYTES]);
     key
+}
+
+/// Returns the inode and the change time in a key.
+pub(super) fn state_of(key: &[u8]) -> Option<State> {
+    let mut input = In(key);
+    let _device = (input.u32()?, input.u32()?);
+    let ino = input.u64()?;
+    let _size = input.u64()?;
+    let _changed_content = (input.i64()?, input.u32()?);
+    Some((ino, Time(input.i64()?, input.u32()?)))
 }
 
 /// One entry as it was seen.

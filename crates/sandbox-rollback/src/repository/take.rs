@@ -257,6 +257,21 @@ pub(super) fn seen(session: &Session<'_>) -> Result<Seen, RepositoryError> {
     })
 }
 
+/// Returns how the workspace looked when this snapshot was taken, as long as that is known.
+pub(super) fn seen_by(
+    session: &Session<'_>,
+    id: &SnapshotId,
+) -> Result<Option<Seen>, RepositoryError> {
+    let by = session.index.read(|transaction| {
+        let by = transaction.open_table(SEEN_BY)?;
+        Ok(by.get(CURRENT)?.map(|hash| Hash(*hash.value())))
+    })?;
+    if by == Some(id.0) {
+        return seen(session).map(Some);
+    }
+    Ok(None)
+}
+
 /// Puts the record of a snapshot into a block of its own.
 pub(super) fn append_record(
     stored: &mut Stored,

@@ -3,6 +3,14 @@
 //! The older content is staged as for a restore, and stays aside: that is what a commit leaves. So
 //! the undo set that this makes is like any other.
 
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
 use sandbox_types::{Change, ChangeKind, OperationId};
 
 use super::{RestoreError, Selection, prepare};
@@ -10,13 +18,23 @@ use crate::{
     RollbackManager,
     apply::Sides,
     commit::{CommitError, Committed, save_changes},
-    file_error::FileError,
+    file_error::{FileError, cannot},
     journal,
     layout::JOURNAL,
-    repository::{Repository, SnapshotId, session::Session},
+    ledger::{Ledger, State},
+    plan::{Move, Plan},
+    repository::{
+        Repository, SnapshotId,
+        scan::Seen,
+        seen::{self, SeenDirectory},
+        session::Session,
+        take,
+    },
     settle,
+    step::step,
     survey::Survey,
     transaction::Transaction,
+    tree::Tree,
 };
 
 impl Repository {
@@ -35,7 +53,7 @@ impl Repository {
         let session = Session::read(self)?;
         let snapshot = session.find(&id.to_string())?;
         let layout = &session.repository.layout;
-        crate::repository::take::start(layout)?;
+        take::start(layout)?;
         let transaction = RollbackManager::with_layout(layout)
             .begin(operation)
             .map_err(RestoreError::Begin)?;
@@ -53,12 +71,82 @@ impl Repository {
                 });
             }
         };
-        adopt(&transaction, survey).map_err(RestoreError::Commit)
+        let mut copies = Vec::new();
+        if let Some(seen) = take::seen_by(&session, &snapshot.id)? {
+            copies = originals(&seen, staged(&transaction, &survey.plan)?);
+        }
+        adopt(&transaction, survey, &copies).map_err(RestoreError::Commit)
     }
 }
 
+/// What an undo will bring, by directory and name.
+type Staged = BTreeMap<PathBuf, Vec<(OsString, State)>>;
+
+/// Returns all that an undo will bring, and what it will only give other attributes.
+fn staged(tx: &Transaction, plan: &Plan) -> Result<Staged, FileError> {
+    let mut found = Staged::new();
+    let mut add = |path: &Path, state| {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let entry = (name.to_owned(), state);
+            found.entry(parent.to_owned()).or_default().push(entry);
+        }
+    };
+    for directory in &plan.directories {
+        add(&directory.path, (directory.ino, directory.ctime));
+    }
+    let upper = Tree::open(tx.upper())?;
+    let brings = |it: &&Move| matches!(it, Move::Exchange { .. } | Move::Attach { .. });
+    let brought = plan.moves.iter().filter(brings);
+    let mut stack: Vec<_> = brought.map(|it| it.path().to_owned()).collect();
+    while let Some(path) = stack.pop() {
+        let read = || -> io::Result<_> {
+            let Some(stat) = upper.find(&path)? else {
+                return Ok(None);
+            };
+            let inside = if stat.is_dir() {
+                upper.names(&path)?
+            } else {
+                Vec::new()
+            };
+            Ok(Some((stat, inside)))
+        };
+        match read() {
+            Ok(None) => {}
+            Ok(Some((stat, inside))) => {
+                add(&path, (stat.ino, stat.ctime));
+                stack.extend(inside.into_iter().map(|name| path.join(name)));
+            }
+            // It is closed to us: what is in it stays unknown, and looks edited.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(upper.cannot("read", &path)(error)),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns what each of them stands for: what was there when the snapshot was taken.
+fn originals(seen: &Seen, staged: Staged) -> Vec<(State, State)> {
+    let mut pairs = Vec::new();
+    for (directory, entries) in staged {
+        let row = seen.row(&seen::row_of(&directory));
+        let Some(row) = row.as_deref().and_then(SeenDirectory::read) else {
+            continue;
+        };
+        for (name, copy) in entries {
+            let original = row.find(name.as_bytes());
+            let original = original.and_then(|it| seen::state_of(it.key));
+            pairs.extend(original.map(|original| (copy, original)));
+        }
+    }
+    pairs
+}
+
 /// Files the transaction as if its commit had brought what is in the workspace.
-fn adopt(tx: &Transaction, survey: Survey) -> Result<Committed, CommitError> {
+fn adopt(
+    tx: &Transaction,
+    survey: Survey,
+    copies: &[(State, State)],
+) -> Result<Committed, CommitError> {
     let (layout, id) = (&tx.layout, &tx.id);
     let _lock = layout
         .exclusive()
@@ -71,6 +159,11 @@ fn adopt(tx: &Transaction, survey: Survey) -> Result<Committed, CommitError> {
     let changes: Vec<Change> = survey.changes.into_iter().map(mirrored).collect();
     let plan = survey.plan.inverse();
     save_changes(&tx.set, &changes).map_err(record)?;
+    let ledger = layout.ledger();
+    step()
+        .and_then(|()| Ledger::append_copies(&ledger, copies))
+        .map_err(cannot("write", &ledger))
+        .map_err(record)?;
     Sides::open(&layout.workspace, &tx.set)
         .and_then(|sides| sides.sync())
         .map_err(record)?;
