@@ -41,6 +41,7 @@ mod network;
 mod operations;
 #[cfg(test)]
 mod policy;
+mod policy_files;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]

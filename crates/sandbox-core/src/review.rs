@@ -197,6 +197,7 @@ impl Sandbox {
         selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
+        self.check_policies()?;
         let _in_use = self.enter()?;
         self.check_workspace()?;
         let held = self.held(selection.id.as_deref())?;

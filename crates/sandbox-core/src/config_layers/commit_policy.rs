@@ -89,18 +89,21 @@ const RULE_KEYS: [&str; 4] = ["paths", "classes", "action", "reason"];
 /// What is wrong, and where.
 type Problem = (Position, String);
 
-/// Returns the policy in a file. One inside of `workspace` is refused.
+/// Returns the policy in a file. One inside of `workspace`, if one is given, is refused.
 ///
 /// # Errors
 ///
 /// Fails when the file cannot be read or is no policy.
-pub fn commit_policy(path: &Path, workspace: &Path) -> Result<CommitPolicy, CommitPolicyError> {
+pub fn commit_policy(
+    path: &Path,
+    workspace: Option<&Path>,
+) -> Result<CommitPolicy, CommitPolicyError> {
     let read = |source| CommitPolicyError::Read {
         path: path.to_owned(),
         source,
     };
     let real = fs::canonicalize(path).map_err(read)?;
-    if real.starts_with(workspace) {
+    if workspace.is_some_and(|it| real.starts_with(it)) {
         return Err(CommitPolicyError::Inside {
             path: path.to_owned(),
         });
