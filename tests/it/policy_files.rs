@@ -1,4 +1,4 @@
-//! Rule packs and commit policies that cannot be used.
+//! Rule packs and commit policies that cannot be used, and what a rule drops.
 
 use std::fs;
 
@@ -86,4 +86,25 @@ fn a_policy_that_cannot_be_used_is_refused_before_a_sandbox_has_it() {
         lab.sandbox(&["create", "-c", config_name]).code(0);
         lab.sandbox(&["destroy", "--keep-workspace"]).code(0);
     }
+}
+
+#[test]
+fn changes_that_a_rule_drops_are_no_success() {
+    let lab = Lab::new();
+    let policy = lab.root().join("outside/policy.yaml");
+    let text = "rules: [{paths: [keys], action: discard, reason: they are not written here}]\n";
+    fs::write(&policy, text).unwrap();
+    let command = ["run", "--shell", "echo x > keys; echo y > other"];
+    // Control: without the policy the same command is a success.
+    lab.sandbox(&command).code(0);
+    lab.sandbox(&["undo"]).code(0);
+    let name = "SANDBOX_SAFETY_CONSTRAINTS__COMMIT_POLICY";
+    let lab = lab.env(name, policy.to_str().unwrap());
+    lab.sandbox(&command)
+        .code(126)
+        .says("the command succeeded, but its changes are not in the workspace")
+        .says("'keys' changed: they are not written here");
+    assert_eq!(lab.read("other"), None);
+    lab.sandbox(&["run", "--shell", "echo x > keys; exit 3"])
+        .code(3);
 }
