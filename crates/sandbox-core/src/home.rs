@@ -35,7 +35,7 @@ use crate::{
     layout::Layout,
     ledger::{self, Ledger},
     plugins::{PluginError, Plugins},
-    policies::{Policies, PolicyError, check_policies},
+    policies::{Policies, PolicyError, check_policies_with},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
     sandbox::Sandbox,
@@ -232,7 +232,7 @@ impl Home {
         };
         let config = self.effective_config(None, &overrides)?.config;
         let limits = config.limits()?;
-        check_policies(&config, Some(&plan.record.workspace))?;
+        check_policies_with(&config, Some(&plan.record.workspace), &self.plugins)?;
         let kernel = sandbox_isolation::probe_kernel();
         Ok(initializer::checks::all(plan, &config, &limits, &kernel))
     }
@@ -249,7 +249,7 @@ impl Home {
         initializer.remove_leftovers()?;
         let config = request.config;
         let plan = initializer.plan(request, now())?;
-        check_policies(config, Some(&plan.record.workspace))?;
+        check_policies_with(config, Some(&plan.record.workspace), &self.plugins)?;
         let record = initializer.apply(plan)?;
         drop(lock);
         self.record_lifecycle(ledger::CREATED, &record)
@@ -377,7 +377,7 @@ impl Home {
         let limits = config.limits()?;
         let named = config.isolation.seccomp.as_deref().unwrap_or("default");
         let seccomp = config_layers::seccomp_profile(named, &record.workspace)?;
-        let policies = Policies::of(&config, &record.workspace);
+        let policies = Policies::of(&config, &record.workspace, &self.plugins);
         let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);

@@ -10,7 +10,8 @@ use sandbox_types::SandboxConfig;
 
 use crate::{
     config_layers::{self, CommitPolicy, CommitPolicyError},
-    rule_packs::{RulePackError, rule_pack},
+    plugins::Plugins,
+    rule_packs::{RulePackError, rule_pack_with},
 };
 
 /// A rule pack or the commit policy cannot be used.
@@ -36,8 +37,8 @@ pub(crate) struct Policies {
 
 impl Policies {
     /// Reads what `config` names, and keeps why that is not possible.
-    pub(crate) fn of(config: &SandboxConfig, workspace: &Path) -> Self {
-        match read(config, Some(workspace)) {
+    pub(crate) fn of(config: &SandboxConfig, workspace: &Path, plugins: &Plugins) -> Self {
+        match read(config, Some(workspace), plugins) {
             Ok((packs, commit)) => Self {
                 packs,
                 commit,
@@ -58,12 +59,22 @@ impl Policies {
 ///
 /// Fails when one cannot be read, lies inside of `workspace`, or says something wrong.
 pub fn check_policies(config: &SandboxConfig, workspace: Option<&Path>) -> Result<(), PolicyError> {
-    read(config, workspace).map(drop)
+    check_policies_with(config, workspace, &Plugins::new())
+}
+
+/// Like [`check_policies`], where plugins add types of operations.
+pub(crate) fn check_policies_with(
+    config: &SandboxConfig,
+    workspace: Option<&Path>,
+    plugins: &Plugins,
+) -> Result<(), PolicyError> {
+    read(config, workspace, plugins).map(drop)
 }
 
 fn read(
     config: &SandboxConfig,
     workspace: Option<&Path>,
+    plugins: &Plugins,
 ) -> Result<(Vec<RulePack>, CommitPolicy), PolicyError> {
     let constraints = &config.safety_constraints;
     let commit = match &constraints.commit_policy {
@@ -71,6 +82,7 @@ fn read(
         None => CommitPolicy::default(),
     };
     let packs = constraints.rules.iter();
-    let packs = packs.map(|path| rule_pack(path, workspace));
+    let types = plugins.type_names();
+    let packs = packs.map(|path| rule_pack_with(path, workspace, &types));
     Ok((packs.collect::<Result<_, _>>()?, commit))
 }
