@@ -40,6 +40,7 @@ mod network;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod parts;
 mod policy;
 mod policy_files;
 #[cfg(test)]

@@ -307,6 +307,8 @@ impl From<ReviewError> for Failure {
                 failure(Kind::NotFound).hint(format!("`sandbox show {id}` shows what became of it"))
             }
             ReviewError::Conflict { paths } => conflict(failure(Kind::Refused), paths),
+            ReviewError::Split { .. } if error.is_pattern() => failure(Kind::Usage)
+                .hint("give paths relative to the workspace, as in --path 'src/**'"),
             ReviewError::Split { .. } => failure(Kind::Refused)
                 .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
             ReviewError::Name(_)
