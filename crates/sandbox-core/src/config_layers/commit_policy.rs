@@ -227,6 +227,36 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_match_nothing_are_refused_with_their_place() {
+        for path in [
+            "/migrations",
+            "/etc/**",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/./b",
+            "**/..",
+        ] {
+            let text = format!("rules: [{{paths: [ok, '{path}'], action: hold, reason: why}}]");
+            let said = problem(&text);
+            let expected = format!("p.yaml:1:9: cannot use '{path}' as a path pattern: ");
+            assert!(said.contains(&expected), "{said}");
+        }
+        for path in [
+            "migrations",
+            "./a",
+            "a/",
+            "**",
+            "**/.env",
+            ".github/**",
+            "..x",
+        ] {
+            let text = format!("rules: [{{paths: ['{path}'], action: hold, reason: why}}]");
+            commit_policy_from_text(&text, "p.yaml").unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         assert_eq!(
             problem("rulez: []"),
