@@ -40,7 +40,9 @@ mod network;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod parts;
 mod policy;
+mod policy_files;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Exit codes: the one place that says which number means what.
 
-use sandbox_types::{LimitKind, Operation, OperationReport, Outcome, Settlement, ViolationKind};
+use sandbox_types::{LimitKind, Operation, OperationReport, Outcome, Settlement};
 
 use crate::{args::Command, failure::Kind};
 
@@ -21,7 +21,7 @@ pub(crate) const TIMED_OUT: u8 = 124;
 pub(crate) const SANDBOX_FAILED: u8 = 125;
 /// `run`: refused (denied, not approved, changes outside of the declared files), not executable, or
 /// the command succeeded and its changes are not in the workspace: they are held because of a
-/// conflict or a rule, or their commit is not complete. Not if `--review` asked for that.
+/// conflict or a rule, dropped because of a rule, or their commit is not complete. Not if `--review` asked for that.
 pub(crate) const REFUSED: u8 = 126;
 /// `run`: an ended command gives 128 and the signal's number, as in a shell.
 pub(crate) const SIGNAL_BASE: u8 = 128;
@@ -153,14 +153,8 @@ pub(crate) fn held_unasked(operation: &Operation, report: &OperationReport) -> b
 }
 
 /// Whether the command succeeded, and a rule dropped what it changed: that is no success.
-fn changes_refused(report: &OperationReport) -> bool {
-    report.changes.settlement == Settlement::Discarded
-        && report.violations.iter().any(|it| {
-            matches!(
-                it.kind,
-                ViolationKind::DeclaredFiles | ViolationKind::Content
-            )
-        })
+pub(crate) fn changes_refused(report: &OperationReport) -> bool {
+    report.changes.settlement == Settlement::Discarded && report.outcome == Outcome::Completed
 }
 
 /// The kernel keeps eight bits of an exit code.

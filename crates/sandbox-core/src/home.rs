@@ -26,7 +26,7 @@ pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 use crate::{
     approvals::Shelf,
     check,
-    config_layers::{self, CommitPolicyError, ConfigLoadError, Effective, Layers, SeccompError},
+    config_layers::{self, ConfigLoadError, Effective, Layers, SeccompError},
     core::SandboxCore,
     host::Host,
     initializer::{
@@ -35,9 +35,9 @@ use crate::{
     layout::Layout,
     ledger::{self, Ledger},
     plugins::{PluginError, Plugins},
+    policies::{Policies, PolicyError, check_policies_with},
     recover::{RecoveryError, RecoveryReport},
     registry::{self, FindError, Found, SandboxRecord},
-    rule_packs::{RulePackError, rule_packs},
     sandbox::Sandbox,
     state,
 };
@@ -113,12 +113,9 @@ pub enum OpenError {
     /// Its system call profile cannot be used.
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
-    /// The commit policy that the configuration names cannot be used.
+    /// A rule pack or the commit policy of a new sandbox cannot be used.
     #[error(transparent)]
-    CommitPolicy(#[from] CommitPolicyError),
-    /// A rule pack cannot be used.
-    #[error(transparent)]
-    RulePack(#[from] RulePackError),
+    Policy(#[from] PolicyError),
     /// A plugin cannot be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -223,7 +220,8 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// Fails when the configuration that will hold for it cannot be read or has a wrong value.
+    /// Fails when the configuration that will hold for it cannot be read or has a wrong value, or a
+    /// rule pack or the commit policy that it names cannot be used.
     pub fn check_plan(
         &self,
         plan: &InitializationPlan,
@@ -235,6 +233,7 @@ impl Home {
         };
         let config = self.effective_config(None, &overrides)?.config;
         let limits = config.limits()?;
+        check_policies_with(&config, Some(&plan.record.workspace), &self.plugins)?;
         let kernel = sandbox_isolation::probe_kernel();
         Ok(initializer::checks::all(plan, &config, &limits, &kernel))
     }
@@ -243,12 +242,15 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// Fails when the workspace or the name cannot be used, or a step fails; then nothing is left.
+    /// Fails when the workspace, the name, or a rule pack or the commit policy of the configuration
+    /// cannot be used, or a step fails; then nothing is left.
     pub fn create(&self, request: NewSandbox<'_>) -> Result<SandboxRecord, OpenError> {
         let lock = initializer::lock(&self.layout)?;
         let initializer = SandboxInitializer::new(&self.layout);
         initializer.remove_leftovers()?;
+        let config = request.config;
         let plan = initializer.plan(request, now())?;
+        check_policies_with(config, Some(&plan.record.workspace), &self.plugins)?;
         let record = initializer.apply(plan)?;
         drop(lock);
         self.record_lifecycle(ledger::CREATED, &record)
@@ -376,11 +378,7 @@ impl Home {
         let limits = config.limits()?;
         let named = config.isolation.seccomp.as_deref().unwrap_or("default");
         let seccomp = config_layers::seccomp_profile(named, &record.workspace)?;
-        let commit_policy = match &config.safety_constraints.commit_policy {
-            Some(path) => config_layers::commit_policy(path, &record.workspace)?,
-            None => config_layers::CommitPolicy::default(),
-        };
-        let packs = rule_packs(&config.safety_constraints.rules, &record.workspace)?;
+        let policies = Policies::of(&config, &record.workspace, &self.plugins);
         let tier = tier(&config);
         let state = self.layout.sandbox(&record.name);
         let ledger = Ledger::open(&state, &record.name);
@@ -394,7 +392,7 @@ impl Home {
         let launcher = self.launcher(&state, &config);
         Ok(Sandbox {
             validator: SafetyValidator::new(Policy::of(check::profile(config.profile())))
-                .with_packs(packs)
+                .with_packs(policies.packs)
                 .with_validators(self.plugins.validators()),
             approvals: Shelf::of(&state),
             plugins: self.plugins.clone(),
@@ -406,7 +404,8 @@ impl Home {
             config,
             limits,
             seccomp,
-            commit_policy,
+            commit_policy: policies.commit,
+            policies_unusable: policies.unusable,
             tier,
             rollback,
         })

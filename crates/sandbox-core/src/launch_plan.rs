@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
@@ -10,8 +11,8 @@ use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Operation};
 
 use crate::{
-    caller::Forwarded, checkpoint, guest_program, layout::Layout, registry, sandbox::Sandbox,
-    state::StateAccessError,
+    caller::Forwarded, checkpoint, guest_program, layout::Layout, policies::PolicyError, registry,
+    sandbox::Sandbox, state::StateAccessError,
 };
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
@@ -24,6 +25,9 @@ const ARGUMENTS_BYTES_MAX: usize = 2 * 1024 * 1024 - 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
+    /// A rule pack or the commit policy cannot be used.
+    #[error(transparent)]
+    Policy(Arc<PolicyError>),
     /// There is no program to run.
     #[error("the command is empty")]
     EmptyCommand,
@@ -158,6 +162,7 @@ pub(crate) fn cwd(operation: &Operation, workspace: &Path) -> PathBuf {
 
 /// Checks what can be checked before anything is acquired.
 pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
+    sandbox.check_policies()?;
     sandbox.check_workspace()?;
     if !sandbox.is_direct(operation) {
         sandbox.rollback()?;

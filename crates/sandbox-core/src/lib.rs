@@ -36,6 +36,7 @@ mod orders;
 mod output_log;
 mod part;
 mod plugins;
+mod policies;
 mod private;
 mod process_mark;
 mod readied;
@@ -96,6 +97,7 @@ pub use output_log::{
     FollowedOutput, KeepsOutput, LOGS_KEPT_MAX, OutputError, OutputKeeper, OutputLog, OutputPiece,
 };
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
+pub use policies::{PolicyError, check_policies};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};

@@ -6,13 +6,17 @@ use sandbox_types::{ChangeSummary, OperationId, ReportedOperation, Settlement, c
 
 use crate::{draft::Draft, ledger, review::ReviewError, sandbox::Sandbox, snapshots::allowed};
 
+/// What is to become of a part that must fit the workspace.
+pub(crate) const COMMIT: &str = "commit";
+
 /// The type of an operation that is a part of another one.
 const PART_TYPE: &str = "review_part";
 
 impl Sandbox {
     /// Takes what `globs` select out of a held transaction, as an operation of its own that waits;
     /// returns it, and the operation that the rest waits under. Without globs, or if they select
-    /// everything, it is the transaction itself.
+    /// everything, it is the transaction itself. What cannot be done is refused before anything is
+    /// taken apart or written down.
     pub(crate) fn part(
         &self,
         transaction: Transaction,
@@ -23,6 +27,19 @@ impl Sandbox {
             return Ok((transaction, None));
         }
         let whole = transaction.id().clone();
+        let selected = transaction.select(globs);
+        let selected = selected.map_err(|source| ReviewError::Split {
+            id: whole.clone(),
+            source,
+        })?;
+        if selected.all {
+            return Ok((transaction, None));
+        }
+        if what == COMMIT && !selected.conflicts.is_empty() {
+            return Err(ReviewError::Conflict {
+                paths: selected.conflicts,
+            });
+        }
         let id = OperationId::generate();
         let mut argv: Vec<String> = ["sandbox", what].map(str::to_owned).into();
         argv.push(whole.to_string());

@@ -153,6 +153,11 @@ impl Plugins {
         Ok(())
     }
 
+    /// Returns the names of the types of operations that are added.
+    pub(crate) fn type_names(&self) -> Vec<&str> {
+        self.operations.iter().map(|it| it.type_name()).collect()
+    }
+
     /// Calls `read` with the types of operations that are added.
     pub(crate) fn with_types<T>(&self, read: impl FnOnce(&[ForeignType<'_>]) -> T) -> T {
         type Reader<'a> = Box<dyn Fn(Map<String, Value>) -> Result<Operation, String> + 'a>;

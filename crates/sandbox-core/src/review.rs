@@ -12,8 +12,8 @@ use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
 use serde::Serialize;
 
 use crate::{
-    history::HistoryError, launch_plan::PlanError, ledger, sandbox::Sandbox, settle::SettleError,
-    suspend::EnterError,
+    history::HistoryError, launch_plan::PlanError, ledger, part::COMMIT, sandbox::Sandbox,
+    settle::SettleError, suspend::EnterError,
 };
 
 /// Held or committed changes cannot be settled as asked.
@@ -125,6 +125,19 @@ pub enum ReviewError {
     Record(#[source] AppendError),
 }
 
+impl ReviewError {
+    /// Returns whether what was typed is no path pattern.
+    pub const fn is_pattern(&self) -> bool {
+        matches!(
+            self,
+            Self::Split {
+                source: SplitError::Glob(_),
+                ..
+            }
+        )
+    }
+}
+
 /// What became of held changes.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReviewOutcome {
@@ -203,10 +216,11 @@ impl Sandbox {
         selection: &HeldSelection,
         now: Timestamp,
     ) -> Result<ReviewOutcome, ReviewError> {
+        self.check_policies()?;
         let _in_use = self.enter()?;
         self.check_workspace()?;
         let held = self.held(selection.id.as_deref())?;
-        let (transaction, part_of) = self.part(held, (&selection.paths, "commit"), now)?;
+        let (transaction, part_of) = self.part(held, (&selection.paths, COMMIT), now)?;
         let id = transaction.id().clone();
         let failed = |source| ReviewError::Settle {
             id: id.clone(),

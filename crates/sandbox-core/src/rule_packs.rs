@@ -61,6 +61,15 @@ pub fn rule_packs(paths: &[PathBuf], workspace: &Path) -> Result<Vec<RulePack>, 
 ///
 /// As [`rule_packs`].
 pub fn rule_pack(path: &Path, workspace: Option<&Path>) -> Result<RulePack, RulePackError> {
+    rule_pack_with(path, workspace, &[])
+}
+
+/// Like [`rule_pack`], where plugins add `types` of operations.
+pub(crate) fn rule_pack_with(
+    path: &Path,
+    workspace: Option<&Path>,
+    types: &[&str],
+) -> Result<RulePack, RulePackError> {
     let failed = |source| RulePackError::Read {
         path: path.to_owned(),
         source,
@@ -75,7 +84,7 @@ pub fn rule_pack(path: &Path, workspace: Option<&Path>) -> Result<RulePack, Rule
     let text = read_regular(&real, PACK_BYTES_MAX).map_err(failed)?;
     let text = String::from_utf8(text)
         .map_err(|_no_text| failed(io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8")))?;
-    Ok(RulePack::parse(&path.to_string_lossy(), &text)?)
+    Ok(RulePack::parse_with(&path.to_string_lossy(), &text, types)?)
 }
 
 /// Returns the texts of the scripts and build files that the operation names, as far as they lie in

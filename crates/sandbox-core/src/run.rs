@@ -154,6 +154,9 @@ impl Sandbox {
         let verdict = self.judge(operation);
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
+        if let Err(error @ PlanError::Policy(_)) = readied {
+            return self.failed(draft, verdict, RunFault::Plan(error));
+        }
 
         let permission = match (verdict.decision, request) {
             (Decision::Allow | Decision::Deny, _) => Permission::default(),
@@ -214,8 +217,13 @@ impl Sandbox {
 
     /// Judges without running: what [`Sandbox::run`] would decide.
     pub(crate) fn judge(&self, operation: &Operation) -> Verdict {
-        self.validator
-            .judge(operation, &self.surroundings(operation))
+        let surroundings = self.surroundings(operation);
+        let mut verdict = self.validator.judge(operation, &surroundings);
+        if self.policies_unusable.is_some() {
+            // What the rules would have said is not known.
+            verdict.decision = Decision::Deny;
+        }
+        verdict
     }
 
     /// Launches, observes and settles. Both results are there whatever happened.

@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -27,6 +28,7 @@ use crate::{
     layout::RECORD_FILE,
     ledger::Ledger,
     plugins::Plugins,
+    policies::PolicyError,
     registry::{Found, SandboxRecord},
 };
 
@@ -40,6 +42,8 @@ pub(crate) struct Sandbox {
     pub(crate) seccomp: SeccompProfile,
     /// What becomes of changes by their paths.
     pub(crate) commit_policy: CommitPolicy,
+    /// Why nothing may run or be committed: a rule pack or the commit policy cannot be used.
+    pub(crate) policies_unusable: Option<Arc<PolicyError>>,
     /// What this host can confine with.
     pub(crate) tier: Tier,
     pub(crate) validator: SafetyValidator,
@@ -123,6 +127,14 @@ impl Sandbox {
         Err(PlanError::WorkspaceReplaced {
             workspace: self.record.workspace.clone(),
         })
+    }
+
+    /// Refuses when a rule pack or the commit policy cannot be used.
+    pub(crate) fn check_policies(&self) -> Result<(), PlanError> {
+        match &self.policies_unusable {
+            Some(error) => Err(PlanError::Policy(Arc::clone(error))),
+            None => Ok(()),
+        }
     }
 
     /// What the operation may reach over the network.

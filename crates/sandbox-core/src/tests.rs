@@ -180,6 +180,7 @@ impl Bench {
                 sandbox_isolation::BaseProfile::Default,
             ),
             commit_policy: crate::config_layers::CommitPolicy::default(),
+            policies_unusable: None,
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

@@ -95,6 +95,14 @@ pub enum GateError {
         /// The pattern.
         glob: String,
     },
+    /// A path of a rule lies in no workspace.
+    #[error("cannot use '{glob}' as a path pattern: {why}")]
+    Outside {
+        /// The pattern.
+        glob: String,
+        /// Why nothing matches it.
+        why: &'static str,
+    },
     /// A rule names no class of protected files.
     #[error("cannot use '{class}' as a class of protected files: there is none of that name")]
     Class {

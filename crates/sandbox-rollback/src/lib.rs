@@ -79,7 +79,7 @@ pub use repository::{
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;
-pub use split::SplitError;
+pub use split::{Selected, SplitError};
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};

@@ -78,7 +78,36 @@ pub enum SplitError {
     },
 }
 
+/// What globs select of the changes that wait.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Selected {
+    /// Whether that is all of them.
+    pub all: bool,
+    /// The selected paths that were changed in the workspace meanwhile.
+    pub conflicts: Vec<PathBuf>,
+}
+
 impl Transaction {
+    /// Returns what [`Transaction::split`] would take out. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transaction::split`].
+    pub fn select(&self, globs: &[String]) -> Result<Selected, SplitError> {
+        let survey = self.survey().map_err(SplitError::Changes)?;
+        let chosen = self.choose(&survey, globs)?;
+        let is_chosen = |path: &Path| {
+            chosen.as_ref().is_none_or(|it| {
+                it.directories.contains(path) || it.moves.iter().any(|top| path.starts_with(top))
+            })
+        };
+        let conflicts = survey.conflicts.iter().filter(|it| is_chosen(it));
+        Ok(Selected {
+            all: chosen.is_none(),
+            conflicts: conflicts.cloned().collect(),
+        })
+    }
+
     /// Moves the changes that one of the globs covers to a new held transaction `id`, and returns it;
     /// or returns this one if they are all of its changes. Globs are read as those of a declared
     /// write set.
@@ -88,13 +117,9 @@ impl Transaction {
     /// Fails when a glob covers nothing, or cuts through what moves as a whole.
     pub fn split(self, globs: &[String], id: &OperationId) -> Result<Self, SplitError> {
         let survey = self.survey().map_err(SplitError::Changes)?;
-        let Some(chosen) = Chosen::of(&survey, globs)? else {
+        let Some(chosen) = self.choose(&survey, globs)? else {
             return Ok(self);
         };
-        if self.set.join("modes").exists() {
-            return Err(SplitError::Closed);
-        }
-        chosen.check_links(&self)?;
         let mut part = RollbackManager::with_layout(&self.layout)
             .begin(id)
             .map_err(SplitError::Begin)?;
@@ -116,6 +141,22 @@ impl Transaction {
         chosen.transfer(&self, &part).map_err(moved)?;
         hold(&part)?;
         Ok(part)
+    }
+
+    /// Returns the changes that can be taken out; `None` if they are all.
+    fn choose<'a>(
+        &self,
+        survey: &'a Survey,
+        globs: &[String],
+    ) -> Result<Option<Chosen<'a>>, SplitError> {
+        let Some(chosen) = Chosen::of(survey, globs)? else {
+            return Ok(None);
+        };
+        if self.set.join("modes").exists() {
+            return Err(SplitError::Closed);
+        }
+        chosen.check_links(self)?;
+        Ok(Some(chosen))
     }
 }
 

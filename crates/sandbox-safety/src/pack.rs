@@ -10,7 +10,7 @@ mod text;
 
 use std::sync::Arc;
 
-use sandbox_types::Effect;
+use sandbox_types::{Effect, operation_file::type_names};
 
 use crate::{
     Policy, Profile, SafetyValidator, Surroundings,
@@ -101,10 +101,21 @@ impl RulePack {
     ///
     /// # Errors
     ///
-    /// When the text is not YAML, has a field, effect, place or pattern that is not known, gives a
+    /// When the text is not YAML, has a field, effect, place, type or pattern that is not known, gives a
     /// rule the id of another one, or when an example does not hold.
     pub fn parse(file: &str, text: &str) -> Result<Self, PackError> {
-        let pack = text::read(file, text)?;
+        Self::parse_with(file, text, &[])
+    }
+
+    /// Like [`Self::parse`], for a program that adds `types` of operations.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn parse_with(file: &str, text: &str, types: &[&str]) -> Result<Self, PackError> {
+        let mut known: Vec<&str> = type_names().collect();
+        known.extend(types);
+        let pack = text::read(file, text, &known)?;
         pack.check_ids(file)?;
         pack.check_examples(file)?;
         Ok(pack)

@@ -198,13 +198,15 @@ fn fits(name: &str, text: &str) -> bool {
     text.ends_with(rest)
 }
 
+/// Returns the options of a program that take a value and may stand before a subcommand.
+pub(crate) fn valued_options(program: &str) -> &'static [&'static str] {
+    let known = GLOBAL_OPTIONS.iter().find(|(name, _)| *name == program);
+    known.map_or(&[][..], |(_, options)| options)
+}
+
 /// Returns the arguments that are neither options nor values of global options.
 pub(crate) fn operands(command: &SimpleCommand) -> Vec<&Word> {
-    let program = command.program();
-    let valued = GLOBAL_OPTIONS
-        .iter()
-        .find(|(name, _)| *name == program)
-        .map_or(&[][..], |(_, options)| options);
+    let valued = valued_options(command.program());
     let mut found = Vec::new();
     let mut skips = false;
     let mut only_operands = false;

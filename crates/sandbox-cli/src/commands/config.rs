@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use sandbox_core::{Overrides, config_layers};
+use sandbox_core::{Overrides, check_policies, config_layers};
 use serde_json::json;
 
 use crate::{
@@ -56,7 +56,8 @@ pub(crate) fn show(settings: &Settings, args: ConfigShowArgs) -> Result<u8, Fail
 }
 
 pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> {
-    config_layers::load_file(file)?;
+    let config = config_layers::load_file(file)?.config;
+    check_policies(&config, config.workspace_path.as_deref())?;
     if settings.ui.is_json() {
         ui::print_json(&json!({"ok": true, "file": file.to_string_lossy()}))?;
     } else {

@@ -4,8 +4,9 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError,
-    ExpectationsError, FindError, HistoryError, OpenError, PlanError, ReadError, RepairError,
-    ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError, SuspendError,
+    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, ReadError,
+    RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
+    SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
     monitor::HistoryReadError,
 };
@@ -106,11 +107,24 @@ impl From<ExpectationsError> for Failure {
     }
 }
 
+const RULE_PACK_HINT: &str = "`safety_constraints.rules` names the packs; docs/reference/rule-packs.md says what they may hold";
+
 impl From<RulePackError> for Failure {
     fn from(error: RulePackError) -> Self {
-        Self::of(Kind::Config, &error).hint(
-            "`safety_constraints.rules` names the packs; docs/reference/rule-packs.md says what they may hold",
-        )
+        Self::of(Kind::Config, &error).hint(RULE_PACK_HINT)
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        Self::of(Kind::Config, &error).hint(policy_hint(&error))
+    }
+}
+
+const fn policy_hint(error: &PolicyError) -> &'static str {
+    match error {
+        PolicyError::RulePack(_) => RULE_PACK_HINT,
+        PolicyError::CommitPolicy(_) | _ => "docs/guide/commit-gate.md tells what a policy can say",
     }
 }
 
@@ -124,13 +138,11 @@ impl From<OpenError> for Failure {
                 Self::of(Kind::Config, &error)
                     .hint("`sandbox config show` shows where values come from")
             }
-            OpenError::CommitPolicy(_) => Self::of(Kind::Config, &error)
-                .hint("docs/guide/commit-gate.md tells what a policy can say"),
+            OpenError::Policy(error) => error.into(),
             OpenError::Seccomp(_) => Self::of(Kind::Config, &error).hint(
                 "`isolation.seccomp` (--seccomp) takes strict, default, permissive or a file; docs/guide/isolation.md \
                  has an example",
             ),
-            OpenError::RulePack(error) => error.into(),
             OpenError::EventFile { .. } => {
                 Self::of(Kind::Config, &error).hint("keep it outside, as in /var/log/sandbox")
             }
@@ -156,6 +168,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
         PlanError::NoTransaction { .. }
         | PlanError::WorkspaceReplaced { .. }
         | PlanError::SecretAccess { .. } => Kind::Sandbox,
+        PlanError::Policy(_) => Kind::Config,
         PlanError::EmptyCommand
         | PlanError::ArgumentTooLong { .. }
         | PlanError::ArgumentsTooLong { .. }
@@ -175,6 +188,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
 
 pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
     match error {
+        PlanError::Policy(error) => failure.hint(policy_hint(error)),
         PlanError::EmptyCommand => failure.hint("give a command, as in `sandbox run -- make test`"),
         PlanError::ArgumentTooLong { .. } | PlanError::ArgumentsTooLong { .. } => {
             failure.hint("write it to a script in the workspace and run that")
@@ -297,6 +311,8 @@ impl From<ReviewError> for Failure {
             ReviewError::RedoConflict { paths } => changed(failure(Kind::Refused), paths).hint(
                 "`sandbox redo --dry-run` shows what would be brought back, `sandbox redo --force` brings it back all the same",
             ),
+            ReviewError::Split { .. } if error.is_pattern() => failure(Kind::Usage)
+                .hint("give paths relative to the workspace, as in --path 'src/**'"),
             ReviewError::Split { .. } => failure(Kind::Refused)
                 .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
             ReviewError::Name(_)

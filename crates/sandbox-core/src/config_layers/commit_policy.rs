@@ -89,18 +89,21 @@ const RULE_KEYS: [&str; 4] = ["paths", "classes", "action", "reason"];
 /// What is wrong, and where.
 type Problem = (Position, String);
 
-/// Returns the policy in a file. One inside of `workspace` is refused.
+/// Returns the policy in a file. One inside of `workspace`, if one is given, is refused.
 ///
 /// # Errors
 ///
 /// Fails when the file cannot be read or is no policy.
-pub fn commit_policy(path: &Path, workspace: &Path) -> Result<CommitPolicy, CommitPolicyError> {
+pub fn commit_policy(
+    path: &Path,
+    workspace: Option<&Path>,
+) -> Result<CommitPolicy, CommitPolicyError> {
     let read = |source| CommitPolicyError::Read {
         path: path.to_owned(),
         source,
     };
     let real = fs::canonicalize(path).map_err(read)?;
-    if real.starts_with(workspace) {
+    if workspace.is_some_and(|it| real.starts_with(it)) {
         return Err(CommitPolicyError::Inside {
             path: path.to_owned(),
         });
@@ -221,6 +224,36 @@ mod tests {
         let rules = &text[text.find("rules:").unwrap()..];
         let policy = commit_policy_from_text(rules, "commit.yaml").unwrap();
         assert_eq!(policy.rules.len(), 4);
+    }
+
+    #[test]
+    fn paths_that_match_nothing_are_refused_with_their_place() {
+        for path in [
+            "/migrations",
+            "/etc/**",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/./b",
+            "**/..",
+        ] {
+            let text = format!("rules: [{{paths: [ok, '{path}'], action: hold, reason: why}}]");
+            let said = problem(&text);
+            let expected = format!("p.yaml:1:9: cannot use '{path}' as a path pattern: ");
+            assert!(said.contains(&expected), "{said}");
+        }
+        for path in [
+            "migrations",
+            "./a",
+            "a/",
+            "**",
+            "**/.env",
+            ".github/**",
+            "..x",
+        ] {
+            let text = format!("rules: [{{paths: ['{path}'], action: hold, reason: why}}]");
+            commit_policy_from_text(&text, "p.yaml").unwrap();
+        }
     }
 
     #[test]

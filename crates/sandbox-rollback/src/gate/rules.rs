@@ -4,7 +4,7 @@ use std::path::Path;
 
 use globset::GlobSet;
 
-use super::{GateError, compile, covers, protected};
+use super::{GateError, compile, covers, protected, trimmed};
 
 /// What a change of a path means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
@@ -52,9 +52,11 @@ impl GateRule {
     ///
     /// # Errors
     ///
-    /// Fails with the first pattern that is empty or not a valid glob, or class that is not known.
+    /// Fails with the first pattern that is empty, not a valid glob or matches no path in a workspace,
+    /// or class that is not known.
     pub fn check(&self) -> Result<(), GateError> {
         compile(&self.paths)?;
+        self.paths.iter().try_for_each(|it| can_match(it))?;
         let known = protected_classes();
         let unknown = |class: &&String| !known.contains(&class.as_str());
         match self.classes.iter().find(unknown) {
@@ -64,6 +66,27 @@ impl GateRule {
             }),
         }
     }
+}
+
+/// Refuses a pattern that no path relative to the workspace matches: a rule that never holds would
+/// be taken for protection.
+fn can_match(glob: &str) -> Result<(), GateError> {
+    let outside = |why| GateError::Outside {
+        glob: glob.to_owned(),
+        why,
+    };
+    if glob.starts_with('/') {
+        return Err(outside(
+            "paths are relative to the workspace, so it begins without '/'",
+        ));
+    }
+    let mut parts = trimmed(glob).split('/');
+    if parts.any(|part| matches!(part, "" | "." | "..")) {
+        return Err(outside(
+            "paths are relative to the workspace, and have no '.', '..' or '//' in them",
+        ));
+    }
+    Ok(())
 }
 
 /// The caller's rules, ready to be asked.

@@ -1,8 +1,10 @@
 //! What a site allows, asks and denies: by argv prefix, type of operation and workspace.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    pattern::is_named,
-    shell::{Known, RedirectKind, Route, SimpleCommand},
+    pattern::{has_option, is_named, valued_options},
+    shell::{Known, RedirectKind, Route, SimpleCommand, Word},
 };
 
 /// What a grant answers; the strictest of several counts.
@@ -17,7 +19,8 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Grant {
     pub(super) answer: Answer,
-    /// The words that the command must begin with; `*` stands for anything within a word.
+    /// The words that the command must begin with; `*` stands for anything within a word. To be asked
+    /// about or denied, it may have other options among them.
     pub(super) words: Vec<String>,
     /// The types of operations; empty is all.
     pub(super) types: Vec<String>,
@@ -41,8 +44,12 @@ impl Grant {
         };
         any(&self.types, occasion.type_name)
             && any(&self.workspaces, occasion.workspace.unwrap_or_default())
-            && self.begins(command)
-            && (self.answer != Answer::Allow || is_plain(command))
+            && match self.answer {
+                Answer::Allow => self.begins(command) && is_plain(command),
+                Answer::Ask | Answer::Deny => {
+                    self.begins(command) || self.begins_besides_options(command)
+                }
+            }
     }
 
     fn begins(&self, command: &SimpleCommand) -> bool {
@@ -57,6 +64,80 @@ impl Grant {
                 is_named(word, text)
             })
     }
+
+    /// Returns whether the command begins so when its other options are left out, wherever they stand.
+    fn begins_besides_options(&self, command: &SimpleCommand) -> bool {
+        let (Some((program, words)), Some(first)) =
+            (self.words.split_first(), command.words.first())
+        else {
+            return false;
+        };
+        let called = if program.contains('/') {
+            first.text.as_str()
+        } else {
+            command.program()
+        };
+        let (options, operands): (Vec<_>, Vec<_>) = words.iter().partition(|it| is_option(it));
+        let args = command.args();
+        is_named(program, called)
+            && options.iter().all(|option| is_given(option, args))
+            && follow(&operands, args, valued_options(command.program()))
+    }
+}
+
+/// Returns whether an option of a grant is given: as it is written, abbreviated, or in a cluster.
+fn is_given(option: &str, args: &[Word]) -> bool {
+    if args.iter().any(|arg| is_named(option, &arg.text)) {
+        return true;
+    }
+    match option.strip_prefix('-') {
+        Some(letters) if !letters.starts_with('-') && !letters.contains(['=', '*', '|']) => {
+            let each = |letter: char| has_option(args, &format!("-{letter}"));
+            has_option(args, option) || letters.chars().all(each)
+        }
+        _ => has_option(args, option),
+    }
+}
+
+/// Returns whether the operands among `args` begin with `operands`. An option that `valued` does not
+/// list may have a value or not: both are tried, so that none of them hides what follows.
+fn follow(operands: &[&String], args: &[Word], valued: &[&str]) -> bool {
+    let count = operands.len();
+    // How many operands may have been met before this argument, and before the next one.
+    let (mut here, mut next) = (BTreeSet::from([0]), BTreeSet::new());
+    for (at, arg) in args.iter().enumerate() {
+        let text = arg.text.as_str();
+        let rest = &args[at + 1..];
+        if text == "--" {
+            let begin = |met: &usize| {
+                let wanted = &operands[*met..];
+                let mut pairs = wanted.iter().zip(rest);
+                wanted.len() <= rest.len() && pairs.all(|(it, arg)| is_named(it, &arg.text))
+            };
+            return here.iter().any(begin);
+        }
+        let mut after = BTreeSet::new();
+        for met in here {
+            if met == count {
+                return true;
+            }
+            if !is_option(text) {
+                next.extend(is_named(operands[met], text).then_some(met + 1));
+                continue;
+            }
+            // What has a value before the subcommand is something else after it.
+            let has_value = met == 0 && valued.contains(&text);
+            next.extend((!has_value).then_some(met));
+            let may_have = rest.first().is_some_and(|it| !is_option(&it.text));
+            after.extend((has_value || may_have).then_some(met));
+        }
+        (here, next) = (next, after);
+    }
+    here.contains(&count)
+}
+
+fn is_option(text: &str) -> bool {
+    text.starts_with('-') && text != "-"
 }
 
 /// Returns whether all that a command does stands in its words: nothing is unknown, added later, set

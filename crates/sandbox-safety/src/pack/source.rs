@@ -11,7 +11,7 @@ use super::{Held, PackError, text};
 /// When the pack cannot be read.
 #[doc(hidden)]
 pub fn embedded_source(file: &str, yaml: &str) -> Result<String, PackError> {
-    let pack = text::read(file, yaml)?;
+    let pack = text::read(file, yaml, &[])?;
     let mut code = format!("//! The rules of `packs/{file}`, made by `cargo xtask generate`.\n\n");
     code.push_str("use sandbox_types::Effect;\n\n");
     code.push_str("use crate::{risk::Held, rules::{Rule, When}};\n\n");

@@ -51,7 +51,7 @@ fn decides(text: &str, decision: Decision) {
 fn the_embedded_packs_hold_their_examples_and_are_current() {
     let mut ids = Vec::new();
     for (name, yaml) in EMBEDDED {
-        let pack = text::read(name, yaml).unwrap_or_else(|error| panic!("{error}"));
+        let pack = text::read(name, yaml, &[]).unwrap_or_else(|error| panic!("{error}"));
         pack.check_examples(name)
             .unwrap_or_else(|error| panic!("{error}"));
         ids.extend(pack.rule_ids().map(str::to_owned));
@@ -196,4 +196,93 @@ fn what_is_wrong_is_named_with_its_place() {
         &with("command: terraform", "command: '*'"),
         expect!["cannot use p.yaml:16:19: invalid trailing content after single-quoted scalar"],
     );
+}
+
+#[test]
+fn options_before_or_among_the_words_hide_nothing_from_deny() {
+    let yaml = "pack: p
+deny:
+  - {command: git push, why: no}
+  - {command: make release, why: no}
+  - {command: deployctl site purge --all, why: no}
+  - {command: terraform apply -target=prod.*, why: no}
+allow:
+  - {command: git stash drop, why: yes}
+";
+    let pack = RulePack::parse("p.yaml", yaml).unwrap();
+    let judge = SafetyValidator::new(Policy::of(Profile::Default)).with_packs(vec![pack]);
+    let decision = |text: &str| judge.judge_text(text, &Surroundings::unconfined()).decision;
+    for text in [
+        "git push",
+        "git -C . push",
+        "git --no-pager push origin",
+        "git -c a=b push",
+        "git --config-env a=B push",
+        "git --git-dir .git -p push -f",
+        "/usr/bin/git -C . push",
+        "env git -C . push",
+        "make -C dir release",
+        "make -k -C dir -j 4 release",
+        "deployctl -v site --in eu purge -x --all",
+        "terraform apply -auto-approve -target=prod.db",
+        "terraform -chdir=x apply -target=prod.db",
+        "git -- push",
+    ] {
+        assert_eq!(decision(text), Decision::Deny, "{text}");
+    }
+    for text in [
+        "git -C push status",
+        "git log push",
+        "git --no-pager status",
+        "make test",
+        "deployctl site purge",
+        "deployctl purge site --all",
+    ] {
+        assert_ne!(decision(text), Decision::Deny, "{text}");
+    }
+    // Many options take no more time than they are long.
+    let long = format!("deployctl {} b", "-a site ".repeat(1000));
+    assert_ne!(decision(&long), Decision::Deny);
+}
+
+#[test]
+fn what_a_grant_can_never_mean_is_named_with_its_place() {
+    let deny = |rest: &str| format!("pack: p\ndeny:\n  - {{why: no, {rest}}}\n");
+    fails(
+        &deny("command: git push | sh"),
+        expect![
+            "cannot use p.yaml:3:24: `|` is shell syntax: give the first words of one command, with `*` for anything in a word"
+        ],
+    );
+    for syntax in ["git push;", "a && b", "a >x", "a $(b)", "a `b`", "echo 'x'"] {
+        let error = RulePack::parse("p.yaml", &deny(&format!("command: {syntax}"))).unwrap_err();
+        assert!(error.problem.contains("is shell syntax"), "{error}");
+    }
+    fails(
+        &deny("command: a, types: [comand]"),
+        expect![
+            "cannot use p.yaml:3:35: there is no type of operations `comand`; there are command, file_operation, shell, script, file_write, file_delete, file_move"
+        ],
+    );
+    fails(
+        &deny("command: a, workspaces: [srv/x]"),
+        expect!["cannot use p.yaml:3:40: no workspace is `srv/x`: give an absolute path"],
+    );
+    fails(
+        &deny("command: a, workspaces: ['/srv/[a']"),
+        expect![
+            "cannot use p.yaml:3:40: cannot read `/srv/[a` as workspaces: only `*` stands for anything"
+        ],
+    );
+    fails(
+        &deny("command: a, workspaces: [/srv/]"),
+        expect![
+            "cannot use p.yaml:3:40: no workspace is `/srv/`: leave out `.`, `..` and `/` at the end"
+        ],
+    );
+    let fine = deny("command: git push|pull, types: ['file_*'], workspaces: ['/srv/*', '*/x', /]");
+    RulePack::parse("p.yaml", &fine).unwrap();
+    let added = deny("command: a, types: [deploy]");
+    RulePack::parse("p.yaml", &added).unwrap_err();
+    RulePack::parse_with("p.yaml", &added, &["deploy"]).unwrap();
 }

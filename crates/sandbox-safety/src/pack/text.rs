@@ -64,9 +64,9 @@ struct OverrideText {
 struct GrantText {
     command: Spanned<String>,
     #[serde(default)]
-    types: Vec<String>,
+    types: Vec<Spanned<String>>,
     #[serde(default)]
-    workspaces: Vec<String>,
+    workspaces: Vec<Spanned<String>>,
     why: Spanned<String>,
 }
 
@@ -112,8 +112,9 @@ impl Score {
     }
 }
 
-/// Reads a pack; neither its ids nor its examples are compared with anything.
-pub(super) fn read(file: &str, text: &str) -> Result<RulePack, PackError> {
+/// Reads a pack; neither its ids nor its examples are compared with anything. `types` are all types
+/// of operations.
+pub(super) fn read(file: &str, text: &str, types: &[&str]) -> Result<RulePack, PackError> {
     if text.len() > PACK_BYTES_MAX {
         let problem = format!("it is larger than {PACK_BYTES_MAX} bytes");
         return Err(PackError::at(
@@ -135,7 +136,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<RulePack, PackError> {
     let grants = lists
         .into_iter()
         .flat_map(|(answer, list)| list.into_iter().map(move |it| (answer, it)))
-        .map(|(answer, grant)| grant_of(file, answer, grant));
+        .map(|(answer, grant)| grant_of(file, answer, grant, types));
     let pack = RulePack {
         name: pack.pack.value,
         rules: rules.collect::<Result<_, _>>()?,
@@ -253,7 +254,12 @@ fn override_of(file: &str, it: OverrideText) -> Result<Override, PackError> {
     })
 }
 
-fn grant_of(file: &str, answer: Answer, grant: GrantText) -> Result<Grant, PackError> {
+fn grant_of(
+    file: &str,
+    answer: Answer,
+    grant: GrantText,
+    types: &[&str],
+) -> Result<Grant, PackError> {
     let words: Vec<String> = grant
         .command
         .value
@@ -270,11 +276,62 @@ fn grant_of(file: &str, answer: Answer, grant: GrantText) -> Result<Grant, PackE
     if grant.why.value.trim().is_empty() {
         return Err(wrong(file, &grant.why, "say why"));
     }
+    if let Some(word) = words.iter().find(|word| is_shell_syntax(word)) {
+        let problem = format!(
+            "`{word}` is shell syntax: give the first words of one command, with `*` for anything in a word"
+        );
+        return Err(wrong(file, &grant.command, problem));
+    }
+    for listed in &grant.types {
+        let mut names = listed.value.split('|');
+        let unknown = |name: &&str| !types.iter().any(|known| pattern::is_named(name, known));
+        if let Some(name) = names.find(unknown) {
+            let problem = format!(
+                "there is no type of operations `{}`; there are {}",
+                name.escape_debug(),
+                types.join(", ")
+            );
+            return Err(wrong(file, listed, problem));
+        }
+    }
+    for glob in &grant.workspaces {
+        glob.value
+            .split('|')
+            .try_for_each(check_workspace)
+            .map_err(|problem| wrong(file, glob, problem))?;
+    }
+    let values = |texts: Vec<Spanned<String>>| texts.into_iter().map(|it| it.value).collect();
     Ok(Grant {
         answer,
         words,
-        types: grant.types,
-        workspaces: grant.workspaces,
+        types: values(grant.types),
+        workspaces: values(grant.workspaces),
         why: grant.why.value,
     })
+}
+
+/// Returns whether no word of a command can be read so: `|` only stands between alternatives.
+fn is_shell_syntax(word: &str) -> bool {
+    word.contains([';', '&', '<', '>', '(', ')', '$', '`', '"', '\'', '\\'])
+        || word.split('|').any(str::is_empty)
+}
+
+/// Says why a glob can be no workspace, which is the path of a directory without links.
+fn check_workspace(glob: &str) -> Result<(), String> {
+    let said = glob.escape_debug();
+    if !glob.starts_with(['/', '*']) {
+        return Err(format!("no workspace is `{said}`: give an absolute path"));
+    }
+    if glob.contains(['?', '[', ']', '{', '}']) {
+        return Err(format!(
+            "cannot read `{said}` as workspaces: only `*` stands for anything"
+        ));
+    }
+    let mut parts = glob.split('/').skip(1);
+    if glob.len() > 1 && parts.any(|part| part.is_empty() || part == "." || part == "..") {
+        return Err(format!(
+            "no workspace is `{said}`: leave out `.`, `..` and `/` at the end"
+        ));
+    }
+    Ok(())
 }

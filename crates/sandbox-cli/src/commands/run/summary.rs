@@ -56,7 +56,7 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
         }
     }
     if let Some(text) = changes(ui, report) {
-        if exit_codes::held_unasked(operation, report) {
+        if exit_codes::held_unasked(operation, report) || exit_codes::changes_refused(report) {
             ui.insist("sandbox: the command succeeded, but its changes are not in the workspace");
             ui.insist(&text);
         } else {

@@ -1,0 +1,54 @@
+//! Held changes that are settled in parts: refusals, and what the log says of the rest.
+
+use std::fs;
+
+use crate::lab::Lab;
+
+#[test]
+fn a_part_that_is_refused_stays_with_the_others() {
+    let lab = Lab::new().file("a", "a0").file("b", "b0");
+    let text = "echo new > a; echo new > b; echo new > c";
+    lab.sandbox(&["run", "--review", "--shell", text]).code(0);
+    fs::write(lab.workspace().join("b"), "mine").unwrap();
+    let records = || {
+        lab.sandbox(&["audit", "show", "--json"])
+            .code(0)
+            .stdout
+            .clone()
+    };
+    let held = || lab.sandbox(&["diff", "--json"]).code(0).stdout.clone();
+    let (journal, changes) = (records(), held());
+    for (path, code, said) in [
+        ("b", 1, "b"),
+        ("nowhere", 1, "nothing that waits matches nowhere"),
+        ("[", 2, "cannot read '[' as a path pattern"),
+    ] {
+        lab.sandbox(&["commit", "--path", path])
+            .code(code)
+            .says(said);
+        assert_eq!((records(), held()), (journal.clone(), changes.clone()));
+    }
+    lab.sandbox(&["discard", "--path", "["]).code(2);
+    lab.sandbox(&["discard", "--path", "nowhere"]).code(1);
+    assert_eq!((records(), held()), (journal, changes));
+    assert_eq!(lab.read("b").as_deref(), Some("mine"));
+
+    // What does not conflict can be taken out, and what conflicts be dropped.
+    lab.sandbox(&["commit", "--path", "a"]).code(0);
+    lab.sandbox(&["discard", "--path", "b"]).code(0);
+    lab.sandbox(&["commit"]).code(0);
+    assert_eq!(lab.read("a").as_deref(), Some("new\n"));
+    assert_eq!(lab.read("c").as_deref(), Some("new\n"));
+    assert_eq!(lab.read("b").as_deref(), Some("mine"));
+}
+
+#[test]
+fn a_path_that_selects_everything_makes_no_second_operation() {
+    let lab = Lab::new();
+    lab.sandbox(&["run", "--review", "--shell", "echo x > a; echo x > b"])
+        .code(0);
+    lab.sandbox(&["commit", "--path", "**"]).code(0);
+    let log = lab.sandbox(&["log", "--json"]).code(0).json();
+    assert_eq!(log.as_array().map(Vec::len), Some(1), "{log:#}");
+    assert_eq!(log[0]["report"]["changes"]["settlement"], "committed");
+}
