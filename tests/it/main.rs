@@ -41,7 +41,9 @@ mod network;
 mod operations;
 #[cfg(test)]
 mod parts;
+#[cfg(test)]
 mod policy;
+#[cfg(test)]
 mod policy_files;
 #[cfg(test)]
 mod scan;

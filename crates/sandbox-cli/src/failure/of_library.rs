@@ -12,7 +12,10 @@ use sandbox_core::{
 };
 use sandbox_types::{OperationReport, Settlement};
 
-use super::{Failure, Kind};
+use super::{
+    Failure, Kind,
+    conflicts::{changed, conflict},
+};
 use crate::commands::describe;
 
 impl From<FindError> for Failure {
@@ -325,32 +328,6 @@ impl From<ReviewError> for Failure {
             | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
-}
-
-/// The most conflicting paths that are printed.
-const CONFLICTS_SHOWN_MAX: usize = 10;
-
-pub(super) fn conflict(failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
-    changed(failure, paths)
-        .hint(
-            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same",
-        )
-        .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
-}
-
-/// Names the paths that were changed.
-fn changed(mut failure: Failure, paths: &[std::path::PathBuf]) -> Failure {
-    for path in paths.iter().take(CONFLICTS_SHOWN_MAX) {
-        failure
-            .causes
-            .push(format!("changed since: {}", path.display()));
-    }
-    if paths.len() > CONFLICTS_SHOWN_MAX {
-        failure
-            .causes
-            .push(format!("and {} more", paths.len() - CONFLICTS_SHOWN_MAX));
-    }
-    failure
 }
 
 impl From<DiffError> for Failure {

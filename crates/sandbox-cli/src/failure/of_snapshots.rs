@@ -4,9 +4,8 @@ use sandbox_core::{ExportError, ImportError, RepositoryError, RestoreError, Snap
 
 use super::{
     Failure, Kind,
-    of_library::{
-        conflict, kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint,
-    },
+    conflicts::conflict,
+    of_library::{kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint},
 };
 
 const SEE_LIST: &str = "`sandbox snapshot list` lists them";
