@@ -262,8 +262,15 @@ fn each_joined_operation_has_namespaces_of_its_own() {
     let mut session = Session::new().ready();
     let script = "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; \
                   echo x > /tmp/left; ls /tmp /dev/shm /run";
-    let first = session.joined(script).1;
+    // Both at once: the kernel gives the number of a namespace that is gone to the next one.
+    let (input, go_on) = rustix::pipe::pipe().unwrap();
+    let mut plan = session.plan(&format!("{script}; cat"));
+    plan.stdin = StdinSource::Forward(Arc::new(input));
+    let mut running = session.launch(plan).unwrap();
+    assert!(session.is_joined(&*running));
     let second = session.joined(script).1;
+    drop(go_on);
+    let first = finish(&mut *running).1;
     for (first, second) in first.lines().zip(second.lines()).take(7) {
         assert_ne!(first, second);
     }
