@@ -105,12 +105,14 @@ pub(crate) fn safety(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the half of an id: FNV-1a over its bytes, so that it never changes.
+/// Returns the half of an id: FNV-1a over its bytes, so that it never changes, and mixed (as the end of MurmurHash3),
+/// since the bits of similar ids are similar.
 fn half_of(id: &str) -> u64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    (hash >> 32) % 2
+    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (mixed >> 33) % 2
 }
 
 fn miss(entry: &Value, command: &str, verdict: &Verdict) -> String {
