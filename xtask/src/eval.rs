@@ -105,7 +105,7 @@ pub(crate) fn safety(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the half of an id: FNV-1a over its bytes, so that it never changes, and mixed (as the end of MurmurHash3),
+/// Returns the half of an id: FNV-1a over its bytes, so that it never changes, and mixed (as the end of `MurmurHash3`),
 /// since the bits of similar ids are similar.
 fn half_of(id: &str) -> u64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
