@@ -109,7 +109,7 @@ pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
-pub use session::keep_session;
+pub use session::{keep_session, keep_session_if_asked, keeper_of_this_program};
 pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
