@@ -61,8 +61,8 @@ pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, 
     }
     if let Some(damage) = &found.damage {
         let line = format!(
-            "record {} at byte {}: {}\n",
-            damage.sequence, damage.offset, damage.what
+            "record {} at byte {} of {}: {}\n",
+            damage.sequence, damage.offset, damage.file, damage.what
         );
         text.push_str(&line);
     }
