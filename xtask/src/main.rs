@@ -38,7 +38,7 @@ usage: cargo xtask TASK
                       time commit, undo, redo, discard and the list of changes
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
-  state               cut the power in 10,000 random sequences of changes of the store
+  state               cut the power in 10,000 random sequences of changes of the store and of the journal
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table

@@ -338,7 +338,7 @@ pub(crate) enum AuditCommand {
     Verify(AuditVerifyArgs),
     /// Write all records with their hashes as lines of JSON
     Export {
-        /// The file; must not exist [default: standard output]
+        /// The file; must not exist (- is standard output) [default: standard output]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
