@@ -40,6 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["sandbox-cli"]),
     ("fastcdc", &["sandbox-rollback"]),
     ("figment", &["sandbox-core"]),
+    ("ignore", &["sandbox-rollback"]),
     ("infer", &["sandbox-safety"]),
     ("landlock", &["sandbox-isolation"]),
     ("libc", &["sandbox-isolation"]),
