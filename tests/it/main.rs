@@ -73,6 +73,8 @@ mod terminal;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod transactions;
 #[cfg(test)]
 mod without_user_namespaces;

@@ -38,6 +38,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("brush-parser", &["sandbox-safety"]),
     ("chacha20poly1305", &["sandbox-state"]),
     ("clap", &["sandbox-cli"]),
+    ("clap_complete", &["sandbox-cli"]),
+    ("clap_mangen", &["sandbox-cli"]),
     ("fastcdc", &["sandbox-rollback"]),
     ("figment", &["sandbox-core"]),
     ("ignore", &["sandbox-rollback"]),
