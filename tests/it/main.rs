@@ -56,6 +56,7 @@ mod sessions;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
+mod snapshots_choice;
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;

@@ -42,6 +42,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["sandbox-cli"]),
     ("fastcdc", &["sandbox-rollback"]),
     ("figment", &["sandbox-core"]),
+    ("ignore", &["sandbox-rollback"]),
     ("infer", &["sandbox-safety"]),
     ("landlock", &["sandbox-isolation"]),
     ("libc", &["sandbox-isolation"]),

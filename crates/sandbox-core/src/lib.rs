@@ -114,7 +114,7 @@ pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
-    SnapshotRestored, StateBack,
+    SnapshotRestored, StateBack, time_before_now,
 };
 pub use state::{
     RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
@@ -130,8 +130,8 @@ pub use sandbox_isolation::{
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
-    ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem, Pruned,
-    Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
+    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem,
+    Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
     Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
