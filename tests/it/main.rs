@@ -8,6 +8,8 @@
 )]
 
 #[cfg(test)]
+mod approval_scopes;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod cli;

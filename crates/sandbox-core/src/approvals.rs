@@ -15,6 +15,7 @@ mod ask;
 mod binding;
 mod decide;
 mod rule;
+mod scope;
 mod shelf;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use sandbox_types::{ApprovalId, Operation, OperationId, ReportedOperation, Risk,
 use serde::{Deserialize, Serialize};
 
 pub(crate) use ask::Permission;
+pub use scope::RuleScope;
 pub(crate) use shelf::Shelf;
 
 use crate::{launch_plan::PlanError, run::RunError, suspend::EnterError};
@@ -125,7 +127,8 @@ pub struct ApprovalRequest {
     pub decision: Option<ApprovalDecision>,
 }
 
-/// A rule that approves what a person has approved for good: exactly this operation in this sandbox.
+/// A rule that approves what a person has approved for good in this sandbox: exactly this operation, unless its scope
+/// says more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApprovalRule {
     /// Its name.
@@ -144,6 +147,9 @@ pub struct ApprovalRule {
     pub remembered_by: Who,
     /// The digest of what it approves.
     pub digest: String,
+    /// How far it reaches.
+    #[serde(default, skip_serializing_if = "RuleScope::is_exact")]
+    pub scope: RuleScope,
 }
 
 /// Whether an approval is for this time only.
@@ -151,8 +157,10 @@ pub struct ApprovalRule {
 pub enum Remember {
     /// For this time only.
     Once,
-    /// From now on.
+    /// From now on, for the same operation.
     Always,
+    /// From now on, for all that the scope says.
+    Within(RuleScope),
 }
 
 /// An approved request that is to run now, once.
@@ -248,6 +256,14 @@ pub enum ApprovalError {
         id: ApprovalId,
         /// In what way.
         why: String,
+    },
+    /// No rule of that scope can be made of it. It goes on waiting.
+    #[error("cannot remember {id} like that: {why}")]
+    Scope {
+        /// The request.
+        id: ApprovalId,
+        /// Why not.
+        why: &'static str,
     },
     /// It cannot be run in this sandbox now. It goes on waiting.
     #[error("cannot run {id} now")]

@@ -67,7 +67,7 @@ mod tests;
 
 pub use approvals::{
     ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
-    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, Who,
+    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, RuleScope, Who,
 };
 pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;

@@ -44,8 +44,14 @@ pub(crate) struct ApproveArgs {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// Approve exactly this operation in this sandbox from now on
-    #[arg(long)]
+    #[arg(long, group = "scope")]
     pub(crate) remember: bool,
+    /// From now on, approve every command that begins with the first N words of this one
+    #[arg(long, value_name = "N", group = "scope")]
+    pub(crate) remember_prefix: Option<usize>,
+    /// From now on, approve all of this type in which nothing else is found than in this one
+    #[arg(long, group = "scope")]
+    pub(crate) remember_findings: bool,
     /// Read this configuration file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -1,7 +1,7 @@
 //! `sandbox approvals`: what waits for a person, and what a person has approved for good.
 
 use sandbox_core::{
-    ApprovalRequest, ApprovalRule, ApprovalState, Overrides, Remember, SandboxCore,
+    ApprovalRequest, ApprovalRule, ApprovalState, Overrides, Remember, RuleScope, SandboxCore,
 };
 
 use crate::{
@@ -134,11 +134,24 @@ fn list_rules(settings: &Settings) -> Result<u8, Failure> {
             ui.tone(Tone::Strong, describe::short_approval(&rule.id)),
             describe::time(&rule.remembered_at),
             rule.operation.type_name,
-            describe::command(&rule.operation.argv, COMMAND_WIDTH),
+            about(rule),
         )
     };
     ui::print(&rules.iter().map(line).collect::<String>())?;
     Ok(exit_codes::DONE)
+}
+
+/// Says what a rule approves.
+fn about(rule: &ApprovalRule) -> String {
+    let argv = &rule.operation.argv;
+    match rule.scope {
+        RuleScope::Exact => describe::command(argv, COMMAND_WIDTH),
+        RuleScope::Prefix { words } => {
+            let beginning = argv.get(..words).unwrap_or(argv);
+            format!("{} …", describe::command(beginning, COMMAND_WIDTH))
+        }
+        RuleScope::Findings => format!("all with only {}", rule.findings.join(", ")),
+    }
 }
 
 fn approve(settings: &Settings, args: ApproveArgs) -> Result<u8, Failure> {
@@ -146,10 +159,11 @@ fn approve(settings: &Settings, args: ApproveArgs) -> Result<u8, Failure> {
         file: args.config,
         ..Overrides::default()
     })?;
-    let remember = if args.remember {
-        Remember::Always
-    } else {
-        Remember::Once
+    let remember = match args.remember_prefix {
+        Some(words) => Remember::Within(RuleScope::Prefix { words }),
+        None if args.remember_findings => Remember::Within(RuleScope::Findings),
+        None if args.remember => Remember::Always,
+        None => Remember::Once,
     };
     let approved = core.grant(&args.id, remember, who())?;
     let command = describe::command(&approved.operation().action.argv(), COMMAND_WIDTH);

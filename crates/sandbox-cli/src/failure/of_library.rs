@@ -399,6 +399,8 @@ impl From<ApprovalError> for Failure {
                 .hint("an approval is for one run: run the command again to ask again"),
             ApprovalError::Expired { .. } => failure(Kind::Refused)
                 .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Scope { .. } => failure(Kind::Usage)
+                .hint("`--remember` is for exactly this operation; without it, it is approved once"),
             ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
                 .hint("deny it, and run the command again to have it judged as it is now"),
             ApprovalError::Plan { source, .. } => {

@@ -14,7 +14,7 @@ use sandbox_types::{Action, ApprovalId, Operation, ReportedApproval, Verdict};
 
 use super::{
     ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
-    PENDING_REQUESTS_MAX, Who,
+    PENDING_REQUESTS_MAX, RuleScope, Who,
     binding::{self, Task},
     rule,
     shelf::{Locked, Stored},
@@ -103,8 +103,10 @@ impl Sandbox {
         if rules.is_empty() {
             return None;
         }
-        let digest = binding::sameness(operation, self)?;
-        rules.retain(|rule| rule.digest == digest && covers(rule, verdict));
+        rules.retain(|rule| {
+            binding::sameness(operation, rule.scope, self).as_ref() == Some(&rule.digest)
+                && covers(rule, verdict)
+        });
         rules.retain(|rule| self.is_known_rule(rule));
         rules.pop()
     }
@@ -252,13 +254,13 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<ApprovalRule, ApprovalError> {
         let lock = self.approvals.lock()?;
-        self.remember_locked(&lock, (operation, verdict), who, now)
+        self.remember_locked(&lock, (operation, verdict, RuleScope::Exact), who, now)
     }
 
     pub(super) fn remember_locked(
         &self,
         lock: &Locked,
-        (operation, verdict): (&Operation, &Verdict),
+        (operation, verdict, scope): (&Operation, &Verdict, RuleScope),
         who: Who,
         now: Timestamp,
     ) -> Result<ApprovalRule, ApprovalError> {
@@ -271,7 +273,8 @@ impl Sandbox {
             remembered_at: now,
             remembered_by: who.clone(),
             // Only a path that is not Unicode has none, and then no operation has this digest.
-            digest: binding::sameness(operation, self).unwrap_or_default(),
+            digest: binding::sameness(operation, scope, self).unwrap_or_default(),
+            scope,
         };
         let event = ApprovalEvent {
             rule: Some(rule.id.clone()),

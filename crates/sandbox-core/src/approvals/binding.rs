@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandbox_types::{Action, GivenSecret, NetworkAccess, Operation, Verdict};
+use sandbox_types::{GivenSecret, NetworkAccess, Operation, Verdict};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::scope::{Part, RuleScope};
 use crate::{launch_plan, sandbox::Sandbox};
 
 /// Everything that is needed to run an operation later as it would have run when it was judged.
@@ -100,11 +101,15 @@ fn granted(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 /// Returns the digest of what a remembered rule approves: everything that decides what runs and
 /// what it can reach. Limits, declared files, review and id do not.
-pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<String> {
+pub(crate) fn sameness(
+    operation: &Operation,
+    scope: RuleScope,
+    sandbox: &Sandbox,
+) -> Option<String> {
     #[derive(Serialize)]
     struct Same<'a> {
         type_name: &'a str,
-        action: &'a Action,
+        action: Part<'a>,
         cwd: Option<&'a Path>,
         env: &'a BTreeMap<String, String>,
         stdin: Option<&'a str>,
@@ -118,8 +123,11 @@ pub(crate) fn sameness(operation: &Operation, sandbox: &Sandbox) -> Option<Strin
     }
     digest(&Same {
         type_name: &operation.type_name,
-        action: &operation.action,
-        cwd: operation.cwd.as_deref(),
+        action: scope.part_of(&operation.action)?,
+        cwd: operation
+            .cwd
+            .as_deref()
+            .filter(|_| scope != RuleScope::Findings),
         env: &operation.env,
         stdin: operation.stdin.as_deref(),
         network: sandbox.network(operation),

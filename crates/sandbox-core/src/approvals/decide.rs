@@ -6,7 +6,7 @@ use sandbox_types::{ApprovalId, Decision, OperationId, OperationReport, Verdict}
 
 use super::{
     ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
-    Approved, Remember, Who, rule, shelf::Stored,
+    Approved, Remember, RuleScope, Who, rule, shelf::Stored,
 };
 use crate::{
     caller::Caller,
@@ -78,10 +78,18 @@ impl Sandbox {
             .map_err(|source| ApprovalError::Enter { id: id(), source })?;
         launch_plan::check(&operation, self)
             .map_err(|source| ApprovalError::Plan { id: id(), source })?;
-        if remember == Remember::Always {
+        let scope = match remember {
+            Remember::Once => None,
+            Remember::Always => Some(RuleScope::Exact),
+            Remember::Within(scope) => Some(scope),
+        };
+        if let Some(scope) = scope {
             // As it was asked for, not as it is frozen: that is what will be asked for again.
-            let asked = (&task.operation, &verdict);
-            self.remember_locked(&lock, asked, who.clone(), now)?;
+            let asked = &task.operation;
+            if let Some(why) = scope.refused(asked, &verdict) {
+                return Err(ApprovalError::Scope { id: id(), why });
+            }
+            self.remember_locked(&lock, (asked, &verdict, scope), who.clone(), now)?;
         }
         let event = ApprovalEvent {
             request: Some(stored.request.id.clone()),
