@@ -243,6 +243,12 @@ fn a_head_that_was_kept_shows_what_was_cut_off() {
     lab.sandbox(&["state", "set", "a", "2"]).code(0);
     lab.sandbox(&["audit", "verify", "--head", &head]).code(0);
     let exported = lab.sandbox(&["audit", "export"]).code(0).stdout.clone();
+    let to_stdout = lab
+        .sandbox(&["audit", "export", "-"])
+        .code(0)
+        .stdout
+        .clone();
+    assert_eq!(to_stdout, exported);
     assert_eq!(exported.lines().count(), 3);
     assert!(exported.contains(&head));
     let file = lab.root().join("exported");

@@ -38,14 +38,14 @@ usage: cargo xtask TASK
                       time commit, undo, redo, discard and the list of changes
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
-  state               cut the power in 10,000 random sequences of changes of the store
+  state               cut the power in 10,000 random sequences of changes of the store and of the journal
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
-  ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
+  ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state and virtual machines)
 ";
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! `cargo xtask state`: the crash sequences of the store at full length.
+//! `cargo xtask state`: the crash sequences of the store and of the journal at full length.
 
 use crate::process;
 
@@ -14,7 +14,9 @@ pub(crate) fn crashes() -> anyhow::Result<()> {
         "--locked",
         "--release",
         "--lib",
+        "--",
         "store::tests::crash",
+        "journal::tests::segments",
     ]);
     process::run(cargo.env("PROPTEST_CASES", SEQUENCES))
 }

@@ -1,5 +1,7 @@
 //! Opening files that are ours alone: no symbolic links, no other owner, no other writers.
 
+pub(crate) mod storage;
+
 use std::{
     fs::File,
     io,
@@ -10,6 +12,7 @@ use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
 };
+use storage::Change;
 
 /// Why a file or directory of the state was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -103,11 +106,37 @@ impl Directory {
             Err(errno) => return Err(OpenError::of(errno)),
         };
         let stat = rustix::fs::fstat(&file).map_err(OpenError::of)?;
+        if flags.contains(OFlags::CREATE) {
+            storage::note(|| Change::Name {
+                name: name.to_owned(),
+                inode: stat.st_ino,
+            });
+        }
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(OpenError::NotAFile);
         }
         check_ownership(&stat)?;
         Ok(Some(file))
+    }
+
+    /// Returns the inode of a name and the length of what is there; `None` if there is nothing.
+    pub(crate) fn inode_of(&self, name: &str) -> io::Result<Option<(u64, u64)>> {
+        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_ino, stat.st_size.unsigned_abs()))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives a file a second name, which nothing has.
+    pub(crate) fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        storage::about_to_change()?;
+        rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
+        storage::note(|| Change::Link {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
+        Ok(())
     }
 
     /// Returns the open directory itself.
@@ -117,6 +146,10 @@ impl Directory {
 
     /// Removes a file; it is no error if there is none.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        storage::about_to_change()?;
+        storage::note(|| Change::Remove {
+            name: name.to_owned(),
+        });
         match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -125,12 +158,21 @@ impl Directory {
 
     /// Gives a file another name, in place of what had that name.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.handle, from, &self.handle, to)?)
+        storage::about_to_change()?;
+        rustix::fs::renameat(&self.handle, from, &self.handle, to)?;
+        storage::note(|| Change::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
+        Ok(())
     }
 
     /// Makes the names in the directory durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.handle.sync_all()
+        storage::about_to_change()?;
+        self.handle.sync_all()?;
+        storage::note(|| Change::SyncNames);
+        Ok(())
     }
 
     /// Waits for the exclusive lock of the directory itself.

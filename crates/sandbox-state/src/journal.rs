@@ -6,6 +6,8 @@
 //! [`Verification`] elsewhere. The hash is not keyed: it shows accidents and careless edits; who may
 //! rewrite the whole file can compute a new chain, and only a `head` kept elsewhere tells.
 //!
+//! A file that is full is kept under another name, and the chain goes on in a new one.
+//!
 //! The bytes are specified in `docs/reference/journal-format.md`. Hash chains for logs: Schneier and
 //! Kelsey, "Secure audit logs to support computer forensics", 1999.
 
@@ -14,6 +16,7 @@ mod checkpoint;
 mod follow;
 mod frame;
 mod records;
+mod segments;
 mod snapshot;
 mod verify;
 
@@ -30,6 +33,7 @@ pub use checkpoint::Checkpoint;
 pub use follow::Follower;
 pub use frame::{BODY_BYTES_MAX, FORMAT_VERSION, Fault};
 pub use records::{ReadError, Record, Records, RecordsNewestFirst};
+pub use segments::SEGMENT_BYTES_DEFAULT;
 use snapshot::Snapshot;
 pub use verify::{Damage, Verification};
 
@@ -42,23 +46,31 @@ const OWN_KINDS: &str = "journal.";
 /// The kind of the record that says that a torn or damaged end was moved aside.
 const REPAIRED: &str = "journal.repaired";
 
-/// The journal of one sandbox: the file `journal.log` in its state directory.
+/// The journal of one sandbox: the file `journal.log` in its state directory, and the full ones before it.
 ///
 /// It is created, mode 0600, by the first append; its directory is not. Every call opens the file anew; any number of
 /// processes and threads may use it at once.
 #[derive(Clone, Debug)]
 pub struct Journal {
     directory: PathBuf,
+    /// A file of this length is full.
+    segment_bytes: u64,
 }
 
 impl Journal {
     pub(crate) fn at(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
         }
     }
 
-    /// Returns where the file lies.
+    pub(crate) fn with_segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Returns where the file lies to which records are appended. Full ones lie beside it.
     pub fn path(&self) -> PathBuf {
         self.directory.join(FILE_NAME)
     }

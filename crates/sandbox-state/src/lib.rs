@@ -39,7 +39,7 @@ pub use files::OpenError;
 pub use hash::{Hash, hex};
 pub use journal::{
     AppendError, BODY_BYTES_MAX, Checkpoint, Damage, FORMAT_VERSION, Fault, Follower, Journal,
-    ReadError, Receipt, Record, Records, RecordsNewestFirst, Verification,
+    ReadError, Receipt, Record, Records, RecordsNewestFirst, SEGMENT_BYTES_DEFAULT, Verification,
 };
 pub use keys::{KeyError, KeySource};
 pub use manager::{StateError, StateManager};

@@ -76,6 +76,14 @@ impl StateManager {
         self
     }
 
+    /// Begins a new file of the journal when one has this length; [`crate::SEGMENT_BYTES_DEFAULT`] if nobody
+    /// says otherwise.
+    #[must_use]
+    pub fn with_segment_bytes(mut self, bytes: u64) -> Self {
+        self.journal = self.journal.with_segment_bytes(bytes);
+        self
+    }
+
     /// Returns the journal.
     pub fn journal(&self) -> &Journal {
         &self.journal

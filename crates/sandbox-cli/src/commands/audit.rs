@@ -61,8 +61,8 @@ pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, 
     }
     if let Some(damage) = &found.damage {
         let line = format!(
-            "record {} at byte {}: {}\n",
-            damage.sequence, damage.offset, damage.what
+            "record {} at byte {} of {}: {}\n",
+            damage.sequence, damage.offset, damage.file, damage.what
         );
         text.push_str(&line);
     }
@@ -92,7 +92,7 @@ fn has(core: &SandboxCore, head: &str) -> Result<bool, Failure> {
 
 pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Failure> {
     let records = settings.open_to_read()?.all_records()?;
-    let Some(path) = file else {
+    let Some(path) = file.filter(|it| *it != Path::new("-")) else {
         for record in records {
             if ui::print(&exported(&record?))? == Reader::Gone {
                 break;

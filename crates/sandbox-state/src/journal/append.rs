@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Seek as _, SeekFrom, Write as _},
+    io::{self, Seek as _, SeekFrom},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::Arc,
@@ -15,13 +15,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     FILE_NAME, Journal, OWN_KINDS, REPAIRED,
-    frame::{BODY_BYTES_MAX, Draft, DraftError, Fault, Frame},
+    frame::{BODY_BYTES_MAX, Draft, DraftError, FIRST_FILE_VERSION, FORMAT_VERSION, Fault, Frame},
     records::Body,
+    segments,
     snapshot::{Rest, Snapshot, Trouble},
 };
 use crate::{
     Hash, OpenError,
-    files::{Directory, Lock},
+    files::{Directory, Lock, storage},
     hash::hex,
 };
 
@@ -139,19 +140,21 @@ pub(super) fn append(
         "kinds in '{OWN_KINDS}' are the journal's own"
     );
     let draft = Draft::new(&Body { at, kind, payload }).map_err(|error| refused(kind, error))?;
-    let end = End::open(journal)?;
-    let written = {
-        let _lock = end.lock()?;
-        end.write(draft, at)?
-    };
-    if durability == Durability::Storage {
-        // Without the lock: others may append meanwhile, which does not disturb.
-        end.file.sync_data().map_err(|source| AppendError::Sync {
-            path: end.path.clone(),
-            source,
-        })?;
+    loop {
+        let end = End::open(journal)?;
+        let Some(written) = end.write(&draft, at, journal.segment_bytes)? else {
+            // It was full, or another process has found it full: there is a new one.
+            continue;
+        };
+        if durability == Durability::Storage {
+            // Without the lock: others may append meanwhile, which does not disturb.
+            storage::sync(&end.file).map_err(|source| AppendError::Sync {
+                path: end.path.clone(),
+                source,
+            })?;
+        }
+        return Ok(written);
     }
-    Ok(written)
 }
 
 fn refused(kind: &str, error: DraftError) -> AppendError {
@@ -165,13 +168,14 @@ fn refused(kind: &str, error: DraftError) -> AppendError {
 
 /// The journal, opened for one append.
 struct End {
-    directory: Directory,
+    directory: Arc<Directory>,
     file: Arc<File>,
     path: PathBuf,
 }
 
 /// The last whole record, and what has to be said before the next one.
 struct Tail {
+    version: u8,
     sequence: u64,
     hash: Hash,
     offset: u64,
@@ -191,7 +195,7 @@ impl End {
         });
         match opened {
             Ok((directory, file)) => Ok(Self {
-                directory,
+                directory: Arc::new(directory),
                 file: Arc::new(file),
                 path,
             }),
@@ -206,10 +210,26 @@ impl End {
         })
     }
 
-    /// Writes the record after the last whole one. The file is locked.
-    fn write(&self, draft: Draft, at: Timestamp) -> Result<Receipt, AppendError> {
+    /// Writes the record after the last whole one; `None` if the file is full, and not the newest any more.
+    fn write(
+        &self,
+        draft: &Draft,
+        at: Timestamp,
+        segment_bytes: u64,
+    ) -> Result<Option<Receipt>, AppendError> {
+        let _lock = self.lock()?;
+        if self.was_sealed()? {
+            return Ok(None);
+        }
         let tail = self.tail(at)?;
-        let (record, hash) = draft.finish(tail.sequence + 1, &tail.hash);
+        if tail.offset >= segment_bytes && tail.note.is_none() {
+            let last = (tail.sequence, tail.hash);
+            // A file that is too long is better than a record that is not written.
+            if segments::seal(&self.directory, &self.file, last, at).is_ok() {
+                return Ok(None);
+            }
+        }
+        let (record, hash) = draft.finish(tail.version, tail.sequence + 1, &tail.hash);
         let bytes = match tail.note {
             Some(mut note) => {
                 note.extend_from_slice(&record);
@@ -217,51 +237,75 @@ impl End {
             }
             None => record,
         };
-        if let Err(source) = (&*self.file).write_all(&bytes) {
+        if let Err(source) = storage::append(&self.file, &bytes) {
             // A part may have been written. If it cannot be taken back, the next append finds it.
-            self.file.set_len(tail.offset).ok();
+            storage::cut(&self.file, tail.offset).ok();
             let path = self.path.clone();
             return Err(AppendError::Write { path, source });
         }
-        Ok(Receipt {
+        Ok(Some(Receipt {
             sequence: tail.sequence + 1,
             hash,
-        })
+        }))
+    }
+
+    /// Whether another process has sealed the file between open and lock.
+    fn was_sealed(&self) -> Result<bool, AppendError> {
+        let newest = self.directory.inode_of(FILE_NAME);
+        let known = newest.and_then(|newest| Ok((newest, self.file.metadata()?.ino())));
+        match known {
+            // The sandbox was destroyed between open and lock: nobody would ever see the record.
+            Ok((None, _)) => Err(self.unread(io::ErrorKind::NotFound.into())),
+            Ok((Some((newest, _)), this)) => Ok(newest != this),
+            Err(error) => Err(self.unread(error)),
+        }
+    }
+
+    fn unread(&self, source: io::Error) -> AppendError {
+        AppendError::Tail {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     fn tail(&self, at: Timestamp) -> Result<Tail, AppendError> {
-        let failed = |source| AppendError::Tail {
-            path: self.path.clone(),
-            source,
-        };
-        let metadata = self.file.metadata().map_err(failed)?;
-        if metadata.nlink() == 0 {
-            // The sandbox was destroyed between open and lock: nobody would ever see the record.
-            return Err(failed(io::ErrorKind::NotFound.into()));
-        }
-        let size = metadata.len();
-        if size == 0 {
+        let failed = |source| self.unread(source);
+        let size = self.file.metadata().map_err(failed)?.len();
+        if size == 0 && !self.has_sealed().map_err(failed)? {
             // Once in the life of a journal: from here on, its name survives a power cut.
-            self.directory.sync().map_err(|source| AppendError::Sync {
-                path: self.path.clone(),
-                source,
-            })?;
+            self.sync_name()?;
             return Ok(Tail::first());
         }
         let snapshot = Snapshot::of(self.path.clone(), Arc::clone(&self.file), size);
         match snapshot.frame_before(size) {
-            Ok(frame) => Ok(Tail::after(&frame, size)),
+            Ok(frame) => {
+                // Only the anchor is there: whoever sealed the file before has not synced this name.
+                if frame.version == FORMAT_VERSION && frame.length() == size {
+                    self.sync_name()?;
+                }
+                Ok(Tail::after(&frame, size))
+            }
             Err(Trouble::System(error)) => Err(failed(error)),
             Err(Trouble::Fault(Fault::Version)) => Err(AppendError::Newer {
                 path: self.path.clone(),
             }),
             Err(Trouble::Fault(_)) => {
+                // What is left may lie in the file before.
+                let directory = Arc::clone(&self.directory);
+                let file = Arc::clone(&self.file);
+                let snapshot = Snapshot::locked(self.path.clone(), directory, file);
+                let snapshot = snapshot.map_err(failed)?;
                 let whole = snapshot.last_whole().map_err(failed)?;
                 let mut tail = match &whole {
                     Some((frame, end)) => Tail::after(frame, *end),
                     None => Tail::first(),
                 };
                 let rest = snapshot.rest_after(tail.offset).map_err(failed)?;
+                let begins = snapshot.newest_start();
+                if begins > 0 {
+                    tail.version = FORMAT_VERSION;
+                }
+                tail.offset = tail.offset.saturating_sub(begins);
                 let torn_bytes = size - tail.offset;
                 self.repair(&mut tail, rest, torn_bytes, at)
                     .map_err(|source| AppendError::Repair {
@@ -271,6 +315,13 @@ impl End {
                 Ok(tail)
             }
         }
+    }
+
+    fn sync_name(&self) -> Result<(), AppendError> {
+        self.directory.sync().map_err(|source| AppendError::Sync {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     /// Moves what follows the last whole record to a file of its own, and prepares the record that
@@ -288,9 +339,9 @@ impl End {
             .map_err(io::Error::other)?
             .ok_or(io::ErrorKind::NotFound)?;
         io::copy(&mut self.from(tail.offset)?, &mut kept)?;
-        kept.sync_all()?;
+        storage::sync(&kept)?;
         self.directory.sync()?;
-        self.file.set_len(tail.offset)?;
+        storage::cut(&self.file, tail.offset)?;
 
         let payload = serde_json::json!({
             "offset": tail.offset,
@@ -305,11 +356,15 @@ impl End {
             payload: &payload,
         });
         let draft = draft.map_err(|_impossible| io::ErrorKind::InvalidData)?;
-        let (note, hash) = draft.finish(tail.sequence + 1, &tail.hash);
+        let (note, hash) = draft.finish(tail.version, tail.sequence + 1, &tail.hash);
         tail.sequence += 1;
         tail.hash = hash;
         tail.note = Some(note);
         Ok(())
+    }
+
+    fn has_sealed(&self) -> io::Result<bool> {
+        Ok(!segments::sealed(&self.directory, &self.file)?.is_empty())
     }
 
     fn from(&self, offset: u64) -> io::Result<impl io::Read + '_> {
@@ -321,6 +376,7 @@ impl End {
 impl Tail {
     fn first() -> Self {
         Self {
+            version: FIRST_FILE_VERSION,
             sequence: 0,
             hash: [0; 32],
             offset: 0,
@@ -330,6 +386,7 @@ impl Tail {
 
     fn after(frame: &Frame, offset: u64) -> Self {
         Self {
+            version: frame.version,
             sequence: frame.sequence,
             hash: frame.hash,
             offset,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Journal,
+    FILE_NAME, Journal,
     frame::Fault,
     records::{ReadError, Records},
     snapshot::Snapshot,
@@ -54,7 +54,8 @@ impl Journal {
                 head: None,
                 damage: Some(Damage {
                     sequence: known.records,
-                    offset: snapshot.end,
+                    file: FILE_NAME.to_owned(),
+                    offset: snapshot.end - snapshot.newest_start(),
                     // Fewer bytes than were there.
                     what: Fault::Length,
                 }),

@@ -10,10 +10,7 @@ use super::{
     records::{ReadError, Record, Records},
     snapshot::{Snapshot, Trouble},
 };
-use crate::{
-    Hash,
-    files::{Directory, Lock},
-};
+use crate::{Hash, files::Directory};
 
 /// A place in a journal, from which it is read on.
 ///
@@ -21,7 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Follower {
     journal: Journal,
-    file: Option<Arc<File>>,
+    /// The newest file that was known, and its directory.
+    newest: Option<(Arc<Directory>, Arc<File>)>,
     place: Place,
     /// Records up to this number are passed over.
     after: u64,
@@ -41,7 +39,7 @@ impl Follower {
     pub(super) fn new(journal: &Journal, after: Option<u64>) -> Result<Self, ReadError> {
         let mut follower = Self {
             journal: journal.clone(),
-            file: None,
+            newest: None,
             place: Place::default(),
             after: after.unwrap_or(0),
         };
@@ -92,39 +90,48 @@ impl Follower {
 
     /// Whether nobody can append any more.
     fn is_removed(&self) -> bool {
-        self.file
+        self.newest
             .as_ref()
-            .is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+            .is_some_and(|(_, file)| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
     }
 
     /// Returns the journal as it is now; `None` while there is none.
     fn snapshot(&mut self) -> Result<Option<Snapshot>, ReadError> {
         let path = self.journal.path();
-        if self.file.is_none() {
+        if !self.has_newest() {
             let opened = Directory::open(&self.journal.directory).and_then(|directory| {
-                directory.map_or(Ok(None), |directory| {
-                    directory.file(FILE_NAME, OFlags::RDONLY)
-                })
+                let Some(directory) = directory else {
+                    return Ok(None);
+                };
+                let file = directory.file(FILE_NAME, OFlags::RDONLY)?;
+                Ok(file.map(|file| (Arc::new(directory), Arc::new(file))))
             });
             let opened = opened.map_err(|source| ReadError::Open {
                 path: path.clone(),
                 source,
             })?;
-            self.file = opened.map(Arc::new);
+            if opened.is_some() {
+                self.newest = opened;
+            }
         }
-        let Some(file) = &self.file else {
+        let Some((directory, file)) = &self.newest else {
             return Ok(None);
         };
-        // Under the lock nobody is in the middle of an append.
-        let length = Lock::shared(file).and_then(|_lock| Ok(file.metadata()?.len()));
-        match length {
-            Ok(end) => Ok(Some(Snapshot::of(path, Arc::clone(file), end))),
-            Err(source) => Err(ReadError::Read {
-                path,
-                offset: self.place.offset,
-                source,
-            }),
-        }
+        Snapshot::of_all(path, Arc::clone(directory), Arc::clone(file)).map(Some)
+    }
+
+    /// Whether the file that is open is the one to which records are appended, or was removed with
+    /// everything that is to be read. A full one has another name.
+    fn has_newest(&self) -> bool {
+        let Some((directory, file)) = &self.newest else {
+            return false;
+        };
+        let known = || -> io::Result<bool> {
+            let this = file.metadata()?;
+            let newest = directory.inode_of(FILE_NAME)?;
+            Ok(this.nlink() == 0 || newest.is_none_or(|(inode, _)| inode == this.ino()))
+        };
+        known().unwrap_or(true)
     }
 }
 

@@ -4,14 +4,18 @@ use serde::Serialize;
 
 use crate::hash::{Hash, sha256};
 
-/// The version of the frame, the last byte of its start mark.
-pub const FORMAT_VERSION: u8 = 1;
+/// The newest version of the frame, the last byte of its start mark.
+pub const FORMAT_VERSION: u8 = 2;
+
+/// The version of frames in the first file of a journal; those in later files have 2, so that a program which knows of
+/// one file only does not take a part for the whole.
+pub(super) const FIRST_FILE_VERSION: u8 = 1;
 
 /// The largest body of a record in bytes: a report with both output streams at their limits fits.
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 // 0xFF occurs in no JSON text (it is never part of UTF-8), so a body cannot contain a mark.
-pub(super) const START_MARK: [u8; 4] = [0xFF, b'S', b'J', FORMAT_VERSION];
+pub(super) const START_MARK: [u8; 3] = [0xFF, b'S', b'J'];
 pub(super) const END_MARK: [u8; 4] = [0x00, b'J', b'S', 0xFF];
 
 pub(super) const HEADER_BYTES: usize = 48;
@@ -57,6 +61,7 @@ pub enum Fault {
 /// A frame whose length, marks and hash are right.
 #[derive(Debug)]
 pub(super) struct Frame {
+    pub(super) version: u8,
     pub(super) sequence: u64,
     pub(super) previous: Hash,
     pub(super) hash: Hash,
@@ -91,10 +96,12 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Frame, Fault> {
         return Err(Fault::Hash);
     }
     // Only now: a flipped bit in the version is a changed record, not a newer program.
-    if hashed[..4] != START_MARK {
+    let version = hashed[3];
+    if !(FIRST_FILE_VERSION..=FORMAT_VERSION).contains(&version) {
         return Err(Fault::Version);
     }
     Ok(Frame {
+        version,
         sequence: u64::from_le_bytes(array(&hashed[8..16])),
         previous: array(&hashed[16..48]),
         hash: array(hash),
@@ -104,7 +111,7 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Frame, Fault> {
 
 /// Returns the length that a frame declares in its first 8 bytes.
 pub(super) fn frame_length(start: &[u8]) -> Result<usize, Fault> {
-    if start.len() < 8 || start[..3] != START_MARK[..3] {
+    if start.len() < 8 || start[..3] != START_MARK {
         return Err(Fault::StartMark);
     }
     length_of_body(&start[4..8])
@@ -166,12 +173,14 @@ impl Draft {
     }
 
     /// Returns the frame as the record `sequence` after the one with hash `previous`, and its hash.
-    pub(super) fn finish(self, sequence: u64, previous: &Hash) -> (Vec<u8>, Hash) {
-        let mut bytes = self.bytes;
+    pub(super) fn finish(&self, version: u8, sequence: u64, previous: &Hash) -> (Vec<u8>, Hash) {
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 32 + TRAILER_BYTES);
+        bytes.extend_from_slice(&self.bytes);
         let length = u32::try_from(bytes.len() - HEADER_BYTES)
             .expect("a body of at most BODY_BYTES_MAX bytes")
             .to_le_bytes();
-        bytes[..4].copy_from_slice(&START_MARK);
+        bytes[..3].copy_from_slice(&START_MARK);
+        bytes[3] = version;
         bytes[4..8].copy_from_slice(&length);
         bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
         bytes[16..48].copy_from_slice(previous);

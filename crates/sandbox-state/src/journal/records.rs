@@ -161,7 +161,14 @@ impl Records {
         self.offset
     }
 
-    /// Returns how long the file was when it was opened.
+    /// Returns the name of the file that has the byte at `offset`, and its place there.
+    pub(super) fn place_in_file(&self, offset: u64) -> (String, u64) {
+        let (path, offset) = self.snapshot.place_of(offset);
+        let name = path.file_name().unwrap_or_default();
+        (name.to_string_lossy().into_owned(), offset)
+    }
+
+    /// Returns how long the files were when they were opened.
     pub(super) fn file_bytes(&self) -> u64 {
         self.snapshot.end
     }

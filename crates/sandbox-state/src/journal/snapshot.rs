@@ -1,6 +1,12 @@
 //! The settled part of the file: frames by their place, from either end, and what follows the last.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use rustix::fs::OFlags;
 
@@ -10,6 +16,7 @@ use super::{
         self, END_MARK, FRAME_BYTES_MAX, FRAME_BYTES_MIN, Fault, Frame, START_MARK, TRAILER_BYTES,
     },
     records::ReadError,
+    segments,
 };
 use crate::files::{Directory, Lock};
 
@@ -50,60 +57,144 @@ pub(super) enum Rest {
     Damaged,
 }
 
-/// The file, and how long it was when it was opened: what is before that does not change.
+/// The files, and how long they were when they were opened: what is before that does not change.
+///
+/// Offsets count from the beginning of the oldest file.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) path: PathBuf,
-    /// `None` when there is no journal yet.
-    file: Option<Arc<File>>,
+    directory: Option<Arc<Directory>>,
+    /// Oldest first; none when there is no journal yet.
+    parts: Vec<Part>,
     pub(super) end: u64,
+}
+
+/// One file of a journal.
+#[derive(Debug)]
+struct Part {
+    name: String,
+    /// Where it begins.
+    start: u64,
+    /// Opened when something is read from it.
+    file: OnceLock<Arc<File>>,
 }
 
 impl Snapshot {
     pub(super) fn open(journal: &Journal) -> Result<Self, ReadError> {
         let path = journal.path();
-        let directory = Directory::open(&journal.directory);
-        let file = directory
-            .and_then(|directory| {
-                directory.map_or(Ok(None), |directory| {
-                    directory.file(FILE_NAME, OFlags::RDONLY)
-                })
-            })
-            .map_err(|source| ReadError::Open {
-                path: path.clone(),
-                source,
-            })?;
-        let Some(file) = file else {
-            return Ok(Self {
+        let opened = Directory::open(&journal.directory).and_then(|directory| {
+            let Some(directory) = directory else {
+                return Ok(None);
+            };
+            let file = directory.file(FILE_NAME, OFlags::RDONLY)?;
+            Ok(file.map(|file| (Arc::new(directory), Arc::new(file))))
+        });
+        match opened {
+            Ok(Some((directory, file))) => Self::of_all(path, directory, file),
+            Ok(None) => Ok(Self {
                 path,
-                file: None,
+                directory: None,
+                parts: Vec::new(),
                 end: 0,
-            });
-        };
-        // Under the lock nobody is in the middle of an append.
-        let length = Lock::shared(&file).and_then(|_lock| Ok(file.metadata()?.len()));
-        match length {
-            Ok(end) => Ok(Self::of(path, Arc::new(file), end)),
-            Err(source) => Err(ReadError::Read {
-                path,
-                offset: 0,
-                source,
             }),
+            Err(source) => Err(ReadError::Open { path, source }),
         }
     }
 
+    /// The journal that ends with this file.
+    pub(super) fn of_all(
+        path: PathBuf,
+        directory: Arc<Directory>,
+        file: Arc<File>,
+    ) -> Result<Self, ReadError> {
+        // Under the lock nobody is in the middle of an append, and the file is not sealed meanwhile.
+        let found = Lock::shared(&file)
+            .and_then(|_lock| Self::locked(path.clone(), directory, Arc::clone(&file)));
+        found.map_err(|source| ReadError::Read {
+            path,
+            offset: 0,
+            source,
+        })
+    }
+
+    /// The journal that ends with this file, which is locked.
+    pub(super) fn locked(
+        path: PathBuf,
+        directory: Arc<Directory>,
+        file: Arc<File>,
+    ) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for sealed in segments::sealed(&directory, &file)? {
+            let name = sealed.name;
+            let file = OnceLock::new();
+            parts.push(Part { name, start, file });
+            start += sealed.bytes;
+        }
+        let live = Self::of(path, Arc::clone(&file), file.metadata()?.len());
+        parts.extend(live.parts.into_iter().map(|part| Part { start, ..part }));
+        Ok(Self {
+            path: live.path,
+            directory: Some(directory),
+            parts,
+            end: start + live.end,
+        })
+    }
+
+    /// The newest file alone.
     pub(super) fn of(path: PathBuf, file: Arc<File>, end: u64) -> Self {
-        let file = Some(file);
-        Self { path, file, end }
+        let live = Part {
+            name: FILE_NAME.to_owned(),
+            start: 0,
+            file: OnceLock::from(file),
+        };
+        Self {
+            path,
+            directory: None,
+            parts: vec![live],
+            end,
+        }
+    }
+
+    /// Returns where the newest file begins.
+    pub(super) fn newest_start(&self) -> u64 {
+        self.parts.last().map_or(0, |part| part.start)
+    }
+
+    /// Returns the file that has the byte at `offset`, and the place of that byte in it.
+    pub(super) fn place_of(&self, offset: u64) -> (PathBuf, u64) {
+        let part = self.parts.iter().rev().find(|part| part.start <= offset);
+        part.map_or((self.path.clone(), offset), |part| {
+            (self.path.with_file_name(&part.name), offset - part.start)
+        })
+    }
+
+    fn file_of(&self, part: &Part) -> io::Result<Arc<File>> {
+        if let Some(file) = part.file.get() {
+            return Ok(Arc::clone(file));
+        }
+        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let file = directory
+            .file(&part.name, OFlags::RDONLY)
+            .map_err(io::Error::other)?;
+        let file = Arc::new(file.ok_or(io::ErrorKind::NotFound)?);
+        Ok(Arc::clone(part.file.get_or_init(|| file)))
     }
 
     fn read(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-        let Some(file) = &self.file else {
-            return Ok(Vec::new());
-        };
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset)?;
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        let ends = self.parts.iter().skip(1).map(|part| part.start);
+        for (part, end) in self.parts.iter().zip(ends.chain([self.end])) {
+            let (from, to) = (offset.max(part.start), (offset + length).min(end));
+            if from >= to {
+                continue;
+            }
+            // Both are within `bytes`, whose length is a `usize`.
+            let within = |at: u64| usize::try_from(at - offset).map_err(io::Error::other);
+            let wanted = &mut bytes[within(from)?..within(to)?];
+            self.file_of(part)?
+                .read_exact_at(wanted, from - part.start)?;
+        }
         Ok(bytes)
     }
 
@@ -188,7 +279,7 @@ impl Snapshot {
 
     /// Returns the error that says what was wrong, and where.
     pub(super) fn error(&self, offset: u64, trouble: Trouble) -> ReadError {
-        let path = self.path.clone();
+        let (path, offset) = self.place_of(offset);
         match trouble {
             Trouble::System(source) => ReadError::Read {
                 path,

@@ -1,5 +1,7 @@
 //! The journal under concurrency, tampering and cuts.
 
+mod segments;
+
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, symlink},

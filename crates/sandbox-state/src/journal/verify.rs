@@ -15,7 +15,7 @@ use crate::{Hash, hash::hex};
 pub struct Verification {
     /// How many records are whole and in their place, up to the first damage.
     pub records: u64,
-    /// Length of the file.
+    /// Length of all files.
     pub bytes: u64,
     /// The hash of the last of these records, in hexadecimal. Kept elsewhere, it shows later whether
     /// records at the end were removed.
@@ -34,7 +34,9 @@ pub struct Verification {
 pub struct Damage {
     /// The number that the record has or should have.
     pub sequence: u64,
-    /// Where it begins or should begin, in bytes.
+    /// The file that it lies in.
+    pub file: String,
+    /// Where it begins or should begin in that file, in bytes.
     pub offset: u64,
     /// What is wrong with it.
     pub what: Fault,
@@ -83,8 +85,10 @@ pub(super) fn continue_from(
         } else {
             found.records + 1
         };
+        let (file, offset) = records.place_in_file(offset);
         found.damage.get_or_insert(Damage {
             sequence,
+            file,
             offset,
             what: damage,
         });
