@@ -66,7 +66,6 @@ pub(crate) static RULES: &[Rule] = &[
             "bomb() { bomb & bomb & }; bomb",
             "while :; do sleep 9 & done",
             "until false; do (yes > x) & echo on; done",
-            "for ((;;)); do bash & done",
         ],
         spares: &[
             "f() { f 1; }",

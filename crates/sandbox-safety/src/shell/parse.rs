@@ -147,11 +147,7 @@ impl Converter<'_> {
                     ..RawCommand::default()
                 }));
             }
-            Compound::ArithmeticForClause(clause) => {
-                let mut body = self.body(&clause.body.list, depth)?;
-                note_storm(clause.condition.is_none(), &mut body, 0);
-                body
-            }
+            Compound::ArithmeticForClause(clause) => self.body(&clause.body.list, depth)?,
             Compound::BraceGroup(group) => self.body(&group.list, depth)?,
             Compound::Subshell(subshell) => self.body(&subshell.list, depth)?,
             Compound::ForClause(clause) => {
