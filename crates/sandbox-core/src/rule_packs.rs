@@ -32,7 +32,7 @@ pub enum RulePackError {
         source: io::Error,
     },
     /// A guest could have written it.
-    #[error("cannot use the rule pack {}: it lies inside of the workspace, where a command could change it", path.display())]
+    #[error("cannot use the rule pack {}: it lies inside of the workspace, where a command of a sandbox could change it; keep it outside, or check it alone with `sandbox policy validate`", path.display())]
     InWorkspace {
         /// The file.
         path: PathBuf,

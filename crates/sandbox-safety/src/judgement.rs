@@ -71,8 +71,9 @@ impl Case<'_> {
             gate,
         };
         let mut found: Vec<(Told<'_>, Span)> = Vec::new();
-        let whole = lint::characters(text).map(|(rule, span)| (rule.told(), span));
-        found.extend(whole.and_then(|(told, span)| Some((self.packs.overridden(told)?, span))));
+        let whole = lint::characters(text).into_iter().chain(lint::lines(text));
+        let whole = whole.map(|(rule, span)| (rule.told(), span));
+        found.extend(whole.filter_map(|(told, span)| Some((self.packs.overridden(told)?, span))));
         for (problem, span) in &reading.problems {
             let told = lint::of_problem(*problem).and_then(|it| self.packs.overridden(it.told()));
             found.extend(told.map(|told| (told, *span)));

@@ -14,6 +14,8 @@
 //! | `$NAME\|OTHER` | one of these variables is set for the command |
 //! | `!token` | the token does not hold |
 
+use std::cell::OnceCell;
+
 use crate::{
     paths::{CLASSES, Places, is_in_class},
     shell::{SimpleCommand, Word},
@@ -83,12 +85,34 @@ static GLOBAL_OPTIONS: &[(&str, &[&str])] = &[
         &["-h", "-p", "-a", "-n", "-u", "--user", "--pass"],
     ),
     ("snapper", &["-c", "--config"]),
+    (
+        "make",
+        &[
+            "-C",
+            "--directory",
+            "-f",
+            "--file",
+            "--makefile",
+            "-I",
+            "-o",
+            "-W",
+        ],
+    ),
+    ("gmake", &["-C", "--directory", "-f", "--file", "-I"]),
+    ("ninja", &["-C", "-f", "-j"]),
+    ("cargo", &["-C", "--config", "--color", "-Z"]),
+    ("go", &["-C"]),
+    ("pnpm", &["-C", "--dir", "-F", "--filter"]),
+    ("yarn", &["--cwd"]),
+    ("just", &["-f", "--justfile", "-d", "--working-directory"]),
 ];
 
 /// Returns whether `command` looks like `pattern`, whose first token is known to match.
 pub(crate) fn matches(pattern: &str, command: &SimpleCommand, places: &Places) -> bool {
     let args = command.args();
-    let operands = operands(command);
+    // Most patterns fail at an option or a text before they need them.
+    let listed = OnceCell::new();
+    let operands = || listed.get_or_init(|| operands(command));
     let mut next = 0;
     let mut anywhere = false;
     for token in pattern.split_ascii_whitespace().skip(1) {
@@ -103,7 +127,7 @@ pub(crate) fn matches(pattern: &str, command: &SimpleCommand, places: &Places) -
         let holds = if token.starts_with('-') {
             token.split('|').any(|option| has_option(args, option))
         } else if let Some(class) = token.strip_prefix('@') {
-            operands.iter().any(|word| {
+            operands().iter().any(|word| {
                 let mut classes = class.split('|');
                 classes.any(|class| is_in_class(&word.text, class, command, places))
             })
@@ -111,16 +135,19 @@ pub(crate) fn matches(pattern: &str, command: &SimpleCommand, places: &Places) -
             let assigned = |name: &str| command.assignments.iter().any(|(set, _)| set == name);
             names.split('|').any(assigned)
         } else if let Some(exact) = token.strip_prefix('=') {
-            operands.iter().any(|word| word.text == exact)
+            operands().iter().any(|word| word.text == exact)
         } else if let Some(text) = token.strip_prefix('~') {
             let wanted = text.split('|');
             wanted.into_iter().any(|text| {
-                let spaced = text.replace('_', " ");
-                args.iter()
-                    .any(|word| word.text.contains(text) || word.text.contains(&spaced))
+                let plain = |word: &Word| word.text.contains(text);
+                args.iter().any(plain)
+                    || text.contains('_') && {
+                        let spaced = text.replace('_', " ");
+                        args.iter().any(|word| word.text.contains(&spaced))
+                    }
             })
         } else {
-            let rest = operands.get(next..).unwrap_or(&[]);
+            let rest = operands().get(next..).unwrap_or(&[]);
             let reach = if anywhere {
                 rest.len()
             } else {

@@ -80,6 +80,8 @@ pub(crate) enum Node {
     Words(Vec<RawWord>),
     /// Started with `&`.
     Background(Box<Self>),
+    /// Stands before an endless loop that starts processes and waits for none.
+    Storm(Span),
 }
 
 /// How much is known of a word.

@@ -75,25 +75,35 @@ impl<'de> Deserialize<'de> for Change {
 
 /// Returns a path as text, and in base64 too where the text is not exactly it.
 pub(crate) fn path_as_text(path: &Path) -> (String, Option<String>) {
-    use std::os::unix::ffi::OsStrExt as _;
-
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     match path.to_str() {
         Some(exact) => (exact.to_owned(), None),
         None => (
             path.to_string_lossy().into_owned(),
-            Some(BASE64_STANDARD.encode(path.as_os_str().as_bytes())),
+            Some(BASE64_STANDARD.encode(path.as_os_str().as_encoded_bytes())),
         ),
     }
 }
 
 /// Returns the path that [`path_as_text`] wrote in base64.
 pub(crate) fn path_of_base64(base64: &str) -> Result<PathBuf, base64::DecodeError> {
-    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
-
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     let bytes = BASE64_STANDARD.decode(base64)?;
-    Ok(PathBuf::from(OsString::from_vec(bytes)))
+    Ok(path_of_bytes(bytes))
+}
+
+#[cfg(unix)]
+fn path_of_bytes(bytes: Vec<u8>) -> PathBuf {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Elsewhere a path is not just bytes: what is no UTF-8 becomes U+FFFD, so such a path can be shown and
+/// not opened. Changes are only made on Linux.
+#[cfg(not(unix))]
+fn path_of_bytes(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Change {

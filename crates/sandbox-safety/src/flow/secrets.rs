@@ -20,7 +20,7 @@ const NOT_READERS: &str = "ls ll stat chmod chown mkdir touch ssh scp sftp ssh-k
 const DROP_SITES: &str = "file.io transfer.sh 0x0.st pastebin.com paste. webhook.site ngrok requestbin \
     pipedream burpcollaborator oast. interact.sh termbin bashupload \
     discord.com/api/webhooks api.telegram.org hookbin ix.io paste.rs sprunge.us catbox.moe \
-    attacker. evil. dpaste.com gofile.io temp.sh requestcatcher.com beeceptor.com webhook.cool";
+    dpaste.com gofile.io temp.sh requestcatcher.com beeceptor.com webhook.cool";
 
 /// What sends to other machines.
 fn is_sender(command: &SimpleCommand) -> bool {

@@ -235,6 +235,8 @@ allow:
         "git log push",
         "git --no-pager status",
         "make test",
+        "make -C release",
+        "make -C release test",
         "deployctl site purge",
         "deployctl purge site --all",
     ] {

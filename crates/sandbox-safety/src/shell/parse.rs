@@ -11,6 +11,7 @@ use brush_parser::{
 use super::{
     Node, RawCommand, RawRedirect, RawWord, RedirectKind, Span,
     mask::{DEPTH_MAX, Masked, Unreadable, mask},
+    read::{first_span, is_endless, starts_without_end},
 };
 
 /// With no more openers than this, the parser runs on the caller's stack.
@@ -188,7 +189,11 @@ impl Converter<'_> {
             Compound::WhileClause(clause) | Compound::UntilClause(clause) => {
                 let ast::WhileOrUntilClauseCommand(condition, block, _) = clause;
                 let mut body = self.body(condition, depth)?;
+                let first = body.len();
+                let until = matches!(compound, Compound::UntilClause(_));
+                let endless = is_endless(&body, until);
                 self.list(&block.list, depth + 1, &mut body)?;
+                note_storm(endless, &mut body, first);
                 body
             }
             Compound::Coprocess(coprocess) => {
@@ -233,8 +238,12 @@ impl Converter<'_> {
                     None => self.word(word),
                 };
                 match assignments {
-                    Assignments::Leading => command.assignments.push(raw),
-                    Assignments::Arguments => command.words.push(raw),
+                    Assignments::Leading
+                        if command.words.is_empty() && is_assignment(&raw.text) =>
+                    {
+                        command.assignments.push(raw);
+                    }
+                    Assignments::Leading | Assignments::Arguments => command.words.push(raw),
                 }
             }
             Item::ProcessSubstitution(_, subshell) => {
@@ -322,6 +331,25 @@ impl Converter<'_> {
             },
         }
     }
+}
+
+/// Notes that the part of an endless loop's body from `first` on only starts processes.
+fn note_storm(endless: bool, body: &mut Vec<Node>, first: usize) {
+    let repeated = body.get(first..).unwrap_or(&[]);
+    if endless && starts_without_end(repeated) {
+        let span = repeated.first().map_or((0, 0), first_span);
+        body.insert(0, Node::Storm(span));
+    }
+}
+
+/// Returns whether text begins with `NAME=`, `NAME+=` or `NAME[i]=`: the parser sees a name in
+/// `dd${IFS}if=x` too, as expansions are masked.
+fn is_assignment(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let (name, rest) = text.split_at(end.unwrap_or(text.len()));
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && (rest.starts_with(['=', '[']) || rest.starts_with("+="))
 }
 
 /// What `NAME=value` means where it stands.

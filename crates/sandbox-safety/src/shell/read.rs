@@ -12,10 +12,12 @@ mod given;
 mod output;
 mod recursion;
 
+use definitions::Case;
 use evaluated::is_evaluated;
 pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
-use recursion::{first_span, starts_itself_twice};
+use recursion::starts_itself_twice;
+pub(super) use recursion::{first_span, is_endless, starts_without_end};
 
 use super::{
     Context, Node, PipePosition, Pipeline, RawCommand, RawRedirect, RawWord, Redirect,
@@ -48,7 +50,7 @@ pub(crate) enum Problem {
     Unparsed,
     TooDeep,
     TooLarge,
-    /// A function that starts itself more than once.
+    /// A function that starts itself more than once, or an endless loop that waits for nothing.
     ForkBomb,
 }
 
@@ -128,6 +130,8 @@ pub(super) struct Reader {
     pipelines: Vec<Pipeline>,
     problems: Vec<(Problem, Span)>,
     variables: BTreeMap<String, Word>,
+    /// Variables that `declare -l` or `-u` made change the case of what they are given.
+    cases: BTreeMap<String, Case>,
     functions: BTreeMap<String, Arc<Node>>,
     aliases: BTreeMap<String, String>,
     /// Text written to files, to be read when they are run.
@@ -227,6 +231,7 @@ impl Reader {
             Node::Simple(command) => self.simple(command, origin),
             Node::Pipeline(stages) => self.pipeline(stages, origin),
             Node::Background(node) => self.walk(node, origin),
+            Node::Storm(span) => self.problem(Problem::ForkBomb, origin.place(*span)),
             Node::Group { body, redirects } => {
                 self.walk_all(body, origin);
                 self.group_redirects(redirects, origin);
@@ -361,7 +366,12 @@ impl Reader {
         (name.to_owned(), word)
     }
 
-    fn set(&mut self, name: &str, value: Word) {
+    fn set(&mut self, name: &str, mut value: Word) {
+        match self.cases.get(name) {
+            Some(Case::Lower) => value.text = value.text.to_lowercase(),
+            Some(Case::Upper) => value.text = value.text.to_uppercase(),
+            None => {}
+        }
         if value.text.len() <= VALUE_BYTES_MAX {
             self.variables.insert(name.to_owned(), value);
         } else {

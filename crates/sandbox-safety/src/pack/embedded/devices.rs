@@ -107,7 +107,7 @@ pub(super) static RULES: &[Rule] = &[
             "pg_probackup|barman|pgbackrest .. delete|expire|stanza-delete",
             "rsync --delete|--delete-after|--delete-excluded|--delete-before|--delete-during !-n|--dry-run|--list-only|-an|-avn",
             "rsync --delete|--delete-after|--delete-excluded|--remove-source-files ~:",
-            "rclone sync|move !-n|--dry-run|~--dry-run",
+            "rclone sync|move ~: !-n|--dry-run",
             "wal-g|kopia|duplicacy|rustic|bupstash|tarsnap|arq .. delete|prune|forget|nuke|--nuke|--fsck-prune|expire|remove",
             "tarsnap -d|--nuke",
             "wmic shadowcopy delete",

@@ -5,6 +5,13 @@ use std::sync::Arc;
 use super::{CALL_DEPTH_MAX, Origin, Reader, VALUE_BYTES_MAX};
 use crate::shell::{RedirectKind, SimpleCommand, Word};
 
+/// The letters that a variable turns its values into.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Case {
+    Lower,
+    Upper,
+}
+
 impl Reader {
     /// Notes what `export`, `alias` and their like define.
     pub(super) fn declarations(&mut self, command: &SimpleCommand) {
@@ -31,7 +38,20 @@ impl Reader {
         if !alias && !variables.contains(&program) {
             return;
         }
+        let mut case = None;
         for argument in command.args() {
+            if let Some(letters) = argument.text.strip_prefix('-') {
+                case = match letters.chars().find(|it| matches!(it, 'l' | 'u')) {
+                    Some('l') => Some(Case::Lower),
+                    Some(_) => Some(Case::Upper),
+                    None => case,
+                };
+                continue;
+            }
+            if let Some(case) = case.filter(|_| !alias) {
+                let name = argument.text.split('=').next().unwrap_or_default();
+                self.cases.insert(name.to_owned(), case);
+            }
             let Some((name, value)) = argument.text.split_once('=') else {
                 continue;
             };

@@ -14,7 +14,7 @@ pub(super) fn starts_itself_twice(name: &str, body: &Node) -> bool {
                 body.iter().map(|node| calls(name, node)).sum()
             }
             Node::Background(node) => calls(name, node),
-            Node::Function { .. } | Node::Words(_) => 0,
+            Node::Function { .. } | Node::Words(_) | Node::Storm(_) => 0,
         }
     }
     match body {
@@ -23,18 +23,55 @@ pub(super) fn starts_itself_twice(name: &str, body: &Node) -> bool {
         Node::Group { body, .. } | Node::For { body, .. } => {
             body.iter().any(|node| starts_itself_twice(name, node))
         }
-        Node::Simple(_) | Node::Function { .. } | Node::Words(_) => false,
+        Node::Simple(_) | Node::Function { .. } | Node::Words(_) | Node::Storm(_) => false,
+    }
+}
+
+/// Returns whether an endless loop over `body` starts processes and has nothing to wait for: all that
+/// is not started with `&` is over at once.
+pub(in crate::shell) fn starts_without_end(body: &[Node]) -> bool {
+    fn is_instant(node: &Node) -> bool {
+        match node {
+            Node::Background(_) | Node::Storm(_) | Node::Words(_) => true,
+            Node::Group { body, .. } => body.iter().all(is_instant),
+            Node::Simple(command) => command.words.first().is_none_or(|word| {
+                matches!(word.text.as_str(), ":" | "true" | "echo" | "let" | "printf")
+            }),
+            Node::Pipeline(_) | Node::For { .. } | Node::Function { .. } => false,
+        }
+    }
+    fn starts(node: &Node) -> bool {
+        match node {
+            Node::Background(_) => true,
+            Node::Group { body, .. } => body.iter().any(starts),
+            _ => false,
+        }
+    }
+    body.iter().any(starts) && body.iter().all(is_instant)
+}
+
+/// Returns whether a loop with this condition never ends by itself.
+pub(in crate::shell) fn is_endless(condition: &[Node], until: bool) -> bool {
+    let [Node::Simple(command)] = condition else {
+        return false;
+    };
+    let words: Vec<&str> = command.words.iter().map(|it| it.text.as_str()).collect();
+    match words.as_slice() {
+        [":" | "true" | "/bin/true"] | ["[", "1", "]"] | ["test", "1"] => !until,
+        ["false"] => until,
+        _ => false,
     }
 }
 
 /// Returns where the first command stands.
-pub(super) fn first_span(node: &Node) -> Span {
+pub(in crate::shell) fn first_span(node: &Node) -> Span {
     match node {
         Node::Simple(command) => command.span,
         Node::Pipeline(nodes) | Node::Group { body: nodes, .. } | Node::For { body: nodes, .. } => {
             nodes.first().map_or((0, 0), first_span)
         }
         Node::Background(node) => first_span(node),
+        Node::Storm(span) => *span,
         Node::Function { body, .. } => first_span(body),
         Node::Words(words) => words.first().map_or((0, 0), |word| word.span),
     }
