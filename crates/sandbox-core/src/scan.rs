@@ -23,6 +23,8 @@ use serde::{Serialize, Serializer};
 
 use crate::content::{self, READ_BYTES, scan_file};
 
+mod sarif;
+
 /// The most findings that a report lists; the rest is counted.
 const FINDINGS_LISTED_MAX: usize = 10_000;
 /// The most files that a report names as unreadable or as scanned in part; the rest is counted.

@@ -19,6 +19,9 @@ pub(crate) struct ScanArgs {
     /// Scan so much of each file: plain bytes, or with K, M, G
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size)]
     pub(crate) max_size: Bytes,
+    /// Print a SARIF 2.1.0 log, for tools of code review
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sarif: bool,
     /// Read this configuration file too, for the extensions and sizes that it does not allow
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -47,7 +47,11 @@ pub(crate) fn run(settings: &Settings, args: ScanArgs) -> Result<u8, Failure> {
     if ui.is_json() {
         ui::print_json(&report)?;
     } else {
-        ui::print(&text(ui, &report))?;
+        if args.sarif {
+            ui::print_json(&report.sarif())?;
+        } else {
+            ui::print(&text(ui, &report))?;
+        }
         ui.note(&summary(&report));
         for it in report.unreadable.iter().take(UNREADABLE_SHOWN_MAX) {
             let path = one_line(&it.path.to_string_lossy(), usize::MAX);
