@@ -180,6 +180,8 @@ struct Tail {
     hash: Hash,
     offset: u64,
     note: Option<Vec<u8>>,
+    /// Nothing, or the anchor alone, is in the file: it is not full, however short a full one is.
+    is_new_file: bool,
 }
 
 impl End {
@@ -222,7 +224,7 @@ impl End {
             return Ok(None);
         }
         let tail = self.tail(at)?;
-        if tail.offset >= segment_bytes && tail.note.is_none() {
+        if tail.offset >= segment_bytes && tail.note.is_none() && !tail.is_new_file {
             let last = (tail.sequence, tail.hash);
             // A file that is too long is better than a record that is not written.
             if segments::seal(&self.directory, &self.file, last, at).is_ok() {
@@ -279,11 +281,12 @@ impl End {
         let snapshot = Snapshot::of(self.path.clone(), Arc::clone(&self.file), size);
         match snapshot.frame_before(size) {
             Ok(frame) => {
+                let tail = Tail::after(&frame, size);
                 // Only the anchor is there: whoever sealed the file before has not synced this name.
-                if frame.version == FORMAT_VERSION && frame.length() == size {
+                if tail.is_new_file {
                     self.sync_name()?;
                 }
-                Ok(Tail::after(&frame, size))
+                Ok(tail)
             }
             Err(Trouble::System(error)) => Err(failed(error)),
             Err(Trouble::Fault(Fault::Version)) => Err(AppendError::Newer {
@@ -381,6 +384,7 @@ impl Tail {
             hash: [0; 32],
             offset: 0,
             note: None,
+            is_new_file: true,
         }
     }
 
@@ -391,6 +395,7 @@ impl Tail {
             hash: frame.hash,
             offset,
             note: None,
+            is_new_file: frame.version == FORMAT_VERSION && frame.length() == offset,
         }
     }
 }

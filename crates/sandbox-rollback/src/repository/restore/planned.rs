@@ -19,6 +19,7 @@ use crate::repository::{
 };
 
 const NOT_KEPT: &str = "it is not in the snapshot: left alone";
+const IN_THE_WAY: &str = "what the snapshot leaves out is in its place: left alone";
 const NOT_SEEN: &str = "it cannot be read: left alone";
 const WAS_TORN: &str = "it changed while the snapshot was taken";
 
@@ -105,6 +106,13 @@ impl<'a> Planner<'a> {
             self.note(path, NOT_SEEN);
             return Ok(());
         }
+        if self.holds_excluded(&now)? {
+            // What else is in it goes one by one.
+            if now.is_dir() {
+                self.waiting.push((path, Some(now), None));
+            }
+            return Ok(());
+        }
         self.list(&path, &now, ChangeKind::Deleted)?;
         self.step(path, Step::Remove);
         Ok(())
@@ -129,6 +137,12 @@ impl<'a> Planner<'a> {
                 None => Ok(()),
             };
         }
+        if let Some(now) = &now
+            && self.holds_excluded(now)?
+        {
+            self.note(path, IN_THE_WAY);
+            return Ok(());
+        }
         let kind = if now.is_some() {
             ChangeKind::Modified
         } else {
@@ -143,6 +157,24 @@ impl<'a> Planner<'a> {
         self.list_inside(&path, &then, ChangeKind::Created)?;
         self.bring(path, then);
         Ok(())
+    }
+
+    /// Returns whether this is, or has in it, what the snapshot leaves out by its name.
+    fn holds_excluded(&self, node: &Node) -> Result<bool, RepositoryError> {
+        let mut stack = vec![node.clone()];
+        while let Some(node) = stack.pop() {
+            match &node.content {
+                Content::Omitted(Omission::Excluded) => return Ok(true),
+                Content::Directory(_) => stack.extend(self.reader.entries(&node)?),
+                Content::File(_)
+                | Content::Symlink(_)
+                | Content::Pipe
+                | Content::CharacterDevice(..)
+                | Content::BlockDevice(..)
+                | Content::Omitted(_) => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Returns whether something at or below `path` is selected.

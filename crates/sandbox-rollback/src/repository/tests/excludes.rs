@@ -40,6 +40,37 @@ fn what_is_left_out_is_left_alone() {
 }
 
 #[test]
+fn what_came_later_and_matches_is_left_alone_too() {
+    let lab = rich();
+    lab.file("thing", "a file").file("other", "a file");
+    let taken = lab
+        .repository()
+        .snapshot(&leaving_out(&["*.o", "/build/", "/thing/"], None));
+    let taken = taken.unwrap();
+    fs::remove_file(lab.ws().join("thing")).unwrap();
+    fs::remove_file(lab.ws().join("other")).unwrap();
+    lab.file("build/out", "new")
+        .file("new.o", "new")
+        .file("fresh/deep/x.o", "new")
+        .file("fresh/deep/x.c", "goes")
+        .file("fresh/sub/y.c", "goes")
+        .file("thing/in", "in the way")
+        .file("other/in.o", "in the way");
+    lab.restore(&taken, "back");
+    let is_there = |path: &&str| lab.ws().join(path).exists();
+    let stays = [
+        "build/out",
+        "new.o",
+        "fresh/deep/x.o",
+        "thing/in",
+        "other/in.o",
+    ];
+    assert!(stays.iter().all(is_there));
+    let goes = ["fresh/deep/x.c", "fresh/sub"];
+    assert!(!goes.iter().any(is_there));
+}
+
+#[test]
 fn other_patterns_read_what_was_left_out_and_forget_what_is() {
     let lab = rich();
     lab.take();

@@ -70,6 +70,18 @@ fn files_that_follow_each_other_are_one_journal() {
 }
 
 #[test]
+fn a_limit_below_an_anchor_ends_with_one_record_in_a_file() {
+    for bytes in [0, 1, 100] {
+        let lab = tempfile::tempdir().unwrap();
+        let state = StateManager::open(lab.path()).with_segment_bytes(bytes);
+        fill(state.journal(), 3);
+        assert_eq!(full_files(lab.path()).len(), 2);
+        let found = state.journal().verify().unwrap();
+        assert_eq!((found.damage, found.records), (None, 5));
+    }
+}
+
+#[test]
 fn a_changed_removed_or_swapped_file_is_found() {
     let lab = tempfile::tempdir().unwrap();
     let journal = small(lab.path());
