@@ -187,7 +187,8 @@ impl RollbackManager {
     }
 
     /// Makes what is kept of the selected paths a set of its own under the id `part`, which can be
-    /// undone (or redone) by itself; the rest stays. Returns whether it did: not if all is selected.
+    /// undone (or redone) by itself; the rest stays. Returns what the operation changed there; `None`
+    /// if all is selected, and nothing was done.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl RollbackManager {
         direction: Direction,
         id: &OperationId,
         (globs, part): (&[String], &OperationId),
-    ) -> Result<bool, PortionError> {
+    ) -> Result<Option<Vec<Change>>, PortionError> {
         let layout = self.layout();
         let read = |source| PortionError::Read {
             id: id.clone(),
@@ -212,7 +213,7 @@ impl RollbackManager {
         }
         let kept = Kept::read(layout, direction, id)?;
         let Some(halves) = kept.halves(layout, globs)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let mark = Mark {
             direction,
@@ -227,7 +228,7 @@ impl RollbackManager {
             id: id.clone(),
             source,
         })?;
-        Ok(true)
+        Ok(Some(halves.0.changes))
     }
 }
 
