@@ -57,6 +57,7 @@ mod sessions;
 mod snapshots;
 #[cfg(test)]
 mod snapshots_choice;
+#[cfg(test)]
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;

@@ -8,6 +8,8 @@
 //! ```
 //! The same in `undone/`. The workspace is not touched: an undo or redo of the new set does that.
 
+mod error;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -19,8 +21,10 @@ use rustix::fs::RenameFlags;
 use sandbox_types::{Change, OperationId};
 use serde::{Deserialize, Serialize};
 
+pub use error::PortionError;
+
 use crate::{
-    GateError, RollbackManager,
+    RollbackManager,
     apply::{OPEN_TO_OWNER, is_privileged, spot, transfer},
     commit::save_changes,
     file_error::{FileError, cannot},
@@ -66,86 +70,6 @@ impl Direction {
             Self::Redo => (UNDOING, UNSEALED),
         }
     }
-}
-
-/// No part of an operation is taken; all is as before, except after [`PortionError::Move`].
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PortionError {
-    /// A path is not a glob.
-    #[error("cannot select changes")]
-    Glob(#[source] GateError),
-    /// No change is selected.
-    #[error("cannot select changes: nothing that operation '{id}' changed matches {globs}")]
-    Nothing {
-        /// The operation.
-        id: OperationId,
-        /// The globs.
-        globs: String,
-    },
-    /// A directory moves as a whole, and only something in it is selected.
-    #[error("cannot select only a part of '{}': the directory came or goes as a whole", .path.display())]
-    Whole {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Two names of one file would be parted.
-    #[error("cannot select '{}' without the other names of the same file", .path.display())]
-    HardLink {
-        /// One of its names.
-        path: PathBuf,
-    },
-    /// A directory is closed to its owner.
-    #[error("cannot select '{}': the directory is closed to its owner", .path.display())]
-    Closed {
-        /// What is kept in it.
-        path: PathBuf,
-    },
-    /// Nothing is kept under this id.
-    #[error("cannot select changes of operation '{id}': nothing is kept for it")]
-    Unknown {
-        /// Which operation.
-        id: OperationId,
-    },
-    /// Another commit, undo or recovery takes too long.
-    #[error("cannot select changes: the workspace is busy with another commit or undo")]
-    Busy,
-    /// An earlier commit or undo was interrupted and cannot be completed.
-    #[error("cannot select changes while operation '{id}' is half-way")]
-    Unfinished {
-        /// The earlier one.
-        id: OperationId,
-        /// Why it cannot be completed.
-        #[source]
-        source: FileError,
-    },
-    /// What is kept could not be read or compared with the workspace.
-    #[error("cannot read what is kept of operation '{id}'")]
-    Read {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// The new set could not be prepared.
-    #[error("cannot prepare a part of operation '{id}'")]
-    Prepare {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// A file did not move: recovery goes on with it.
-    #[error("cannot complete the part of operation '{id}' now")]
-    Move {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
 }
 
 impl RollbackManager {
@@ -400,9 +324,12 @@ fn each_link(
     moves: &[Move],
     each: &mut dyn FnMut(&Path, u64) -> bool,
 ) -> Result<(), FileError> {
-    let place = |change: &Move| match in_set {
-        true => held(change).map(|(place, _)| place.path(change.path())),
-        false => Some(change.path().to_owned()),
+    let place = |change: &Move| {
+        if in_set {
+            held(change).map(|(place, _)| place.path(change.path()))
+        } else {
+            Some(change.path().to_owned())
+        }
     };
     let mut stack: Vec<PathBuf> = moves.iter().filter_map(place).collect();
     while let Some(path) = stack.pop() {

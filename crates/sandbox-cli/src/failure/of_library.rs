@@ -314,12 +314,10 @@ impl From<ReviewError> for Failure {
             ReviewError::RedoConflict { paths } => changed(failure(Kind::Refused), paths).hint(
                 "`sandbox redo --dry-run` shows what would be brought back, `sandbox redo --force` brings it back all the same",
             ),
-            ReviewError::Split { .. } if error.is_pattern() => failure(Kind::Usage)
+            _ if error.is_pattern() => failure(Kind::Usage)
                 .hint("give paths relative to the workspace, as in --path 'src/**'"),
             ReviewError::Split { .. } => failure(Kind::Refused)
                 .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
-            ReviewError::Portion { .. } if error.is_pattern() => failure(Kind::Usage)
-                .hint("give paths relative to the workspace, as in --path 'src/**'"),
             ReviewError::Portion { source, id } if is_refusal(source) => failure(Kind::Refused)
                 .hint(format!("`sandbox show {id}` lists what it changed; a glob is read from the workspace's root")),
             ReviewError::Name(_)
