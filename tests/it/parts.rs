@@ -52,3 +52,47 @@ fn a_path_that_selects_everything_makes_no_second_operation() {
     assert_eq!(log.as_array().map(Vec::len), Some(1), "{log:#}");
     assert_eq!(log[0]["report"]["changes"]["settlement"], "committed");
 }
+
+#[test]
+fn a_part_of_an_operation_is_undone_and_redone() {
+    let lab = Lab::new().file("a", "a0").file("b", "b0").file("c", "c0");
+    lab.sandbox(&["run", "--shell", "for f in a b c; do echo new > $f; done"])
+        .code(0);
+    let now = || ["a", "b", "c"].map(|path| lab.read(path).unwrap_or_default());
+    let records = || {
+        lab.sandbox(&["audit", "show", "--json"])
+            .code(0)
+            .stdout
+            .clone()
+    };
+    // What is only asked, or refused, leaves no trace.
+    let before = records();
+    let plan = lab.sandbox(&["undo", "--path", "b", "--dry-run", "--json"]);
+    let plan = plan.code(0).json();
+    assert_eq!(plan["paths"].as_array().map(Vec::len), Some(1), "{plan:#}");
+    assert_eq!(plan["paths"][0]["path"], "b");
+    for (path, code, said) in [("nowhere", 1, "nowhere"), ("[", 2, "path pattern")] {
+        lab.sandbox(&["undo", "--path", path]).code(code).says(said);
+    }
+    assert_eq!(records(), before);
+    assert_eq!(now(), ["new\n"; 3]);
+
+    // An edit elsewhere is in nobody's way; one of the selected path is.
+    fs::write(lab.workspace().join("a"), "mine").unwrap();
+    lab.sandbox(&["undo", "--path", "a"]).code(1).says("a");
+    lab.sandbox(&["undo", "--path", "b"])
+        .code(0)
+        .says("a part of");
+    assert_eq!(now(), ["mine", "b0", "new\n"]);
+    lab.sandbox(&["redo"]).code(0);
+    assert_eq!(now(), ["mine", "new\n", "new\n"]);
+    lab.sandbox(&["undo"]).code(0);
+    assert_eq!(now(), ["mine", "b0", "new\n"]);
+    lab.sandbox(&["undo", "--force"]).code(0);
+    assert_eq!(now(), ["a0", "b0", "c0"]);
+
+    // Of the two that went back together, one comes forth.
+    lab.sandbox(&["redo", "--path", "c"]).code(0);
+    assert_eq!(now(), ["a0", "b0", "new\n"]);
+    lab.sandbox(&["audit", "verify"]).code(0);
+}

@@ -240,12 +240,8 @@ pub(crate) struct RedoArgs {
     /// The operation: its id, or a unique beginning or end of it [default: the one that was undone last]
     #[arg(value_name = "OP")]
     pub(crate) operation: Option<String>,
-    /// Only say what would be brought back
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Bring back also what was edited since
-    #[arg(long)]
-    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) how: WayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +249,16 @@ pub(crate) struct UndoArgs {
     /// The operation: its id, or a unique beginning or end of it [default: the last that changed something]
     #[arg(value_name = "OP")]
     pub(crate) operation: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: WayArgs,
+}
+
+/// How to undo, or to redo.
+#[derive(Debug, Args)]
+pub(crate) struct WayArgs {
+    /// Only what matches, from the workspace's root; the rest stays as it is
+    #[arg(long = "path", value_name = "GLOB")]
+    pub(crate) paths: Vec<String>,
     /// Only say what would be put back
     #[arg(long)]
     pub(crate) dry_run: bool,

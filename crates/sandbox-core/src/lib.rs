@@ -43,7 +43,6 @@ mod process_mark;
 mod readied;
 mod recover;
 mod redaction;
-mod redo;
 mod registry;
 mod review;
 mod rule_packs;
@@ -58,6 +57,7 @@ mod snapshots;
 mod state;
 mod status;
 mod suspend;
+mod undo;
 mod usage;
 mod usage_now;
 mod watch;
@@ -130,9 +130,9 @@ pub use sandbox_isolation::{
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
-    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem,
-    Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
-    Verification as RepositoryVerification, VerifyDepth,
+    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission,
+    PortionError, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
+    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{

@@ -1,7 +1,7 @@
-//! A part of held changes is settled by itself.
+//! A part of changes is settled, undone or redone by itself.
 
 use jiff::Timestamp;
-use sandbox_rollback::Transaction;
+use sandbox_rollback::{Direction, Transaction};
 use sandbox_types::{ChangeSummary, OperationId, ReportedOperation, Settlement, causes};
 
 use crate::{draft::Draft, ledger, review::ReviewError, sandbox::Sandbox, snapshots::allowed};
@@ -40,19 +40,8 @@ impl Sandbox {
                 paths: selected.conflicts,
             });
         }
-        let id = OperationId::generate();
-        let mut argv: Vec<String> = ["sandbox", what].map(str::to_owned).into();
-        argv.push(whole.to_string());
-        for glob in globs {
-            argv.extend(["--path".to_owned(), glob.clone()]);
-        }
-        let part = ReportedOperation {
-            id: id.clone(),
-            type_name: PART_TYPE.to_owned(),
-            argv,
-            cwd: self.workspace().to_string_lossy().into_owned(),
-            secrets: Vec::new(),
-        };
+        let part = self.part_operation(what, &whole, globs);
+        let id = part.id.clone();
         ledger::started(self.journal(), part.clone(), &allowed(), now)
             .map_err(ReviewError::Record)?;
         // No `?` from here to the record, as for every operation.
@@ -72,5 +61,63 @@ impl Sandbox {
         })?;
         let rest = Some(whole).filter(|whole| part.id() != whole);
         Ok((part, rest))
+    }
+
+    /// Makes what is kept of the selected paths of `whole` an operation of its own, which can be
+    /// undone (or redone) by itself.
+    pub(crate) fn portion(
+        &self,
+        direction: Direction,
+        (whole, globs): (&OperationId, &[String]),
+        now: Timestamp,
+    ) -> Result<OperationId, ReviewError> {
+        let rollback = self.rollback()?;
+        let what = match direction {
+            Direction::Undo => "undo",
+            Direction::Redo => "redo",
+        };
+        let part = self.part_operation(what, whole, globs);
+        let id = part.id.clone();
+        ledger::started(self.journal(), part.clone(), &allowed(), now)
+            .map_err(ReviewError::Record)?;
+        // No `?` from here to the record, as for every operation.
+        let taken = rollback.portion(direction, whole, (globs, &id));
+        let ended = match &taken {
+            Ok(changes) => {
+                let changes = changes.as_deref().unwrap_or_default();
+                Ok(ChangeSummary::of(Settlement::Committed, changes))
+            }
+            Err(error) => Err(causes(error)),
+        };
+        let report = Draft::of_started(self, part, now).restored(allowed(), &ended);
+        ledger::finished(self.journal(), &report, now).map_err(ReviewError::Record)?;
+        let failed = |source| ReviewError::Portion {
+            id: whole.clone(),
+            source,
+        };
+        let taken = taken.map_err(failed)?;
+        // Another caller may have left nothing but what is selected.
+        Ok(taken.map_or_else(|| whole.clone(), |_| id))
+    }
+
+    /// Describes the operation that a part of `whole` becomes.
+    fn part_operation(
+        &self,
+        what: &str,
+        whole: &OperationId,
+        globs: &[String],
+    ) -> ReportedOperation {
+        let mut argv: Vec<String> = ["sandbox", what].map(str::to_owned).into();
+        argv.push(whole.to_string());
+        for glob in globs {
+            argv.extend(["--path".to_owned(), glob.clone()]);
+        }
+        ReportedOperation {
+            id: OperationId::generate(),
+            type_name: PART_TYPE.to_owned(),
+            argv,
+            cwd: self.workspace().to_string_lossy().into_owned(),
+            secrets: Vec::new(),
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, OnConflict, RedoError, ResumeError, RollbackManager, SplitError,
-    Transaction, UndoError, UndoLimits, UpkeepError,
+    CommitError, DiscardError, PortionError, RedoError, ResumeError, SplitError, Transaction,
+    UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
@@ -93,6 +93,15 @@ pub enum ReviewError {
         #[source]
         source: SplitError,
     },
+    /// The selected changes cannot be taken out of the others.
+    #[error("cannot take a part of what {id} changed")]
+    Portion {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: PortionError,
+    },
     /// The changes cannot be settled.
     #[error("cannot settle the held changes of {id}")]
     Settle {
@@ -133,6 +142,9 @@ impl ReviewError {
             Self::Split {
                 source: SplitError::Glob(_),
                 ..
+            } | Self::Portion {
+                source: PortionError::Glob(_),
+                ..
             }
         )
     }
@@ -168,6 +180,8 @@ pub struct UndoOptions {
     pub dry_run: bool,
     /// Put back also what was edited meanwhile; the edits are moved aside, not lost.
     pub force: bool,
+    /// Globs relative to the workspace; none means all that it changed.
+    pub paths: Vec<String>,
 }
 
 /// What was put back, or brought back.
@@ -181,6 +195,9 @@ pub struct UndoOutcome {
     pub paths: Vec<Change>,
     /// Paths that were edited since the operation.
     pub conflicts: Vec<PathBuf>,
+    /// The operation that it was a part of, and whose other changes stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<OperationId>,
 }
 
 impl Sandbox {
@@ -285,68 +302,6 @@ impl Sandbox {
             changes,
             part_of,
         })
-    }
-
-    pub(crate) fn undo(
-        &self,
-        options: &UndoOptions,
-        now: Timestamp,
-    ) -> Result<UndoOutcome, ReviewError> {
-        self.check_workspace()?;
-        let rollback = self.rollback()?;
-        let operation = self.undo_target(rollback, options)?;
-        let failed = |source| ReviewError::Undo {
-            id: operation.clone(),
-            source,
-        };
-        let plan = rollback.undo_plan(&operation).map_err(failed)?;
-        if options.dry_run {
-            return Ok(UndoOutcome {
-                operation,
-                dry_run: true,
-                paths: plan.changes,
-                conflicts: plan.conflicts,
-            });
-        }
-        if !options.force && !plan.conflicts.is_empty() {
-            return Err(ReviewError::Conflict {
-                paths: plan.conflicts,
-            });
-        }
-        let _in_use = self.enter()?;
-        let on_conflict = if options.force {
-            OnConflict::Force
-        } else {
-            OnConflict::Refuse
-        };
-        let undone = rollback.undo(&operation, on_conflict).map_err(failed)?;
-        ledger::about(self.journal(), ledger::UNDONE, &operation, None, now)
-            .map_err(ReviewError::Record)?;
-        Ok(UndoOutcome {
-            operation,
-            dry_run: false,
-            paths: undone.changes,
-            conflicts: plan.conflicts,
-        })
-    }
-
-    fn undo_target(
-        &self,
-        rollback: &RollbackManager,
-        options: &UndoOptions,
-    ) -> Result<OperationId, ReviewError> {
-        let undoable = rollback.undoable().map_err(ReviewError::List)?;
-        match &options.id {
-            None => undoable.last().cloned().ok_or(ReviewError::NothingToUndo),
-            Some(text) => {
-                let id = self.resolve(text)?;
-                if undoable.contains(&id) {
-                    Ok(id)
-                } else {
-                    Err(ReviewError::NotUndoable { id })
-                }
-            }
-        }
     }
 
     /// Drops the oldest undo sets beyond what is configured. What cannot be dropped now is dropped

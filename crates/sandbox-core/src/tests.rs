@@ -475,14 +475,20 @@ fn undo_puts_back_the_last_change_and_says_so() {
     bench.run(&Operation::shell("true")).unwrap();
     let undone = bench
         .sandbox
-        .undo(&crate::UndoOptions::default(), Timestamp::UNIX_EPOCH)
+        .go(
+            sandbox_rollback::Direction::Undo,
+            &crate::UndoOptions::default(),
+            Timestamp::UNIX_EPOCH,
+        )
         .unwrap();
     assert_eq!(undone.paths.len(), 1);
     assert_eq!(bench.files(), "kept=before");
     assert!(bench.recorded().ends_with(ledger::UNDONE));
     assert_eq!(bench.sandbox.log(1).unwrap()[0].since, Some("undone"));
-    let nothing = bench
-        .sandbox
-        .undo(&crate::UndoOptions::default(), Timestamp::UNIX_EPOCH);
+    let nothing = bench.sandbox.go(
+        sandbox_rollback::Direction::Undo,
+        &crate::UndoOptions::default(),
+        Timestamp::UNIX_EPOCH,
+    );
     assert!(matches!(nothing, Err(crate::ReviewError::NothingToUndo)));
 }

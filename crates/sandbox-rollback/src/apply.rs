@@ -271,7 +271,7 @@ enum Direction {
 
 /// What a move found.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Fit {
+pub(crate) enum Fit {
     /// It is done, now or before.
     Done,
     /// Somebody else changed the path.
@@ -279,7 +279,7 @@ enum Fit {
 }
 
 /// Moves one file to a name that must be free.
-fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) -> io::Result<Fit> {
+pub(crate) fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) -> io::Result<Fit> {
     let Some(to) = to else {
         return Ok(Fit::Foreign);
     };
@@ -300,7 +300,7 @@ fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) -> io::Result
 }
 
 /// Returns the place of `path`, or `None` if a directory above it is not there.
-fn spot(tree: &Tree, path: &Path) -> io::Result<Option<Spot>> {
+pub(crate) fn spot(tree: &Tree, path: &Path) -> io::Result<Option<Spot>> {
     match tree.spot(path) {
         Ok(spot) => Ok(Some(spot)),
         Err(error) if is_absent(&error) || is_link(&error) => Ok(None),

@@ -18,6 +18,7 @@
 //!                   /unsealed the undo is complete, and since when
 //!                   /redoing  the redo's plan: from here on it will be done
 //! layers/redo                 a redo may be half-way: what was undone is looked through
+//! layers/parting              a set is taken apart: see portion.rs
 //! layers/trash/               to be deleted
 //! layers/spare/               the directory of an ended transaction, for the next one: see spare.rs
 //! ```

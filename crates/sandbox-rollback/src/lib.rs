@@ -25,6 +25,7 @@ mod gate;
 mod repository;
 
 mod commit;
+mod portion;
 mod redo;
 mod reserve;
 mod retention;
@@ -69,6 +70,7 @@ pub use gate::{
     Gate, GateAction, GateDecision, GateError, GateOutcome, GateRule, protected_classes,
 };
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
+pub use portion::{Direction, PortionError};
 pub use ready::Ready;
 pub use redo::{RedoError, Redone};
 pub use repository::{

@@ -17,7 +17,9 @@ use crate::{
     begin::fill,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
-    lock, ready,
+    lock,
+    portion::PARTING,
+    ready,
     repository::Repository,
     settle, spare,
     stat::{Stat, Time},
@@ -364,6 +366,7 @@ impl RollbackManager {
         }
         remove_file(&layout.ledger())?;
         remove_file(&layout.redo_mark())?;
+        remove_file(&layout.layers.join(PARTING))?;
         if let Some(source) = stuck {
             return Err(UpkeepError::File { source });
         }

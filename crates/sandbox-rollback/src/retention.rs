@@ -13,6 +13,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::{REDOING, UNDOING},
     manager::in_order,
+    portion::PARTING,
     size,
     stat::Time,
     trash,
@@ -65,7 +66,8 @@ impl RollbackManager {
             for id in excess(&directory, sets, limits, now)? {
                 let set = directory.join(id.as_str());
                 // What is half-way is completed by recovery first.
-                if part == "undo" && set.join(UNDOING).exists() || set.join(REDOING).exists() {
+                let half_way = set.join(REDOING).exists() || set.join(PARTING).exists();
+                if half_way || part == "undo" && set.join(UNDOING).exists() {
                     continue;
                 }
                 trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;

@@ -18,7 +18,7 @@ use crate::{
     layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, sealed},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
-    redo, reserve, retention,
+    portion, redo, reserve, retention,
     stat::{Stat, Time},
     step::step,
     trash,
@@ -86,6 +86,7 @@ pub(crate) fn revert_undo(layout: &Layout, id: &OperationId, plan: &Plan) -> Res
 pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
     let workspace = layout.workspace_ino()?;
     let mut finished = Finished::default();
+    portion::finish_all(layout, &mut finished)?;
     for id in layout.ids("tx")? {
         let settled = journal::read(&layout.tx(&id), JOURNAL, workspace).and_then(|plan| {
             plan.map(|plan| commit_or_revert(layout, &id, &plan))

@@ -297,7 +297,11 @@ impl<'a> Chosen<'a> {
 }
 
 /// Makes `path` and what is above it.
-fn make_directories(tree: &Tree, path: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+pub(crate) fn make_directories(
+    tree: &Tree,
+    path: &Path,
+    made: &mut BTreeSet<PathBuf>,
+) -> io::Result<()> {
     let mut missing: Vec<&Path> = path.ancestors().collect();
     missing.retain(|it| !made.contains(*it));
     for path in missing.into_iter().rev() {

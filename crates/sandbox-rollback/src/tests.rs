@@ -22,6 +22,7 @@ pub(crate) mod basic;
 pub(crate) mod crash;
 mod full_disk;
 mod hostile;
+mod portion;
 pub(crate) mod properties;
 mod redo;
 mod retention;

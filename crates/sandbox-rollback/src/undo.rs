@@ -477,7 +477,7 @@ pub(crate) fn saved_changes(set: &Path) -> Result<Vec<Change>, FileError> {
 }
 
 /// Returns the changes that take these back.
-fn mirrored(changes: Vec<Change>) -> Vec<Change> {
+pub(crate) fn mirrored(changes: Vec<Change>) -> Vec<Change> {
     let mirror = |change: Change| Change {
         kind: match change.kind {
             ChangeKind::Created | ChangeKind::Renamed => ChangeKind::Deleted,

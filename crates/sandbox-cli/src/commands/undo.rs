@@ -5,7 +5,7 @@ use sandbox_types::{ChangeSummary, Settlement};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{RedoArgs, UndoArgs},
+    args::{RedoArgs, UndoArgs, WayArgs},
     commands::{describe, waiting},
     exit_codes,
     failure::Failure,
@@ -18,24 +18,22 @@ type Words = (&'static str, &'static str);
 
 pub(crate) fn run(settings: &Settings, args: UndoArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let options = UndoOptions {
-        id: args.operation,
-        dry_run: args.dry_run,
-        force: args.force,
-    };
-    let done = waiting::wait_for(core.undo_with(options))??;
+    let done = waiting::wait_for(core.undo_with(options(args.operation, args.how)))??;
     tell(settings, &done, ("undo", "undid"))
 }
 
 pub(crate) fn redo(settings: &Settings, args: RedoArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let options = UndoOptions {
-        id: args.operation,
-        dry_run: args.dry_run,
-        force: args.force,
-    };
-    let done = waiting::wait_for(core.redo_with(options))??;
+    let done = waiting::wait_for(core.redo_with(options(args.operation, args.how)))??;
     tell(settings, &done, ("redo", "redid"))
+}
+fn options(id: Option<String>, how: WayArgs) -> UndoOptions {
+    UndoOptions {
+        id,
+        dry_run: how.dry_run,
+        force: how.force,
+        paths: how.paths,
+    }
 }
 
 /// Says what was done, in the words for it.
@@ -53,8 +51,14 @@ fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u
         ui.note(&format!(
             "sandbox: {verb} of {id} would leave {counts}; nothing was done"
         ));
-    } else {
-        ui.note(&format!("sandbox: {did} {id}: {counts}"));
+        return Ok(exit_codes::DONE);
+    }
+    match &done.part_of {
+        Some(whole) => {
+            let whole = describe::short(whole);
+            ui.note(&format!("sandbox: {did} {id}, a part of {whole}: {counts}"));
+        }
+        None => ui.note(&format!("sandbox: {did} {id}: {counts}")),
     }
     Ok(exit_codes::DONE)
 }
@@ -71,6 +75,7 @@ fn document(done: &UndoOutcome) -> Value {
         "dry_run": done.dry_run,
         "paths": done.paths,
         "conflicts": conflicts,
+        "part_of": done.part_of,
     })
 }
 

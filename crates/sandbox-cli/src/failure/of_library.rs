@@ -4,8 +4,8 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError,
-    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, ReadError,
-    RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
+    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, PortionError,
+    ReadError, RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
     SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
     monitor::HistoryReadError,
@@ -314,12 +314,15 @@ impl From<ReviewError> for Failure {
             ReviewError::RedoConflict { paths } => changed(failure(Kind::Refused), paths).hint(
                 "`sandbox redo --dry-run` shows what would be brought back, `sandbox redo --force` brings it back all the same",
             ),
-            ReviewError::Split { .. } if error.is_pattern() => failure(Kind::Usage)
+            _ if error.is_pattern() => failure(Kind::Usage)
                 .hint("give paths relative to the workspace, as in --path 'src/**'"),
             ReviewError::Split { .. } => failure(Kind::Refused)
                 .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
+            ReviewError::Portion { source, id } if is_refusal(source) => failure(Kind::Refused)
+                .hint(format!("`sandbox show {id}` lists what it changed; a glob is read from the workspace's root")),
             ReviewError::Name(_)
             | ReviewError::List(_)
+            | ReviewError::Portion { .. }
             | ReviewError::Resume { .. }
             | ReviewError::Settle { .. }
             | ReviewError::Undo { .. }
@@ -328,6 +331,17 @@ impl From<ReviewError> for Failure {
             | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
+}
+
+/// Returns whether the selection is what cannot be done.
+const fn is_refusal(error: &PortionError) -> bool {
+    matches!(
+        error,
+        PortionError::Nothing { .. }
+            | PortionError::Whole { .. }
+            | PortionError::HardLink { .. }
+            | PortionError::Closed { .. }
+    )
 }
 
 impl From<DiffError> for Failure {

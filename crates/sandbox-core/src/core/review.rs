@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sandbox_rollback::Direction;
 use sandbox_types::OperationId;
 
 use crate::{
@@ -75,14 +76,14 @@ impl SandboxCore {
         self.undo_with(options).await
     }
 
-    /// Puts back what an operation changed, as the options say.
+    /// Puts back what an operation changed, or what is selected of it, as the options say.
     ///
     /// # Errors
     ///
     /// As [`SandboxCore::undo`].
     pub async fn undo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || sandbox.undo(&options, now())).await
+        in_background(move || sandbox.go(Direction::Undo, &options, now())).await
     }
 
     /// Takes the undo of an operation back, as the options say; without a name, the last undo.
@@ -92,6 +93,6 @@ impl SandboxCore {
     /// Fails when there is no undo to take back under that name, or a path was edited since.
     pub async fn redo_with(&self, options: UndoOptions) -> Result<UndoOutcome, ReviewError> {
         let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || sandbox.redo(&options, now())).await
+        in_background(move || sandbox.go(Direction::Redo, &options, now())).await
     }
 }

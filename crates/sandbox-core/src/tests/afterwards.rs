@@ -203,7 +203,10 @@ fn what_was_committed_after_a_review_stays_committed_when_it_is_undone() {
         .commit(&HeldSelection::default(), now)
         .unwrap();
     let undo = crate::UndoOptions::default();
-    bench.sandbox.undo(&undo, now).unwrap();
+    bench
+        .sandbox
+        .go(sandbox_rollback::Direction::Undo, &undo, now)
+        .unwrap();
     let entry = bench.sandbox.log(1).unwrap().remove(0);
     assert_eq!(entry.report.changes.settlement, Settlement::Committed);
     assert_eq!(entry.since, Some("undone"));
