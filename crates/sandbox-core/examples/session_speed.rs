@@ -3,11 +3,15 @@
 //!
 //! A second number is the memory that the caller uses meanwhile, in MiB; `alone` behind it does without a session. The two
 //! are timed in turn, so that a busy moment of the machine meets both.
+//!
+//! `many 1000`: that many sandboxes alive at once, each with a session: what one costs to make, its memory, and the latency
+//! then against that with one. `throughput 10000`: that many operations, 64 at a time, against as many plain starts.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{
     env,
     error::Error,
+    fs,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -37,7 +41,9 @@ async fn measure() -> Result<()> {
     };
     match arguments.first().map(String::as_str) {
         Some("latency") | None => latency(number(1, 200)?, number(2, 0)?).await,
-        Some(other) => Err(format!("no part is named {other}: latency").into()),
+        Some("many") => many(number(1, 1000)?).await,
+        Some("throughput") => throughput(number(1, 10_000)?).await,
+        Some(other) => Err(format!("no part is named {other}: latency, many or throughput").into()),
     }
 }
 
@@ -65,6 +71,167 @@ async fn latency(runs: usize, resident: usize) -> Result<()> {
     drop(ballast);
     print("execute", &mut ours);
     print("spawn", &mut plain);
+    Ok(())
+}
+
+/// So many sandboxes with a session each; they are all removed again, also after an error.
+async fn many(count: usize) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut sandboxes = Vec::new();
+    let measured = measure_many(&directory, count, &mut sandboxes).await;
+    let start = Instant::now();
+    let mut removed = Ok(());
+    for sandbox in sandboxes {
+        removed = removed.and(sandbox.cleanup().await);
+    }
+    println!("removing all: {:?}", start.elapsed());
+    measured?;
+    Ok(removed?)
+}
+
+async fn measure_many(
+    directory: &tempfile::TempDir,
+    count: usize,
+    sandboxes: &mut Vec<SandboxCore>,
+) -> Result<()> {
+    let mut creations = Vec::new();
+    let mut alone = Vec::new();
+    for index in 0..count {
+        let start = Instant::now();
+        let sandbox = open(directory, &format!("many-{index}")).await?;
+        sandboxes.push(sandbox);
+        let Some(sandbox) = sandboxes.last() else {
+            break;
+        };
+        completed(sandbox).await?;
+        creations.push(start.elapsed());
+        if index == 0 {
+            alone = latencies(sandbox).await?;
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut then = Vec::new();
+    if let Some(first) = sandboxes.first() {
+        completed(first).await?;
+        then = latencies(first).await?;
+    }
+    let mut memory = Vec::new();
+    for sandbox in sandboxes.iter() {
+        if let Some(session) = sandbox.status()?.session {
+            memory.push(private_of_tree(&session.pid.to_string()));
+        }
+    }
+    memory.sort_unstable();
+    print("opening one and its first operation", &mut creations);
+    print("execute with one sandbox", &mut alone);
+    print("execute with all of them", &mut then);
+    println!(
+        "sessions alive: {} of {count}; private memory of keeper and children: median {:?} KiB, most {:?} KiB",
+        memory.len(),
+        memory.get(memory.len() / 2),
+        memory.last()
+    );
+    Ok(())
+}
+
+async fn latencies(sandbox: &SandboxCore) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for _ in 0..40 {
+        tokio::time::sleep(PAUSE).await;
+        let start = Instant::now();
+        completed(sandbox).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+async fn completed(sandbox: &SandboxCore) -> Result<()> {
+    let report = sandbox.execute(Operation::command(["true"])).await?;
+    if report.outcome == Outcome::Completed {
+        Ok(())
+    } else {
+        Err(format!(
+            "the operation ended as {:?}: {:?}",
+            report.outcome, report.error
+        )
+        .into())
+    }
+}
+
+/// The memory in KiB that only this process and what it has started use.
+fn private_of_tree(pid: &str) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let own: u64 = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Clean:") || line.starts_with("Private_Dirty:"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    own + children
+        .split_whitespace()
+        .map(private_of_tree)
+        .sum::<u64>()
+}
+
+/// How many run at the same time.
+const AT_A_TIME: usize = 64;
+
+async fn throughput(count: usize) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let sandbox = open(&directory, "throughput").await?;
+    let measured = measure_throughput(&sandbox, count).await;
+    let removed = sandbox.cleanup().await;
+    measured?;
+    Ok(removed?)
+}
+
+async fn measure_throughput(sandbox: &SandboxCore, count: usize) -> Result<()> {
+    completed(sandbox).await?;
+    let files = || fs::read_dir("/proc/self/fd").map(Iterator::count);
+    let before = files()?;
+    let rounds = count.div_ceil(AT_A_TIME);
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..AT_A_TIME {
+        let sandbox = sandbox.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..rounds {
+                completed(&sandbox)
+                    .await
+                    .map_err(|error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        }));
+    }
+    // All of them are waited for before one that failed is told of: nothing may run while the sandbox is removed.
+    let mut ended = Ok(());
+    for task in tasks {
+        ended = ended.and(task.await?);
+    }
+    ended?;
+    let ours = start.elapsed();
+    let after = files()?;
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..AT_A_TIME {
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..rounds {
+                spawn().await.map_err(|error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        }));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    let plain = start.elapsed();
+    println!(
+        "{} operations, {AT_A_TIME} at a time: {ours:?}",
+        rounds * AT_A_TIME
+    );
+    println!("as many plain starts: {plain:?}");
+    println!("open files before and after: {before}, {after}");
     Ok(())
 }
 
