@@ -56,6 +56,7 @@ mod sessions;
 #[cfg(test)]
 mod snapshots;
 #[cfg(test)]
+mod snapshots_choice;
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;
@@ -71,6 +72,8 @@ mod streams;
 mod terminal;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod top;
 #[cfg(test)]
 mod transactions;
 #[cfg(test)]

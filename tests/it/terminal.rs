@@ -28,7 +28,7 @@ const CTRL_D: &str = "\x04";
 const CTRL_Z: &str = "\x1a";
 
 /// A terminal with somebody at it, and the program on it.
-struct Sitting {
+pub(crate) struct Sitting {
     ours: File,
     terminal: OwnedFd,
     before: Termios,
@@ -37,7 +37,7 @@ struct Sitting {
 }
 
 impl Sitting {
-    fn start(lab: &Lab, args: &[&str]) -> Self {
+    pub(crate) fn start(lab: &Lab, args: &[&str]) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = openpt(flags).unwrap();
         unlockpt(&ours).unwrap();
@@ -57,7 +57,7 @@ impl Sitting {
 
     /// Waits until `text` was shown, after what was waited for before.
     #[track_caller]
-    fn sees(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn sees(&mut self, text: &str) -> &mut Self {
         let started = Instant::now();
         while !self.shown.contains(text) {
             let left = PATIENCE.saturating_sub(started.elapsed());
@@ -83,12 +83,12 @@ impl Sitting {
         true
     }
 
-    fn types(&mut self, keys: &str) -> &mut Self {
+    pub(crate) fn types(&mut self, keys: &str) -> &mut Self {
         self.ours.write_all(keys.as_bytes()).unwrap();
         self
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.program.id().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
@@ -100,7 +100,7 @@ impl Sitting {
 
     /// Waits for the end, and returns the status and what else was shown. The terminal is as it was.
     #[track_caller]
-    fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let started = Instant::now();
         let status = loop {
             self.look(Duration::from_millis(10));

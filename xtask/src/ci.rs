@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::{generate, layers, process, test, tidy, vm};
+use crate::{generate, layers, process, state, test, tidy, vm};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -24,10 +24,18 @@ pub(crate) fn run() -> anyhow::Result<()> {
     run_steps(&STEPS)
 }
 
-/// Like [`run`], then the same kernel tests in virtual machines.
+/// What takes too long for every change: the long escapes, the soak, the crash sequences of the store, and the tests
+/// of confinement on other kernels.
+const LONG_STEPS: [Step; 4] = [
+    ("escapes --long", || test::escapes(true)),
+    ("soak", || test::soak(test::SOAK_OPERATIONS)),
+    ("state", state::crashes),
+    ("vm", vm::all),
+];
+
+/// Like [`run`], then [`LONG_STEPS`].
 pub(crate) fn full() -> anyhow::Result<()> {
-    let machines: [Step; 1] = [("vm", vm::all)];
-    run_steps(&[&STEPS[..], &machines].concat())
+    run_steps(&[&STEPS[..], &LONG_STEPS].concat())
 }
 
 fn run_steps(steps: &[Step]) -> anyhow::Result<()> {

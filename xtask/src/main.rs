@@ -45,7 +45,7 @@ usage: cargo xtask TASK
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
   vm [--kernel PACKAGE] [PROFILE [NAME]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns
-  ci [--full]         everything that must pass before a commit is merged (with virtual machines too)
+  ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state and virtual machines)
 ";
 
 fn main() -> ExitCode {

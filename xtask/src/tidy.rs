@@ -52,7 +52,11 @@ fn files(root: &Path) -> anyhow::Result<Vec<String>> {
             let (path, name) = (entry.path(), entry.file_name());
             let name = name.to_string_lossy();
             let kind = entry.file_type().context("cannot see a file's type")?;
-            if kind.is_dir() && !SKIPPED.contains(&&*name) {
+            // In a linked worktree `.git` is a file.
+            if SKIPPED.contains(&&*name) {
+                continue;
+            }
+            if kind.is_dir() {
                 directories.push(path);
             } else if kind.is_file() && is_text(&path) {
                 let path = path.strip_prefix(root).unwrap_or(&path);

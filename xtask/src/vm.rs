@@ -71,6 +71,8 @@ pub(super) enum Suite {
     Isolation,
     /// The binary `sandbox`.
     Cli,
+    /// What hostile commands try.
+    Escapes,
 }
 
 impl Suite {
@@ -79,6 +81,7 @@ impl Suite {
             Self::Units => "units",
             Self::Isolation => "isolation",
             Self::Cli => "cli",
+            Self::Escapes => "escapes",
         }
     }
 }
@@ -88,7 +91,7 @@ const fn pass(user: User, suite: Suite, only: &'static [&'static str]) -> Pass {
 }
 
 /// The tests of the binary that this is about.
-const CLI_TESTS: &[&str] = &["escapes", "limits", "frozen", "freez", "suspend"];
+const CLI_TESTS: &[&str] = &["limits", "frozen", "freez", "suspend"];
 
 const PROFILES: [Profile; 2] = [
     Profile {
@@ -98,8 +101,10 @@ const PROFILES: [Profile; 2] = [
             pass(User::Root, Suite::Units, &["cgroup"]),
             pass(User::Root, Suite::Isolation, &[]),
             pass(User::Root, Suite::Cli, CLI_TESTS),
+            pass(User::Root, Suite::Escapes, &[]),
             pass(User::Plain, Suite::Isolation, &[]),
             pass(User::Plain, Suite::Cli, CLI_TESTS),
+            pass(User::Plain, Suite::Escapes, &[]),
             pass(User::Delegated, Suite::Units, &["cgroup"]),
             pass(User::Delegated, Suite::Isolation, &["limits"]),
             pass(User::Delegated, Suite::Cli, &["limits", "frozen", "freez"]),
@@ -164,7 +169,7 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     println!("==> {} ({})", kernel.release, kernel.package);
     let built = Built::of(&["-p", "sandbox-isolation", "-p", "sandbox-cli"])?;
     let work = Work::take(&cache)?;
-    let mut totals = boot::Totals::default();
+    let (mut totals, mut table) = (boot::Totals::default(), Vec::new());
     let profiles = PROFILES
         .iter()
         .filter(|it| wanted.profile.is_none_or(|name| name == it.name));
@@ -173,7 +178,10 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
         let machine = image::make(&kernel, &built, (profile, wanted.filter), &work.path)?;
         let told = boot::run(&machine)?;
         for pass in profile.passes {
-            totals.add(told.of(&guest::title(*pass)));
+            let title = guest::title(*pass);
+            let of_pass = told.of(&title);
+            totals.add(of_pass);
+            table.push((profile.name, title, of_pass));
         }
         if !told.is_complete {
             bail!(
@@ -181,6 +189,17 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
                 profile.name
             );
         }
+    }
+    println!("\npassed  failed  not shown  run");
+    for (profile, title, of_pass) in &table {
+        let boot::Totals {
+            passed,
+            failed,
+            skipped,
+            broken,
+        } = of_pass;
+        let broken = if *broken > 0 { " (broke off)" } else { "" };
+        println!("{passed:>6}  {failed:>6}  {skipped:>9}  {profile}: {title}{broken}");
     }
     println!(
         "\n{} passed, {} failed, {} skipped by themselves",

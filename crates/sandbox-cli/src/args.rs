@@ -19,7 +19,7 @@ use sandbox_types::SandboxName;
 
 use crate::ui::Form;
 pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
-pub(crate) use monitor::{HealthArgs, StatsArgs};
+pub(crate) use monitor::{HealthArgs, StatsArgs, TopArgs};
 pub(crate) use policy::{JudgedBy, PolicyCommand, PolicyTestArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
 pub(crate) use running::{KillArgs, LogsArgs, WaitArgs};
@@ -133,6 +133,8 @@ pub(crate) enum Command {
     State(StateCommand),
     /// Show what operations did and used
     Stats(StatsArgs),
+    /// Show what operations use now, again and again
+    Top(TopArgs),
     /// Show how the sandbox is, and repair it
     Health(HealthArgs),
     /// Print figures of all sandboxes, or of the named one, for Prometheus
@@ -142,6 +144,22 @@ pub(crate) enum Command {
     Supervise,
     /// Tell the whole story on a temporary workspace, and verify every step of it
     Demo,
+    /// Print the completions of this command line for a shell
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of `sandbox`, or write the pages of all commands
+    Man(ManArgs),
+}
+
+/// As a package has them: sandbox(1), sandbox-run(1), sandbox-snapshot-create(1) and so on
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory, which must exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
 }
 
 /// Judges the text unconfined, or with --in-sandbox as `run` would

@@ -16,6 +16,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod packaging;
 pub(crate) mod policy;
 pub(crate) mod ps;
 pub(crate) mod review;
@@ -28,6 +29,7 @@ pub(crate) mod state;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod suspend;
+pub(crate) mod top;
 pub(crate) mod undo;
 pub(crate) mod wait;
 

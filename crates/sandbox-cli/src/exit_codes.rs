@@ -77,8 +77,11 @@ impl Place {
             | Command::Audit(_)
             | Command::State(_)
             | Command::Stats(_)
+            | Command::Top(_)
             | Command::Health(_)
             | Command::Metrics
+            | Command::Completions { .. }
+            | Command::Man(_)
             | Command::Demo => Self::Elsewhere,
         }
     }

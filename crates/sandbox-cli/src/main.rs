@@ -71,10 +71,13 @@ fn main() -> ExitCode {
         Command::Audit(AuditCommand::Show(args)) => commands::audit::show(&settings, &args),
         Command::State(command) => commands::state::run(&settings, command),
         Command::Stats(args) => commands::stats::run(&settings, &args),
+        Command::Top(args) => commands::top::run(&settings, &args),
         Command::Health(args) => commands::health::run(&settings, &args),
         Command::Metrics => commands::metrics::run(&settings),
         Command::Supervise => commands::run::supervise(&settings),
         Command::Demo => commands::demo::run(&settings),
+        Command::Completions { shell } => commands::packaging::completions(shell),
+        Command::Man(args) => commands::packaging::man(&settings, &args),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

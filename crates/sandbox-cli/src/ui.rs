@@ -177,6 +177,14 @@ pub(crate) fn print_json(document: &impl Serialize) -> Result<Reader, Failure> {
     print(&text)
 }
 
+/// Prints one of several results as JSON on a line.
+pub(crate) fn print_json_line(document: &impl Serialize) -> Result<Reader, Failure> {
+    let text = serde_json::to_string(document).map_err(not_json)?;
+    let mut text = inert_json(text);
+    text.push('\n');
+    print(&text)
+}
+
 /// Returns a JSON document with what a terminal would act on escaped, which JSON itself allows to stand as it is: the
 /// control characters from U+007F to U+009F, of which one begins a sequence as ESC does, and what turns text around.
 pub(crate) fn inert_json(text: String) -> String {

@@ -153,6 +153,8 @@ impl Sandbox {
             state_sequence: None,
             compression: crate::snapshots::compression(&self.config),
             retention: Retention::Newest(SNAPSHOTS_KEPT),
+            // The operation may change anything.
+            excludes: sandbox_rollback::Excludes::default(),
         };
         let taken = repository
             .snapshot(&snapshot)

@@ -178,7 +178,13 @@ impl SandboxCore {
         cancel: Cancellation,
     ) -> Result<OperationReport, RunError> {
         let core = self.clone();
-        in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await
+        let ran = in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await;
+        if self.sandbox.launcher().wants_to_be_kept_ready() {
+            let core = self.clone();
+            // Behind the answer: nobody waits for it.
+            drop(spawn_blocking(move || core.keep_ready()));
+        }
+        ran
     }
 
     /// Like [`SandboxCore::execute_until`] on this thread, which waits: for programs that run one operation and

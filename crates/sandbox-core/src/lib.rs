@@ -31,6 +31,7 @@ mod launch_plan;
 mod layout;
 mod ledger;
 mod lifecycle;
+mod live_view;
 mod metrics;
 mod orders;
 mod output_log;
@@ -92,6 +93,7 @@ pub use initializer::{
 pub use launch_plan::{PlanError, check_request};
 pub use ledger::HANDLER_QUEUE_MAX;
 pub use lifecycle::{IllegalTransition, State, Transition};
+pub use live_view::{LiveLook, LiveOperation, LiveView};
 pub use orders::{Kill, KillRequested, KillSignal};
 pub use output_log::{
     FollowedOutput, KeepsOutput, LOGS_KEPT_MAX, OutputError, OutputKeeper, OutputLog, OutputPiece,
@@ -107,12 +109,12 @@ pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
 pub use running_operation::{Progress, RunningOperation};
 pub use scan::{ScanError, ScanInput, ScanReport, ScanRequest, Unreadable, scan};
-pub use session::keep_session;
+pub use session::{keep_session, keep_session_if_asked, keeper_of_this_program};
 pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
     SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
-    SnapshotRestored, StateBack,
+    SnapshotRestored, StateBack, time_before_now,
 };
 pub use state::{
     RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
@@ -128,8 +130,8 @@ pub use sandbox_isolation::{
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
-    ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem, Pruned,
-    Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
+    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, Problem,
+    Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId, UndoError,
     Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;

@@ -1,9 +1,32 @@
 //! The process that keeps the next operation's confinement, with the layers of its transaction.
 
-use std::io::{self, Read};
+use std::{
+    ffi::OsStr,
+    io::{self, Read},
+};
 
-use sandbox_isolation::ReadyLayers;
+use sandbox_isolation::{KeeperProgram, ReadyLayers};
 use sandbox_rollback::{Ready, RollbackManager};
+
+/// Not an argument that anybody types: what is read then is what only a session's user can write.
+const COMMAND: &str = "__keep-session";
+
+/// Returns how this very program is started as a keeper, for [`crate::Home::with_sessions`]. It must begin with
+/// [`keep_session_if_asked`].
+pub fn keeper_of_this_program() -> KeeperProgram {
+    KeeperProgram {
+        arguments: vec![COMMAND.into()],
+    }
+}
+
+/// Keeps a session if this program was started for that by [`keeper_of_this_program`]: `argument` is the first one
+/// behind its name. `Some` once the session has ended: then there is nothing else to do.
+///
+/// Must be called before the program does anything else.
+pub fn keep_session_if_asked(argument: Option<impl AsRef<OsStr>>) -> Option<io::Result<()>> {
+    let is_asked = argument.is_some_and(|argument| argument.as_ref() == COMMAND);
+    is_asked.then(|| keep_session(io::stdin().lock()))
+}
 
 /// Keeps a session until nobody has used it for its time, or it is told to end: what a program must do when it is
 /// started with the arguments of [`crate::KeeperProgram`]. `charge` is its standard input.

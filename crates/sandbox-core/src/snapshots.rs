@@ -14,8 +14,8 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    Compression, Destination, NewSnapshot, Omission, Pruned, Rebuilt, Repository, RestoreOptions,
-    Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
+    Compression, Destination, Excludes, NewSnapshot, Omission, Pruned, Rebuilt, Repository,
+    RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
 };
 use sandbox_state::When;
 use sandbox_types::{
@@ -25,6 +25,7 @@ use sandbox_types::{
 use serde::{Serialize, Serializer};
 
 pub use error::SnapshotError;
+pub use policy::time_before_now;
 pub use records::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
 pub use rollback::{RollbackOptions, RollbackOutcome};
 pub use with_state::StateBack;
@@ -49,6 +50,8 @@ pub struct SnapshotRequest {
     pub tags: Vec<String>,
     /// What it is for.
     pub message: Option<String>,
+    /// What is left out, besides what the configuration says.
+    pub excludes: Excludes,
 }
 
 /// A snapshot that was taken.
@@ -80,7 +83,9 @@ pub struct SnapshotReport {
     pub message: Option<String>,
     /// The state that is pinned with it.
     pub state_sequence: Option<u64>,
-    /// What is in the workspace and not in it.
+    /// How much was left out on purpose; what is in a directory of these is not counted.
+    pub excluded: u64,
+    /// What else is in the workspace and not in it.
     pub omitted: Vec<Omitted>,
     /// Files that changed each time while they were read.
     #[serde(serialize_with = "as_text")]
@@ -300,7 +305,11 @@ impl Sandbox {
         request: &SnapshotRequest,
         now: Timestamp,
     ) -> Result<SnapshotReport, SnapshotError> {
-        self.take_snapshot_keeping(request, retention(&self.config), now)
+        let request = SnapshotRequest {
+            excludes: excludes(&self.config, &request.excludes),
+            ..request.clone()
+        };
+        self.take_snapshot_keeping(&request, retention(&self.config), now)
     }
 
     fn take_snapshot_keeping(
@@ -320,6 +329,7 @@ impl Sandbox {
             state_sequence: None,
             compression: compression(&self.config),
             retention,
+            excludes: request.excludes.clone(),
         })?;
         let Taken {
             snapshot, dropped, ..
@@ -425,6 +435,19 @@ pub(crate) fn compression(config: &SandboxConfig) -> Compression {
     }
 }
 
+/// Returns what the configuration and the caller leave out; where they differ, the caller counts.
+fn excludes(config: &SandboxConfig, asked: &Excludes) -> Excludes {
+    let set = &config.safety_constraints;
+    let mb = set.snapshot_exclude_larger_mb;
+    let limit = mb.and_then(|mb| u64::try_from(mb).ok());
+    Excludes {
+        patterns: [set.snapshot_exclude.as_slice(), &asked.patterns].concat(),
+        larger_than: asked
+            .larger_than
+            .or(limit.map(|mb| mb.saturating_mul(1 << 20))),
+    }
+}
+
 fn retention(config: &SandboxConfig) -> Retention {
     let built_in = SandboxConfig::built_in().safety_constraints.max_snapshots;
     let kept = config.safety_constraints.max_snapshots.or(built_in);
@@ -452,6 +475,7 @@ fn report(taken: Taken, duration_ms: f64) -> SnapshotReport {
         omitted: omitted
             .map(|(path, reason)| Omitted { path, reason })
             .collect(),
+        excluded: taken.excluded,
         torn: taken.torn,
         dropped: taken.dropped,
     }

@@ -97,4 +97,16 @@ mod tests {
             "]],
         );
     }
+
+    /// The one without is the control: only a keeper makes a session.
+    #[test]
+    fn a_program_keeps_its_own_sessions() {
+        check(
+            "session",
+            &expect![[r"
+                without a keeper: on its own
+                with one: in the session
+            "]],
+        );
+    }
 }

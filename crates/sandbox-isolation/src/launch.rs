@@ -43,6 +43,11 @@ pub trait Launcher: Debug + Send + Sync {
     /// Lets the next operation start sooner, if this launcher can: called when nobody waits any more.
     fn keep_ready(&self) {}
 
+    /// Whether [`Self::keep_ready`] would do something.
+    fn wants_to_be_kept_ready(&self) -> bool {
+        false
+    }
+
     /// Starts what `plan` says; returns once it runs.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use std::{
 };
 
 use sandbox_rollback::{
-    Compression, Destination, NewSnapshot, Repository, RestoreOptions, Retention, RollbackManager,
-    Snapshot, VerifyDepth,
+    Compression, Destination, Excludes, NewSnapshot, Repository, RestoreOptions, Retention,
+    RollbackManager, Snapshot, VerifyDepth,
 };
 use sandbox_types::OperationId;
 
@@ -67,6 +67,7 @@ fn plain() -> NewSnapshot {
         state_sequence: None,
         compression: Compression::Zstd,
         retention: Retention::All,
+        excludes: Excludes::default(),
     }
 }
 

@@ -5,7 +5,8 @@
 use std::{error::Error, fs};
 
 use sandbox_rollback::{
-    Compression, Destination, NewSnapshot, OnConflict, RestoreOptions, Retention, RollbackManager,
+    Compression, Destination, Excludes, NewSnapshot, OnConflict, RestoreOptions, Retention,
+    RollbackManager,
 };
 use sandbox_types::OperationId;
 
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         state_sequence: None,
         compression: Compression::Zstd,
         retention: Retention::All,
+        excludes: Excludes::default(),
     })?;
 
     fs::write(workspace.join("notes"), "second")?;

@@ -72,10 +72,10 @@ pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager,
 pub use ready::Ready;
 pub use redo::{RedoError, Redone};
 pub use repository::{
-    CompanionFailure, Compression, Destination, ExportError, Exported, ImportError, Imported,
-    KeepPolicy, Kept, NewSnapshot, Omission, Problem, Pruned, Rebuilt, Repository, RepositoryError,
-    RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError,
-    Taken, Verification, VerifyDepth,
+    CompanionFailure, Compression, Destination, Excludes, ExcludesError, ExportError, Exported,
+    ImportError, Imported, KeepPolicy, Kept, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
+    Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
+    SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 mod content;
 mod difference;
 mod error;
+mod exclude;
 mod export;
 mod frame;
 mod import;
@@ -37,6 +38,7 @@ mod writer;
 mod tests;
 
 pub use error::RepositoryError;
+pub use exclude::{Excludes, ExcludesError};
 pub use export::{ExportError, Exported};
 pub use frame::Compression;
 pub use import::{ImportError, Imported};
@@ -210,6 +212,20 @@ impl Repository {
         export::export(self, id, path)
     }
 
+    /// Like [`Self::export`], into an open file, a pipe or a socket. What was written before a failure is
+    /// no export: its end is missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the snapshot is damaged and when it cannot be written.
+    pub fn export_to(
+        &self,
+        id: &SnapshotId,
+        output: std::fs::File,
+    ) -> Result<Exported, ExportError> {
+        export::export_to(self, id, output)
+    }
+
     /// Takes in the snapshot of a file that [`Self::export`] wrote, and makes the repository if there
     /// is none. Content that is here already is not stored again.
     ///
@@ -219,6 +235,16 @@ impl Repository {
     /// there is no new snapshot.
     pub fn import(&self, path: &Path) -> Result<Imported, ImportError> {
         import::import(self, path)
+    }
+
+    /// Like [`Self::import`], from anything that can be read, such as a pipe. All of it is kept in a
+    /// file without a name in the repository until it is checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::import`].
+    pub fn import_from(&self, input: &mut dyn std::io::Read) -> Result<Imported, ImportError> {
+        import::import_from(self, input)
     }
 
     /// Makes the index again from the packs. Costs one reading of all that is kept, and the next

@@ -52,13 +52,19 @@ pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
         }
     }
     match program {
-        "nc" | "ncat" | "netcat" | "nc.traditional" | "nc.openbsd" | "rcat" | "rustcat"
+        "nc" | "ncat" | "netcat" | "nc.traditional" | "nc.openbsd" | "nc.exe" | "ncat.exe"
         | "pwncat" => {
             let runs = has_option(args, "-e")
                 || has_option(args, "--exec")
                 || has_option(args, "--sh-exec")
                 || has_option(args, "-c") && args.iter().any(|w| w.text.contains("sh"));
             (runs || tied_to_shell(scene, command)).then_some(command.span)
+        }
+        "ztcp" => {
+            let mut others = scene.reading.commands.iter().take(LOOK_BACK_MAX);
+            others
+                .any(|other| is_shell(other.program()) && other.redirects.len() > 1)
+                .then_some(command.span)
         }
         "telnet" | "openssl" | "gnutls-cli" | "ssl_client" => {
             tied_to_shell(scene, command).then_some(command.span)
@@ -108,6 +114,7 @@ fn is_download(command: &SimpleCommand) -> bool {
             | "lwp-request"
             | "GET"
             | "lynx"
+            | "elinks"
             | "links"
             | "w3m"
             | "axel"
@@ -258,7 +265,8 @@ fn is_decoder(command: &SimpleCommand) -> bool {
         "rev" | "uudecode" | "rot13" | "caesar" => true,
         "gpg" => given(&["-d", "--decrypt"]),
         "printf" => args.first().is_some_and(|w| {
-            w.text.matches("\\x").count() > 2 || w.text.matches("\\0").count() > 2
+            let escapes = ["\\x", "\\0", "\\1"].map(|it| w.text.matches(it).count());
+            escapes.iter().any(|count| *count > 1)
         }),
         "echo" => args.iter().any(|w| w.text.matches("\\x").count() > 2),
         "python" | "python3" | "perl" => args.iter().any(|w| {

@@ -26,11 +26,13 @@ const SHELL_IN_ARGUMENT_SPARED: &str = "docker podman kubectl oc lxc lxd incus n
 fn code_letters(program: &str) -> Option<&'static str> {
     let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     Some(match name {
-        "python" | "pypy" => "c",
+        "python" | "pypy" | "erl" | "pwsh" | "powershell" => "c",
         "perl" => "eE",
         "ruby" | "lua" | "irb" | "osascript" | "Rscript" | "elixir" | "luajit" | "groovy"
         | "jrunscript" | "texlua" | "bpftrace" | "deno" | "tclsh" | "julia" | "guile"
-        | "dotnet" | "jjs" | "jshell" | "go" => "e",
+        | "dotnet" | "jjs" | "jshell" | "go" | "iex" | "ghc" | "scala" | "crystal" | "groovysh"
+        | "slsh" | "octave" | "gnuplot" | "newlisp" | "gst" | "nim" | "raku" | "swipl"
+        | "ocaml" | "racket" => "e",
         "node" | "nodejs" | "bun" => "ep",
         "php" => "r",
         "awk" | "gawk" | "mawk" | "nawk" => "",
@@ -61,7 +63,10 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
         if letters.is_empty() && !text.starts_with('-') {
             return Some((clip(text), argument.span));
         }
-        if matches!(text, "--eval" | "--execute" | "eval" | "--print") {
+        if matches!(
+            text,
+            "--eval" | "--execute" | "eval" | "--print" | "-eval" | "-expr" | "--expr"
+        ) {
             let word = args.get(at)?;
             return Some((clip(&word.text), word.span));
         }
@@ -112,6 +117,17 @@ pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
             "net.connect",
             "net.Dial",
             "createConnection",
+            "open_connection",
+            "gen_tcp",
+            "connectTo",
+            "Deno.connect",
+            "Bun.connect",
+            "stream_socket_client",
+            "createServer",
+            "TCPClient",
+            "TcpClient",
+            "ztcp",
+            "using Sockets",
         ],
     );
     let shell = has(
@@ -138,9 +154,62 @@ pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
             "subprocess",
             "os.system",
             "popen(\"$",
+            "sh <&",
+            "shell_exec(",
+            "child_process",
+            "getoutput(",
+            "ProcessBuilder",
+            "\"sh\"",
+            "'sh'",
+            "execProcess",
+            "os:cmd",
+            "callCommand",
+            "spawnSync(",
+            "Deno.Command",
+            "Process.new(",
+            "system(readLines",
+            "getline c",
+            "iex ",
+            "Invoke-Expression",
+            "eval $e",
         ],
     );
     connects && shell
+}
+
+/// Returns whether the code sends the variables of the environment or a file of the system to another machine.
+pub(crate) fn sends_secrets(code: &str) -> bool {
+    let sends = [
+        "requests.post",
+        "urlopen(",
+        "http.request(",
+        "https.request(",
+        ".request({",
+        "fetch(",
+        "Net::HTTP.post",
+        "fsockopen",
+        "Socket::INET",
+        "socket.tcp",
+        "s.tcp()",
+        "sendall(",
+        "file_get_contents(\"http",
+        "axios.post",
+    ];
+    let reads = [
+        "os.environ",
+        "process.env",
+        "/etc/passwd",
+        "/etc/shadow",
+        "/.ssh/",
+        "/.aws/",
+        "/.netrc",
+        "/.kube/",
+        "id_rsa",
+    ];
+    let posts_a_file = has(code, &["open(\"/", "open('/"])
+        && has(code, &["urlopen(", "s.tcp()", "socket.tcp"])
+        && !has(code, &["localhost", "127.0.0.1"]);
+    has(code, &sends) && has(code, &reads) || posts_a_file
 }
 
 /// Returns whether the code runs text that it decodes.

@@ -1,5 +1,6 @@
 //! The key that seals secrets: where it comes from, how it is made, and that it does not leak.
 
+mod memory;
 mod passphrase;
 mod rotation;
 
@@ -15,6 +16,7 @@ use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
+use memory::KeyMemory;
 use rustix::{fs::OFlags, rand::GetRandomFlags};
 use zeroize::Zeroizing;
 
@@ -146,6 +148,9 @@ pub enum KeyError {
         /// The name of the key that was given.
         found: String,
     },
+    /// The system gave no memory for it, or memory that would be in core dumps.
+    #[error("cannot get memory for the key")]
+    Memory(#[source] io::Error),
     /// The system gave no random bytes.
     #[error("cannot get random bytes")]
     Random(#[source] io::Error),
@@ -166,9 +171,10 @@ impl KeySource {
     }
 }
 
-/// A key for secrets. It is overwritten in memory when it is dropped, and cannot be printed.
+/// A key for secrets. It is overwritten in memory when it is dropped, is in no core dump and in no forked child, and
+/// cannot be printed.
 pub(crate) struct SecretKey {
-    bytes: Box<Zeroizing<[u8; KEY_BYTES]>>,
+    bytes: KeyMemory,
     origin: String,
 }
 
@@ -197,7 +203,7 @@ impl SecretKey {
 
     /// The public name of the key: shows which key sealed a value, and nothing of the key.
     pub(crate) fn id(&self) -> u64 {
-        let digest = sha256(&[KEY_ID_DOMAIN, self.bytes.as_slice()]);
+        let digest = sha256(&[KEY_ID_DOMAIN, self.bytes.bytes()]);
         digest
             .first_chunk()
             .map_or(0, |first| u64::from_le_bytes(*first))
@@ -254,15 +260,15 @@ impl SecretKey {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&**self.bytes).into())
+        XChaCha20Poly1305::new(self.bytes.bytes().into())
     }
 
     fn from_text(text: &str, origin: String) -> Result<Self, KeyError> {
         let digits = text.trim().as_bytes();
-        let mut bytes = Box::new(Zeroizing::new([0; KEY_BYTES]));
+        let mut bytes = KeyMemory::new().map_err(KeyError::Memory)?;
         let (pairs, rest) = digits.as_chunks::<2>();
         let whole = rest.is_empty() && pairs.len() == KEY_BYTES;
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        for (byte, [high, low]) in bytes.bytes_mut().iter_mut().zip(pairs) {
             let digit = |it: u8| char::from(it).to_digit(16);
             match (digit(*high), digit(*low)) {
                 (Some(high), Some(low)) if whole => {

@@ -139,6 +139,12 @@ pub struct SafetyConstraints {
     /// Whether snapshots are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress_snapshots: Option<bool>,
+    /// What snapshots leave out, as in a `.gitignore` file at the root of the workspace.
+    #[serde(skip_serializing_if = "is_default")]
+    pub snapshot_exclude: Vec<String>,
+    /// The largest file in a snapshot, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_exclude_larger_mb: Option<i64>,
     /// A file that says what becomes of changes by their paths, before they reach the workspace. Without it,
     /// those of files that run or configure programs are reported.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,6 +309,8 @@ impl SandboxConfig {
                 rules: Vec::new(),
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
+                snapshot_exclude: Vec::new(),
+                snapshot_exclude_larger_mb: None,
                 commit_policy: None,
                 undo_keep: Some(50),
                 undo_keep_age: None,

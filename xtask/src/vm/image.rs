@@ -115,6 +115,10 @@ fn fill(content: &Path, built: &Built, job: &str) -> anyhow::Result<()> {
             built.tests("sandbox-isolation", "it")?,
         ),
         (Suite::Cli.file(), built.tests("sandbox-cli", "it")?),
+        (
+            Suite::Escapes.file(),
+            built.tests("sandbox-cli", "escapes")?,
+        ),
     ];
     for (name, program) in programs {
         let copy = content.join("bin").join(name);

@@ -1,4 +1,4 @@
-//! What can be typed after `stats`, `health` and `metrics`.
+//! What can be typed after `stats`, `top`, `health` and `metrics`.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use sandbox_types::parse_duration;
 const HOUR: Duration = Duration::from_secs(3600);
 /// What is kept by the hour goes back one year; a longer span is a typing error.
 const SINCE_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// Looking more often costs more than what is looked at.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Counts every operation that ended, also refused ones. Single operations are kept for a day, then
 /// minutes for a week, then hours for a year; what was summed up counts where its minute or hour began.
@@ -29,6 +31,26 @@ pub(crate) struct HealthArgs {
     /// Only look (this is the default)
     #[arg(long)]
     pub(crate) no_repair: bool,
+}
+
+/// Shows the operations of all sandboxes, or with -s of one, until q or Ctrl-C is typed. CPU % is of one
+/// processor, since the look before. Where standard output is no terminal, it is shown once.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Look once; with --json one document, else one a line
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Look again after this time, as in 500ms or 2s
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text).map_err(|error| error.to_string())?;
+    if !(INTERVAL_MIN..=HOUR).contains(&interval) {
+        return Err("must be from 100ms to 1h".to_owned());
+    }
+    Ok(interval)
 }
 
 fn since(text: &str) -> Result<Duration, String> {
@@ -53,6 +75,14 @@ fn since(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_interval_has_bounds() {
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["0s", "99ms", "2h", "soon"] {
+            assert!(interval(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn spans_have_units_and_bounds() {

@@ -1,8 +1,9 @@
 //! What can be typed after `snapshot` and `rollback`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+use sandbox_types::{Bytes, parse_duration};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
@@ -48,13 +49,13 @@ pub(crate) enum SnapshotCommand {
         /// The snapshot: its id, or a unique beginning of it
         #[arg(value_name = "ID")]
         id: String,
-        /// The file to write; it must not be there yet
+        /// The file to write, which must not be there yet; `-` writes to standard output
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Take in the snapshot of an exported file, all of it or nothing; it gets a new id
     Import {
-        /// The file that `export` wrote
+        /// The file that `export` wrote; `-` reads standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -71,11 +72,18 @@ pub(crate) struct SnapshotCreateArgs {
     /// What it is for
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
+    /// Leave out what matches, as in a .gitignore file at the root of the workspace; after those of
+    /// `snapshot_exclude` of the configuration; may be given several times
+    #[arg(long = "exclude", value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out files larger than this, as in 500k, 10M, 2G
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) exclude_larger_than: Option<Bytes>,
 }
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A snapshot stays if one --keep option says so; the newest and those with a tag always do. Hours, days, weeks (from Monday on), months and years are counted in UTC, and only those that have a snapshot."
+    after_help = "A snapshot stays if one --keep option says so and it is within --max-age and --max-bytes; the newest and those with a tag always stay. With limits only, all within them stay. Hours, days, weeks (from Monday on), months and years are counted in UTC, and only those that have a snapshot."
 )]
 pub(crate) struct SnapshotPruneArgs {
     /// Keep the newest N
@@ -96,6 +104,19 @@ pub(crate) struct SnapshotPruneArgs {
     /// Keep the newest of each of N years
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) keep_yearly: usize,
+    /// Keep all that are younger than this, as in 90m, 36h, 30d
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub(crate) keep_within: Option<Duration>,
+    /// Of those with a tag, let only this one keep a snapshot; may be given several times
+    #[arg(long = "keep-tag", value_name = "TAG")]
+    pub(crate) keep_tags: Vec<String>,
+    /// Delete what is older than this, as in 90m, 36h, 30d, except the newest and those with a tag
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub(crate) max_age: Option<Duration>,
+    /// Delete the oldest until all together take no more than this, except the newest and those with
+    /// a tag
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<Bytes>,
     /// Only say what would be deleted and freed
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -135,4 +156,14 @@ pub(crate) struct RollbackArgs {
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// Reads a span of time, in days too.
+fn age(text: &str) -> Result<Duration, String> {
+    let days = text.trim().strip_suffix('d').map(str::parse::<u64>);
+    let span = match days {
+        Some(Ok(days)) => days.checked_mul(86_400).map(Duration::from_secs),
+        Some(Err(_)) | None => parse_duration(text).ok(),
+    };
+    span.ok_or_else(|| "write a number with d, h, m or s".to_owned())
 }

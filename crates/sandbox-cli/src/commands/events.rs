@@ -94,12 +94,7 @@ pub(crate) async fn reader_gone() {
 
 /// Prints an event on a line of JSON.
 pub(crate) fn print_as_json(event: &SandboxEvent) -> Result<Reader, Failure> {
-    let line = serde_json::to_string(event).map_err(|error| {
-        Failure::of(Kind::Internal, &error).while_doing("cannot write an event as JSON")
-    })?;
-    let mut line = ui::inert_json(line);
-    line.push('\n');
-    ui::print(&line)
+    ui::print_json_line(event)
 }
 
 fn show(ui: Ui, args: &EventsArgs, event: &SandboxEvent) -> Result<Reader, Failure> {

@@ -4,8 +4,8 @@ mod files;
 mod prune;
 
 use sandbox_core::{
-    RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId, SnapshotReport,
-    SnapshotRequest, VerifyDepth,
+    Excludes, RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId,
+    SnapshotReport, SnapshotRequest, VerifyDepth,
 };
 use sandbox_types::{Bytes, Change, ChangeSummary, Settlement};
 use serde_json::json;
@@ -50,6 +50,10 @@ fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> 
     let request = SnapshotRequest {
         tags: args.tags,
         message: args.message,
+        excludes: Excludes {
+            patterns: args.exclude,
+            larger_than: args.exclude_larger_than.map(|it| it.0),
+        },
     };
     let taken = waiting::wait_for(core.snapshot(request))??;
     tell_omissions(settings.ui, &taken);
@@ -66,6 +70,12 @@ fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> 
         Bytes(taken.new_bytes),
         Bytes(taken.stored_bytes),
     ));
+    if taken.excluded > 0 {
+        let paths = taken.excluded;
+        settings.ui.note(&format!(
+            "sandbox: left out on purpose: {paths} path(s); `sandbox snapshot show` has the patterns"
+        ));
+    }
     for id in &taken.dropped {
         settings.ui.note(&format!(
             "sandbox: removed the oldest snapshot {} (max_snapshots)",
@@ -168,6 +178,15 @@ fn show(settings: &Settings, id: &str) -> Result<u8, Failure> {
     more(
         "left out",
         (snapshot.omitted > 0).then(|| snapshot.omitted.to_string()),
+    );
+    more(
+        "excludes",
+        (!snapshot.excludes.patterns.is_empty()).then(|| snapshot.excludes.patterns.join(", ")),
+    );
+    let limit = snapshot.excludes.larger_than;
+    more(
+        "",
+        limit.map(|bytes| format!("files larger than {}", Bytes(bytes))),
     );
     more(
         "torn",

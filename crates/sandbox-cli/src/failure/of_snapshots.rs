@@ -75,6 +75,8 @@ fn of_repository(failure: impl Fn(Kind) -> Failure, error: &RepositoryError) -> 
         RepositoryError::Empty => {
             failure(Kind::NotFound).hint("`sandbox snapshot create` takes one")
         }
+        RepositoryError::Excludes(_) => failure(Kind::Usage)
+            .hint("patterns are as in a .gitignore file: *.log, build/, !keep.log"),
         RepositoryError::Unknown { .. } => failure(Kind::NotFound).hint(SEE_LIST),
         RepositoryError::Ambiguous { .. } => failure(Kind::NotFound)
             .hint("write more of it; `sandbox snapshot list --json` has the full ids"),

@@ -1,6 +1,6 @@
 //! Which snapshots stay when somebody asks for a policy.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sandbox_rollback::{KeepPolicy, Kept, RepositoryError};
@@ -14,6 +14,11 @@ use crate::{
 
 /// Why a snapshot was deleted, in the journal.
 const POLICY: &str = "policy";
+
+/// Returns the time that was so long ago, for a [`KeepPolicy`]; `None` if that is before all times.
+pub fn time_before_now(span: Duration) -> Option<Timestamp> {
+    now().checked_sub(span).ok()
+}
 
 impl SandboxCore {
     /// Deletes the snapshots that `policy` does not keep, and returns all of them with the reasons

@@ -108,6 +108,8 @@ impl Sandbox {
         let request = SnapshotRequest {
             tags: Vec::new(),
             message: Some(format!("before the rollback to {target}")),
+            // All that it may change.
+            excludes: sandbox_rollback::Excludes::default(),
         };
         self.take_snapshot_keeping(&request, Retention::All, now)
     }

@@ -129,6 +129,10 @@ impl Flow {
                         let piece = scratch.get(..count).unwrap_or_default();
                         let taken = write(sink, piece)?;
                         self.push(piece.get(taken..).unwrap_or_default());
+                        if count < scratch.len() {
+                            // That was all there is: asking again would only be told so. What comes is reported.
+                            break;
+                        }
                     }
                 }
             }

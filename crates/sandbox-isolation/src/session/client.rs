@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -44,6 +44,8 @@ pub struct SessionLauncher {
     program: KeeperProgram,
     patience: Duration,
     wanted: Arc<Want>,
+    /// The keepers that this launcher has started, as long as they are not waited for.
+    started: Mutex<Vec<Child>>,
 }
 
 /// What the next keeper is to be for, if one is to be started.
@@ -74,6 +76,7 @@ impl SessionLauncher {
             program,
             patience: PATIENCE,
             wanted: Arc::default(),
+            started: Mutex::default(),
         }
     }
 
@@ -110,6 +113,10 @@ impl Want {
     fn take(&self) -> Option<Wanted> {
         self.0.lock().ok()?.take()
     }
+
+    fn is_there(&self) -> bool {
+        self.0.lock().is_ok_and(|wanted| wanted.is_some())
+    }
 }
 
 /// A request that a keeper has not answered yet.
@@ -137,6 +144,16 @@ impl Launcher for SessionLauncher {
             // Without a session the next operation takes a little longer, that is all.
             self.start_keeper(&wanted).ok();
         }
+    }
+
+    fn wants_to_be_kept_ready(&self) -> bool {
+        self.wanted.is_there()
+    }
+}
+
+impl Drop for SessionLauncher {
+    fn drop(&mut self) {
+        self.wait_for_ended();
     }
 }
 
@@ -232,10 +249,22 @@ impl SessionLauncher {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        self.wait_for_ended();
         let mut keeper = command.spawn()?;
-        match keeper.stdin.take() {
+        let told = match keeper.stdin.take() {
             Some(mut stdin) => stdin.write_all(&charge.encode()),
             None => Ok(()),
+        };
+        if let Ok(mut started) = self.started.lock() {
+            started.push(keeper);
+        }
+        told
+    }
+
+    /// Waits for the keepers that have ended: in a program that lives long, nobody else does.
+    fn wait_for_ended(&self) {
+        if let Ok(mut started) = self.started.lock() {
+            started.retain_mut(|keeper| matches!(keeper.try_wait(), Ok(None)));
         }
     }
 }

@@ -442,8 +442,10 @@ fn a_keeper_that_stands_still_holds_nobody_up() {
 
 #[test]
 fn a_session_ends_when_nobody_uses_it() {
-    let session = Session::lasting(Duration::from_millis(300)).ready();
+    // An emulated processor needs more than half a second to build a confinement and be asked about it.
+    let session = Session::lasting(Duration::from_secs(3)).ready();
     let keeper = session.keeper();
+    assert!(is_there(keeper));
     let start = Instant::now();
     eventually("the keeper has ended", || !is_there(keeper));
     assert!(start.elapsed() < PATIENCE);

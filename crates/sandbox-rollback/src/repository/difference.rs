@@ -10,6 +10,7 @@ use sandbox_types::{Change, ChangeKind};
 use super::{
     Repository,
     error::RepositoryError,
+    exclude::Excludes,
     node::{Content, LinkGroup, Node},
     reader::Reader,
     record::SnapshotId,
@@ -107,16 +108,17 @@ fn groups(reader: &Reader, root: &Node) -> Result<Groups, RepositoryError> {
     Ok(groups)
 }
 
-/// Looks at the workspace as it is now, and returns its root; its directories can be read from
+/// Looks at the workspace as it is now, without what `excludes` names, and returns its root; its directories can be read from
 /// `reader` afterwards.
 pub(super) fn look(
     session: &Session<'_>,
     reader: &mut Reader,
-    started: Time,
+    (started, excludes): (Time, &Excludes),
 ) -> Result<(Node, Found), RepositoryError> {
     let workspace = &session.repository.layout.workspace;
     let sink = Sink::Look(BTreeMap::new());
     let mut walk = Walk::new(workspace, started, take::seen(session)?, sink)?;
+    walk.excludes = excludes.by_name().compile()?;
     let root = walk.run()?;
     if let Sink::Look(trees) = walk.sink {
         reader.extra = trees;
@@ -131,14 +133,14 @@ pub(super) fn between(
 ) -> Result<Vec<Change>, RepositoryError> {
     let session = Session::read(repository)?;
     let mut reader = session.reader()?;
-    let old = session.find(&from.to_string())?.root;
+    let old = session.find(&from.to_string())?;
     let new = if let Some(to) = to {
         session.find(&to.to_string())?.root
     } else {
         let started = take::start(&repository.layout)?;
-        look(&session, &mut reader, started)?.0
+        look(&session, &mut reader, (started, &old.excludes))?.0
     };
-    changes(&reader, &old, &new)
+    changes(&reader, &old.root, &new)
 }
 
 /// Returns what changed from `old` to `new`, by path.

@@ -73,6 +73,9 @@ pub enum RepositoryError {
         #[source]
         source: FileError,
     },
+    /// What a snapshot shall leave out cannot be understood.
+    #[error("cannot take a snapshot")]
+    Excludes(#[from] super::exclude::ExcludesError),
     /// What is given for a snapshot cannot be kept.
     #[error("cannot keep a {what} of {bytes} bytes: the longest has {bytes_max}")]
     TooLong {

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, RenameFlags},
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags},
     io::Errno,
 };
+use sandbox_types::OperationId;
 use serde::Serialize;
 
 use super::{
@@ -78,28 +81,30 @@ pub(super) fn export(
     if path.symlink_metadata().is_ok() {
         return Err(exists());
     }
-    let session = Session::read(repository)?;
-    let snapshot = session.find(&id.to_string())?;
-    let reader = session.reader()?;
-    let draft = beside(path).map_err(cannot("write", path))?;
-    // It is ours: a process that was killed left it.
-    drop(fs::remove_file(&draft));
-    let written = write(&reader, &snapshot.root.content, (&snapshot.id, &draft));
-    let published = written.and_then(|exported| {
-        let renamed = rustix::fs::renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE);
-        match renamed {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(exists()),
-            Err(error) => return Err(cannot("write", path)(error).into()),
-        }
-        sync_directory(parent(path))?;
-        Ok(exported)
-    });
+    let draft = New::beside(path).map_err(cannot("create", path))?;
+    let written = draft.file.try_clone().map_err(cannot("write", path));
+    let published = written
+        .map_err(ExportError::from)
+        .and_then(|output| write(repository, id, (output, path)))
+        .and_then(|exported| match draft.publish(path) {
+            Ok(()) => Ok(exported),
+            Err(Errno::EXIST) => Err(exists()),
+            Err(error) => Err(cannot("write", path)(error).into()),
+        });
     if published.is_err() {
-        // The error says why; what is left of it is of no use.
-        drop(fs::remove_file(&draft));
+        draft.drop_name();
     }
-    published
+    let exported = published?;
+    sync_directory(parent(path))?;
+    Ok(exported)
+}
+
+pub(super) fn export_to(
+    repository: &Repository,
+    id: &SnapshotId,
+    output: File,
+) -> Result<Exported, ExportError> {
+    write(repository, id, (output, Path::new("-")))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -109,12 +114,71 @@ fn parent(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Returns the name that the file has until it is complete.
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut part = name.to_owned();
-    part.push(".part");
-    Ok(path.with_file_name(part))
+/// A file that has not its name yet: none at all, or where the file system cannot do that, one that
+/// nobody else uses.
+struct New {
+    file: File,
+    name: Option<PathBuf>,
+}
+
+impl New {
+    fn beside(path: &Path) -> io::Result<Self> {
+        match unnamed_in(parent(path)) {
+            Err(error) if cannot_be_unnamed(&error) => {}
+            unnamed => {
+                return Ok(Self {
+                    file: unnamed?,
+                    name: None,
+                });
+            }
+        }
+        let mut part = path
+            .file_name()
+            .ok_or(io::ErrorKind::InvalidInput)?
+            .to_owned();
+        part.push(format!(".{}.part", OperationId::generate()));
+        let name = path.with_file_name(part);
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&name)?;
+        Ok(Self {
+            file,
+            name: Some(name),
+        })
+    }
+
+    /// Gives the file its name, unless there is one of that name.
+    fn publish(&self, path: &Path) -> Result<(), Errno> {
+        let Some(name) = &self.name else {
+            let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            return rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW);
+        };
+        rustix::fs::renameat_with(CWD, name, CWD, path, RenameFlags::NOREPLACE)
+    }
+
+    fn drop_name(&self) {
+        if let Some(name) = &self.name {
+            // The error says why there is no export; what is left of it is of no use.
+            drop(fs::remove_file(name));
+        }
+    }
+}
+
+/// Opens a file without a name in `directory`: a kill leaves nothing of it.
+pub(super) fn unnamed_in(directory: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok(File::from(opened))
+}
+
+/// Returns whether it is the file system that has no files without a name: open(2).
+fn cannot_be_unnamed(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT))
 }
 
 /// The file while it is written.
@@ -128,19 +192,22 @@ struct Output<'a> {
 }
 
 fn write(
-    reader: &Reader,
-    root: &Content,
-    (id, path): (&SnapshotId, &Path),
+    repository: &Repository,
+    id: &SnapshotId,
+    (output, path): (File, &Path),
 ) -> Result<Exported, ExportError> {
-    let draft = Draft::create_at(path, EXPORT_NUMBER).map_err(cannot("create", path))?;
+    let session = Session::read(repository)?;
+    let root = session.find(&id.to_string())?.root.content;
+    let reader = session.reader()?;
+    let draft = Draft::over(output, EXPORT_NUMBER).map_err(cannot("write", path))?;
     let mut output = Output {
-        reader,
+        reader: &reader,
         draft,
         path,
         written: BTreeSet::new(),
         open: [Block::new(Kind::Data), Block::new(Kind::Tree)],
     };
-    let mut waiting = vec![root.clone()];
+    let mut waiting = vec![root];
     while let Some(content) = waiting.pop() {
         match &content {
             Content::Directory(stream) if output.stream(Kind::Tree, stream)? => {

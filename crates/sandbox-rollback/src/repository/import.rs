@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use super::{
     Repository,
     error::RepositoryError,
-    export::EXPORT_NUMBER,
+    export::{EXPORT_NUMBER, unnamed_in},
     frame::{Compression, Kind},
     index::{META, SNAPSHOTS, sync_directory},
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     file_error::{FileError, cannot},
+    layout::make_private,
     stat::Stat,
 };
 
@@ -83,10 +84,29 @@ pub(super) fn import(repository: &Repository, path: &Path) -> Result<Imported, I
     if !Stat::of_fd(&file).map_err(cannot("read", path))?.is_file() {
         return Err(damaged(path, "it is no regular file"));
     }
+    take_in(repository, (&file, path))
+}
+
+pub(super) fn import_from(
+    repository: &Repository,
+    input: &mut dyn io::Read,
+) -> Result<Imported, ImportError> {
+    let directory = &repository.directory;
+    make_private(directory).map_err(cannot("create", directory))?;
+    let mut spool = || -> io::Result<File> {
+        let mut file = unnamed_in(directory)?;
+        io::copy(input, &mut file)?;
+        Ok(file)
+    };
+    let file = spool().map_err(cannot("keep what comes in", directory))?;
+    take_in(repository, (&file, Path::new("-")))
+}
+
+fn take_in(repository: &Repository, (file, path): (&File, &Path)) -> Result<Imported, ImportError> {
     // All of it before anything is written.
-    let parts = read(&file, path)?;
+    let parts = read(file, path)?;
     let session = Session::write_or_create(repository)?;
-    let imported = store(&session, &parts, (&file, path));
+    let imported = store(&session, &parts, (file, path));
     if imported.is_err() {
         // If this fails, the next change does it.
         drop(session.remove_strays());
@@ -208,7 +228,7 @@ fn store(
     drop((lookup, reader));
     let mut snapshot = Snapshot {
         number: next.snapshot,
-        parent: session.records()?.last().copied().map(SnapshotId),
+        parent: before(session, &snapshot)?,
         new_bytes: stored.new_bytes,
         stored_bytes: stored.packer.stored_bytes,
         // That state is not in the file.
@@ -234,6 +254,18 @@ fn store(
         exported: SnapshotId(exported),
         stored_bytes: stored.packer.stored_bytes,
     })
+}
+
+/// Returns the newest snapshot that was taken before this one.
+fn before(
+    session: &Session<'_>,
+    snapshot: &Snapshot,
+) -> Result<Option<SnapshotId>, RepositoryError> {
+    let older = session.snapshots()?;
+    let mut older = older.into_iter().rev();
+    Ok(older
+        .find(|it| it.created_at <= snapshot.created_at)
+        .map(|it| it.id))
 }
 
 /// Says what is missing of the tree below `root`: each chunk must be in the file or here already.

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
-use super::record::{Snapshot, SnapshotId};
+use super::{
+    error::RepositoryError,
+    record::{Snapshot, SnapshotId},
+};
 
 /// What is kept of many snapshots: those that one of these says. Nothing at all keeps everything.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeepPolicy {
     /// The newest.
     pub last: usize,
@@ -24,6 +27,12 @@ pub struct KeepPolicy {
     pub yearly: usize,
     /// All that were taken since then.
     pub since: Option<Timestamp>,
+    /// Those with one of these tags. Without any, those with a tag at all.
+    pub tags: Vec<String>,
+    /// None that is older, whatever else says that it stays.
+    pub not_before: Option<Timestamp>,
+    /// So many bytes in the packs for all of them together: the oldest go first.
+    pub bytes_max: Option<u64>,
 }
 
 /// One snapshot, and why it stays.
@@ -35,7 +44,13 @@ pub struct Kept {
     pub created_at: Timestamp,
     /// Each reason to keep it; it goes if there is none.
     pub reasons: Vec<&'static str>,
+    /// The limit that it is beyond, if it goes for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<&'static str>,
 }
+
+/// How many bytes a snapshot needs that those before it in the order of questions do not.
+pub(super) type Added<'a> = &'a mut dyn FnMut(&Snapshot) -> Result<u64, RepositoryError>;
 
 /// What a period is called, how many of them count, and how a time's period is named.
 type Period = (&'static str, usize, fn(&Moment) -> String);
@@ -69,9 +84,67 @@ impl KeepPolicy {
         ]
     }
 
+    fn has_limits_only(&self) -> bool {
+        let without = Self {
+            not_before: None,
+            bytes_max: None,
+            tags: Vec::new(),
+            ..self.clone()
+        };
+        without.is_empty() && (self.not_before.is_some() || self.bytes_max.is_some())
+    }
+
+    fn is_pinned(&self, snapshot: &Snapshot) -> bool {
+        let mut tags = snapshot.tags.iter();
+        tags.any(|tag| self.tags.is_empty() || self.tags.contains(tag))
+    }
+
     /// Returns for each of `snapshots`, oldest first, why it stays. The newest always does, and those
-    /// with a tag.
-    pub fn decide(&self, snapshots: &[Snapshot]) -> Vec<Kept> {
+    /// with a tag that pins.
+    pub(super) fn decide(
+        &self,
+        snapshots: &[Snapshot],
+        added: Added<'_>,
+    ) -> Result<Vec<Kept>, RepositoryError> {
+        let mut kept = self.reasons(snapshots);
+        self.limit(snapshots, &mut kept, added)?;
+        Ok(kept)
+    }
+
+    /// Takes away the reasons of those that are beyond a limit.
+    fn limit(
+        &self,
+        snapshots: &[Snapshot],
+        kept: &mut [Kept],
+        added: Added<'_>,
+    ) -> Result<(), RepositoryError> {
+        let stays = |one: &Kept| one.reasons.contains(&"newest") || one.reasons.contains(&"tag");
+        let mut bytes = 0_u64;
+        if self.bytes_max.is_some() {
+            for (snapshot, _) in snapshots.iter().zip(&*kept).filter(|(_, one)| stays(one)) {
+                bytes += added(snapshot)?;
+            }
+        }
+        for (snapshot, one) in snapshots.iter().zip(kept).rev() {
+            if one.reasons.is_empty() || stays(one) {
+                continue;
+            }
+            one.beyond = if self.not_before.is_some_and(|it| snapshot.created_at < it) {
+                Some("max-age")
+            } else if let Some(limit) = self.bytes_max {
+                bytes += if bytes > limit { 0 } else { added(snapshot)? };
+                (bytes > limit).then_some("max-bytes")
+            } else {
+                None
+            };
+            if one.beyond.is_some() {
+                one.reasons.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn reasons(&self, snapshots: &[Snapshot]) -> Vec<Kept> {
         let mut kept: Vec<_> = snapshots.iter().map(untouched).collect();
         if self.is_empty() {
             for one in &mut kept {
@@ -83,7 +156,8 @@ impl KeepPolicy {
         for (at, (snapshot, one)) in snapshots.iter().zip(&mut kept).enumerate() {
             let reasons = [
                 ("newest", at == newest),
-                ("tag", !snapshot.tags.is_empty()),
+                ("tag", self.is_pinned(snapshot)),
+                ("within limits", self.has_limits_only()),
                 ("last", snapshots.len() - at <= self.last),
                 (
                     "since",
@@ -123,6 +197,7 @@ fn untouched(snapshot: &Snapshot) -> Kept {
         snapshot: snapshot.id,
         created_at: snapshot.created_at,
         reasons: Vec::new(),
+        beyond: None,
     }
 }
 
@@ -161,6 +236,7 @@ mod tests {
             stored_bytes: 0,
             omitted: 0,
             torn: 0,
+            excludes: super::super::exclude::Excludes::default(),
             root: root.clone(),
         };
         (1..).zip(times).map(of).collect()
@@ -177,7 +253,8 @@ mod tests {
     ];
 
     fn reasons(policy: KeepPolicy, snapshots: &[Snapshot]) -> Vec<String> {
-        let kept = policy.decide(snapshots);
+        // Each has a hundred bytes of its own.
+        let kept = policy.decide(snapshots, &mut |_| Ok(100)).unwrap();
         kept.iter().map(|one| one.reasons.join(" ")).collect()
     }
 
@@ -190,7 +267,7 @@ mod tests {
             weekly: 2,
             monthly: 2,
             yearly: 2,
-            since: None,
+            ..KeepPolicy::default()
         };
         let expected = [
             "monthly yearly",
@@ -213,9 +290,33 @@ mod tests {
             ..KeepPolicy::default()
         };
         let expected = ["tag", "", "", "", "", "since", "newest since"];
-        assert_eq!(reasons(policy, &snapshots), expected);
-        assert!(policy.decide(&[]).is_empty());
+        assert_eq!(reasons(policy.clone(), &snapshots), expected);
+        assert!(policy.reasons(&[]).is_empty());
         let all = reasons(KeepPolicy::default(), &snapshots);
         assert!(all.iter().all(|reason| reason == "no policy"));
+    }
+    #[test]
+    fn limits_take_the_oldest_and_say_so() {
+        let mut snapshots = taken(&TIMES);
+        snapshots[0].tags.push("release".to_owned());
+        snapshots[3].tags.push("other".to_owned());
+        let limits = |tags: &[&str], bytes_max| KeepPolicy {
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            not_before: Some(TIMES[2].parse().unwrap()),
+            bytes_max,
+            ..KeepPolicy::default()
+        };
+        let within = "within limits";
+        let newest = "newest within limits";
+        let tag = "tag within limits";
+        let aged = reasons(limits(&[], None), &snapshots);
+        assert_eq!(aged, [tag, "", within, tag, within, within, newest]);
+        // One tag pins, so the other snapshot with a tag is as any other.
+        let small = reasons(limits(&["release"], Some(450)), &snapshots);
+        assert_eq!(small, [tag, "", "", "", within, within, newest]);
+        let policy = limits(&["release"], Some(450));
+        let kept = policy.decide(&snapshots, &mut |_| Ok(100)).unwrap();
+        let beyond: Vec<_> = kept.iter().filter_map(|one| one.beyond).collect();
+        assert_eq!(beyond, ["max-age", "max-bytes", "max-bytes"]);
     }
 }

@@ -124,6 +124,8 @@ pub enum Omission {
     Socket,
     /// Another file system is mounted there.
     OtherFileSystem,
+    /// Who took the snapshot left it out: see [`super::Excludes`].
+    Excluded,
 }
 
 /// What an entry is.
@@ -240,6 +242,7 @@ impl Node {
                 Omission::Unreadable => 1,
                 Omission::Socket => 2,
                 Omission::OtherFileSystem => 3,
+                Omission::Excluded => 4,
             }),
         }
     }
@@ -275,6 +278,7 @@ impl Node {
                 1 => Omission::Unreadable,
                 2 => Omission::Socket,
                 3 => Omission::OtherFileSystem,
+                4 => Omission::Excluded,
                 _ => return None,
             }),
             _ => return None,

@@ -64,16 +64,17 @@ pub(super) struct Packed {
 
 impl Draft {
     pub(super) fn create(packs: &Path, number: u32) -> io::Result<Self> {
-        Self::create_at(&path(packs, number), number)
-    }
-
-    pub(super) fn create_at(path: &Path, number: u32) -> io::Result<Self> {
         step()?;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path)?;
+            .open(path(packs, number))?;
+        Self::over(file, number)
+    }
+
+    /// Begins a pack in `file`, which is empty or takes what is written one after the other.
+    pub(super) fn over(file: File, number: u32) -> io::Result<Self> {
         let head = head(number);
         let mut file = BufWriter::with_capacity(256 << 10, file);
         file.write_all(&head)?;
@@ -107,7 +108,11 @@ impl Draft {
         self.file.write_all(&foot)?;
         self.file.flush()?;
         step()?;
-        self.file.get_ref().sync_data()?;
+        match self.file.get_ref().sync_data() {
+            // A pipe or a terminal.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            synced => synced?,
+        }
         Ok(Packed {
             number: self.number,
             bytes,

@@ -18,7 +18,7 @@ use super::{
     frame::{Block, Compression, Kind},
     index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
     keep::{KeepPolicy, Kept},
-    node::{Content, Hash, Stream},
+    node::{Content, Extent, Hash, Stream},
     pack::{self, Depth},
     reader::Reader,
     record::{Snapshot, SnapshotId},
@@ -82,18 +82,67 @@ pub(super) fn apply_policy(
     policy: &KeepPolicy,
     dry_run: bool,
 ) -> Result<Vec<Kept>, RepositoryError> {
-    if dry_run {
-        return Ok(policy.decide(&repository.snapshots()?));
-    }
-    let session = Session::write(repository)?;
+    let session = if dry_run {
+        Session::read(repository)?
+    } else {
+        Session::write(repository)?
+    };
     let snapshots = session.snapshots()?;
-    let kept = policy.decide(&snapshots);
+    let kept = decide(&session, policy, &snapshots)?;
+    if dry_run {
+        return Ok(kept);
+    }
     let pairs = snapshots.iter().zip(&kept);
     let going = pairs.filter(|(_, kept)| kept.reasons.is_empty());
     let going: Vec<_> = going.map(|(snapshot, _)| snapshot).collect();
     delete_all(&session, &going)?;
     session.close()?;
     Ok(kept)
+}
+
+fn decide(
+    session: &Session<'_>,
+    policy: &KeepPolicy,
+    snapshots: &[Snapshot],
+) -> Result<Vec<Kept>, RepositoryError> {
+    if policy.bytes_max.is_none() {
+        return policy.decide(snapshots, &mut |_| Ok(0));
+    }
+    let reader = session.reader()?;
+    let sizes = stored_sizes(session)?;
+    let mut needed = BTreeSet::new();
+    policy.decide(snapshots, &mut |snapshot| {
+        let mut fresh = BTreeSet::new();
+        need(&reader, snapshot, (&mut needed, &mut fresh))?;
+        let sizes = fresh.iter().filter_map(|hash| sizes.get(hash));
+        Ok(sizes.sum())
+    })
+}
+
+/// Returns how many bytes of a pack each chunk takes: its part of the frame that it is in.
+fn stored_sizes(session: &Session<'_>) -> Result<BTreeMap<Hash, u64>, RepositoryError> {
+    session.index.read(|transaction| {
+        let mut blocks: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for row in transaction.open_table(BLOCKS)?.iter()? {
+            let (block, place) = row?;
+            blocks.insert(block.value(), (u64::from(place.value().2), 0));
+        }
+        let mut chunks = Vec::new();
+        for row in transaction.open_table(CHUNKS)?.iter()? {
+            let (hash, place) = row?;
+            let (block, _, bytes) = place.value();
+            let bytes = u64::from(bytes);
+            if let Some((_, whole)) = blocks.get_mut(&block) {
+                *whole += bytes;
+            }
+            chunks.push((Hash(*hash.value()), block, bytes));
+        }
+        let part = |(hash, block, bytes): (Hash, u64, u64)| {
+            let (frame, whole) = *blocks.get(&block)?;
+            Some((hash, bytes.saturating_mul(frame).div_ceil(whole.max(1))))
+        };
+        Ok(chunks.into_iter().filter_map(part).collect())
+    })
 }
 
 pub(super) fn delete(repository: &Repository, id: &SnapshotId) -> Result<(), RepositoryError> {
@@ -237,30 +286,7 @@ impl Decision {
 fn needed(session: &Session<'_>, reader: &Reader) -> Result<BTreeSet<Hash>, RepositoryError> {
     let mut needed = BTreeSet::new();
     for snapshot in session.snapshots()? {
-        needed.insert(snapshot.id.0);
-        let mut stack = vec![snapshot.root];
-        while let Some(node) = stack.pop() {
-            let Content::Directory(stream) = &node.content else {
-                continue;
-            };
-            // A directory that was there before has been looked into.
-            if !add(&mut needed, stream) {
-                continue;
-            }
-            for node in reader.entries(&node)? {
-                match &node.content {
-                    Content::File(stream) => {
-                        add(&mut needed, stream);
-                    }
-                    Content::Directory(_) => stack.push(node),
-                    Content::Symlink(_)
-                    | Content::Pipe
-                    | Content::CharacterDevice(..)
-                    | Content::BlockDevice(..)
-                    | Content::Omitted(_) => {}
-                }
-            }
-        }
+        need(reader, &snapshot, (&mut needed, &mut BTreeSet::new()))?;
     }
     session.index.read(|transaction| {
         for row in transaction.open_table(DELETED)?.iter()? {
@@ -271,11 +297,49 @@ fn needed(session: &Session<'_>, reader: &Reader) -> Result<BTreeSet<Hash>, Repo
     Ok(needed)
 }
 
-/// Adds the chunks of a stream, and returns whether one of them is new.
-fn add(needed: &mut BTreeSet<Hash>, stream: &Stream) -> bool {
-    let before = needed.len();
-    needed.extend(stream.hashes());
-    needed.len() > before
+/// Adds the chunks that a snapshot needs to both sets: those that were not in the first one.
+fn need(
+    reader: &Reader,
+    snapshot: &Snapshot,
+    (needed, fresh): (&mut BTreeSet<Hash>, &mut BTreeSet<Hash>),
+) -> Result<(), RepositoryError> {
+    let mut add = |stream: &Stream| {
+        let before = needed.len();
+        let new = stream.hashes().filter(|hash| needed.insert(*hash));
+        fresh.extend(new);
+        needed.len() > before
+    };
+    add(&Stream {
+        bytes: 0,
+        extents: vec![Extent::Data {
+            bytes: 0,
+            hash: snapshot.id.0,
+        }],
+    });
+    let mut stack = vec![snapshot.root.clone()];
+    while let Some(node) = stack.pop() {
+        let Content::Directory(stream) = &node.content else {
+            continue;
+        };
+        // A directory that was there before has been looked into.
+        if !add(stream) {
+            continue;
+        }
+        for node in reader.entries(&node)? {
+            match &node.content {
+                Content::File(stream) => {
+                    add(stream);
+                }
+                Content::Directory(_) => stack.push(node),
+                Content::Symlink(_)
+                | Content::Pipe
+                | Content::CharacterDevice(..)
+                | Content::BlockDevice(..)
+                | Content::Omitted(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Frees what is not needed.

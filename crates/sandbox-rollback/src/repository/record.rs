@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::node::{Hash, Node};
+use super::{
+    exclude::Excludes,
+    node::{Hash, Node},
+};
 use crate::raw;
 
 /// The version of the record's form.
@@ -98,6 +101,9 @@ pub struct Snapshot {
     pub omitted: u64,
     /// Files that changed each time while they were read.
     pub torn: u64,
+    /// What was left out on purpose.
+    #[serde(skip_serializing_if = "Excludes::is_empty")]
+    pub excludes: Excludes,
     #[serde(skip)]
     pub(crate) root: Node,
 }
@@ -118,6 +124,8 @@ struct Document {
     stored_bytes: u64,
     omitted: u64,
     torn: u64,
+    #[serde(default, skip_serializing_if = "Excludes::is_empty")]
+    excludes: Excludes,
     root: String,
 }
 
@@ -139,6 +147,7 @@ impl Snapshot {
             stored_bytes: self.stored_bytes,
             omitted: self.omitted,
             torn: self.torn,
+            excludes: self.excludes.clone(),
             root: raw::hex(&self.root.encoded()),
         };
         serde_json::to_vec(&document).unwrap_or_default()
@@ -166,6 +175,7 @@ impl Snapshot {
             stored_bytes: document.stored_bytes,
             omitted: document.omitted,
             torn: document.torn,
+            excludes: document.excludes,
             root,
         })
     }

@@ -289,7 +289,11 @@ fn prepare(
 ) -> Result<(Survey, Notes), RestoreError> {
     let layout = &session.repository.layout;
     let mut reader = session.reader()?;
-    let (now, _) = look(session, &mut reader, transaction.started)?;
+    let (now, _) = look(
+        session,
+        &mut reader,
+        (transaction.started, &snapshot.excludes),
+    )?;
     let mut planner = Planner::new(&reader, selection, (&now, &snapshot.root));
     planner.compare()?;
     let mut wanted = planner.finish();

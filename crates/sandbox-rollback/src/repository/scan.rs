@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use super::{
     content,
     error::RepositoryError,
+    exclude::Matcher,
     frame::Kind,
     index::contain,
     node::{Content, Hash, LinkGroup, Node, Omission, Stream, directory_of},
@@ -89,6 +90,8 @@ pub(super) struct Found {
     /// Files whose content was read.
     pub(super) files_read: u64,
     pub(super) omitted: Vec<(PathBuf, Omission)>,
+    /// What was left out on purpose; what is in a directory of these is not counted.
+    pub(super) excluded: u64,
     pub(super) torn: Vec<PathBuf>,
     /// The rows of all directories that are there.
     pub(super) rows: BTreeSet<LinkGroup>,
@@ -135,6 +138,7 @@ pub(super) struct Walk<'a> {
     started: Time,
     pub(super) seen: Seen,
     pub(super) sink: Sink<'a>,
+    pub(super) excludes: Matcher,
     links: BTreeMap<(u64, u64), Linked>,
     pub(super) found: Found,
 }
@@ -154,6 +158,7 @@ impl<'a> Walk<'a> {
             started,
             seen,
             sink,
+            excludes: Matcher::none(),
             links: BTreeMap::new(),
             found: Found::default(),
         })
@@ -274,23 +279,19 @@ impl<'a> Walk<'a> {
             Err(error) => {
                 // A directory that may be listed and not entered.
                 let why = omission(&error).ok_or(error)?;
-                let unknown = Attributes {
-                    mode: 0,
-                    uid: 0,
-                    gid: 0,
-                    mtime: Time(0, 0),
-                    xattrs: Xattrs::new(),
-                };
-                let node = self.omitted(&path(), (name.to_owned(), unknown), why);
-                frame.entries.push(Entry {
-                    name: name.to_owned(),
-                    key: [0; _],
-                    racy: true,
-                    node: node.encoded(),
-                });
+                let node = self.omitted(&path(), (name.to_owned(), unknown()), why);
+                frame.entries.push(Entry::unknown(node));
                 return Ok(());
             }
         };
+        if !self.excludes.is_empty() && self.is_excluded(&path(), &stat) {
+            self.found.excluded += 1;
+            let content = Content::Omitted(Omission::Excluded);
+            frame
+                .entries
+                .push(Entry::unknown(Node::plain(name, unknown(), content)));
+            return Ok(());
+        }
         let key = seen::key_of(&stat);
         let known = before.filter(|entry| !entry.racy && entry.key == key);
         if stat.is_dir() && stat.mount == self.mount {
@@ -323,6 +324,11 @@ impl<'a> Walk<'a> {
         self.count(&stat);
         push(frame, node, (&stat, self.started));
         Ok(())
+    }
+
+    fn is_excluded(&self, path: &Path, stat: &Stat) -> bool {
+        let file_bytes = stat.is_file().then_some(stat.size);
+        self.excludes.covers(path, stat.is_dir(), file_bytes)
     }
 
     fn count(&mut self, stat: &Stat) {
@@ -382,7 +388,28 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What stands for attributes that are not kept.
+fn unknown() -> Attributes {
+    Attributes {
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        mtime: Time(0, 0),
+        xattrs: Xattrs::new(),
+    }
+}
+
 impl Entry {
+    /// Returns an entry that is looked at again each time, and has none of the file's attributes.
+    fn unknown(node: Node) -> Self {
+        Self {
+            key: [0; _],
+            racy: true,
+            node: node.encoded(),
+            name: node.name,
+        }
+    }
+
     fn as_seen(&self) -> SeenEntry<'_> {
         SeenEntry {
             name: self.name.as_bytes(),

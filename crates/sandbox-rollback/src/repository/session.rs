@@ -20,7 +20,7 @@ use super::{
     node::Hash,
     pack,
     reader::Reader,
-    record::Snapshot,
+    record::{Snapshot, SnapshotId},
     wire::Out,
 };
 use crate::{
@@ -172,12 +172,20 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Returns all snapshots, oldest first.
+    /// Returns all snapshots, oldest first: one that was taken in from elsewhere has its place among
+    /// the others by the time at which it was taken.
     pub(super) fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
         let reader = self.reader()?;
         let records = self.records()?;
         let read = |hash: &Hash| self.snapshot(&reader, hash);
-        records.iter().map(read).collect()
+        let mut all: Vec<_> = records.iter().map(read).collect::<Result<_, _>>()?;
+        all.sort_by_key(|it| (it.created_at, it.number));
+        Ok(all)
+    }
+
+    /// Returns the newest snapshot.
+    pub(super) fn newest(&self) -> Result<Option<SnapshotId>, RepositoryError> {
+        Ok(self.snapshots()?.last().map(|it| it.id))
     }
 
     /// Reads the record of a snapshot.

@@ -8,6 +8,7 @@ use redb::WriteTransaction;
 use super::{
     Repository,
     error::{RepositoryError, Trouble},
+    exclude::{Excludes, Matcher},
     frame::{Block, Compression, Kind},
     index::{BLOCKS, CHUNKS, CURRENT, META, PACKS, SEEN, SEEN_BY, SNAPSHOTS, sync_directory},
     node::{Hash, LinkGroup, Node, Omission},
@@ -40,6 +41,8 @@ pub struct NewSnapshot {
     pub compression: Compression,
     /// Which older snapshots go afterwards.
     pub retention: Retention,
+    /// What is left out.
+    pub excludes: Excludes,
 }
 
 /// A snapshot that is complete and durable.
@@ -51,7 +54,9 @@ pub struct Taken {
     pub stored_bytes: u64,
     /// How many files were read; the others had not changed.
     pub files_read: u64,
-    /// What is in the workspace and not in the snapshot.
+    /// How much was left out on purpose; what is in a directory of these is not counted.
+    pub excluded: u64,
+    /// What else is in the workspace and not in the snapshot.
     pub omitted: Vec<(PathBuf, Omission)>,
     /// Files that changed each time while they were read.
     pub torn: Vec<PathBuf>,
@@ -83,8 +88,9 @@ pub(super) fn take(
     for tag in &new.tags {
         check_length("tag", Some(tag), TAG_BYTES_MAX)?;
     }
+    let excludes = new.excludes.compile()?;
     let session = Session::write_or_create(repository)?;
-    let taken = store(&session, new, companion);
+    let taken = store(&session, (new, excludes), companion);
     if taken.is_err() {
         // On a full disk the space is needed now. If this fails, the next change does it.
         drop(session.remove_strays());
@@ -97,7 +103,7 @@ pub(super) fn take(
 
 fn store(
     session: &Session<'_>,
-    new: &NewSnapshot,
+    (new, excludes): (&NewSnapshot, Matcher),
     companion: Companion<'_>,
 ) -> Result<Taken, RepositoryError> {
     let repository = session.repository;
@@ -108,11 +114,11 @@ fn store(
         found,
         mut seen,
         mut stored,
-    } = walk(session, next, packer)?;
+    } = walk(session, next, (packer, excludes))?;
     let mut snapshot = Snapshot {
         id: SnapshotId(Hash([0; 32])),
         number: next.snapshot,
-        parent: session.records()?.last().copied().map(SnapshotId),
+        parent: session.newest()?,
         created_at: new.created_at,
         tags: new.tags.clone(),
         message: new.message.clone(),
@@ -124,6 +130,7 @@ fn store(
         stored_bytes: stored.packer.stored_bytes,
         omitted: found.omitted.len() as u64,
         torn: found.torn.len() as u64,
+        excludes: new.excludes.clone(),
         root,
     };
     let record = append_record(&mut stored, &snapshot)?;
@@ -157,6 +164,7 @@ fn store(
         stored_bytes: stored.packer.stored_bytes,
         snapshot,
         files_read: found.files_read,
+        excluded: found.excluded,
         omitted: found.omitted,
         torn: found.torn,
         dropped,
@@ -182,12 +190,17 @@ fn check_length(
 
 /// Walks the workspace. If something was committed meanwhile, walks it once more while nothing can
 /// be: then only what that changed is read.
-fn walk(session: &Session<'_>, next: Next, packer: Packer) -> Result<Walked, RepositoryError> {
+fn walk(
+    session: &Session<'_>,
+    next: Next,
+    (packer, excludes): (Packer, Matcher),
+) -> Result<Walked, RepositoryError> {
     let layout = &session.repository.layout;
     let lookup = session.index.lookup()?;
     let started = start(layout)?;
     let sink = Sink::Store(Writer::new(&lookup, packer, next.block));
     let mut walk = Walk::new(&layout.workspace, started, seen(session)?, sink)?;
+    walk.excludes = excludes;
     let mut root = walk.run()?;
     let gate = layout.lock()?;
     let path = layout.layers.join("lock");
@@ -196,7 +209,9 @@ fn walk(session: &Session<'_>, next: Next, packer: Packer) -> Result<Walked, Rep
     }
     if settled_since(layout, started)? {
         let started = clock::stamp(&gate).map_err(cannot("stamp", &path))?;
+        let excludes = walk.excludes;
         walk = Walk::new(&layout.workspace, started, walk.seen, walk.sink)?;
+        walk.excludes = excludes;
         root = walk.run()?;
     }
     drop(gate);

@@ -14,6 +14,7 @@ use crate::{
 
 mod crash;
 mod damage;
+mod excludes;
 mod hostile;
 mod properties;
 mod transfer;
@@ -44,6 +45,7 @@ fn new() -> NewSnapshot {
         state_sequence: None,
         compression: Compression::Zstd,
         retention: Retention::All,
+        excludes: Excludes::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{copies, is_connection};
 use crate::{
     gate::Scanner,
+    inline,
     paths::{Place, is_in_class, place_of},
     pattern::{has_option, is_listed, operands},
     rules::Scene,
@@ -18,7 +19,8 @@ const NOT_READERS: &str = "ls ll stat chmod chown mkdir touch ssh scp sftp ssh-k
 /// Hosts that take files from anybody.
 const DROP_SITES: &str = "file.io transfer.sh 0x0.st pastebin.com paste. webhook.site ngrok requestbin \
     pipedream burpcollaborator oast. interact.sh termbin bashupload \
-    discord.com/api/webhooks api.telegram.org hookbin";
+    discord.com/api/webhooks api.telegram.org hookbin ix.io paste.rs sprunge.us catbox.moe \
+    attacker. evil. dpaste.com gofile.io temp.sh requestcatcher.com beeceptor.com webhook.cool";
 
 /// What sends to other machines.
 fn is_sender(command: &SimpleCommand) -> bool {
@@ -41,8 +43,13 @@ fn is_sender(command: &SimpleCommand) -> bool {
         "scp" | "rsync" | "sftp" | "rclone" => args.iter().any(|w| w.text.contains(':')),
         "nc" | "ncat" | "netcat" | "socat" | "telnet" | "ftp" | "tftp" | "mail" | "mailx"
         | "sendmail" | "mutt" | "swaks" | "ssh" | "smbclient" | "croc" | "wormhole" | "gh"
-        | "http" | "https" | "nslookup" | "dig" | "host" | "ping" => true,
+        | "http" | "https" | "httpie" | "xh" | "nslookup" | "dig" | "host" | "ping" | "drill"
+        | "lftp" | "finger" | "whois" | "cancel" | "lp" | "lpr" | "ab" | "websocat"
+        | "mosquitto_pub" | "kafkacat" | "kcat" | "curlftpfs" | "telegram-send" | "slackcat" => {
+            true
+        }
         "openssl" => args.first().is_some_and(|it| it.text == "s_client"),
+        "restic" | "borg" | "duplicity" => args.iter().any(|w| w.text.contains("://")),
         "aws" | "gsutil" | "s3cmd" | "mc" | "az" => args
             .iter()
             .any(|w| matches!(w.text.as_str(), "cp" | "mv" | "sync" | "put" | "upload")),
@@ -55,6 +62,11 @@ fn is_sender(command: &SimpleCommand) -> bool {
 
 /// Finds secrets that are sent away.
 pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if let Some((code, span)) = inline::code_of(command)
+        && inline::sends_secrets(&code)
+    {
+        return Some(span);
+    }
     let sender = is_sender(command);
     if !sender && command.program() != "curl" && command.program() != "wget" {
         return None;

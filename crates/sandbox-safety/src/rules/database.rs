@@ -32,7 +32,7 @@ pub(super) static RULES: &[Rule] = &[Rule {
 }];
 
 /// Programs that take SQL as an argument or on their input.
-const CLIENTS: [&str; 12] = [
+const CLIENTS: [&str; 30] = [
     "psql",
     "mysql",
     "mariadb",
@@ -45,6 +45,24 @@ const CLIENTS: [&str; 12] = [
     "snowsql",
     "usql",
     "pgcli",
+    "mycli",
+    "litecli",
+    "sqlplus",
+    "isql",
+    "hive",
+    "beeline",
+    "impala-shell",
+    "spark-sql",
+    "trino",
+    "presto",
+    "clickhouse-client",
+    "clickhouse",
+    "cqlsh",
+    "hbase",
+    "ysqlsh",
+    "vsql",
+    "osql",
+    "db2",
 ];
 
 fn destructive_statement(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
@@ -100,6 +118,10 @@ fn destroys(sql: &str) -> bool {
             || starts(0, &["truncate"])
             || starts(0, &["delete"]) && starts(1, &["from"]) && !words.contains(&"where")
             || starts(0, &["update"]) && words.contains(&"set") && !words.contains(&"where")
+            || starts(0, &["delete"]) && words.ends_with(&["where", "true"])
+            || starts(0, &["copy"]) && words.contains(&"program")
+            || starts(0, &["grant"]) && words.contains(&"all")
+            || starts(0, &["alter"]) && words.contains(&"superuser")
             || starts(0, &["alter"]) && words.contains(&"drop")
     })
 }

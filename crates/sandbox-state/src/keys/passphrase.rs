@@ -3,7 +3,7 @@
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
-use super::{KEY_BYTES, KeyError, SecretKey};
+use super::{KEY_BYTES, KeyError, SecretKey, memory::KeyMemory};
 
 /// The second recommended choice of RFC 9106, section 4: 64 MiB, three passes. It has four lanes there; one is computed
 /// here at a time, so there is one.
@@ -26,12 +26,12 @@ pub(super) fn key(passphrase: &str, salt: u128, origin: &str) -> Result<SecretKe
     };
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(KEY_BYTES)).map_err(failed)?;
     let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
-    let mut bytes = Box::new(Zeroizing::new([0; KEY_BYTES]));
+    let mut bytes = KeyMemory::new().map_err(KeyError::Memory)?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(
             passphrase.as_bytes(),
             &salt.to_le_bytes(),
-            bytes.as_mut_slice(),
+            bytes.bytes_mut(),
             &mut **memory,
         )
         .map_err(failed)?;

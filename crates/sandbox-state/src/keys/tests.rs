@@ -21,7 +21,7 @@ fn the_file_is_made_at_first_use_and_for_its_owner_alone() {
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     let again = SecretKey::load_or_make(&source).unwrap();
-    assert_eq!(again.bytes, key.bytes);
+    assert_eq!(again.bytes.bytes(), key.bytes.bytes());
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.len(), 65);
     let names = fs::read_dir(path.parent().unwrap()).unwrap().count();

@@ -185,6 +185,15 @@ pub const RANGES: &[NumberRange] = &[
         read: |it| it.safety_constraints.undo_keep_mb,
     },
     NumberRange {
+        key: "safety_constraints.snapshot_exclude_larger_mb",
+        min: 1,
+        too_small: NOTHING,
+        max: EIB_IN_MIB,
+        too_large: "no file system holds more than 1 EiB",
+        unit: "MiB",
+        read: |it| it.safety_constraints.snapshot_exclude_larger_mb,
+    },
+    NumberRange {
         key: "safety_constraints.content.max_file_mb",
         min: 1,
         too_small: NOTHING,

@@ -1,6 +1,11 @@
 //! `sandbox snapshot export` and `import`: one snapshot in one file.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, IsTerminal as _},
+    os::fd::AsFd as _,
+    path::Path,
+};
 
 use sandbox_types::Bytes;
 use serde_json::json;
@@ -9,14 +14,26 @@ use super::short;
 use crate::{
     commands::waiting,
     exit_codes,
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::Settings,
     ui::{self, plain},
 };
 
+/// What stands for standard output and input.
+const STREAM: &str = "-";
+
 pub(super) fn export(settings: &Settings, id: &str, file: &Path) -> Result<u8, Failure> {
+    let is_stream = file == Path::new(STREAM);
+    let output = if is_stream {
+        Some(standard_output(settings)?)
+    } else {
+        None
+    };
     let core = settings.open()?;
-    let exported = waiting::wait_for(core.export_snapshot(id, file))??;
+    let exported = match output {
+        Some(output) => waiting::wait_for(core.export_snapshot_to(id, output))??,
+        None => waiting::wait_for(core.export_snapshot(id, file))??,
+    };
     if settings.ui.is_json() {
         ui::print_json(&exported)?;
         return Ok(exit_codes::DONE);
@@ -24,16 +41,51 @@ pub(super) fn export(settings: &Settings, id: &str, file: &Path) -> Result<u8, F
     settings.ui.note(&format!(
         "sandbox: snapshot {} is in {}: {} chunks, {}",
         short(&exported.snapshot),
-        plain(&file.to_string_lossy()),
+        if is_stream {
+            "standard output".to_owned()
+        } else {
+            plain(&file.to_string_lossy())
+        },
         exported.chunks,
         Bytes(exported.bytes)
     ));
     Ok(exit_codes::DONE)
 }
 
+/// Returns standard output, as long as nothing else is written there and nobody reads it on a screen.
+fn standard_output(settings: &Settings) -> Result<File, Failure> {
+    if settings.ui.is_json() {
+        return Err(Failure::new(
+            Kind::Usage,
+            "cannot write a snapshot and --json to standard output",
+        ));
+    }
+    let output = io::stdout();
+    if output.is_terminal() {
+        return Err(Failure::new(
+            Kind::Usage,
+            "cannot write a snapshot to a terminal: name a file, or use a pipe",
+        ));
+    }
+    let output = output.as_fd().try_clone_to_owned();
+    Ok(File::from(output.map_err(|error| {
+        failed("write to standard output", &error)
+    })?))
+}
+
+fn failed(what: &str, error: &io::Error) -> Failure {
+    Failure::of(Kind::Sandbox, error).while_doing(format!("cannot {what}"))
+}
+
 pub(super) fn import(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let imported = waiting::wait_for(core.import_snapshot(file))??;
+    let imported = if file == Path::new(STREAM) {
+        let input = io::stdin().as_fd().try_clone_to_owned();
+        let input = File::from(input.map_err(|error| failed("read standard input", &error))?);
+        waiting::wait_for(core.import_snapshot_from(input))??
+    } else {
+        waiting::wait_for(core.import_snapshot(file))??
+    };
     let snapshot = &imported.snapshot;
     if settings.ui.is_json() {
         ui::print_json(&json!({

@@ -1,6 +1,6 @@
 //! `sandbox snapshot prune`: what goes, why the rest stays, and what that frees.
 
-use sandbox_core::{KeepPolicy, Kept};
+use sandbox_core::{KeepPolicy, Kept, time_before_now};
 use sandbox_types::Bytes;
 use serde_json::json;
 
@@ -54,15 +54,18 @@ fn policy_of(args: &SnapshotPruneArgs) -> KeepPolicy {
         weekly: args.keep_weekly,
         monthly: args.keep_monthly,
         yearly: args.keep_yearly,
-        since: None,
+        since: args.keep_within.and_then(time_before_now),
+        tags: args.keep_tags.clone(),
+        not_before: args.max_age.and_then(time_before_now),
+        bytes_max: args.max_bytes.map(|it| it.0),
     }
 }
 
 fn row(one: &Kept) -> String {
-    let what = if one.reasons.is_empty() {
-        "delete".to_owned()
-    } else {
-        format!("keep: {}", one.reasons.join(", "))
+    let what = match (one.beyond, one.reasons.is_empty()) {
+        (Some(limit), _) => format!("delete: beyond {limit}"),
+        (None, true) => "delete".to_owned(),
+        (None, false) => format!("keep: {}", one.reasons.join(", ")),
     };
     format!("{}  {:.0}  {what}\n", short(&one.snapshot), one.created_at)
 }

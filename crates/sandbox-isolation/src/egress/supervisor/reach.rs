@@ -185,11 +185,8 @@ impl Supervisor {
             .map_or(NetworkRoute::Direct, |it| it.via);
         connection.start_relay(handshake::reply(via, Reply::Connected));
         let both = EventFlags::IN | EventFlags::OUT;
-        let scratch = self.scratch.as_mut_slice();
-        let next = match connection.relay(Side::Client, both, scratch) {
-            Next::Stay => connection.relay(Side::Server, EventFlags::IN, scratch),
-            ended @ (Next::Close | Next::Reset) => ended,
-        };
+        // Most clients speak first; a server that does is heard when it is watched.
+        let next = connection.relay(Side::Client, both, &mut self.scratch);
         self.end(id, next);
     }
 

@@ -108,7 +108,7 @@ fn a_file_without_all_parts_imports_nothing() {
     for left_out in 0..frames.len() {
         let other = Lab::new();
         let path = other.root.path().join("part");
-        let mut draft = pack::Draft::create_at(&path, 0).unwrap();
+        let mut draft = pack::Draft::over(fs::File::create_new(&path).unwrap(), 0).unwrap();
         for (at, (frame, check)) in frames.iter().enumerate() {
             if at != left_out {
                 draft.append(frame, *check).unwrap();
@@ -122,4 +122,55 @@ fn a_file_without_all_parts_imports_nothing() {
         );
         assert!(other.repository().snapshots().unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_snapshot_goes_through_a_pipe_and_no_file_is_lost() {
+    let lab = rich();
+    let taken = lab.take();
+    fs::write(lab.root.path().join("export.part"), "mine").unwrap();
+    export(&lab, &taken);
+    let kept = fs::read_to_string(lab.root.path().join("export.part"));
+    assert_eq!(kept.unwrap(), "mine");
+    let (mut from, to) = std::io::pipe().unwrap();
+    let repository = lab.repository();
+    let id = taken.snapshot.id;
+    let to = fs::File::from(std::os::fd::OwnedFd::from(to));
+    let writer = std::thread::spawn(move || repository.export_to(&id, to).unwrap());
+    let other = Lab::new();
+    let imported = other.repository().import_from(&mut from).unwrap();
+    assert_eq!(imported.exported, writer.join().unwrap().snapshot);
+    let cut = other.repository().import_from(&mut b"SBPACK".as_slice());
+    assert!(matches!(cut, Err(ImportError::Damaged { .. })));
+    assert_eq!(other.repository().snapshots().unwrap().len(), 1);
+}
+
+#[test]
+fn an_older_snapshot_that_comes_in_is_not_the_newest() {
+    let lab = rich();
+    let taken = lab.take();
+    export(&lab, &taken);
+    let other = Lab::new();
+    let later = NewSnapshot {
+        created_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        ..new()
+    };
+    let own = other.repository().snapshot(&later).unwrap().snapshot.id;
+    let imported = other.repository().import(&file(&lab)).unwrap().snapshot;
+    assert_eq!(imported.parent, None);
+    let all = other.repository().snapshots().unwrap();
+    let ids: Vec<_> = all.iter().map(|it| it.id).collect();
+    assert_eq!(ids, [imported.id, own]);
+    let keep = KeepPolicy {
+        last: 1,
+        ..KeepPolicy::default()
+    };
+    other.repository().forget(&keep, false).unwrap();
+    let all = other.repository().snapshots().unwrap();
+    assert_eq!(all.iter().map(|it| it.id).collect::<Vec<_>>(), [own]);
+    let next = other.repository().snapshot(&NewSnapshot {
+        created_at: "2026-01-02T00:00:00Z".parse().unwrap(),
+        ..new()
+    });
+    assert_eq!(next.unwrap().snapshot.parent, Some(own));
 }
