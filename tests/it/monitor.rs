@@ -211,6 +211,29 @@ fn is_alive(pid: u32) -> bool {
 }
 
 #[test]
+fn doctor_repairs_every_sandbox_of_the_user() {
+    let lab = Lab::new();
+    let mut run = started(&lab);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    eventually("the transaction is nobody's", || {
+        state(&health(&lab, &[]), "transactions") == "failed"
+    });
+    // The control: without the flag nothing is repaired, and nothing is said of it.
+    let looked = lab.sandbox(&["doctor", "--json"]).json();
+    assert!(looked["repaired"].is_null(), "{looked:#}");
+    assert_eq!(state(&health(&lab, &[]), "transactions"), "failed");
+    let told = lab.sandbox(&["doctor", "--repair", "--json"]).json();
+    let repaired = &told["repaired"][0];
+    assert_eq!(repaired["sandbox"], "workspace", "{told:#}");
+    assert_eq!(repaired["repairs"][0]["end"], "done", "{told:#}");
+    assert_eq!(repaired["ok"], true, "{told:#}");
+    assert_eq!(state(&health(&lab, &[]), "transactions"), "healthy");
+    lab.sandbox(&["doctor", "--repair"])
+        .prints("workspace: nothing to repair");
+}
+
+#[test]
 fn what_cannot_be_repaired_is_said() {
     let lab = Lab::new();
     lab.run("true");

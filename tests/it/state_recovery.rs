@@ -22,7 +22,16 @@ fn a_lost_store_is_noticed_and_no_new_one_is_begun() {
         .code(1)
         .says("there is no key 'a'");
     lab.sandbox(&["state", "set", "a", "1"]).code(0);
+    // The control: nothing is said of a store that is there.
+    let status = lab.sandbox(&["status", "--json"]).code(0).json();
+    assert!(status["state_lost"].is_null(), "{status:#}");
     fs::remove_file(store(&lab)).unwrap();
+    let status = lab.sandbox(&["status", "--json"]).code(0).json();
+    assert_eq!(status["state_lost"], 1, "{status:#}");
+    lab.sandbox(&["status"])
+        .code(0)
+        .prints("lost: the journal has changes of the state up to 1")
+        .prints("sandbox state recover");
     for args in [
         &["state", "set", "a", "2"][..],
         &["state", "get", "a"],
@@ -39,6 +48,8 @@ fn a_lost_store_is_noticed_and_no_new_one_is_begun() {
         (&recovered["recorded"], &recovered["sequence"]),
         (&1.into(), &0.into())
     );
+    let status = lab.sandbox(&["status", "--json"]).code(0).json();
+    assert!(status["state_lost"].is_null(), "{status:#}");
     lab.sandbox(&["state", "set", "a", "2"]).code(0);
     lab.sandbox(&["state", "recover"])
         .code(0)

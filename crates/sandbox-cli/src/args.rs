@@ -333,6 +333,10 @@ pub(crate) struct ConfigShowArgs {
 /// Attacks each layer from inside of a sandbox, with the same attack outside as the control
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Also do what `health --repair` does, in every sandbox of this user, and say what was done
+    #[arg(long)]
+    pub(crate) repair: bool,
+
     /// Make the attacks on these targets, and print those that succeed: what `doctor` runs inside
     #[arg(long, hide = true, num_args = 3)]
     pub(crate) attack: Vec<String>,

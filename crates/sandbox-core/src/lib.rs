@@ -48,6 +48,7 @@ mod review;
 mod rule_packs;
 mod run;
 mod running_elsewhere;
+mod running_now;
 mod running_operation;
 mod sandbox;
 mod scan;

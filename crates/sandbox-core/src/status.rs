@@ -42,6 +42,9 @@ pub struct Status {
     pub pending: Vec<OperationId>,
     /// Operations that can be undone, oldest first.
     pub undoable: Vec<OperationId>,
+    /// The last change of the state that the journal has, if the store of the state is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_lost: Option<u64>,
     /// Why there can be no transactions, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_transactions_because: Option<String>,
@@ -120,6 +123,7 @@ impl Sandbox {
             session: SessionNow::of(&self.directory()),
             pending,
             undoable,
+            state_lost: self.lost_state(),
             no_transactions_because: self.record.no_layers_because.clone(),
         })
     }

@@ -26,7 +26,7 @@ use sandbox_types::{OperationId, SandboxName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::{OperationStarted, SandboxResumed, SandboxSuspended},
+    event::{SandboxResumed, SandboxSuspended},
     history, ledger,
     lifecycle::{IllegalTransition, State, Transition},
     private,
@@ -41,7 +41,7 @@ const FORMAT: u32 = 1;
 /// Held by who suspends or resumes.
 const LOCK_FILE: &str = "lifecycle.lock";
 /// How many of the newest records are searched for operations that run.
-const SEARCHED_RECORDS_MAX: usize = 100_000;
+pub(crate) const SEARCHED_RECORDS_MAX: usize = 100_000;
 /// How long to wait until the changes of an ended command are settled.
 const SETTLE_LIMIT: Duration = Duration::from_secs(30);
 /// How long to wait before looking again.
@@ -182,34 +182,7 @@ impl Sandbox {
         if self.is_unused() {
             return Ok(Vec::new());
         }
-        let mut ended = BTreeSet::new();
-        let mut running = Vec::new();
-        let records = self.journal().records_newest_first()?;
-        for record in records.take(SEARCHED_RECORDS_MAX) {
-            let record = record?;
-            match record.kind.as_str() {
-                ledger::STARTED => {
-                    let Ok(started) = serde_json::from_value::<OperationStarted>(record.payload)
-                    else {
-                        continue;
-                    };
-                    let id = started.operation.id;
-                    if !ended.contains(&id) && started.process.is_alive() {
-                        running.push(RunningNow {
-                            detached: self.keeps_output(&id),
-                            id,
-                            since: record.at,
-                            process: started.process,
-                            argv: started.operation.argv,
-                        });
-                    }
-                }
-                ledger::FINISHED => ended.extend(history::operation_id(&record)),
-                _ => {}
-            }
-        }
-        running.reverse();
-        Ok(running)
+        self.running_by_journal()
     }
 
     /// Returns the state that follows from what is there.

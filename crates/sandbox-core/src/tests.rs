@@ -6,6 +6,7 @@
 mod afterwards;
 mod approvals;
 mod health;
+mod running;
 
 use std::{
     fs,

@@ -1,4 +1,7 @@
-//! `sandbox doctor`: what is enforced here, what is missing, and how to get it.
+//! `sandbox doctor`: what is enforced here, what is missing, and how to get it. With `--repair` also what was
+//! repaired in the sandboxes of this user.
+
+mod repair;
 
 use std::env;
 
@@ -26,7 +29,13 @@ pub(crate) fn run(settings: &Settings, args: &DoctorArgs) -> Result<u8, Failure>
         Ok(trial) => diagnose(Some(&trial.enforcement), &trial.attacks),
         Err(_) => diagnose(None, &[]),
     };
-    let healthy = trial.is_ok() && diagnosis.can_confine();
+    let repaired = if args.repair {
+        repair::all(settings)?
+    } else {
+        Vec::new()
+    };
+    let healthy =
+        trial.is_ok() && diagnosis.can_confine() && repaired.iter().all(repair::Repaired::is_good);
     let ui = settings.ui;
     if ui.is_json() {
         let mut document = json!(diagnosis);
@@ -35,9 +44,18 @@ pub(crate) fn run(settings: &Settings, args: &DoctorArgs) -> Result<u8, Failure>
             Ok(trial) => json!({"ran": true, "enforcement": trial.enforcement}),
             Err(failure) => json!({"ran": false, "failure": failure}),
         };
+        if args.repair {
+            let done: Vec<_> = repaired.iter().map(repair::Repaired::document).collect();
+            document["repaired"] = json!(done);
+        }
         ui::print_json(&document)?;
     } else {
-        ui::print(&text(settings, &diagnosis, &trial))?;
+        let mut text = text(settings, &diagnosis, &trial);
+        text.extend(repaired.iter().map(|it| it.text(settings)));
+        if args.repair && repaired.is_empty() {
+            text.push_str("there is no sandbox to repair\n");
+        }
+        ui::print(&text)?;
     }
     Ok(if healthy {
         exit_codes::DONE

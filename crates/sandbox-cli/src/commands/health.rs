@@ -60,7 +60,7 @@ pub(crate) fn run(settings: &Settings, args: &HealthArgs) -> Result<u8, Failure>
     Ok(code)
 }
 
-fn check_line(settings: &Settings, checked: &Checked) -> String {
+pub(super) fn check_line(settings: &Settings, checked: &Checked) -> String {
     let ui = settings.ui;
     let marks = marks(&settings.host);
     let (mark, tone, word) = match checked.health.state {
@@ -81,7 +81,7 @@ fn check_line(settings: &Settings, checked: &Checked) -> String {
     line
 }
 
-fn repair_line(ui: Ui, repair: &Repair) -> String {
+pub(super) fn repair_line(ui: Ui, repair: &Repair) -> String {
     let (tone, word, detail) = match &repair.end {
         RepairEnd::Done { detail } => (Tone::Good, "repaired", detail.clone()),
         RepairEnd::Failed { reason } => (Tone::Bad, "not repaired", reason.clone()),

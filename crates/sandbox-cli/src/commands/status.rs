@@ -75,6 +75,13 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         );
         text.push_str(&line);
     }
+    if let Some(recorded) = status.state_lost {
+        let line = format!(
+            "{}      lost: the journal has changes of the state up to {recorded}; put a copy back, or go on without: sandbox state recover\n",
+            ui.tone(Tone::Bad, "store"),
+        );
+        text.push_str(&line);
+    }
     if let Some(reason) = &status.no_transactions_because {
         let line = format!("no transactions: {}\n", plain(reason));
         text.push_str(&line);

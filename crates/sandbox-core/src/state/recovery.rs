@@ -65,6 +65,16 @@ impl Sandbox {
         known_store(&self.state, self.journal(), SEARCHED_RECORDS_MAX)
     }
 
+    /// Returns the last change that the journal has, if there is no store with it. Only the newest records are read;
+    /// whoever uses the state looks at all.
+    pub(crate) fn lost_state(&self) -> Option<u64> {
+        if self.state.store_path().exists() {
+            return None;
+        }
+        let recorded = recorded_among(self.journal(), SEARCHED_RECORDS_MAX);
+        recorded.ok().flatten().filter(|recorded| *recorded > 0)
+    }
+
     /// Goes on with the store as it is; a damaged one is moved aside. `None` if nothing is wrong.
     pub(crate) fn recover_state(
         &self,
