@@ -43,14 +43,19 @@ fn findings_have_file_line_and_rule() {
 
 #[test]
 fn sarif_has_rules_results_and_places_without_secrets() {
-    let token = ["ghp_", "0123456789abcdefghijklmnopqrstuvwxyz"].concat();
+    let line = "MIIEpAIBAAKCAQEAyXic6YOZq0M7qO60lI5QfecJUyGTelVEnIKXVuuEomFKB8Ky\n";
+    let name = ["RSA PRIV", "ATE KEY-----\n"].concat();
+    let key = format!("-----BEGIN {name}{}-----END {name}", line.repeat(4));
     let lab = Lab::new()
         .file("a b/run.sh", &format!("echo a\n{SHELL}{SHELL}"))
-        .file("conf.py", &format!("password = \"{token}\"\n"));
+        .file("server.pem", &key);
     let odd = std::ffi::OsString::from_vec(b"n\xff:#%.sh".to_vec());
     fs::write(lab.workspace().join(odd), SHELL).unwrap();
     let ended = lab.sandbox(&["scan", "--sarif", "."]);
-    assert!(!ended.stdout.contains(&token), "secrets are never printed");
+    assert!(
+        !ended.stdout.contains(line.trim()),
+        "secrets are never printed"
+    );
     let log = ended.code(1).json();
     assert_eq!(log["version"], "2.1.0");
     let run = &log["runs"][0];
@@ -86,7 +91,7 @@ fn sarif_has_rules_results_and_places_without_secrets() {
     ] {
         assert!(places.contains(&place), "{place:?} in {places:?}");
     }
-    assert!(places.iter().any(|(_, uri, _)| *uri == "conf.py"));
+    assert!(places.iter().any(|(_, uri, _)| *uri == "server.pem"));
     let whole = format!("{}/a b/run.sh", lab.workspace().display());
     let log = lab.sandbox(&["scan", "--sarif", &whole]).code(1).json();
     let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];

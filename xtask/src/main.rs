@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | state | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod clients;
 mod eval;
+mod fuzz;
 mod generate;
 mod layers;
 mod process;
@@ -38,6 +39,8 @@ usage: cargo xtask TASK
                       time commit, undo, redo, discard and the list of changes
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
+  fuzz TARGET [SECONDS]
+                       feed the judge what nobody would write: parser, unwrapping, rule_packs, content
   state               cut the power in 10,000 random sequences of changes of the store and of the journal
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
@@ -85,6 +88,11 @@ fn main() -> ExitCode {
         ["eval", "safety", rest @ ..] => match eval::Wanted::parse(rest) {
             Some(wanted) => eval::safety(&wanted),
             None => return usage(),
+        },
+        ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
+        ["fuzz", target, seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(target, seconds),
+            Err(_not_a_number) => return usage(),
         },
         ["state"] => state::crashes(),
         ["clients"] => clients::run(),
