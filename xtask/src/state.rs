@@ -1,8 +1,8 @@
-//! `cargo xtask state`: the crash sequences of the store and of the journal at full length.
+//! `cargo xtask state`: the crash sequences of the store and of the journal, and the flipped bits, at full length.
 
 use crate::process;
 
-/// How many random sequences of changes meet a failing write or a power cut.
+/// How many random sequences of changes meet a failing write or a power cut, and how many bits are flipped.
 const SEQUENCES: &str = "10000";
 
 /// Runs them, optimized: it takes minutes.
@@ -16,6 +16,7 @@ pub(crate) fn crashes() -> anyhow::Result<()> {
         "--lib",
         "--",
         "store::tests::crash",
+        "store::tests::damage",
         "journal::tests::segments",
     ]);
     process::run(cargo.env("PROPTEST_CASES", SEQUENCES))

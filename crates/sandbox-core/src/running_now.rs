@@ -59,7 +59,7 @@ impl Sandbox {
             }
             match record.kind.as_str() {
                 ledger::STARTED => {
-                    running.extend(started(record).filter(|it| !ended.contains(&it.id)))
+                    running.extend(started(record).filter(|it| !ended.contains(&it.id)));
                 }
                 ledger::FINISHED => ended.extend(history::operation_id(&record)),
                 _ => {}

@@ -10,7 +10,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, plain},
+    ui::{self, Tone, Ui, plain},
 };
 
 /// The widest command that is shown.
@@ -75,19 +75,20 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         );
         text.push_str(&line);
     }
-    if let Some(recorded) = status.state_lost {
-        let line = format!(
-            "{}      lost: the journal has changes of the state up to {recorded}; put a copy back, or go on without: sandbox state recover\n",
-            ui.tone(Tone::Bad, "store"),
-        );
-        text.push_str(&line);
-    }
+    text.extend(status.state_lost.map(|recorded| lost_line(ui, recorded)));
     if let Some(reason) = &status.no_transactions_because {
         let line = format!("no transactions: {}\n", plain(reason));
         text.push_str(&line);
     }
     ui::print(&text)?;
     Ok(code)
+}
+
+fn lost_line(ui: Ui, recorded: u64) -> String {
+    format!(
+        "{}      lost: the journal has changes of the state up to {recorded}; put a copy back, or go on without: sandbox state recover\n",
+        ui.tone(Tone::Bad, "store"),
+    )
 }
 
 fn session_line(session: SessionNow) -> String {
