@@ -196,8 +196,6 @@ pub(crate) fn sends_secrets(code: &str) -> bool {
         "axios.post",
     ];
     let reads = [
-        "os.environ",
-        "process.env",
         "/etc/passwd",
         "/etc/shadow",
         "/.ssh/",
@@ -206,10 +204,39 @@ pub(crate) fn sends_secrets(code: &str) -> bool {
         "/.kube/",
         "id_rsa",
     ];
-    let posts_a_file = has(code, &["open(\"/", "open('/"])
-        && has(code, &["urlopen(", "s.tcp()", "socket.tcp"])
-        && !has(code, &["localhost", "127.0.0.1"]);
-    has(code, &sends) && has(code, &reads) || posts_a_file
+    if has(code, &["localhost", "127.0.0.1"]) {
+        return false;
+    }
+    let posts_a_file =
+        has(code, &["open(\"/", "open('/"]) && has(code, &["urlopen(", "s.tcp()", "socket.tcp"]);
+    has(code, &sends) && (has(code, &reads) || reads_environment(code)) || posts_a_file
+}
+
+/// Returns whether the code reads all variables of the environment, or one whose name says that it is a secret.
+fn reads_environment(code: &str) -> bool {
+    let secret = [
+        "TOKEN",
+        "SECRET",
+        "PASSW",
+        "CREDENTIAL",
+        "API_KEY",
+        "ACCESS_KEY",
+    ];
+    ["os.environ", "process.env"].iter().any(|all| {
+        code.match_indices(all).any(|(at, _)| {
+            let rest = &code[at + all.len()..];
+            let name = rest
+                .strip_prefix(".get(")
+                .or_else(|| rest.strip_prefix('['))
+                .or_else(|| rest.strip_prefix('.'));
+            let Some(name) = name else { return true };
+            let name = name.trim_start_matches(['"', '\'']);
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = &name[..end.unwrap_or(name.len())];
+            // A method of the whole, as in `os.environ.items()`.
+            name.bytes().any(|byte| byte.is_ascii_lowercase()) || has(name, &secret)
+        })
+    })
 }
 
 /// Returns whether the code runs text that it decodes.

@@ -277,6 +277,11 @@ impl<'r> Expansion<'r> {
     }
 
     fn substitute(&mut self, body: &str, origin: Origin, source: &str, quoting: Quoting) {
+        if body.trim().is_empty() {
+            // It yields nothing, and stands there to part a word.
+            self.current.disguised = true;
+            return;
+        }
         let first = self.reader.commands.len();
         self.reader.read_nested(body, origin);
         match self.reader.output_since(first) {

@@ -315,7 +315,7 @@ impl Reader {
     }
 
     fn simple(&mut self, raw: &RawCommand, origin: Origin) {
-        if self.commands.len() > COMMANDS_MAX || !self.spend(1) {
+        if !self.spend(1) {
             return;
         }
         if let Some(first) = raw.words.first().filter(|word| is_evaluated(&word.text)) {

@@ -1,5 +1,6 @@
 //! The judge as a whole: decisions, bypass idioms, mention without use, bounds, totality.
 
+mod bounds;
 mod bypasses;
 mod verdicts;
 

@@ -23,7 +23,7 @@ pub(crate) fn text(look: &LiveLook, size: Option<Winsize>, ui: Ui) -> String {
     let width = size.map_or(WIDTH, |size| usize::from(size.ws_col));
     let mut lines = vec![one_line(&summary(look), width), String::new()];
     if look.operations.is_empty() {
-        lines.push("nothing runs".to_owned());
+        lines.push(one_line("nothing runs", width));
     } else {
         let names = look.operations.iter().map(|it| it.sandbox.as_str().len());
         let name_width = names.max().unwrap_or(0).clamp("SANDBOX".len(), NAME_WIDTH);
@@ -47,18 +47,22 @@ pub(crate) fn text(look: &LiveLook, size: Option<Winsize>, ui: Ui) -> String {
         }
         let hidden = look.operations.len().saturating_sub(room);
         if hidden > 0 {
-            lines.push(ui.tone(Tone::Faint, &format!("… and {hidden} more")));
+            let more = one_line(&format!("… and {hidden} more"), width);
+            lines.push(ui.tone(Tone::Faint, &more));
         }
     }
-    if size.is_some() {
-        // A line end in the last line would scroll the first one away.
+    if let Some(size) = size {
+        // A line too many, or a line end in the last line, would scroll the first one away.
+        lines.truncate(usize::from(size.ws_row));
         return lines.join("\n");
     }
     lines.join("\n") + "\n"
 }
 
 fn summary(look: &LiveLook) -> String {
-    let cpu: f64 = look.operations.iter().filter_map(|it| it.cpu_percent).sum();
+    let cpu = look.operations.iter().filter_map(|it| it.cpu_percent);
+    // The sum of nothing is -0.0 (`f64::sum`), and would be shown with its sign.
+    let cpu = cpu.fold(0.0, |sum, percent| sum + percent);
     let memory: u64 = look
         .operations
         .iter()
@@ -125,11 +129,40 @@ fn row(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::{Colour, Form, Words};
 
     #[test]
     fn times_are_shown_as_by_ps() {
         let times = [0, 61, 3600 + 125, 2 * 86_400 + 5].map(running_time);
         assert_eq!(times, ["0:00", "1:01", "1:02:05", "2-00:00:05"]);
+    }
+
+    #[test]
+    fn a_small_terminal_gets_what_fits() {
+        let look = LiveLook {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            sandboxes: 1,
+            unreadable: Vec::new(),
+            operations: Vec::new(),
+        };
+        let ui = Ui {
+            form: Form::Text,
+            words: Words::None,
+            colour: Colour::Never,
+        };
+        assert!(summary(&look).contains("cpu 0.0 %"));
+        for (ws_row, ws_col) in [(1, 1), (2, 80), (24, 5)] {
+            let size = Winsize {
+                ws_row,
+                ws_col,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            let text = text(&look, Some(size), ui);
+            assert!(text.lines().count() <= usize::from(ws_row));
+            let fits = |line: &str| line.chars().count() <= usize::from(ws_col);
+            assert!(text.lines().all(fits), "{text:?}");
+        }
     }
 
     #[test]

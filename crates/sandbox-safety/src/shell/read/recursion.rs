@@ -44,7 +44,12 @@ pub(in crate::shell) fn starts_without_end(body: &[Node]) -> bool {
         match node {
             Node::Background(_) => true,
             Node::Group { body, .. } => body.iter().any(starts),
-            _ => false,
+            Node::Simple(_)
+            | Node::Pipeline(_)
+            | Node::For { .. }
+            | Node::Function { .. }
+            | Node::Words(_)
+            | Node::Storm(_) => false,
         }
     }
     body.iter().any(starts) && body.iter().all(is_instant)
