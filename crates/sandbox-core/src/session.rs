@@ -1,6 +1,7 @@
 //! The process that keeps the next operation's confinement, with the layers of its transaction.
 
 use std::{
+    env,
     ffi::OsStr,
     io::{self, Read},
 };
@@ -13,7 +14,15 @@ const COMMAND: &str = "__keep-session";
 
 /// Returns how this very program is started as a keeper, for [`crate::Home::with_sessions`]. It must begin with
 /// [`keep_session_if_asked`].
+///
+/// # Panics
+///
+/// Panics in a program that was started as a keeper and has not begun so: it would start keepers without end.
 pub fn keeper_of_this_program() -> KeeperProgram {
+    assert!(
+        !is_asked(env::args_os().nth(1).as_ref()),
+        "a program that keeps its own sessions begins with keep_session_if_asked"
+    );
     KeeperProgram {
         arguments: vec![COMMAND.into()],
     }
@@ -24,8 +33,11 @@ pub fn keeper_of_this_program() -> KeeperProgram {
 ///
 /// Must be called before the program does anything else.
 pub fn keep_session_if_asked(argument: Option<impl AsRef<OsStr>>) -> Option<io::Result<()>> {
-    let is_asked = argument.is_some_and(|argument| argument.as_ref() == COMMAND);
-    is_asked.then(|| keep_session(io::stdin().lock()))
+    is_asked(argument.as_ref()).then(|| keep_session(io::stdin().lock()))
+}
+
+fn is_asked(argument: Option<&impl AsRef<OsStr>>) -> bool {
+    argument.is_some_and(|argument| argument.as_ref() == COMMAND)
 }
 
 /// Keeps a session until nobody has used it for its time, or it is told to end: what a program must do when it is
