@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: one of the fuzzers in `fuzz/`, for so many seconds.
+//! `cargo xtask fuzz`: one of the fuzzers in `tests/fuzz/`, for so many seconds.
 
 use std::{fs, process::Command};
 
@@ -21,7 +21,7 @@ const TARGETS: &[(&str, u64)] = &[
     ("content", 16_384),
 ];
 
-/// Runs the fuzzer `target`; what it finds is below `fuzz/artifacts`.
+/// Runs the fuzzer `target`; what it finds is below `tests/fuzz/artifacts`.
 pub(crate) fn run(target: &str, seconds: u64) -> anyhow::Result<()> {
     let Some((_, longest)) = TARGETS.iter().find(|(name, _)| *name == target) else {
         let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
@@ -38,14 +38,21 @@ pub(crate) fn run(target: &str, seconds: u64) -> anyhow::Result<()> {
         &["+nightly", "fuzz", "--version"],
         "cargo-fuzz is missing: cargo install cargo-fuzz --locked",
     )?;
-    let corpus = process::root().join("fuzz/corpus").join(target);
+    let corpus = process::root().join("tests/fuzz/corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| format!("cannot make {}", corpus.display()))?;
-    let mut fuzzer = by_rustup(&["+nightly", "fuzz", "run", target]);
+    let mut fuzzer = by_rustup(&[
+        "+nightly",
+        "fuzz",
+        "run",
+        "--fuzz-dir",
+        "tests/fuzz",
+        target,
+    ]);
     fuzzer
         .arg(&corpus)
-        .arg(format!("fuzz/seeds/{target}"))
+        .arg(format!("tests/fuzz/seeds/{target}"))
         .arg("--")
-        .arg(format!("-dict=fuzz/{target}.dict"))
+        .arg(format!("-dict=tests/fuzz/{target}.dict"))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={longest}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
