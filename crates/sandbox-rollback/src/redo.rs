@@ -22,7 +22,7 @@ use crate::{
     reserve, retention,
     settle::{self, Finished},
     stat::Time,
-    step::step,
+    step::{self, step},
     undo::{self, Done, OnConflict, UndoPlan},
 };
 
@@ -197,7 +197,7 @@ fn record(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), RedoErro
     let set_mark = || {
         step()?;
         fs::write(&mark, b"")?;
-        fs::File::open(&layout.layers)?.sync_all()
+        step::sync_all(&fs::File::open(&layout.layers)?)
     };
     set_mark().map_err(cannot("write", &mark)).map_err(failed)?;
     journal::write(&set, REDOING, workspace, plan).map_err(|source| {
@@ -262,11 +262,11 @@ fn exchange_plans(set: &Path) -> io::Result<()> {
         }
     }
     step()?;
-    directory.sync_all()?;
+    step::sync_all(&directory)?;
     step()?;
     fs::rename(set.join(REDOING), set.join(JOURNAL))?;
     step()?;
-    directory.sync_all()
+    step::sync_all(&directory)
 }
 
 /// Returns the sets whose undo can be taken back, and when each was undone.

@@ -15,12 +15,12 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     journal,
-    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, sealed},
+    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
     portion, redo, reserve, retention,
     stat::{Stat, Time},
-    step::step,
+    step::{self, step},
     trash,
 };
 
@@ -32,16 +32,15 @@ pub(crate) fn finish_commit(
     plan: &Plan,
 ) -> Result<Vec<PathBuf>, FileError> {
     let set = layout.tx(id);
-    let mut left_alone = Vec::new();
-    if sealed(&set)?.is_none() {
-        let sides = Sides::open(&layout.workspace, &set)?;
-        left_alone = sides.apply(plan)?;
-        reserve::release(&set);
-        // The seal's time divides the commit's own changes from later edits. It is synced together
-        // with the changes: a commit that lost its seal in a power cut is done again.
-        seal(&set, SEALED).map_err(cannot("seal", &set))?;
-        sides.sync()?;
-    }
+    // A power cut may keep a seal and lose what was done before it, so a sealed commit is done again
+    // too, until it is filed: that costs one look at each path.
+    let sides = Sides::open(&layout.workspace, &set)?;
+    let left_alone = sides.apply(plan)?;
+    reserve::release(&set);
+    // The seal's time divides the commit's own changes from later edits. It is synced together with
+    // the changes.
+    seal(&set, SEALED).map_err(cannot("seal", &set))?;
+    sides.sync()?;
     relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
     Ok(left_alone)
 }
@@ -160,7 +159,7 @@ pub(crate) fn revert(
         step()?;
         fs::remove_file(set.join(journal))?;
         step()?;
-        fs::File::open(set)?.sync_all()
+        step::sync_all(&fs::File::open(set)?)
     };
     remove().map_err(cannot("take back", set.join(journal)))
 }

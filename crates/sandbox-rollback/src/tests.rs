@@ -23,6 +23,7 @@ pub(crate) mod crash;
 mod full_disk;
 mod hostile;
 mod portion;
+pub(crate) mod power;
 pub(crate) mod properties;
 mod redo;
 mod retention;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     file_error::{FileError, cannot},
-    step::step,
+    step::{self, step},
 };
 
 /// Chunk -> block, offset in the block, length.
@@ -83,7 +83,7 @@ impl Index {
         let open = || {
             let mut builder = builder();
             builder.set_check_integrity_on_open(check == Check::All);
-            Ok(Handle::Write(builder.open(path)?))
+            Ok(Handle::Write(step::open_database(&builder, path)?))
         };
         Self::opened(path, open)
     }
@@ -146,7 +146,7 @@ impl Index {
         }
         private(&draft).map_err(cannot("create", &draft))?;
         contain(|| {
-            let database = builder().create(&draft)?;
+            let database = step::create_database(&builder(), &draft)?;
             let transaction = begin(&database)?;
             create_tables(&transaction)?;
             fill(&transaction)?;
@@ -303,7 +303,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {
 }
 
 fn publish(draft: &Path, path: &Path) -> io::Result<()> {
-    File::open(draft)?.sync_all()?;
+    step::sync_all(&File::open(draft)?)?;
     step()?;
     fs::rename(draft, path)?;
     sync_directory(path.parent().unwrap_or(Path::new("."))).map_err(|error: FileError| error.source)
@@ -313,7 +313,7 @@ fn publish(draft: &Path, path: &Path) -> io::Result<()> {
 pub(super) fn sync_directory(path: &Path) -> Result<(), FileError> {
     let sync = || {
         step()?;
-        File::open(path)?.sync_all()
+        step::sync_all(&File::open(path)?)
     };
     sync().map_err(cannot("sync", path))
 }

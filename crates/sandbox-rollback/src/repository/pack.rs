@@ -19,7 +19,7 @@ use super::{
     frame::{self, CHECK_BYTES, Fault, Header, PREFIX_BYTES},
     wire::Out,
 };
-use crate::step::step;
+use crate::step::{self, step};
 
 const HEAD_MAGIC: &[u8; 6] = b"SBPACK";
 const VERSION: u16 = 1;
@@ -108,7 +108,7 @@ impl Draft {
         self.file.write_all(&foot)?;
         self.file.flush()?;
         step()?;
-        match self.file.get_ref().sync_data() {
+        match step::sync_data(self.file.get_ref()) {
             // A pipe or a terminal.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
             synced => synced?,

@@ -27,7 +27,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::make_private,
     lock,
-    step::step,
+    step::{self, step},
 };
 
 /// How long a change waits for another one, and a reader for a change.
@@ -388,7 +388,7 @@ pub(super) fn write_format(repository: &Repository) -> Result<(), RepositoryErro
         step()?;
         let mut file = private(&draft)?;
         file.write_all(format_text().as_bytes())?;
-        file.sync_all()?;
+        step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, &path)
     };

@@ -180,6 +180,9 @@ impl Walk {
             path: entry.path.clone(),
             ino: entry.stat.ino,
             number,
+            directory: Stat::of_fd(entry.dir)
+                .ok()
+                .map(|dir| (dir.ino, dir.mtime)),
         });
     }
 
