@@ -121,8 +121,12 @@ impl<'a> Session<'a> {
     }
 
     fn alone(repository: &'a Repository, lock: OwnedFd) -> Result<Self, RepositoryError> {
-        // From here on the index may change: its seal holds again when it is closed.
-        remove(&repository.seal())?;
+        // From here on the index may change: its seal holds again when it is closed. A power cut that
+        // keeps the old seal and a new index would look like damage.
+        if repository.seal().exists() {
+            remove(&repository.seal())?;
+            sync_directory(&repository.directory)?;
+        }
         let session = Self {
             repository,
             index: Index::open(&repository.index(), Check::AsNeeded)?,
@@ -239,7 +243,9 @@ impl<'a> Session<'a> {
         let write = || -> io::Result<()> {
             step()?;
             let sealed = seal_of(&repository.index())?;
-            private(&draft)?.write_all(&sealed)?;
+            let mut file = private(&draft)?;
+            file.write_all(&sealed)?;
+            step::sync_data(&file)?;
             fs::rename(&draft, &seal)
         };
         write().map_err(cannot("write", &seal))?;

@@ -15,6 +15,7 @@ use crate::{
 mod crash;
 mod damage;
 mod excludes;
+mod flips;
 mod hostile;
 mod power;
 mod properties;

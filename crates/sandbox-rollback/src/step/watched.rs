@@ -143,7 +143,7 @@ pub(crate) fn sync_file_system(of: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// A database's file, watched.
+/// A database's file, watched: between two syncs its writes have no order.
 #[derive(Debug)]
 struct Watched {
     file: FileBackend,
@@ -160,7 +160,6 @@ impl StorageBackend for Watched {
     }
 
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
-        tell(Event::Change);
         self.file.set_len(length)
     }
 
@@ -172,7 +171,6 @@ impl StorageBackend for Watched {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        tell(Event::Change);
         self.file.write(offset, data)
     }
 

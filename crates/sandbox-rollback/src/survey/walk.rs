@@ -180,9 +180,7 @@ impl Walk {
             path: entry.path.clone(),
             ino: entry.stat.ino,
             number,
-            directory: Stat::of_fd(entry.dir)
-                .ok()
-                .map(|dir| (dir.ino, dir.mtime)),
+            directory: Stat::of_fd(entry.dir).ok().map(|dir| (dir.ino, dir.mtime)),
         });
     }
 

@@ -250,7 +250,13 @@ pub(super) fn between(before: &Image, after: &Image) -> Vec<Op> {
                 Data::Bytes(_) => Data::Bytes(Rc::default()),
                 special => special.clone(),
             };
-            ops.push(Op::Make(*ino, Node { data, ..node.clone() }));
+            ops.push(Op::Make(
+                *ino,
+                Node {
+                    data,
+                    ..node.clone()
+                },
+            ));
         }
     }
     names(&before.names(), &after.names(), &mut ops);
@@ -280,9 +286,8 @@ fn same_kind(a: &Node, b: &Node) -> bool {
 }
 
 fn names(before: &BTreeMap<Name, u64>, after: &BTreeMap<Name, u64>, ops: &mut Vec<Op>) {
-    let differs = |(name, ino): &(&Name, &u64), other: &BTreeMap<Name, u64>| {
-        other.get(*name) != Some(*ino)
-    };
+    let differs =
+        |(name, ino): &(&Name, &u64), other: &BTreeMap<Name, u64>| other.get(*name) != Some(*ino);
     let lost = before.iter().filter(|it| differs(it, after));
     let mut lost: BTreeMap<&Name, u64> = lost.map(|(name, ino)| (name, *ino)).collect();
     let gained = after.iter().filter(|it| differs(it, before));

@@ -6,7 +6,7 @@ use std::{
     fs,
     os::{
         fd::OwnedFd,
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -20,6 +20,8 @@ use crate::{
     step::{Doubles, StandsFor, set_doubles},
     xattr,
 };
+
+const PART: usize = 4096;
 
 /// Makes the directory `root` as it is in the picture; from now on its files stand for those.
 pub(super) fn place(image: &Image, root: &Path, generation: u64) {
@@ -39,7 +41,7 @@ pub(super) fn place(image: &Image, root: &Path, generation: u64) {
                 }
                 stack.extend(names.iter().map(|(name, ino)| (*ino, path.join(name))));
             }
-            Data::Bytes(bytes) => fs::write(&path, &**bytes).unwrap(),
+            Data::Bytes(bytes) => write(&path, bytes),
             Data::Target(target) => {
                 std::os::unix::fs::symlink(OsStr::from_bytes(target), &path).unwrap();
             }
@@ -74,6 +76,17 @@ pub(super) fn place(image: &Image, root: &Path, generation: u64) {
         doubles.by_ino.insert(stat.ino, double);
     }
     set_doubles(Some(doubles));
+}
+
+/// Writes a file; a database is mostly zeros.
+fn write(path: &Path, bytes: &[u8]) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+    for (number, part) in bytes.chunks(PART).enumerate() {
+        if part != &[0; PART][..part.len()] {
+            file.write_all_at(part, (number * PART) as u64).unwrap();
+        }
+    }
 }
 
 fn dress(path: &Path, attributes: &Attributes) {

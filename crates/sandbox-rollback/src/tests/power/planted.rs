@@ -20,7 +20,11 @@ pub(crate) fn without_syncs(all: &[Scenario]) {
         let syncs = recording.syncs();
         let found = finds(scenario, &recording.without(&syncs), &facts);
         let name = scenario.name;
-        assert!(found.is_some(), "{name}: {} syncs are not missed", syncs.len());
+        assert!(
+            found.is_some(),
+            "{name}: {} syncs are not missed",
+            syncs.len()
+        );
         if !Effort::is_long() {
             continue;
         }
@@ -41,10 +45,12 @@ pub(crate) fn packs_removed_early(scenario: &Scenario) {
     let mut image: Image = recording.base.clone();
     let mut is_pack = |op: &Op| {
         let named = match op {
-            Op::Unlink((dir, name)) => matches!(
-                image.nodes.get(dir).map(|node| &node.data),
-                Some(Data::Names(names)) if names.contains_key(name)
-            ) && name.to_string_lossy().ends_with(".pack"),
+            Op::Unlink((dir, name)) => {
+                matches!(
+                    image.nodes.get(dir).map(|node| &node.data),
+                    Some(Data::Names(names)) if names.contains_key(name)
+                ) && name.to_string_lossy().ends_with(".pack")
+            }
             _ => false,
         };
         image.apply(op);
@@ -62,12 +68,17 @@ pub(crate) fn packs_removed_early(scenario: &Scenario) {
     };
     let found = finds(scenario, &planted, &facts);
     println!("{}: packs removed early: {found:?}", scenario.name);
-    assert!(found.is_some(), "packs that are removed early are not missed");
+    assert!(
+        found.is_some(),
+        "packs that are removed early are not missed"
+    );
 }
 
 #[test]
 fn forgotten_syncs_are_found() {
     // What is discarded promises nothing.
-    let promising = scenarios::SCENARIOS.into_iter().filter(|it| it.name != "discard");
+    let promising = scenarios::SCENARIOS
+        .into_iter()
+        .filter(|it| it.name != "discard");
     without_syncs(&promising.collect::<Vec<_>>());
 }

@@ -124,7 +124,10 @@ fn check_hold(lab: &Lab, facts: &Facts, calls: usize) -> Result<(), String> {
         // What is held without anybody having been told may be a part.
         return Ok(());
     }
-    let tx = lab.manager.resume(&id("op")).map_err(|error| chain(&error))?;
+    let tx = lab
+        .manager
+        .resume(&id("op"))
+        .map_err(|error| chain(&error))?;
     ensure(listed(&tx) == facts.changes, "other changes are held")
 }
 
@@ -137,7 +140,10 @@ fn check_held_commit(lab: &Lab, facts: &Facts, calls: usize) -> Result<(), Strin
     }
     ensure(calls == 0, "what was acknowledged is lost")?;
     same(&facts.before, &lab.manifest(), "before")?;
-    let tx = lab.manager.resume(&id("op")).map_err(|error| chain(&error))?;
+    let tx = lab
+        .manager
+        .resume(&id("op"))
+        .map_err(|error| chain(&error))?;
     ensure(listed(&tx) == facts.changes, "other changes are held")
 }
 

@@ -158,7 +158,10 @@ impl Tally {
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (states, compound, broken) = (self.states, self.compound, self.broken.len());
-        write!(f, "{states} states, {compound} of recoveries, {broken} broken")
+        write!(
+            f,
+            "{states} states, {compound} of recoveries, {broken} broken"
+        )
     }
 }
 
@@ -270,7 +273,10 @@ impl<'a> States<'a> {
         State {
             image: image.without_the_nameless(),
             returned,
-            told: format!("cut after {moment} of {} with {lost:?} lost", self.recording.ops.len()),
+            told: format!(
+                "cut after {moment} of {} with {lost:?} lost",
+                self.recording.ops.len()
+            ),
         }
     }
 
