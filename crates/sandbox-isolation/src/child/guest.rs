@@ -116,8 +116,10 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     } = context;
     // 1. A session of its own: no controlling terminal, so nothing can be typed on the caller's.
     rustix::process::setsid().map_err(|errno| Act::Session.failed(errno))?;
-    // 2. Standard streams, before Landlock: /dev/null may be opened here.
-    set_stdio(recipe).map_err(|errno| Act::Stdio.failed(errno))?;
+    // 2. Standard streams, before Landlock: /dev/null may be opened here. A terminal takes the place of all three later.
+    if order.terminal().is_none() {
+        set_stdio(recipe).map_err(|errno| Act::Stdio.failed(errno))?;
+    }
     // 3. An empty session keyring. A container's own filter may refuse the call; then ours does too, and
     //    there is no way to ask for the keys.
     process::join_new_session_keyring().ok();
@@ -140,9 +142,9 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
     identity::drop_capabilities()?;
     // 8a. Its own terminal, if it gets one: opened as the user that the guest is, so it is the guest's.
-    let stdio = &recipe.channels.stdio;
-    if let Some(shape) = &stdio.terminal {
-        terminal::take(fd(stdio.output), shape).map_err(|errno| Act::Stdio.failed(errno))?;
+    if let Some(shape) = order.terminal() {
+        let channel = fd(recipe.channels.stdio.output);
+        terminal::take(channel, shape).map_err(|errno| Act::Stdio.failed(errno))?;
     }
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
     rustix::process::chdir(order.directory()).map_err(|errno| Act::Directory.failed(errno))?;
@@ -164,10 +166,6 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {
     let stdio = &recipe.channels.stdio;
-    if stdio.terminal.is_some() {
-        // It takes the place of all three, later.
-        return Ok(());
-    }
     if let Some(input) = stdio.input {
         rustix::stdio::dup2_stdin(fd(input))?;
     } else {

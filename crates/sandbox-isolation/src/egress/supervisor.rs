@@ -110,7 +110,7 @@ fn await_sockets(channel: &OwnedFd, stop: &Stop) -> Result<Option<Vec<OwnedFd>>,
 }
 
 /// Takes what a message hands out; `None` at the end of all messages.
-fn receive(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
+pub(super) fn receive(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

@@ -9,7 +9,7 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     sync::OnceLock,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -38,7 +38,7 @@ use crate::{
         status::{Act, MESSAGE_BYTES, Message},
         step::Steps,
     },
-    egress::{Doors, Egress},
+    egress::{Egress, Hall},
     looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
@@ -63,7 +63,13 @@ pub(crate) struct Readied {
     /// waits for the message ends by nothing else.
     begin: OwnedFd,
     confined: Confined,
+    /// What to build it from once more, and when it was looked at; not if nothing is hidden by where it is.
+    again: Option<(LaunchPlan, Instant)>,
 }
+
+/// How long what was found on the host counts. An operation may wait long for its turn, and a secret that somebody
+/// puts into a granted directory meanwhile would be visible.
+pub(crate) const FOUND_COUNTS: Duration = Duration::from_millis(250);
 
 /// A confinement on its way.
 #[derive(Debug)]
@@ -73,6 +79,8 @@ pub(crate) struct Built {
     pub(crate) status: File,
     /// Lets the guest start; its end ends init until then.
     pub(crate) begin: OwnedFd,
+    /// Where it hands out the sockets of its network, if that leads anywhere.
+    pub(crate) network: Option<OwnedFd>,
 }
 
 /// What a plan makes of a confinement, whatever its operation.
@@ -91,7 +99,7 @@ struct Site {
 struct Ends {
     caller: Option<RawFd>,
     stdio: GuestEnds,
-    doors: Option<Doors>,
+    hall: Option<Hall>,
 }
 
 impl Site {
@@ -132,7 +140,7 @@ impl Site {
                 status: status.1.as_raw_fd(),
                 built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
                 start: begin.1.as_raw_fd(),
-                doors: ends.doors,
+                doors: ends.hall.as_ref().map(Hall::doors),
                 stdio: ends.stdio,
             },
             guest: self.guest,
@@ -148,6 +156,7 @@ impl Site {
             tree: Tree::of(children)?,
             status: status.0.into(),
             begin: begin.0,
+            network: ends.hall.map(Hall::close_their_end),
         })
     }
 }
@@ -170,30 +179,35 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
 
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
-    let uncounted = uncounted(&plan);
-    let site = Site::of(&plan, When::Now)?;
-    let order = order(&plan, &site.ids, When::Now)?;
-    let mut streams = open_streams(plan.stdin, &site.ids)?;
+    let now = Instant::now();
+    let (begin, confined) = build(&plan)?;
+    Ok(Readied {
+        begin,
+        confined,
+        again: Some((plan, now)),
+    })
+}
+
+fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
+    let site = Site::of(plan, When::Now)?;
+    let order = order(plan, &site.ids, When::Now)?;
+    let mut streams = open_streams(plan.stdin.clone(), &site.ids)?;
     let own = own_handle()?;
-    let mut egress = Egress::of(&plan.network)?;
     let own_network = site.own_network;
     let ends = Ends {
         caller: Some(own.as_raw_fd()),
         stdio: streams.guest_ends(),
-        doors: egress.as_ref().map(Egress::doors),
+        hall: Hall::of(&plan.network)?,
     };
     let meter = Meter::prepare(&plan.name, &plan.limits, site.device)?;
     let built = site.build(order, ends)?;
     streams.close_guest_ends();
-    egress.iter_mut().for_each(Egress::close_their_end);
-    let parts = (streams, meter, plan.limits);
+    let egress = Egress::start(&plan.network, built.network)?;
+    let parts = (streams, meter, plan.limits.clone());
     let mut confined = Confined::of(built.tree, built.status, parts);
     confined.set_network(own_network, egress);
-    confined.enforcement.missing.extend(uncounted);
-    Ok(Readied {
-        confined,
-        begin: built.begin,
-    })
+    confined.enforcement.missing.extend(uncounted(plan));
+    Ok((built.begin, confined))
 }
 
 /// Starts to build what every operation of `plan`'s kind needs; `see` is told what was looked at for it, before
@@ -210,9 +224,8 @@ pub(crate) fn prepare_ahead<T>(
             input: None,
             output: -1,
             error: -1,
-            terminal: None,
         },
-        doors: None,
+        hall: Hall::of(&plan.network)?,
     };
     Ok((site.build(Vec::new(), ends)?, seen))
 }
@@ -252,15 +265,26 @@ pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Layo
 impl Readied {
     /// Returns a guest that starts when a byte is written to `begin`.
     pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
-        Self { begin, confined }
+        Self {
+            begin,
+            confined,
+            again: None,
+        }
     }
 
     /// Lets the guest start.
     pub(crate) fn launch(self) -> Result<Confined, LaunchError> {
         let Self {
+            mut begin,
             mut confined,
-            begin,
+            again,
         } = self;
+        if let Some((plan, _)) = again.filter(|(_, since)| since.elapsed() > FOUND_COUNTS) {
+            // In this order, and before: see `Self::begin`; and the cgroups have the same name.
+            drop(begin);
+            drop(confined);
+            (begin, confined) = build(&plan)?;
+        }
         let told = confined.tree.await_birth(&mut confined.status);
         let told = told.map_err(|failure| confined.tree.failed(failure))?;
         if let Some(failure) = told {
