@@ -37,7 +37,7 @@ use std::{
 use rustix::{
     event::EventfdFlags,
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType},
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType},
 };
 use sandbox_types::{AllowList, NetworkAccess, NetworkReport, Violation};
 
@@ -181,7 +181,12 @@ fn no_network(error: impl Into<io::Error>) -> LaunchError {
 
 /// Takes the sockets that are there to be taken.
 pub(crate) fn take_sockets(channel: &OwnedFd) -> Result<Vec<OwnedFd>, Errno> {
-    Ok(supervisor::receive(channel)?.unwrap_or_default())
+    Ok(take_sockets_now(channel)?.unwrap_or_default())
+}
+
+/// Takes what the next message hands out; `None` after the last one. Does not wait.
+pub(crate) fn take_sockets_now(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
+    supervisor::receive(channel, RecvFlags::DONTWAIT)
 }
 
 /// Whether this is the socket that sees refusals.

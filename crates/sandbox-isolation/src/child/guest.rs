@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{
     egress,
-    seccomp_profile::Instruction,
+    seccomp_profile::{Instruction, is_telling, keep_silent},
     stdio::terminal,
     sys::{
         clone::{self, Memory, Stack},
         landlock::{self, RulesetAttributes},
-        process, seccomp,
+        notify, process, seccomp,
         signals::{self, SignalSet},
     },
 };
@@ -108,7 +108,7 @@ fn become_guest(context: &mut Context<'_>) -> Failure {
     }
 }
 
-fn prepare(context: &Context<'_>) -> Result<(), Failure> {
+fn prepare(context: &mut Context<'_>) -> Result<(), Failure> {
     let Context {
         recipe,
         order,
@@ -161,7 +161,24 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
         egress::netns::ask_before_connect(fd(doors.channel))
             .map_err(|errno| Act::Egress.failed(errno))?;
     }
-    seccomp::install(&recipe.guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
+    install(context).map_err(|errno| Act::Seccomp.failed(errno))
+}
+
+/// Installs the filter; where it tells of calls, its listener goes to who waits for the guest.
+fn install(context: &mut Context<'_>) -> Result<(), Errno> {
+    let recipe = &mut *context.recipe;
+    let filter = &mut recipe.guest.filter;
+    if is_telling(filter) {
+        if let Ok(listener) = notify::install(filter) {
+            return egress::netns::send_all(
+                fd(recipe.channels.start),
+                [listener.as_fd()].into_iter(),
+            );
+        }
+        // One of a program around us listens already (`seccomp(2)`, EBUSY), or the kernel is too old.
+        keep_silent(filter);
+    }
+    seccomp::install(filter)
 }
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {

@@ -69,7 +69,7 @@ pub(crate) fn open(ports: &[u16], spare: usize, channel: BorrowedFd<'_>) -> Resu
 }
 
 /// Sends sockets in one message. Allocates nothing.
-pub(super) fn send_all<'a>(
+pub(crate) fn send_all<'a>(
     channel: BorrowedFd<'a>,
     sockets: impl Iterator<Item = BorrowedFd<'a>>,
 ) -> Result<(), Errno> {

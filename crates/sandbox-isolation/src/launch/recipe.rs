@@ -383,6 +383,9 @@ fn mode_of(plan: &LaunchPlan) -> Mode {
                 network: plan.network == NetworkAccess::Host,
             },
         },
+        // The kernel allows one listener, and a network that may lead to any port has it.
+        tells: plan.confinement == Confinement::Namespaces
+            && !matches!(&plan.network, NetworkAccess::Allow(list) if list.has_any_port()),
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
-    net::{AddressFamily, SendFlags, SocketFlags, SocketType},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType},
     pipe::PipeFlags,
     process::PidfdFlags,
 };
@@ -27,6 +27,7 @@ use super::{
     meter::Meter,
     own_limits::OwnLimits,
     recipe::{self, When},
+    refused::Refused,
     run::{Confined, Start},
     tree::Tree,
 };
@@ -38,7 +39,7 @@ use crate::{
         status::{Act, MESSAGE_BYTES, Message},
         step::Steps,
     },
-    egress::{Egress, Hall},
+    egress::{self, Egress, Hall},
     looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
@@ -69,7 +70,7 @@ pub(crate) struct Readied {
 
 /// How long what was found on the host counts. An operation may wait long for its turn, and a secret that somebody
 /// puts into a granted directory meanwhile would be visible.
-pub(crate) const FOUND_COUNTS: Duration = Duration::from_millis(250);
+pub(crate) const FOUND_COUNTS: Duration = Duration::from_secs(1);
 
 /// A confinement on its way.
 #[derive(Debug)]
@@ -293,9 +294,11 @@ impl Readied {
         confined.attach()?;
         match rustix::net::send(&begin, &START, SendFlags::NOSIGNAL) {
             // If init is dead, its last message says why.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(confined),
-            Err(errno) => Err(LaunchError::new("start the guest", errno)),
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(LaunchError::new("start the guest", errno)),
         }
+        confined.order = Some(begin);
+        Ok(confined)
     }
 }
 
@@ -401,6 +404,8 @@ impl Confined {
             running_since: now,
             enforcement: Enforcement::default(),
             start: Start::Awaited,
+            order: None,
+            refused: Refused::default(),
             is_told: false,
             egress: None,
             temporary: None,
@@ -422,6 +427,28 @@ impl Confined {
         self.egress = egress;
     }
 
+    /// Whether the guest may have run, though its start was not told.
+    pub(crate) fn has_begun(&self) -> bool {
+        let order = self.order.as_ref();
+        order.is_some_and(|order| {
+            let received = rustix::net::recv(order, &mut [0; 1], RecvFlags::DONTWAIT);
+            matches!(received, Ok((1, _)))
+        })
+    }
+
+    /// Takes where refused calls are told, if they are: it was sent before the guest executed its program.
+    fn take_listener(&mut self) {
+        let Some(order) = self.order.take() else {
+            return;
+        };
+        // The first says that it begins.
+        while let Ok(Some(mut sent)) = egress::take_sockets_now(&order) {
+            if let Some(listener) = sent.pop() {
+                return self.refused.listen(listener);
+            }
+        }
+    }
+
     /// Waits until the guest executes its program, or cannot.
     pub(super) fn await_start(&mut self) -> Result<(), LaunchError> {
         if self.start != Start::Awaited {
@@ -433,6 +460,7 @@ impl Confined {
                     self.enforcement.mount = Level::Partial;
                     self.enforcement.missing.push(WITHOUT_PROC.to_owned());
                 }
+                self.take_listener();
                 self.streams
                     .take_terminal()
                     .map_err(|error| LaunchError::new("take the guest's terminal", error))?;

@@ -155,13 +155,12 @@ impl Order {
         })
     }
 
-    /// Sends it; the guest starts. `None` if there is nobody any more to send it to: then nothing was started. With it
-    /// comes where init says that it begins.
+    /// Sends it; the guest starts. `None` if there is nobody any more to send it to: then nothing was started.
     pub(crate) fn send(
         self,
         plan: &LaunchPlan,
         grant: Grant,
-    ) -> Result<Option<(Confined, OwnedFd)>, LaunchError> {
+    ) -> Result<Option<Confined>, LaunchError> {
         let Grant {
             tree,
             begin,
@@ -183,7 +182,8 @@ impl Order {
             .collect();
         let sent = wire::send(begin.as_fd(), &self.length.to_ne_bytes(), &all);
         confined.streams.close_guest_ends();
-        Ok(sent.is_ok().then_some((confined, begin)))
+        confined.order = Some(begin);
+        Ok(sent.is_ok().then_some(confined))
     }
 }
 

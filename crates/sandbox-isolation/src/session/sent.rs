@@ -1,8 +1,7 @@
 //! An operation that was sent to a confinement which was built ahead, until it is known to run there.
 
-use std::{fmt, io, os::fd::OwnedFd};
+use std::{fmt, io};
 
-use rustix::net::RecvFlags;
 use sandbox_types::CgroupPaths;
 
 use crate::{
@@ -16,21 +15,14 @@ use crate::{
 /// An operation that was sent. If its confinement is lost before it begins there, it is started without a session.
 pub(super) struct Sent {
     running: Option<Confined>,
-    again: Option<Again>,
-}
-
-/// What it is started from once more.
-struct Again {
-    plan: LaunchPlan,
-    /// Where init says that it begins.
-    order: OwnedFd,
+    again: Option<LaunchPlan>,
 }
 
 impl Sent {
-    pub(super) fn new(plan: LaunchPlan, (running, order): (Confined, OwnedFd)) -> Self {
+    pub(super) fn new(plan: LaunchPlan, running: Confined) -> Self {
         Self {
             running: Some(running),
-            again: Some(Again { plan, order }),
+            again: Some(plan),
         }
     }
 
@@ -39,14 +31,6 @@ impl Sent {
             let source = io::Error::other("it could not be started a second time either");
             LaunchError::new("find the guest", source)
         })
-    }
-}
-
-impl Again {
-    /// Whether the guest may have run.
-    fn has_begun(&self) -> bool {
-        let received = rustix::net::recv(&self.order, &mut [0; 1], RecvFlags::DONTWAIT);
-        matches!(received, Ok((1, _)))
     }
 }
 
@@ -76,10 +60,10 @@ impl Running for Sent {
     fn started(&mut self) -> Result<(), LaunchError> {
         let started = self.running()?.started();
         match (started, self.again.take()) {
-            (Err(_lost), Some(again)) if !again.has_begun() => {
+            (Err(_lost), Some(plan)) if !self.running()?.has_begun() => {
                 // First: it has the layers, and its cgroups the name that the next ones will have.
                 self.running = None;
-                self.running = Some(start_alone(again.plan)?);
+                self.running = Some(start_alone(plan)?);
                 self.running()?.started()
             }
             (started, _) => started,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Longer than what was found on the host counts.
-const TOO_LONG: Duration = Duration::from_millis(400);
+const TOO_LONG: Duration = Duration::from_millis(1200);
 
 fn wait(time: Duration) {
     let start = Instant::now();
@@ -189,4 +189,17 @@ fn a_list_of_allowed_hosts_is_served_in_a_session_too() {
     let mut running = session.launch(plan).unwrap();
     assert!(!session.is_joined(&*running));
     finish(&mut *running);
+}
+
+#[test]
+fn refused_calls_are_reported_in_a_session_too() {
+    let mut session = Session::new().ready();
+    let (ended, told) = session.joined("unshare -m true 2> /dev/null || echo refused");
+    assert_eq!(told, "refused");
+    let violations: Vec<_> = ended
+        .violations
+        .iter()
+        .map(|it| it.detail.as_str())
+        .collect();
+    assert_eq!(violations, ["unshare: refused once"]);
 }
