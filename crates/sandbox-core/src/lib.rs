@@ -135,7 +135,7 @@ pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFa
 pub use sandbox_rollback::{
     Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission,
     PortionError, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
-    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+    SnapshotId, SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{
