@@ -49,7 +49,7 @@ impl Sides {
     /// Does `plan` and returns the paths that it left alone.
     pub(crate) fn apply(&self, plan: &Plan) -> Result<Vec<PathBuf>, FileError> {
         for cleaning in &plan.cleanings {
-            self.clean(cleaning, Direction::Forward)?;
+            self.clean(cleaning, Way::Forward)?;
         }
         self.moves_and_directories(plan)
     }
@@ -58,7 +58,7 @@ impl Sides {
     pub(crate) fn revert(&self, plan: &Plan) -> Result<(), FileError> {
         self.moves_and_directories(&plan.inverse())?;
         for cleaning in plan.cleanings.iter().rev() {
-            self.clean(cleaning, Direction::Back)?;
+            self.clean(cleaning, Way::Back)?;
         }
         Ok(())
     }
@@ -123,6 +123,10 @@ impl Sides {
             Move::Detach { path, to, leaving } => {
                 let to = spot(&self.set, &to.path(path))?;
                 transfer(spot(&self.workspace, path)?, to, leaving)
+            }
+            Move::Rename { from, to, file } => {
+                let (from, to) = (spot(&self.workspace, from)?, spot(&self.workspace, to)?);
+                transfer(from, to, file)
             }
             Move::MakeDirectory { path, attributes } => {
                 self.make_directory(path, attributes.as_ref())
@@ -194,7 +198,7 @@ impl Sides {
         }
     }
 
-    fn clean(&self, cleaning: &Cleaning, direction: Direction) -> Result<(), FileError> {
+    fn clean(&self, cleaning: &Cleaning, way: Way) -> Result<(), FileError> {
         match cleaning {
             Cleaning::Attributes {
                 path,
@@ -203,9 +207,9 @@ impl Sides {
                 set,
                 mode,
             } => {
-                let (remove, set, mode) = match direction {
-                    Direction::Forward => (remove, set, mode.map(|(_, after)| after)),
-                    Direction::Back => (set, remove, mode.map(|(before, _)| before)),
+                let (remove, set, mode) = match way {
+                    Way::Forward => (remove, set, mode.map(|(_, after)| after)),
+                    Way::Back => (set, remove, mode.map(|(before, _)| before)),
                 };
                 self.clean_attributes((path, *ino), (remove, set), mode)
                     .map_err(self.set.cannot("clean", path))
@@ -220,9 +224,9 @@ impl Sides {
                     let entry = self.to_clean(path, *ino)?;
                     let from_dir = entry.as_ref().map(|entry| Rc::clone(&entry.dir));
                     let shelf = spot(&self.set, &Place::Kept(*number).path(path))?;
-                    let (from, to) = match direction {
-                        Direction::Forward => (entry, shelf),
-                        Direction::Back => (shelf, entry),
+                    let (from, to) = match way {
+                        Way::Forward => (entry, shelf),
+                        Way::Back => (shelf, entry),
                     };
                     let same_file = from.as_ref().map(self::ino).transpose()?.flatten();
                     if same_file == Some(*ino)
@@ -283,7 +287,7 @@ impl Sides {
 }
 
 #[derive(Clone, Copy)]
-enum Direction {
+enum Way {
     Forward,
     Back,
 }

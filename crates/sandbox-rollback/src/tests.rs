@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -27,8 +27,10 @@ mod portion;
 pub(crate) mod power;
 pub(crate) mod properties;
 mod redo;
+mod renames;
 mod retention;
 mod split;
+mod together;
 mod undo;
 mod upkeep;
 

@@ -33,11 +33,11 @@ pub(super) enum Injection {
 }
 
 impl Injection {
-    fn option(self, point: usize) -> String {
+    fn option(self, call: &str, point: usize) -> String {
         match self {
-            Self::Kill => format!("inject={CALLS}:signal=SIGKILL:when={point}"),
-            Self::FailOnce(error) => format!("inject={CALLS}:error={error}:when={point}"),
-            Self::FailFrom(error) => format!("inject={CALLS}:error={error}:when={point}+"),
+            Self::Kill => format!("inject={call}:signal=SIGKILL:when={point}"),
+            Self::FailOnce(error) => format!("inject={call}:error={error}:when={point}"),
+            Self::FailFrom(error) => format!("inject={call}:error={error}:when={point}+"),
         }
     }
 }
@@ -193,16 +193,23 @@ impl Lab {
             case.name
         );
         let mut tally = Tally::default();
-        for point in (1..POINTS_MAX).step_by(every) {
-            self.all(case.before)?;
-            let (output, reached) = self.injected(&command, &injection.option(point))?;
-            if !reached {
-                break;
-            }
-            tally.points += 1;
-            if let Err(error) = self.judge((case, &output), (&before, &after), &mut tally) {
-                tally.wrong.push(format!("point {point}: {error:#}"));
-                break;
+        // strace counts the calls of each thread, so each kind of call is tried by itself.
+        for call in CALLS.split(',').map(str::trim) {
+            for point in (1..POINTS_MAX).step_by(every) {
+                self.all(case.before)?;
+                let inject = injection.option(call, point);
+                let (output, reached) = self.injected(&command, &inject)?;
+                if !reached {
+                    for command in case.back.iter().chain(case.otherwise) {
+                        self.sandbox(command)?;
+                    }
+                    break;
+                }
+                tally.points += 1;
+                if let Err(error) = self.judge((case, &output), (&before, &after), &mut tally) {
+                    tally.wrong.push(format!("{call} {point}: {error:#}"));
+                    return Ok(tally);
+                }
             }
         }
         Ok(tally)

@@ -84,6 +84,19 @@ impl Effort {
         }
     }
 
+    /// For scenarios whose states take longer to look at.
+    pub(crate) fn for_large(self) -> Self {
+        if self.one_in == 1 {
+            return self;
+        }
+        Self {
+            one_in: self.one_in * 6,
+            compound_one_in: 4,
+            compound: (2, 5),
+            ..self
+        }
+    }
+
     /// Whether `PROPTEST_CASES` asks for more than a second's worth.
     pub(crate) fn is_long() -> bool {
         Config::default().cases != 256
@@ -135,7 +148,7 @@ pub(crate) fn recorded(scenario: &Scenario) -> (Recording, Facts) {
         (scenario.run)(&lab, &mut facts);
     });
     facts.after = lab.manifest();
-    (recorder.recording(), facts)
+    (recorder.recording().to_the_last_return(), facts)
 }
 
 /// Opens the disk in every chosen state; counts those that break a promise.

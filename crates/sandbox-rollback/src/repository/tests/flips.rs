@@ -83,7 +83,8 @@ impl Target {
             return;
         }
         // What lies in the index is only trusted after `repair`.
-        let in_packs = what.contains(".pack");
+        let format_is_wrong = what.contains("format.json");
+        let in_packs = what.contains(".pack") && !format_is_wrong;
         for (id, wanted) in &self.wanted {
             match self.restored(id) {
                 Some(found) => assert_same(wanted, &found, what),
@@ -170,10 +171,11 @@ fn damaged_files_are_found_and_nothing_wrong_is_restored() {
         }
         let (other, bytes) = &target.good[(number + 1) % target.good.len()];
         fs::write(path, bytes).unwrap();
-        judge(format!("another file copied over {name}"));
+        let beside = other.file_name().unwrap().to_string_lossy();
+        judge(format!("{beside} copied over {name}"));
         fs::write(path, bytes).unwrap();
         fs::write(other, good).unwrap();
-        judge(format!("{name} swapped"));
+        judge(format!("{name} and {beside} swapped"));
         count += 4;
     }
     println!("{count} damaged files: all found");
