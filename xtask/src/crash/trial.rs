@@ -234,7 +234,9 @@ impl Lab {
     /// Runs a command under strace; returns also whether the point was reached.
     fn injected(&self, args: &[&str], inject: &str) -> anyhow::Result<(Output, bool)> {
         let log = self.root.path().join("strace");
-        let mut words: Vec<OsString> = ["-f", "-q", "-o"].map(OsString::from).to_vec();
+        // What the program executes is let go: the command in the sandbox does as it likes.
+        let fixed = ["-f", "-b", "execve", "-q", "-o"];
+        let mut words: Vec<OsString> = fixed.map(OsString::from).to_vec();
         words.push(log.clone().into());
         words.extend(["-e", &format!("trace={CALLS}"), "-e", inject, "--"].map(OsString::from));
         words.push(self.program.clone().into());
