@@ -104,9 +104,7 @@ pub use policies::{PolicyError, check_policies};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
-pub use review::{
-    HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome,
-};
+pub use review::{HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use rule_packs::{RulePackError, rule_pack, rule_packs};
 pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
