@@ -78,9 +78,10 @@ pub use portion::PortionError;
 pub use ready::Ready;
 pub use repository::{
     CompanionFailure, Compression, Destination, Excludes, ExcludesError, ExportError, Exported,
-    ImportError, Imported, KeepPolicy, Kept, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
-    Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
-    SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
+    ImportError, Imported, KeepPolicy, Kept, KeyBytes, KeyFailure, KeyRequest, NewSnapshot,
+    Omission, Problem, Pruned, Rebuilt, Rekeyed, Repository, RepositoryError, RepositoryKey,
+    RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError,
+    Taken, Verification, VerifyDepth,
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;
