@@ -135,7 +135,7 @@ pub use sandbox_rollback::{
     PortionError, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
     SnapshotId, SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
-pub use sandbox_safety::Validator;
+pub use sandbox_safety::{Thresholds, Validator};
 pub use sandbox_state::{
     Difference, Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, Rekeyed,
     RolledBack, Secrecy, StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX,
