@@ -34,7 +34,7 @@ fn secretive() -> Lab {
         &"the quick brown fox\n".repeat(4000),
     );
     fs::write(lab.ws().join("random"), noise(3 << 20)).unwrap();
-    symlink("elsewhere-target", lab.ws().join("link")).unwrap();
+    symlink("elsewhere-target", lab.ws().join("link2")).unwrap();
     set_xattr(&lab.ws().join("a"), "user.note", "wordless");
     lab
 }
@@ -285,18 +285,18 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
         "the file has a key of its own"
     );
     let other = Lab::new();
-    let refused = other.repository().import(&file);
+    let refused = other.repository().take_in(&file);
     assert!(matches!(
         refused,
         Err(ImportError::Repository(RepositoryError::Locked { .. }))
     ));
-    let refused = sealed(&other, 9).import(&file);
+    let refused = sealed(&other, 9).take_in(&file);
     assert!(matches!(
         refused,
         Err(ImportError::Repository(RepositoryError::WrongKey { .. }))
     ));
     let plain = other.repository().with_key(key(1));
-    let imported = plain.import(&file).unwrap();
+    let imported = plain.take_in(&file).unwrap();
     let out = other.root.path().join("out");
     let elsewhere = |name: &str| RestoreOptions {
         to: Destination::Directory(out.join(name)),
@@ -315,7 +315,7 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
     plain.export(&imported.snapshot.id, &open).unwrap();
     let third = Lab::new();
     let closed = sealed(&third, 5);
-    let imported = closed.import(&open).unwrap();
+    let imported = closed.take_in(&open).unwrap();
     closed
         .restore(&imported.snapshot.id, &elsewhere("closed"))
         .unwrap();
@@ -330,7 +330,7 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
         let mut bad = bytes.clone();
         bad[at] ^= 4;
         fs::write(&file, &bad).unwrap();
-        assert!(plain.import(&file).is_err(), "byte {at}");
+        assert!(plain.take_in(&file).is_err(), "byte {at}");
     }
 }
 
