@@ -55,7 +55,7 @@ impl Lab {
 
 fn new() -> NewSnapshot {
     NewSnapshot {
-        created_at: jiff::Timestamp::UNIX_EPOCH,
+        created_at: Timestamp::UNIX_EPOCH,
         tags: Vec::new(),
         message: None,
         state_sequence: None,

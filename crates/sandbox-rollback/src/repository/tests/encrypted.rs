@@ -31,9 +31,9 @@ fn secretive() -> Lab {
     fs::create_dir(lab.ws().join("confidential-name-dir")).unwrap();
     lab.file(
         "confidential-name-dir/confidential-name",
-        &"the quick brown fox\n".repeat(4000),
+        &"the quick brown fox\n".repeat(400),
     );
-    fs::write(lab.ws().join("random"), noise(3 << 20)).unwrap();
+    fs::write(lab.ws().join("random"), noise(20_000)).unwrap();
     symlink("elsewhere-target", lab.ws().join("link2")).unwrap();
     set_xattr(&lab.ws().join("a"), "user.note", "wordless");
     lab
@@ -104,6 +104,7 @@ fn no_content_name_or_address_is_readable() {
     assert!(contains(&place(&lab), &chunk.0), "and their addresses");
 
     let lab = secretive();
+    fs::write(lab.ws().join("large"), noise(2 << 20)).unwrap();
     let repository = sealed(&lab, 1);
     let again = take(&repository);
     assert_ne!(
@@ -130,11 +131,11 @@ fn it_does_all_that_a_repository_does() {
     let before = lab.manifest();
     let repository = sealed(&lab, 1);
     let first = take(&repository);
-    lab.file("a", "second");
+    lab.file("dir/b", "second");
     let second = take(&repository);
     assert_eq!(second.files_read, 1, "the stat cache holds");
     let changes = repository.diff(&first.snapshot.id, Some(&second.snapshot.id));
-    assert_eq!(listed(&changes.unwrap()), ["Modified a"]);
+    assert_eq!(listed(&changes.unwrap()), ["Modified dir/b"]);
     assert!(repository.verify(VerifyDepth::Structure).unwrap().ok);
     fs::remove_file(place(&lab).join("index.sealed")).unwrap();
     fs::remove_file(place(&lab).join("format.json")).unwrap();
