@@ -145,7 +145,7 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<Way, SnapshotError> {
         match target {
-            _ if outcome.paths.is_empty() => Ok(Way::Nothing),
+            Target::Snapshot(_) if outcome.paths.is_empty() => Ok(Way::Nothing),
             Target::Snapshot(_) => Ok(Way::Snapshot(OperationId::generate())),
             Target::Operation(_) => {
                 if !options.paths.is_empty() {

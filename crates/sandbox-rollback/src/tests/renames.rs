@@ -26,8 +26,8 @@ fn told(tx: &Transaction) -> Vec<String> {
     told_changes(&changes).iter().map(line).collect()
 }
 
-/// A directory of three levels that was moved by copying it.
-fn moved() -> (Lab, Transaction) {
+/// A directory of three levels that was moved to `new` by copying it.
+fn moved_to(new: &str) -> (Lab, Transaction) {
     let lab = Lab::new();
     lab.file("old/a", "text a")
         .file("old/in/b", "text b")
@@ -35,9 +35,14 @@ fn moved() -> (Lab, Transaction) {
     set_xattr(&lab.ws().join("old/in"), "user.kept", "yes");
     std::os::unix::fs::symlink("a", lab.ws().join("old/link")).unwrap();
     let tx = lab.begin("op");
-    copy(&lab, &tx, "old", "new");
+    fs::create_dir_all(tx.upper().join(new).parent().unwrap()).unwrap();
+    copy(&lab, &tx, "old", new);
     whiteout(&tx.upper().join("old"));
     (lab, tx)
+}
+
+fn moved() -> (Lab, Transaction) {
+    moved_to("new")
 }
 
 #[test]
@@ -74,11 +79,47 @@ fn a_moved_directory_is_told_as_renamed_and_stored_once() {
     }
 }
 
+/// Into a directory that is new itself.
+#[test]
+fn what_moves_into_a_new_directory_is_stored_once_too() {
+    let (lab, tx) = moved_to("lib/deep/new");
+    write(&tx.upper().join("lib/deep/other"), "");
+    let before = lab.manifest();
+    let inode = |path: &str| Stat::at(rustix::fs::CWD, &lab.ws().join(path)).unwrap().ino;
+    let (old, deep) = (
+        inode("old/in/b"),
+        Stat::at(rustix::fs::CWD, tx.upper().join("lib/deep")),
+    );
+    commit(tx);
+    assert_eq!(inode("lib/deep/new/in/b"), old);
+    let now = Stat::at(rustix::fs::CWD, &lab.ws().join("lib/deep")).unwrap();
+    assert_eq!(now.mtime, deep.unwrap().mtime, "as the operation left it");
+    assert_eq!(
+        fs::read_dir(lab.layers().join("undo/op/kept"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let after = lab.manifest();
+    for _ in 0..2 {
+        lab.undo("op");
+        assert_same(&before, &lab.manifest(), "undone");
+        lab.manager.redo(&id("op"), OnConflict::Refuse).unwrap();
+        assert_same(&after, &lab.manifest(), "redone");
+    }
+}
+
 #[test]
 fn a_rename_stopped_anywhere_is_before_or_after() {
+    for new in ["new", "lib/deep/new"] {
+        stop_everywhere(new);
+    }
+}
+
+fn stop_everywhere(new: &str) {
     let mut endings = [0, 0];
     for steps in 0..500 {
-        let (lab, tx) = moved();
+        let (lab, tx) = moved_to(new);
         let before = lab.manifest();
         let survey = tx.survey().unwrap();
         let (_, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
@@ -87,7 +128,7 @@ fn a_rename_stopped_anywhere_is_before_or_after() {
             endings[0] += 1;
         } else {
             endings[1] += 1;
-            assert!(lab.ws().join("new/in/b").exists() && !lab.ws().join("old").exists());
+            assert!(lab.ws().join(new).join("in/b").exists() && !lab.ws().join("old").exists());
             lab.undo("op");
         }
         assert_same(&before, &lab.manifest(), &format!("at {steps}"));
