@@ -3,10 +3,12 @@
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +24,7 @@ use super::{
     key::{self, Key},
     layers::{self, MakeLayers, Mounted},
     place::{Charge, Place, watch},
+    spares::{Demand, Spare},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
 use crate::{
@@ -36,7 +39,9 @@ use crate::{
 };
 
 /// Conversations at once; who comes later starts without a session.
-const GUESTS_MAX: usize = 32;
+const GUESTS_MAX: usize = 256;
+/// Operations at once, with those that wait for a confinement: each of them needs descriptors here.
+const OPERATIONS_MAX: usize = 200;
 /// How long a confinement is not built after one was taken: its operation is to have the machine first.
 const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often the directories are looked at where nobody tells of their changes.
@@ -70,14 +75,6 @@ pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::R
     keeper.run()
 }
 
-/// A confinement that waits for its operation, or is on its way to that.
-struct Spare {
-    built: Built,
-    seen: Seen,
-    layers: Option<Mounted>,
-    is_ready: bool,
-}
-
 /// An operation that was started here.
 struct Operation {
     tree: Tree,
@@ -93,14 +90,17 @@ struct Keeper<'a> {
     idle_timeout: Duration,
     key: Key,
     plan: LaunchPlan,
-    spare: Option<Spare>,
-    build_at: Option<Instant>,
-    /// How often it was built since one was taken.
+    /// What they were built from, if they were built at all.
+    seen: Option<Rc<Seen>>,
+    spares: Vec<Spare>,
+    demand: Demand,
+    build_at: Instant,
+    /// How often they were built since one was taken.
     builds: u32,
     /// They have not asked yet.
     guests: Vec<Connection>,
-    /// They have asked, and wait for the spare.
-    waiting: Vec<Connection>,
+    /// They have asked, and wait for a spare, the first one first.
+    waiting: VecDeque<Connection>,
     operations: Vec<Operation>,
     /// Those who have not gone yet though their operation has ended.
     leaving: Vec<Connection>,
@@ -118,7 +118,7 @@ struct Keeper<'a> {
 #[derive(Clone, Copy)]
 enum Event {
     Knock,
-    Spare,
+    Spare(usize),
     Places,
     Mounts,
     Guest(usize),
@@ -138,11 +138,13 @@ impl<'a> Keeper<'a> {
             idle_timeout: charge.idle_timeout,
             key: charge.key,
             plan,
-            spare: None,
-            build_at: Some(Instant::now()),
+            seen: None,
+            spares: Vec::new(),
+            demand: Demand::new(Instant::now()),
+            build_at: Instant::now(),
             builds: 0,
             guests: Vec::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             operations: Vec::new(),
             leaving: Vec::new(),
             layers,
@@ -160,27 +162,37 @@ impl<'a> Keeper<'a> {
                 self.look_at = Some(now + LOOK_EVERY);
                 self.look_at_places();
             }
-            if self.place.is_some() && self.build_at.is_some_and(|at| now >= at) {
+            self.demand.pass(now);
+            self.forget_recipes();
+            self.spares.truncate(self.demand.wanted().max(self.waiting.len()));
+            while self.is_to_build(now) {
                 self.build();
             }
             let is_idle = self.operations.is_empty() && now >= self.used_at + self.idle_timeout;
             if is_idle || (self.place.is_none() && self.operations.is_empty()) {
                 return Ok(());
             }
-            let mut asked = Vec::new();
+            let (mut asked, mut told) = (Vec::new(), Vec::new());
             let (mut ended, mut gone) = (Vec::new(), Vec::new());
+            let mut are_others = false;
             for event in self.await_event()? {
                 match event {
                     Event::Knock => self.let_in(),
-                    Event::Spare => self.hear_spare(),
+                    Event::Spare(index) => told.push(index),
                     Event::Places => self.look_at_places(),
-                    Event::Mounts => self.rebuild(),
+                    Event::Mounts => are_others = true,
                     Event::Guest(index) => asked.push(index),
                     Event::Ended(index) => ended.push(index),
                     Event::Gone(index) => gone.push(index),
                 }
             }
             // From behind, so that the numbers of the others stay.
+            for index in told.into_iter().rev() {
+                self.hear_spare(index);
+            }
+            if are_others && self.mounts_have_changed() {
+                self.rebuild();
+            }
             for index in asked.into_iter().rev() {
                 let guest = self.guests.swap_remove(index);
                 self.answer(guest);
@@ -204,8 +216,9 @@ impl<'a> Keeper<'a> {
             watched.extend(watch.map(|it| (Event::Places, it.as_fd(), PollFlags::IN)));
             watched.push((Event::Mounts, self.mounts.as_fd(), PollFlags::PRI));
         }
-        if let Some(spare) = &self.spare {
-            watched.push((Event::Spare, spare.built.status.as_fd(), PollFlags::IN));
+        for (index, spare) in self.spares.iter().enumerate() {
+            let status = spare.built.status.as_fd();
+            watched.push((Event::Spare(index), status, PollFlags::IN));
         }
         for (index, guest) in self.guests.iter().enumerate() {
             watched.push((Event::Guest(index), guest.as_fd(), PollFlags::IN));
@@ -240,9 +253,11 @@ impl<'a> Keeper<'a> {
             .is_empty()
             .then(|| self.used_at + self.idle_timeout);
         let there = self.place.is_some();
+        let builds = there && !self.is_enough();
         let next = [
             idle,
-            self.build_at.filter(|_| there),
+            builds.then_some(self.build_at),
+            self.demand.changes_at().filter(|_| there),
             self.look_at.filter(|_| there),
         ];
         let next = next.into_iter().flatten().min()?;
@@ -304,40 +319,52 @@ impl<'a> Keeper<'a> {
             // The next one is likely to be of the same kind.
             return self.adopt(key);
         }
-        if !self.waiting.is_empty() {
+        if self.waiting.len() + self.operations.len() >= OPERATIONS_MAX {
             return refuse(false);
         }
-        self.waiting.push(guest);
-        if self.spare.is_none() {
-            self.build_at = Some(Instant::now());
-        }
+        let ahead = self.waiting.len();
+        self.waiting.push_back(guest);
+        let operations = self.operations.len() + self.waiting.len();
+        self.demand.note(operations, Instant::now());
         self.hand_over();
+        if let Some(guest) = self.waiting.get(ahead) {
+            let queued = Answer::Queued(u32::try_from(ahead).unwrap_or(u32::MAX));
+            guest.answer(queued, &[]).ok();
+        }
     }
 
-    /// Gives the spare to who waits for it, if it is what would be built now.
+    /// Gives spares to who waits for them, if they are what would be built now.
     fn hand_over(&mut self) {
-        let spare = self.spare.as_ref().filter(|spare| spare.is_ready);
-        let Some(spare) = spare.filter(|_| !self.waiting.is_empty()) else {
-            return;
-        };
-        if !spare.seen.is_still_so(&self.plan) || self.mounts_have_changed() {
-            return self.rebuild();
+        let mut looked_at: Option<Rc<Seen>> = None;
+        while !self.waiting.is_empty() {
+            let Some(index) = self.spares.iter().position(|spare| spare.is_ready) else {
+                return;
+            };
+            let seen = &self.spares[index].seen;
+            if !looked_at.as_ref().is_some_and(|it| Rc::ptr_eq(it, seen)) {
+                if !seen.is_still_so(&self.plan) || self.mounts_have_changed() {
+                    return self.rebuild();
+                }
+                looked_at = Some(Rc::clone(seen));
+            }
+            let spare = self.spares.remove(index);
+            if let Some(guest) = self.waiting.pop_front() {
+                self.give(spare, guest);
+            }
         }
-        let Some(guest) = self.waiting.pop() else {
-            return;
-        };
-        let Some(Spare { built, layers, .. }) = self.spare.take() else {
-            return;
-        };
+    }
+
+    fn give(&mut self, spare: Spare, guest: Connection) {
+        let Spare { built, layers, .. } = spare;
         let (Some(init), Ok(handle)) = (built.tree.init(), built.tree.handle()) else {
-            return self.rebuild();
+            return self.waiting.push_front(guest);
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
         let upper = layers.as_ref().map(|layers| layers.upper);
         let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
         self.builds = 0;
-        self.build_at = Some(Instant::now() + BUILD_AFTER);
+        self.build_at = Instant::now() + BUILD_AFTER;
         if granted.is_ok() {
             // From now on init lives as long as its caller: our end of its socket closes here.
             self.operations.push(Operation {
@@ -348,14 +375,20 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn hear_spare(&mut self) {
-        let Some(spare) = &mut self.spare else {
+    fn hear_spare(&mut self, index: usize) {
+        let Some(spare) = self.spares.get_mut(index) else {
             return;
         };
-        match read_message(&mut spare.built.status) {
+        let Built { tree, status, .. } = &mut spare.built;
+        if tree.init().is_none() {
+            match tree.await_birth(status) {
+                Ok(None) => return,
+                Ok(Some(_)) | Err(_) => return self.end(),
+            }
+        }
+        match read_message(status) {
             Ok(Some(Message::Ready)) => {
                 spare.is_ready = true;
-                drop(spare.built.tree.take_recipe());
                 self.hand_over();
             }
             // It cannot be built, or was killed. Who starts without a session is told why.
@@ -363,14 +396,24 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Starts to build.
+    /// Whether as many are ready, or on their way, as are wanted.
+    fn is_enough(&self) -> bool {
+        let wanted = self.demand.wanted().max(self.waiting.len());
+        let on_their_way = self.spares.iter().filter(|spare| !spare.is_ready).count();
+        self.spares.len() >= wanted || on_their_way >= self.demand.builders
+    }
+
+    fn is_to_build(&self, now: Instant) -> bool {
+        let is_time = self.spares.len() < self.waiting.len() || now >= self.build_at;
+        self.place.is_some() && is_time && !self.is_enough()
+    }
+
+    /// Starts to build one.
     fn build(&mut self) {
-        self.build_at = None;
-        self.spare = None;
         self.builds += 1;
         let built = self.try_build();
         match built {
-            Ok(spare) if self.builds <= BUILDS_MAX => self.spare = Some(spare),
+            Ok(spare) if self.builds <= BUILDS_MAX => self.spares.push(spare),
             Ok(_) | Err(_) => self.end(),
         }
     }
@@ -379,13 +422,13 @@ impl<'a> Keeper<'a> {
         // What changes while this is built is found when it is handed over.
         self.mounts_have_changed();
         let layers = layers::supply(&mut self.plan, self.layers)?;
-        let see = |layout| Seen::with(&self.plan, layout);
-        let (mut built, seen) = start::prepare_ahead(&self.plan, see)?;
-        let born = built.tree.await_birth(&mut built.status);
-        match born {
-            Ok(None) => {}
-            Ok(Some(failure)) | Err(failure) => return Err(built.tree.failed(failure)),
-        }
+        let known = self.seen.take().filter(|seen| seen.is_unchanged());
+        let seen = match known {
+            Some(seen) => seen,
+            None => Rc::new(Seen::for_building(&self.plan)?),
+        };
+        let built = start::prepare_ahead(&self.plan, seen.layout())?;
+        self.seen = Some(Rc::clone(&seen));
         Ok(Spare {
             built,
             seen,
@@ -394,9 +437,17 @@ impl<'a> Keeper<'a> {
         })
     }
 
+    /// A builder that is dead is waited for once something else has happened: it takes its time for taking the mounts
+    /// down that nobody needs any more.
+    fn forget_recipes(&mut self) {
+        let spares = self.spares.iter_mut().map(|spare| &mut spare.built.tree);
+        let operations = self.operations.iter_mut().map(|it| &mut it.tree);
+        spares.chain(operations).for_each(Tree::drop_recipe_of_dead);
+    }
+
     fn rebuild(&mut self) {
-        self.spare = None;
-        self.build_at = Some(Instant::now());
+        self.spares.clear();
+        self.build_at = Instant::now();
     }
 
     fn adopt(&mut self, key: Key) {
@@ -418,8 +469,7 @@ impl<'a> Keeper<'a> {
     fn end(&mut self) {
         self.waiting.clear();
         self.guests.clear();
-        self.spare = None;
-        self.build_at = None;
+        self.spares.clear();
         self.place = None;
     }
 
@@ -435,9 +485,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn build_now(&mut self) {
-        if self.build_at.is_some() {
-            self.build_at = Some(Instant::now());
-        }
+        self.build_at = Instant::now();
     }
 
     /// Ends if the session's directory or its workspace has gone.
@@ -463,7 +511,7 @@ impl<'a> Keeper<'a> {
     fn status(&self) -> SessionStatus {
         SessionStatus {
             pid: std::process::id(),
-            is_ready: self.spare.as_ref().is_some_and(|spare| spare.is_ready),
+            is_ready: self.spares.iter().any(|spare| spare.is_ready),
             operations: u32::try_from(self.operations.len()).unwrap_or(u32::MAX),
             idle: self.used_at.elapsed(),
             idle_timeout: self.idle_timeout,

@@ -86,9 +86,22 @@ impl<T> Lent<T> {
     /// Waits until the child is dead; returns what it was given.
     pub(crate) fn take_back(self) -> Result<Box<T>, Errno> {
         process::wait(Children::One(self.child), Patience::Block)?;
+        Ok(self.end())
+    }
+
+    /// The same if the child is dead already.
+    pub(crate) fn try_take_back(self) -> Result<Box<T>, Self> {
+        match process::wait(Children::One(self.child), Patience::Poll) {
+            Ok(Some(_)) => Ok(self.end()),
+            Ok(None) | Err(_) => Err(self),
+        }
+    }
+
+    /// Must be called after the child was waited for.
+    fn end(self) -> Box<T> {
         drop(ManuallyDrop::into_inner(self.stack));
         // SAFETY: leaked by `start`; the child that had it is dead, and `self` ends here.
-        Ok(unsafe { Box::from_raw(self.context.as_ptr()) })
+        unsafe { Box::from_raw(self.context.as_ptr()) }
     }
 }
 
