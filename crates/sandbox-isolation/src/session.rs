@@ -16,6 +16,7 @@ mod key;
 mod layers;
 mod place;
 mod spares;
+mod turn;
 pub(crate) mod wire;
 
 pub use client::{KeeperProgram, SessionLauncher, end_session, session_status};

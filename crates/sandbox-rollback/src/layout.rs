@@ -153,11 +153,7 @@ impl Layout {
 }
 
 /// Returns so many paths: `name`, `name1`, `name2` …
-fn numbered(
-    directory: PathBuf,
-    name: &'static str,
-    count: usize,
-) -> impl Iterator<Item = PathBuf> {
+fn numbered(directory: PathBuf, name: &'static str, count: usize) -> impl Iterator<Item = PathBuf> {
     (0..count).map(move |number| match number {
         0 => directory.join(name),
         _ => directory.join(format!("{name}{number}")),

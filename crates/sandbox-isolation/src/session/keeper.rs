@@ -2,11 +2,13 @@
 //!
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
+mod events;
+
 use std::{
     collections::VecDeque,
     fs::{self, File},
     io::{self, Read},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
@@ -27,6 +29,8 @@ use super::{
     spares::{Demand, Spare},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
+use events::Happened;
+
 use crate::{
     child::status::Message,
     launch::{
@@ -46,7 +50,7 @@ const OPERATIONS_MAX: usize = 200;
 const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often the directories are looked at where nobody tells of their changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is built anew, because the host has changed, before somebody uses one.
+/// How often they are built, because the host changes, before one is used: then it is waited for somebody who asks.
 const BUILDS_MAX: u32 = 16;
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
 /// [`super::SessionLauncher`] gave this program as its standard input; `layers` makes the next operation's. The process
@@ -61,6 +65,10 @@ pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::R
     let mut bytes = Vec::new();
     charge.read_to_end(&mut bytes)?;
     let charge = Charge::decode(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+    // Nobody's child: who has started this may live long, and not wait for it.
+    if process::fork()?.is_some() {
+        return Ok(());
+    }
     // No terminal, no process group that a Ctrl-C reaches.
     rustix::process::setsid()?;
     rustix::thread::set_name(c"sandbox-keeper")?;
@@ -114,18 +122,6 @@ struct Keeper<'a> {
     mounts: File,
 }
 
-/// What [`Keeper::await_event`] waits for, in the order of its descriptors.
-#[derive(Clone, Copy)]
-enum Event {
-    Knock,
-    Spare(usize),
-    Places,
-    Mounts,
-    Guest(usize),
-    Ended(usize),
-    Gone(usize),
-}
-
 impl<'a> Keeper<'a> {
     fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
@@ -164,7 +160,8 @@ impl<'a> Keeper<'a> {
             }
             self.demand.pass(now);
             self.forget_recipes();
-            self.spares.truncate(self.demand.wanted().max(self.waiting.len()));
+            self.spares
+                .truncate(self.demand.wanted().max(self.waiting.len()));
             while self.is_to_build(now) {
                 self.build();
             }
@@ -172,96 +169,42 @@ impl<'a> Keeper<'a> {
             if is_idle || (self.place.is_none() && self.operations.is_empty()) {
                 return Ok(());
             }
-            let (mut asked, mut told) = (Vec::new(), Vec::new());
-            let (mut ended, mut gone) = (Vec::new(), Vec::new());
-            let mut are_others = false;
-            for event in self.await_event()? {
-                match event {
-                    Event::Knock => self.let_in(),
-                    Event::Spare(index) => told.push(index),
-                    Event::Places => self.look_at_places(),
-                    Event::Mounts => are_others = true,
-                    Event::Guest(index) => asked.push(index),
-                    Event::Ended(index) => ended.push(index),
-                    Event::Gone(index) => gone.push(index),
-                }
-            }
-            // From behind, so that the numbers of the others stay.
-            for index in told.into_iter().rev() {
-                self.hear_spare(index);
-            }
-            if are_others && self.mounts_have_changed() {
-                self.rebuild();
-            }
-            for index in asked.into_iter().rev() {
-                let guest = self.guests.swap_remove(index);
-                self.answer(guest);
-            }
-            for index in gone.into_iter().rev() {
-                drop(self.leaving.swap_remove(index));
-                self.build_now();
-            }
-            for index in ended.into_iter().rev() {
-                let operation = self.operations.swap_remove(index);
-                self.reap(operation);
-            }
+            let happened = self.await_events()?;
+            self.see_to(happened);
         }
     }
 
-    fn await_event(&self) -> io::Result<Vec<Event>> {
-        let mut watched: Vec<(Event, BorrowedFd<'_>, PollFlags)> = Vec::new();
-        if let Some(place) = &self.place {
-            watched.push((Event::Knock, place.socket.as_fd(), PollFlags::IN));
-            let watch = self.watch.iter();
-            watched.extend(watch.map(|it| (Event::Places, it.as_fd(), PollFlags::IN)));
-            watched.push((Event::Mounts, self.mounts.as_fd(), PollFlags::PRI));
+    fn see_to(&mut self, happened: Happened) {
+        if happened.knock {
+            self.let_in();
         }
-        for (index, spare) in self.spares.iter().enumerate() {
-            let status = spare.built.status.as_fd();
-            watched.push((Event::Spare(index), status, PollFlags::IN));
+        // From behind, so that the numbers of the others stay.
+        for index in happened.left.into_iter().rev() {
+            self.waiting.remove(index);
         }
-        for (index, guest) in self.guests.iter().enumerate() {
-            watched.push((Event::Guest(index), guest.as_fd(), PollFlags::IN));
+        for index in happened.told.into_iter().rev() {
+            self.hear_spare(index);
         }
-        for (index, operation) in self.operations.iter().enumerate() {
-            if let Ok(handle) = operation.tree.handle() {
-                watched.push((Event::Ended(index), handle, PollFlags::IN));
-            }
+        let asked = happened.asked.into_iter().rev();
+        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
+        for index in happened.gone.into_iter().rev() {
+            drop(self.leaving.swap_remove(index));
+            self.build_now();
         }
-        for (index, caller) in self.leaving.iter().enumerate() {
-            watched.push((Event::Gone(index), caller.as_fd(), PollFlags::IN));
+        for index in happened.ended.into_iter().rev() {
+            let operation = self.operations.swap_remove(index);
+            self.reap(operation);
         }
-        let mut fds: Vec<PollFd<'_>> = watched
-            .iter()
-            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if happened.mounts {
+            self.rebuild();
         }
-        let events = watched.iter().zip(&fds);
-        Ok(events
-            .filter(|(_, fd)| !fd.revents().is_empty())
-            .map(|((event, ..), _)| *event)
-            .collect())
-    }
-
-    /// How long nothing needs to be done if nothing happens; `None` for ever.
-    fn timeout(&self) -> Option<Timespec> {
-        let idle = self
-            .operations
-            .is_empty()
-            .then(|| self.used_at + self.idle_timeout);
-        let there = self.place.is_some();
-        let builds = there && !self.is_enough();
-        let next = [
-            idle,
-            builds.then_some(self.build_at),
-            self.demand.changes_at().filter(|_| there),
-            self.look_at.filter(|_| there),
-        ];
-        let next = next.into_iter().flatten().min()?;
-        Timespec::try_from(next.saturating_duration_since(Instant::now())).ok()
+        for guest in asked {
+            self.answer(guest);
+        }
+        self.hand_over();
+        if happened.places {
+            self.look_at_places();
+        }
     }
 
     fn let_in(&mut self) {
@@ -347,32 +290,35 @@ impl<'a> Keeper<'a> {
                 }
                 looked_at = Some(Rc::clone(seen));
             }
-            let spare = self.spares.remove(index);
-            if let Some(guest) = self.waiting.pop_front() {
-                self.give(spare, guest);
-            }
+            self.give(index);
         }
     }
 
-    fn give(&mut self, spare: Spare, guest: Connection) {
+    /// Gives one spare to the first who waits, if that one is still there.
+    fn give(&mut self, index: usize) {
+        let (Some(spare), Some(guest)) = (self.spares.get(index), self.waiting.pop_front()) else {
+            return;
+        };
         let Spare { built, layers, .. } = spare;
         let (Some(init), Ok(handle)) = (built.tree.init(), built.tree.handle()) else {
-            return self.waiting.push_front(guest);
+            return;
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
         let upper = layers.as_ref().map(|layers| layers.upper);
         let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
+        if granted.is_err() {
+            return;
+        }
         self.builds = 0;
         self.build_at = Instant::now() + BUILD_AFTER;
-        if granted.is_ok() {
-            // From now on init lives as long as its caller: our end of its socket closes here.
-            self.operations.push(Operation {
-                tree: built.tree,
-                caller: guest,
-                _layers: layers,
-            });
-        }
+        // From now on init lives as long as its caller: our end of its socket closes here.
+        let Spare { built, layers, .. } = self.spares.remove(index);
+        self.operations.push(Operation {
+            tree: built.tree,
+            caller: guest,
+            _layers: layers,
+        });
     }
 
     fn hear_spare(&mut self, index: usize) {
@@ -380,27 +326,38 @@ impl<'a> Keeper<'a> {
             return;
         };
         let Built { tree, status, .. } = &mut spare.built;
-        if tree.init().is_none() {
-            match tree.await_birth(status) {
-                Ok(None) => return,
-                Ok(Some(_)) | Err(_) => return self.end(),
-            }
+        let told = if tree.init().is_none() {
+            tree.await_birth(status)
+                .is_ok_and(|failure| failure.is_none())
+        } else {
+            spare.is_ready = matches!(read_message(status), Ok(Some(Message::Ready)));
+            spare.is_ready
+        };
+        if told {
+            return;
         }
-        match read_message(status) {
-            Ok(Some(Message::Ready)) => {
-                spare.is_ready = true;
-                self.hand_over();
-            }
+        if spare.is_first {
             // It cannot be built, or was killed. Who starts without a session is told why.
-            Ok(_) | Err(_) => self.end(),
+            self.end();
+        } else {
+            // What it was built from may have gone.
+            self.rebuild();
         }
     }
 
     /// Whether as many are ready, or on their way, as are wanted.
     fn is_enough(&self) -> bool {
-        let wanted = self.demand.wanted().max(self.waiting.len());
         let on_their_way = self.spares.iter().filter(|spare| !spare.is_ready).count();
-        self.spares.len() >= wanted || on_their_way >= self.demand.builders
+        self.spares.len() >= self.wanted() || on_their_way >= self.demand.builders
+    }
+
+    fn wanted(&self) -> usize {
+        let ahead = if self.builds < BUILDS_MAX {
+            self.demand.wanted()
+        } else {
+            0
+        };
+        ahead.max(self.waiting.len())
     }
 
     fn is_to_build(&self, now: Instant) -> bool {
@@ -411,10 +368,10 @@ impl<'a> Keeper<'a> {
     /// Starts to build one.
     fn build(&mut self) {
         self.builds += 1;
-        let built = self.try_build();
-        match built {
-            Ok(spare) if self.builds <= BUILDS_MAX => self.spares.push(spare),
-            Ok(_) | Err(_) => self.end(),
+        match self.try_build() {
+            Ok(spare) => self.spares.push(spare),
+            Err(_) if self.seen.is_some() => self.rebuild(),
+            Err(_) => self.end(),
         }
     }
 
@@ -422,11 +379,12 @@ impl<'a> Keeper<'a> {
         // What changes while this is built is found when it is handed over.
         self.mounts_have_changed();
         let layers = layers::supply(&mut self.plan, self.layers)?;
-        let known = self.seen.take().filter(|seen| seen.is_unchanged());
-        let seen = match known {
-            Some(seen) => seen,
+        // Whether it is still so is asked when it is handed over.
+        let seen = match &self.seen {
+            Some(seen) => Rc::clone(seen),
             None => Rc::new(Seen::for_building(&self.plan)?),
         };
+        let is_first = self.seen.is_none();
         let built = start::prepare_ahead(&self.plan, seen.layout())?;
         self.seen = Some(Rc::clone(&seen));
         Ok(Spare {
@@ -434,6 +392,7 @@ impl<'a> Keeper<'a> {
             seen,
             layers,
             is_ready: false,
+            is_first,
         })
     }
 
@@ -447,6 +406,7 @@ impl<'a> Keeper<'a> {
 
     fn rebuild(&mut self) {
         self.spares.clear();
+        self.seen = None;
         self.build_at = Instant::now();
     }
 

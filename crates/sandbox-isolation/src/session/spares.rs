@@ -20,6 +20,8 @@ pub(super) struct Spare {
     pub(super) seen: Rc<Seen>,
     pub(super) layers: Option<Mounted>,
     pub(super) is_ready: bool,
+    /// Whether the host was looked at for this one.
+    pub(super) is_first: bool,
 }
 
 /// How many operations there were at the same time lately.
