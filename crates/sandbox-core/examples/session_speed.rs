@@ -275,7 +275,9 @@ async fn spawn() -> Result<()> {
 
 async fn open(directory: &tempfile::TempDir, name: &str) -> Result<SandboxCore> {
     let workspace = directory.path().join(name);
-    let config = SandboxConfig::builder(name).workspace(workspace).build()?;
+    let mut config = SandboxConfig::builder(name).workspace(workspace).build()?;
+    // Making 1,000 sandboxes may take longer than a session waits.
+    config.session.idle_timeout = Some("20m".to_owned());
     let home = Home::new(Host::from_environment());
     let home = if env::args().any(|argument| argument == "alone") {
         home

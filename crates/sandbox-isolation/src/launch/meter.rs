@@ -192,7 +192,7 @@ impl Meter {
 
     /// How long after its start: as long as it takes to get [`LATE_AFTER`] of a processor beside the others that are
     /// as young. Making cgroups for each of many short operations would take longer than these.
-    pub(crate) fn late_after(&self) -> Duration {
+    pub(crate) fn late_after() -> Duration {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let young = YOUNG.load(Ordering::Relaxed).div_ceil(processors).max(1);
         LATE_AFTER

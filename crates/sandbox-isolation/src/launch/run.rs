@@ -213,7 +213,7 @@ impl Confined {
             }
             let now = Instant::now();
             if let (true, Some(init)) = (self.meter.is_planned(), self.tree.init())
-                && now >= self.running_since + self.meter.late_after()
+                && now >= self.running_since + Meter::late_after()
             {
                 self.meter.attach_late(init);
             }
@@ -322,7 +322,7 @@ impl Confined {
         let late = self
             .meter
             .is_planned()
-            .then(|| self.running_since + self.meter.late_after());
+            .then(|| self.running_since + Meter::late_after());
         [deadline, late]
             .into_iter()
             .flatten()

@@ -52,9 +52,11 @@ const BUILD_AFTER: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often they are built, because the host changes, before one is used: then it is waited for somebody who asks.
 const BUILDS_MAX: u32 = 16;
+
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
 /// [`super::SessionLauncher`] gave this program as its standard input; `layers` makes the next operation's. The process
-/// is expected to do nothing else.
+/// is expected to do nothing else, and to have one thread: the session is kept in a copy of it, which is nobody's child,
+/// and this call returns at once in the process itself.
 ///
 /// # Errors
 ///
@@ -175,7 +177,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn see_to(&mut self, happened: Happened) {
-        if happened.knock {
+        if happened.knocks > 0 {
             self.let_in();
         }
         // From behind, so that the numbers of the others stay.

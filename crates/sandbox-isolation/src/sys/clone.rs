@@ -85,23 +85,21 @@ impl<T> Lent<T> {
 
     /// Waits until the child is dead; returns what it was given.
     pub(crate) fn take_back(self) -> Result<Box<T>, Errno> {
-        process::wait(Children::One(self.child), Patience::Block)?;
-        Ok(self.end())
+        self.wait(Patience::Block).map_err(|_lent| Errno::CHILD)
     }
 
     /// The same if the child is dead already.
     pub(crate) fn try_take_back(self) -> Result<Box<T>, Self> {
-        match process::wait(Children::One(self.child), Patience::Poll) {
-            Ok(Some(_)) => Ok(self.end()),
-            Ok(None) | Err(_) => Err(self),
-        }
+        self.wait(Patience::Poll)
     }
 
-    /// Must be called after the child was waited for.
-    fn end(self) -> Box<T> {
+    fn wait(self, patience: Patience) -> Result<Box<T>, Self> {
+        let Ok(Some(_)) = process::wait(Children::One(self.child), patience) else {
+            return Err(self);
+        };
         drop(ManuallyDrop::into_inner(self.stack));
         // SAFETY: leaked by `start`; the child that had it is dead, and `self` ends here.
-        unsafe { Box::from_raw(self.context.as_ptr()) }
+        Ok(unsafe { Box::from_raw(self.context.as_ptr()) })
     }
 }
 

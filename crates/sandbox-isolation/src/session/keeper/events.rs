@@ -29,7 +29,8 @@ enum Event {
 /// What has happened. Numbers are places in the keeper's lists, in rising order.
 #[derive(Debug, Default)]
 pub(super) struct Happened {
-    pub(super) knock: bool,
+    /// How often somebody is at the door.
+    pub(super) knocks: usize,
     pub(super) places: bool,
     pub(super) mounts: bool,
     /// Spares that have told something.
@@ -47,7 +48,7 @@ pub(super) struct Happened {
 impl Happened {
     fn note(&mut self, event: Event) {
         match event {
-            Event::Knock => self.knock = true,
+            Event::Knock => self.knocks += 1,
             Event::Places => self.places = true,
             Event::Mounts => self.mounts = true,
             Event::Spare(index) => self.told.push(index),
