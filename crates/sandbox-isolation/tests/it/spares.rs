@@ -1,9 +1,9 @@
 //! Sessions that are used by many operations at the same time.
 
-use std::{fs, thread};
+use std::{fs, sync::Arc, thread};
 
 use rustix::process::Pid;
-use sandbox_isolation::{LaunchPlan, end_session};
+use sandbox_isolation::{LaunchPlan, StdinSource, end_session};
 use sandbox_types::ExitReason;
 
 use crate::{
@@ -23,10 +23,14 @@ fn carry_out(session: &Session, plans: Vec<LaunchPlan>) -> usize {
     thread::scope(|scope| {
         let started: Vec<_> = plans
             .into_iter()
-            .map(|plan| {
-                scope.spawn(|| {
+            .map(|mut plan| {
+                scope.spawn(move || {
+                    // It waits until it was looked at.
+                    let (input, go_on) = rustix::pipe::pipe().unwrap();
+                    plan.stdin = StdinSource::Forward(Arc::new(input));
                     let mut running = launch(&session.launcher, plan).unwrap();
                     let joined = session.is_joined(&*running);
+                    drop(go_on);
                     let (ended, told) = finish(&mut *running);
                     assert_eq!((ended.exit, told.as_str()), (ExitReason::Exited(0), "x"));
                     usize::from(joined)
@@ -42,7 +46,7 @@ fn operations_at_the_same_time_wait_for_the_keeper_and_leave_nothing() {
     let mut session = Session::new().ready();
     let keeper = session.keeper();
     let mut round = |count| {
-        let plans = (0..count).map(|_| session.plan("echo x")).collect();
+        let plans = (0..count).map(|_| session.plan("cat; echo x")).collect();
         carry_out(&session, plans)
     };
     // More than it ever holds ready: who finds none waits for the next one.
