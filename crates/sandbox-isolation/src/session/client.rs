@@ -246,7 +246,10 @@ impl Prepared for Awaiting {
 
 impl SessionLauncher {
     fn start_keeper(&self, wanted: &Wanted) -> io::Result<()> {
-        let is_on_its_way = |(_, at): &(Child, Instant)| at.elapsed() < BEGIN_LIMIT;
+        // One that listened and was killed has left its socket.
+        let has_listened = self.directory.join(wire::SOCKET_FILE).exists();
+        let is_on_its_way =
+            |(_, at): &(Child, Instant)| !has_listened && at.elapsed() < BEGIN_LIMIT;
         let started = self.started.lock();
         let mut started = started.unwrap_or_else(PoisonError::into_inner);
         if !wanted.replaces && started.as_ref().is_some_and(is_on_its_way) {
