@@ -15,6 +15,7 @@ mod keeper;
 mod key;
 mod layers;
 mod place;
+mod sent;
 mod spares;
 mod turn;
 pub(crate) mod wire;

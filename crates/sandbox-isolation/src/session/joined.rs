@@ -21,13 +21,14 @@ use super::{
     wire::{self, Answer, Connection},
 };
 use crate::{
+    egress::Egress,
     launch::{
         caller::Ids,
         error::LaunchError,
         meter::Meter,
         recipe::When,
         run::Confined,
-        start::{self, no_channel},
+        start::{self, FOUND_COUNTS, no_channel},
         tree::Tree,
     },
     plan::{LaunchPlan, WorkspaceMode},
@@ -52,6 +53,10 @@ pub(crate) struct Grant {
     begin: OwnedFd,
     /// What is mounted over the workspace, if anything.
     layers: Option<Mounted>,
+    /// Where the sockets of its network are found, if that leads anywhere.
+    network: Option<OwnedFd>,
+    /// Since when it may be what the host was.
+    since: Instant,
 }
 
 /// Why there is no confinement to be had.
@@ -70,16 +75,27 @@ pub(crate) enum Refusal {
 const PATIENCE_IN_QUEUE: Duration = Duration::from_millis(100);
 
 /// Waits for the keeper's answer.
-pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, Refusal> {
+///
+/// It was asked at `asked`, and may have answered any time since.
+pub(crate) fn await_grant(
+    keeper: Connection,
+    patience: Duration,
+    asked: Instant,
+) -> Result<Grant, Refusal> {
     let mut deadline = Instant::now() + patience;
     loop {
+        let since = if keeper.is_silent() {
+            Instant::now()
+        } else {
+            asked
+        };
         return match keeper.await_answer(Some(deadline)) {
             Some((Answer::Queued(ahead), _)) => {
                 deadline += PATIENCE_IN_QUEUE * ahead;
                 continue;
             }
             Some((Answer::Granted(pid, upper), descriptors)) => {
-                let grant = taken_over(keeper, pid, upper, descriptors);
+                let grant = taken_over(keeper, (pid, upper), descriptors, since);
                 grant.ok_or(Refusal::Gone)
             }
             Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
@@ -94,9 +110,9 @@ pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Gran
 
 fn taken_over(
     keeper: Connection,
-    init: Pid,
-    upper: Option<Identity>,
+    (init, upper): (Pid, Option<Identity>),
     descriptors: Vec<OwnedFd>,
+    since: Instant,
 ) -> Option<Grant> {
     let mut descriptors = descriptors.into_iter();
     let (begin, handle) = (descriptors.next()?, descriptors.next()?);
@@ -111,6 +127,8 @@ fn taken_over(
         tree: Tree::taken_over(init, handle, keeper),
         begin,
         layers,
+        network: descriptors.next(),
+        since,
     })
 }
 
@@ -118,6 +136,11 @@ impl Grant {
     /// Returns the lock of the layers that are mounted in it.
     pub(crate) fn layers_lock(&self) -> Option<OwnedFd> {
         self.layers.as_ref()?.lock.try_clone().ok()
+    }
+
+    /// Returns whether the host may be taken for what it was when the keeper looked.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.since.elapsed() <= FOUND_COUNTS
     }
 
     /// Returns whether the layers of `plan` are those that are mounted in it.
@@ -160,9 +183,16 @@ impl Order {
         plan: &LaunchPlan,
         grant: Grant,
     ) -> Result<Option<Confined>, LaunchError> {
+        let Grant {
+            tree,
+            begin,
+            network,
+            ..
+        } = grant;
         let parts = (self.streams, self.meter, plan.limits.clone());
-        let mut confined = Confined::of(grant.tree, self.status.0, parts);
-        confined.set_network(start::has_own_network(plan), None);
+        let mut confined = Confined::of(tree, self.status.0, parts);
+        let egress = Egress::start(&plan.network, network)?;
+        confined.set_network(start::has_own_network(plan), egress);
         confined.enforcement.missing.extend(start::uncounted(plan));
         confined.attach()?;
         let ends = confined.streams.guest_ends();
@@ -172,8 +202,9 @@ impl Order {
             .into_iter()
             .chain(numbers.into_iter().flatten().map(borrow))
             .collect();
-        let sent = wire::send(grant.begin.as_fd(), &self.length.to_ne_bytes(), &all);
+        let sent = wire::send(begin.as_fd(), &self.length.to_ne_bytes(), &all);
         confined.streams.close_guest_ends();
+        confined.order = Some(begin);
         Ok(sent.is_ok().then_some(confined))
     }
 }

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd as _, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ use rustix::{
 use super::{
     fresh::Seen,
     key::{self, Key},
-    layers::{self, MakeLayers, Mounted},
+    layers::{self, Identity, MakeLayers, Mounted},
     place::{Charge, Place, watch},
     spares::{Demand, Spare},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
@@ -32,12 +32,8 @@ use super::{
 use events::Happened;
 
 use crate::{
-    child::status::Message,
-    launch::{
-        error::LaunchError,
-        start::{self, Built, read_message},
-        tree::Tree,
-    },
+    egress,
+    launch::{error::LaunchError, start, tree::Tree},
     plan::LaunchPlan,
     sys::process,
 };
@@ -91,6 +87,8 @@ struct Operation {
     caller: Connection,
     /// Until its overlay is unmounted.
     _layers: Option<Mounted>,
+    /// Who closes the last descriptor of a packet socket waits some 12 ms: that is not to be the caller.
+    _watch: Option<OwnedFd>,
 }
 
 struct Keeper<'a> {
@@ -100,6 +98,8 @@ struct Keeper<'a> {
     idle_timeout: Duration,
     key: Key,
     plan: LaunchPlan,
+    /// Which directory the plan's workspace is.
+    workspace: Identity,
     /// What they were built from, if they were built at all.
     seen: Option<Rc<Seen>>,
     spares: Vec<Spare>,
@@ -128,6 +128,7 @@ impl<'a> Keeper<'a> {
     fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
+        let workspace = Identity::of(&plan.workspace)?;
         let watch = watch(&charge.directory, &plan.workspace)?;
         let look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         Ok(Self {
@@ -136,6 +137,7 @@ impl<'a> Keeper<'a> {
             idle_timeout: charge.idle_timeout,
             key: charge.key,
             plan,
+            workspace,
             seen: None,
             spares: Vec::new(),
             demand: Demand::new(Instant::now()),
@@ -307,6 +309,12 @@ impl<'a> Keeper<'a> {
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
+        let network = (!spare.sockets.is_empty()).then(|| egress::pass_on(&spare.sockets));
+        // A keeper without descriptors left is none.
+        let Ok(network) = network.transpose() else {
+            return self.end();
+        };
+        descriptors.extend(network.as_ref().map(OwnedFd::as_fd));
         let upper = layers.as_ref().map(|layers| layers.upper);
         let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
         if granted.is_err() {
@@ -315,11 +323,17 @@ impl<'a> Keeper<'a> {
         self.builds = 0;
         self.build_at = Instant::now() + BUILD_AFTER;
         // From now on init lives as long as its caller: our end of its socket closes here.
-        let Spare { built, layers, .. } = self.spares.remove(index);
+        let Spare {
+            built,
+            layers,
+            mut sockets,
+            ..
+        } = self.spares.remove(index);
         self.operations.push(Operation {
             tree: built.tree,
             caller: guest,
             _layers: layers,
+            _watch: sockets.pop().filter(egress::is_watch),
         });
     }
 
@@ -327,15 +341,7 @@ impl<'a> Keeper<'a> {
         let Some(spare) = self.spares.get_mut(index) else {
             return;
         };
-        let Built { tree, status, .. } = &mut spare.built;
-        let told = if tree.init().is_none() {
-            tree.await_birth(status)
-                .is_ok_and(|failure| failure.is_none())
-        } else {
-            spare.is_ready = matches!(read_message(status), Ok(Some(Message::Ready)));
-            spare.is_ready
-        };
-        if told {
+        if spare.hear() {
             return;
         }
         if spare.is_first {
@@ -393,6 +399,7 @@ impl<'a> Keeper<'a> {
             built,
             seen,
             layers,
+            sockets: Vec::new(),
             is_ready: false,
             is_first,
         })
@@ -416,9 +423,12 @@ impl<'a> Keeper<'a> {
         let Some(plan) = key::plan(&key.site) else {
             return;
         };
-        let Ok(watch) = watch(&self.directory, &plan.workspace) else {
+        let places = Identity::of(&plan.workspace)
+            .and_then(|workspace| Ok((workspace, watch(&self.directory, &plan.workspace)?)));
+        let Ok((workspace, watch)) = places else {
             return self.end();
         };
+        self.workspace = workspace;
         self.key = key;
         self.plan = plan;
         self.look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
@@ -450,7 +460,7 @@ impl<'a> Keeper<'a> {
         self.build_at = Instant::now();
     }
 
-    /// Ends if the session's directory or its workspace has gone.
+    /// Ends if the session's directory or its workspace has gone, or another one is there.
     fn look_at_places(&mut self) {
         if let Some(watch) = &self.watch {
             let mut space = [std::mem::MaybeUninit::uninit(); 4096];
@@ -458,9 +468,9 @@ impl<'a> Keeper<'a> {
             while reader.next().is_ok() {}
         }
         let socket = self.place.as_ref().map(|place| place.path.as_path());
-        let are_there = [socket, Some(self.plan.workspace.as_path())];
-        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if !are_there.into_iter().flatten().all(is_there) {
+        let is_listening = socket.is_none_or(|path| fs::symlink_metadata(path).is_ok());
+        let workspace = Identity::of(&self.plan.workspace);
+        if !is_listening || workspace.ok() != Some(self.workspace) {
             self.end();
         }
     }

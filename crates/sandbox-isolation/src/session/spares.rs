@@ -1,13 +1,18 @@
 //! How many confinements a keeper holds ready.
 
 use std::{
+    os::fd::OwnedFd,
     rc::Rc,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{fresh::Seen, layers::Mounted};
-use crate::launch::start::Built;
+use crate::{
+    child::status::Message,
+    egress,
+    launch::start::{Built, read_message},
+};
 
 /// Confinements that wait at most; each holds some hundred KiB.
 pub(super) const SPARES_MAX: usize = 8;
@@ -19,9 +24,38 @@ pub(super) struct Spare {
     pub(super) built: Built,
     pub(super) seen: Rc<Seen>,
     pub(super) layers: Option<Mounted>,
+    /// Of its network, if that leads anywhere. They wait here and not in a channel, where all that a user sends count.
+    pub(super) sockets: Vec<OwnedFd>,
     pub(super) is_ready: bool,
     /// Whether the host was looked at for this one.
     pub(super) is_first: bool,
+}
+
+impl Spare {
+    /// Hears what init has told; returns whether it is as it should be.
+    pub(super) fn hear(&mut self) -> bool {
+        let Built {
+            tree,
+            status,
+            network,
+            ..
+        } = &mut self.built;
+        if tree.init().is_none() {
+            return matches!(tree.await_birth(status), Ok(None));
+        }
+        if !matches!(read_message(status), Ok(Some(Message::Ready))) {
+            return false;
+        }
+        // They were sent before that.
+        let channel = network.take();
+        let taken = channel
+            .as_ref()
+            .map_or(Ok(Vec::new()), egress::take_sockets);
+        let is_whole = taken.is_ok();
+        self.sockets = taken.unwrap_or_default();
+        self.is_ready = is_whole;
+        is_whole
+    }
 }
 
 /// How many operations there were at the same time lately.
