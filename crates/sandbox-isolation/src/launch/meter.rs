@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -24,8 +24,10 @@ use crate::{
     init,
 };
 
-/// How long a guest runs before built-in limits are attached on version 1.
-pub(crate) const LATE_AFTER: Duration = Duration::from_millis(10);
+/// How long a guest runs before built-in limits are attached on version 1, if it has a processor.
+const LATE_AFTER: Duration = Duration::from_millis(10);
+/// The same, however many there are.
+const LATE_AFTER_MAX: Duration = Duration::from_millis(100);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
 /// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end
@@ -50,10 +52,30 @@ enum State {
     /// Holds, or will once init is in it.
     There(OperationCgroup),
     /// To be made late, where version 1 has them.
-    Planned,
+    Planned(Young),
     /// Being made by a thread.
     Coming(Late),
     None,
+}
+
+/// Guests of this process for which cgroups will be made late.
+static YOUNG: AtomicUsize = AtomicUsize::new(0);
+
+/// One of them.
+#[derive(Debug)]
+struct Young(());
+
+impl Young {
+    fn new() -> Self {
+        YOUNG.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Young {
+    fn drop(&mut self) {
+        YOUNG.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The thread that makes cgroups late.
@@ -90,14 +112,14 @@ impl Meter {
         };
         let requested = requested(limits);
         if requested.is_empty() && cgroup::is_likely_separate(Controller::Memory) {
-            meter.state = State::Planned;
+            meter.state = State::Planned(Young::new());
             return Ok(meter);
         }
         let hierarchies = cgroup::discover();
         if requested.is_empty() {
             match hierarchies.version_of(Controller::Memory) {
                 Ok(Version::One) => {
-                    meter.state = State::Planned;
+                    meter.state = State::Planned(Young::new());
                     return Ok(meter);
                 }
                 Ok(Version::Two) => {}
@@ -159,18 +181,28 @@ impl Meter {
             State::There(cgroup) => cgroup.attach(init).map_err(|error| {
                 LaunchError::new("put the guest into its cgroups", io::Error::other(error))
             }),
-            State::Planned | State::Coming(_) | State::None => Ok(()),
+            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
         }
     }
 
     /// Returns whether [`Self::attach_late`] is to be called after [`LATE_AFTER`].
     pub(crate) fn is_planned(&self) -> bool {
-        matches!(self.state, State::Planned)
+        matches!(self.state, State::Planned(_))
+    }
+
+    /// How long after its start: as long as it takes to get [`LATE_AFTER`] of a processor beside the others that are
+    /// as young. Making cgroups for each of many short operations would take longer than these.
+    pub(crate) fn late_after() -> Duration {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let young = YOUNG.load(Ordering::Relaxed).div_ceil(processors).max(1);
+        LATE_AFTER
+            .saturating_mul(u32::try_from(young).unwrap_or(u32::MAX))
+            .min(LATE_AFTER_MAX)
     }
 
     /// Whether there is no cgroup, and none will be made.
     pub(crate) fn has_no_cgroup(&self) -> bool {
-        matches!(self.state, State::Planned | State::None)
+        matches!(self.state, State::Planned(_) | State::None)
     }
 
     /// Starts making the cgroups and moving the tree into them, on a thread of its own.
@@ -219,7 +251,7 @@ impl Meter {
                     State::None
                 }
             },
-            other @ (State::There(_) | State::Planned | State::None) => other,
+            other @ (State::There(_) | State::Planned(_) | State::None) => other,
         };
     }
 
@@ -250,7 +282,7 @@ impl Meter {
     fn cgroup(&self) -> Option<&OperationCgroup> {
         match &self.state {
             State::There(cgroup) => Some(cgroup),
-            State::Planned | State::Coming(_) | State::None => None,
+            State::Planned(_) | State::Coming(_) | State::None => None,
         }
     }
 
@@ -269,7 +301,7 @@ impl Meter {
     /// Returns what did not hold, one sentence each.
     pub(crate) fn missing(&self) -> Vec<String> {
         let mut missing = self.missing.clone();
-        if matches!(self.state, State::Planned | State::Coming(_)) {
+        if matches!(self.state, State::Planned(_) | State::Coming(_)) {
             missing.extend(absent(&self.wanted, TOO_LATE));
         }
         if let Some(escaped @ 1..) = self.escaped {
@@ -296,7 +328,7 @@ impl Meter {
             State::There(cgroup) => cgroup.remove().map_err(|error| {
                 LaunchError::new("remove the guest's cgroups", io::Error::other(error))
             }),
-            State::Planned | State::Coming(_) | State::None => Ok(()),
+            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
         }
     }
 }
