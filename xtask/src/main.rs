@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | state | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | crash | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod crash;
 mod eval;
 mod fuzz;
 mod generate;
@@ -48,6 +49,8 @@ usage: cargo xtask TASK
                       how many labelled commands the judge flags, by category, source and group
   fuzz TARGET [SECONDS]
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
+  crash [states | damage | kills [EVERY] | faults [EVERY]]
+                      cut the power, flip bits, kill and let system calls fail, in transactions and snapshots
   state               cut the power in 10,000 random sequences of changes of the store and of the journal
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
@@ -107,6 +110,16 @@ fn main() -> ExitCode {
         ["fuzz", target, seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run(target, seconds),
             Err(_not_a_number) => return usage(),
+        },
+        ["crash"] => crash::all(),
+        ["crash", "states"] => crash::states(),
+        ["crash", "damage"] => crash::damage(),
+        ["crash", "kills"] => crash::kills(1),
+        ["crash", "faults"] => crash::faults(1),
+        ["crash", what @ ("kills" | "faults"), every] => match (every.parse(), *what) {
+            (Ok(every @ 1..), "kills") => crash::kills(every),
+            (Ok(every @ 1..), _) => crash::faults(every),
+            _ => return usage(),
         },
         ["state"] => state::crashes(),
         ["clients"] => clients::run(),

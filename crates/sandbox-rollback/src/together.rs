@@ -24,7 +24,7 @@ use crate::{
     layout::Layout,
     portion::{self, Kept, Mark},
     settle::Finished,
-    step::step,
+    step::{self, step},
     undo::{self, UndoPlan},
 };
 
@@ -376,11 +376,11 @@ fn begin(layout: &Layout, list: &List) -> Result<(), FileError> {
         let mut file = File::create(&draft)?;
         file.write_all(&serde_json::to_vec(list)?)?;
         step()?;
-        file.sync_all()?;
+        step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, &path)?;
         step()?;
-        File::open(&layout.layers)?.sync_all()
+        step::sync_all(&File::open(&layout.layers)?)
     };
     write()
         .inspect_err(|_| {
@@ -397,7 +397,7 @@ fn end(layout: &Layout) -> Result<(), FileError> {
         step()?;
         fs::remove_file(&path)?;
         step()?;
-        File::open(&layout.layers)?.sync_all()
+        step::sync_all(&File::open(&layout.layers)?)
     };
     remove().map_err(cannot("remove", &path))
 }

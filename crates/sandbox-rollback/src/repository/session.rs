@@ -30,7 +30,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::make_private,
     lock, raw,
-    step::step,
+    step::{self, step},
 };
 
 /// How long a change waits for another one, and a reader for a change.
@@ -132,8 +132,12 @@ impl<'a> Session<'a> {
         sealing: Sealing,
         lock: OwnedFd,
     ) -> Result<Self, RepositoryError> {
-        // From here on the index may change: its seal holds again when it is closed.
-        remove(&repository.seal())?;
+        // From here on the index may change: its seal holds again when it is closed. A power cut that
+        // keeps the old seal and a new index would look like damage.
+        if repository.seal().exists() {
+            remove(&repository.seal())?;
+            sync_directory(&repository.directory)?;
+        }
         let index = Index::open(&repository.index(&sealing), Check::AsNeeded)?;
         let session = Self::of(repository, (index, sealing), lock);
         session.remove_strays()?;
@@ -274,7 +278,9 @@ impl<'a> Session<'a> {
         let write = || -> io::Result<()> {
             step()?;
             let sealed = seal_of(&index)?;
-            private(&draft)?.write_all(&sealed)?;
+            let mut file = private(&draft)?;
+            file.write_all(&sealed)?;
+            step::sync_data(&file)?;
             fs::rename(&draft, &seal)
         };
         write().map_err(cannot("write", &seal))?;

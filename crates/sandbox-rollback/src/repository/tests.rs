@@ -16,7 +16,9 @@ mod crash;
 mod damage;
 mod encrypted;
 mod excludes;
+mod flips;
 mod hostile;
+mod power;
 mod properties;
 mod transfer;
 mod upkeep;
@@ -99,6 +101,11 @@ fn listed(changes: &[Change]) -> Vec<String> {
 /// A workspace with a bit of everything.
 fn rich() -> Lab {
     let lab = Lab::new();
+    fill(&lab);
+    lab
+}
+
+fn fill(lab: &Lab) {
     lab.file("a", "one")
         .file("dir/b", "two")
         .file("dir/sub/c", "three");
@@ -108,7 +115,6 @@ fn rich() -> Lab {
     fs::hard_link(lab.ws().join("a"), lab.ws().join("dir/a2")).unwrap();
     set_xattr(&lab.ws().join("dir/b"), "user.note", "kept");
     fs::set_permissions(lab.ws().join("a"), fs::Permissions::from_mode(0o640)).unwrap();
-    lab
 }
 
 #[test]
