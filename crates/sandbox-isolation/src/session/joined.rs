@@ -74,6 +74,9 @@ pub(crate) enum Refusal {
 /// its own meanwhile takes the time for that from all of them.
 const PATIENCE_IN_QUEUE: Duration = Duration::from_millis(100);
 
+/// How often who waits makes sure that nothing was said yet: what comes then is no older than that.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Waits for the keeper's answer.
 ///
 /// It was asked at `asked`, and may have answered any time since.
@@ -83,13 +86,12 @@ pub(crate) fn await_grant(
     asked: Instant,
 ) -> Result<Grant, Refusal> {
     let mut deadline = Instant::now() + patience;
+    let mut since = asked;
     loop {
-        let since = if keeper.is_silent() {
-            Instant::now()
-        } else {
-            asked
-        };
-        return match keeper.await_answer(Some(deadline)) {
+        if keeper.is_silent() {
+            since = Instant::now();
+        }
+        return match keeper.await_answer(Some(deadline.min(since + LOOK_EVERY))) {
             Some((Answer::Queued(ahead), _)) => {
                 deadline += PATIENCE_IN_QUEUE * ahead;
                 continue;
@@ -100,9 +102,8 @@ pub(crate) fn await_grant(
             }
             Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
             // Readable without an answer: it was closed.
-            None if wire::is_readable_until(keeper.as_fd(), Some(Instant::now())) => {
-                Err(Refusal::Gone)
-            }
+            None if !keeper.is_silent() => Err(Refusal::Gone),
+            None if Instant::now() < deadline => continue,
             Some(_) | None => Err(Refusal::Busy),
         };
     }

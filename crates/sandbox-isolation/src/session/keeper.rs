@@ -46,8 +46,8 @@ const OPERATIONS_MAX: usize = 200;
 const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often the directories are looked at where nobody tells of their changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often they are built, because the host changes, before one is used: then it is waited for somebody who asks.
-const BUILDS_MAX: u32 = 16;
+/// How often they are built anew, because the host changes, before one is used: then it is waited for somebody who asks.
+const REBUILDS_MAX: u32 = 16;
 
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
 /// [`super::SessionLauncher`] gave this program as its standard input; `layers` makes the next operation's. The process
@@ -105,8 +105,8 @@ struct Keeper<'a> {
     spares: Vec<Spare>,
     demand: Demand,
     build_at: Instant,
-    /// How often they were built since one was taken.
-    builds: u32,
+    /// How often they were built anew since one was taken.
+    rebuilds: u32,
     /// They have not asked yet.
     guests: Vec<Connection>,
     /// They have asked, and wait for a spare, the first one first.
@@ -141,7 +141,7 @@ impl<'a> Keeper<'a> {
             spares: Vec::new(),
             demand: Demand::new(Instant::now()),
             build_at: Instant::now(),
-            builds: 0,
+            rebuilds: 0,
             guests: Vec::new(),
             waiting: VecDeque::new(),
             operations: Vec::new(),
@@ -318,7 +318,7 @@ impl<'a> Keeper<'a> {
         if granted.is_err() {
             return;
         }
-        self.builds = 0;
+        self.rebuilds = 0;
         self.build_at = Instant::now() + BUILD_AFTER;
         // From now on init lives as long as its caller: our end of its socket closes here.
         let Spare {
@@ -358,7 +358,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn wanted(&self) -> usize {
-        let ahead = if self.builds < BUILDS_MAX {
+        let ahead = if self.rebuilds < REBUILDS_MAX {
             self.demand.wanted()
         } else {
             0
@@ -373,7 +373,6 @@ impl<'a> Keeper<'a> {
 
     /// Starts to build one.
     fn build(&mut self) {
-        self.builds += 1;
         match self.try_build() {
             Ok(spare) => self.spares.push(spare),
             Err(_) if self.seen.is_some() => self.rebuild(),
@@ -414,6 +413,7 @@ impl<'a> Keeper<'a> {
     fn rebuild(&mut self) {
         self.spares.clear();
         self.seen = None;
+        self.rebuilds += 1;
         self.build_at = Instant::now();
     }
 
@@ -429,7 +429,7 @@ impl<'a> Keeper<'a> {
         self.plan = plan;
         self.look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         self.watch = watch;
-        self.builds = 0;
+        self.rebuilds = 0;
         self.rebuild();
     }
 
