@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Pass, Profile, User};
+use super::{Pass, Profile, Suite, User, Wanted};
 
 /// What the guest prints before and after each run of tests, and at its end.
 pub(super) const PASS: &str = "VM-PASS ";
+pub(super) const LISTED: &str = "VM-TEST ";
 pub(super) const RESULT: &str = "VM-RESULT ";
 pub(super) const UP: &str = "VM-UP";
 pub(super) const DONE: &str = "VM-DONE";
@@ -37,13 +38,14 @@ pub(super) fn init(modules: &[String]) -> String {
          mount -t devpts -o mode=620,ptmxmode=666 pts /root/dev/pts; mount -t tmpfs shm /root/dev/shm\n\
          mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup\n\
          ip link set lo up\n\
+         cp /job /root/vm/job\n\
          exec switch_root /root /vm/job\n",
     );
     text
 }
 
 /// The second one, on the complete root: runs the tests and switches the machine off.
-pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
+pub(super) fn job(profile: &Profile, passes: &[Pass], wanted: &Wanted<'_>) -> String {
     let mut text = format!(
         "#!/bin/sh\n\
          export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n\
@@ -70,8 +72,8 @@ pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
     if profile.without_user_namespaces {
         text.push_str("echo 0 > /proc/sys/user/max_user_namespaces\n");
     }
-    for pass in profile.passes {
-        text.push_str(&run(*pass, filter));
+    for pass in passes {
+        text.push_str(&run(*pass, &wanted.names_of(*pass)));
     }
     let _infallible = writeln!(
         text,
@@ -80,13 +82,14 @@ pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
     text
 }
 
-fn run(pass: Pass, filter: Option<&str>) -> String {
-    let names: Vec<&str> = match filter {
-        Some(filter) => vec![filter],
-        None => pass.only.to_vec(),
-    };
+fn run(pass: Pass, names: &[&str]) -> String {
     let (title, file) = (title(pass), pass.suite.file());
-    let program = format!("{DISK}/bin/{file} --test-threads=2 {}", names.join(" "));
+    let names = names.join(" ");
+    let loudly = match pass.suite {
+        Suite::Escapes => "--progress",
+        Suite::Units | Suite::Isolation | Suite::Cli => "--color never --test-threads=2",
+    };
+    let program = format!("{DISK}/bin/{file} {loudly} {names}");
     let as_user = format!(
         "HOME={DISK}/home setpriv --reuid {UNPRIVILEGED_ID} --regid {UNPRIVILEGED_ID} --clear-groups {program}"
     );
@@ -97,6 +100,7 @@ fn run(pass: Pass, filter: Option<&str>) -> String {
     };
     format!(
         "echo '{PASS}{title}'\n\
+         {DISK}/bin/{file} --list {names} 2> /dev/null | while read -r line; do echo \"{LISTED}$line\"; done\n\
          ( echo 0 > {place}/cgroup.procs; cd {DISK}/home; {command} ) < /dev/null\n\
          echo \"{RESULT}$?\"\n"
     )

@@ -70,10 +70,9 @@ impl Meter {
         let wanted = Wanted {
             memory: limits.memory.map(|limit| limit.value),
             cpu_percent: limits.cpu_percent.map(|limit| limit.value),
-            // Our own are members too.
             processes: limits
                 .processes
-                .map(|limit| limit.value.saturating_add(init::PROCESSES)),
+                .map(|limit| init::with_own_processes(limit.value)),
             io: (limits.io_read.is_some() || limits.io_write.is_some()).then(|| IoLimit {
                 device,
                 read: limits.io_read.map(|limit| limit.value.get()),
@@ -284,6 +283,11 @@ impl Meter {
     /// Returns whether the kernel killed for the memory limit.
     pub(crate) fn out_of_memory(&self) -> bool {
         self.cgroup().is_some_and(OperationCgroup::out_of_memory)
+    }
+
+    /// Returns whether the kernel refused a process or thread for their limit.
+    pub(crate) fn refused_processes(&self) -> bool {
+        self.cgroup().is_some_and(OperationCgroup::pids_exceeded)
     }
 
     /// Removes the cgroups; all members must be dead.
