@@ -78,7 +78,9 @@ impl Trial {
     pub(crate) fn new(variant: Variant) -> Self {
         let mut lab = Lab::new();
         if variant.is_joined {
-            lab = lab.env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m");
+            lab = lab
+                .env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m")
+                .env("SANDBOX_SESSION__PATIENCE", "30s");
         }
         Self {
             lab,

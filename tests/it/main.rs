@@ -50,6 +50,8 @@ mod policy_files;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod seccomp;
 #[cfg(test)]
 mod secrets;

@@ -11,6 +11,7 @@ mod cpio;
 mod guest;
 mod image;
 mod kernel;
+mod login;
 mod progress;
 mod wanted;
 
@@ -43,8 +44,18 @@ pub(super) struct Profile {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) passes: &'static [Pass],
-    /// Whether user namespaces are switched off after the start.
-    pub(super) without_user_namespaces: bool,
+    pub(super) start: Start,
+}
+
+/// What is different about the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing runs but the tests.
+    Alone,
+    /// The same, with user namespaces switched off.
+    WithoutUserNamespaces,
+    /// systemd is the first process, and runs a manager for the user.
+    Systemd,
 }
 
 /// One run of some tests by one user.
@@ -64,6 +75,8 @@ pub(super) enum User {
     Plain,
     /// In a cgroup that is its own, as systemd makes them for each user.
     Delegated,
+    /// In a cgroup of root's, with a manager of systemd that has one for the user.
+    LoggedIn,
 }
 
 /// A program of tests.
@@ -80,7 +93,7 @@ pub(super) enum Suite {
 }
 
 impl User {
-    const ALL: [Self; 3] = [Self::Root, Self::Plain, Self::Delegated];
+    const ALL: [Self; 4] = [Self::Root, Self::Plain, Self::Delegated, Self::LoggedIn];
 
     /// Returns how it is called on the command line.
     const fn name(self) -> &'static str {
@@ -88,6 +101,7 @@ impl User {
             Self::Root => "root",
             Self::Plain => "user",
             Self::Delegated => "delegated",
+            Self::LoggedIn => "logged-in",
         }
     }
 
@@ -120,7 +134,7 @@ const fn pass(user: User, suite: Suite, only: &'static [&'static str]) -> Pass {
 /// The tests of the binary that this is about.
 const CLI_TESTS: &[&str] = &["limits", "frozen", "freez", "suspend"];
 
-const PROFILES: [Profile; 2] = [
+const PROFILES: [Profile; 3] = [
     Profile {
         name: "cgroup2",
         about: "the unified hierarchy alone",
@@ -136,7 +150,7 @@ const PROFILES: [Profile; 2] = [
             pass(User::Delegated, Suite::Isolation, &["limits"]),
             pass(User::Delegated, Suite::Cli, &["limits", "frozen", "freez"]),
         ],
-        without_user_namespaces: false,
+        start: Start::Alone,
     },
     Profile {
         name: "no-userns",
@@ -145,7 +159,17 @@ const PROFILES: [Profile; 2] = [
             pass(User::Root, Suite::Cli, &["without_user_namespaces"]),
             pass(User::Plain, Suite::Cli, &["without_user_namespaces"]),
         ],
-        without_user_namespaces: true,
+        start: Start::WithoutUserNamespaces,
+    },
+    Profile {
+        name: "systemd",
+        about: "a user whom systemd has given no cgroup, but a manager that has one",
+        passes: &[pass(
+            User::LoggedIn,
+            Suite::Cli,
+            &["scopes", "limits::memory", "limits::a_bomb", "frozen", "what_runs_in_a_session"],
+        )],
+        start: Start::Systemd,
     },
 ];
 
@@ -175,7 +199,7 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     for (profile, passes) in chosen {
         println!("==> {}: {}", profile.name, profile.about);
         let job = guest::job(profile, &passes, wanted);
-        let machine = image::make(&kernel, &job, &disk, &work.path)?;
+        let machine = image::make(&kernel, (profile, &job), &disk, &work.path)?;
         let told = boot::run(&machine)?;
         for pass in passes {
             let title = guest::title(pass);

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Suite, cpio::Archive, guest, kernel::Kernel, put, tool};
+use super::{Profile, Suite, cpio::Archive, guest, login, kernel::Kernel, put, tool};
 use crate::{process, test::Built};
 
 /// The disk is a sparse file of this size.
@@ -41,13 +41,13 @@ pub(super) struct Machine {
 /// Makes a machine that has `disk` and does `job`.
 pub(super) fn make(
     kernel: &Kernel,
-    job: &str,
+    (profile, job): (&Profile, &str),
     disk: &Path,
     work: &Path,
 ) -> anyhow::Result<Machine> {
     Ok(Machine {
         kernel: kernel.image.clone(),
-        first_root: put(work, "first-root", &first_root(kernel, job)?)?,
+        first_root: put(work, "first-root", &first_root(kernel, profile, job)?)?,
         disk: disk.to_owned(),
     })
 }
@@ -115,7 +115,7 @@ fn described(programs: &Programs) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn first_root(kernel: &Kernel, job: &str) -> anyhow::Result<Vec<u8>> {
+fn first_root(kernel: &Kernel, profile: &Profile, job: &str) -> anyhow::Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in [
         "bin", "proc", "sys", "dev", "host", "top", "root", "modules",
@@ -136,7 +136,14 @@ fn first_root(kernel: &Kernel, job: &str) -> anyhow::Result<Vec<u8>> {
         names.push(name.into_owned());
     }
     archive.program("job", job.as_bytes());
-    archive.program("init", guest::init(&names).as_bytes());
+    archive.directory("units");
+    for (path, text) in login::units() {
+        if let Some((directory, _file)) = path.rsplit_once('/') {
+            archive.directory(&format!("units/{directory}"));
+        }
+        archive.program(&format!("units/{path}"), text.as_bytes());
+    }
+    archive.program("init", guest::init(profile.start, &names).as_bytes());
     Ok(archive.finish())
 }
 
