@@ -50,7 +50,7 @@ mod policy_files;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
-mod scopes;
+mod systemd;
 #[cfg(test)]
 mod seccomp;
 #[cfg(test)]

@@ -167,7 +167,7 @@ const PROFILES: [Profile; 3] = [
         passes: &[pass(
             User::LoggedIn,
             Suite::Cli,
-            &["scopes", "limits::memory", "limits::a_bomb", "frozen", "what_runs_in_a_session"],
+            &["systemd::", "limits::memory"],
         )],
         start: Start::Systemd,
     },
