@@ -42,7 +42,7 @@ fn scopes() -> Vec<String> {
 }
 
 #[track_caller]
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !is_so() {
         assert!(start.elapsed().as_secs() < 30, "in vain: {what}");
@@ -100,7 +100,10 @@ fn nothing_is_left_of_a_caller_that_was_killed() {
     let lab = Lab::new();
     let mut args = vec!["run", "--memory", "600M", "--", "sleep", "600"];
     let mut run = lab.command(&args).spawn().unwrap();
-    eventually("the scope is there", || !scopes().is_empty());
+    eventually("the scope is there", || {
+        assert_eq!(run.try_wait().unwrap(), None, "it was refused");
+        !scopes().is_empty()
+    });
     lab.sandbox(&["suspend"]).code(0);
     let status: Value = lab.sandbox(&["status", "--json"]).json();
     assert_eq!(status["state"], "suspended", "{status:#}");

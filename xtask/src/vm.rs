@@ -167,7 +167,7 @@ const PROFILES: [Profile; 3] = [
         passes: &[pass(
             User::LoggedIn,
             Suite::Cli,
-            &["systemd::", "limits::memory"],
+            &["systemd::"],
         )],
         start: Start::Systemd,
     },

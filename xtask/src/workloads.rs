@@ -159,6 +159,8 @@ fn try_as(who: Who, workload: &Workload, at: &Path) -> anyhow::Result<Tried> {
         if who == Who::Nobody {
             command.uid(UNPRIVILEGED_ID).gid(UNPRIVILEGED_ID);
             command.env("HOME", at.join("home"));
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", at.join("tools/bin").display()));
         }
         command
     };
@@ -201,6 +203,7 @@ fn bash(text: &str, at: &Path, directory: &Path) -> Command {
     let mut command = Command::new("bash");
     command.args(["-euc", text]).current_dir(directory);
     command.env("CACHE", at.join("cache"));
+    command.env("TOOLS", at.join("tools"));
     command
 }
 

@@ -195,7 +195,7 @@ fn listen(processor: Processor, lines: &mpsc::Receiver<Vec<u8>>) -> anyhow::Resu
         let line = line.trim_end_matches('\r');
         is_up |= line.starts_with(guest::UP);
         let is_for_us = progress.take(line);
-        if (is_up && !is_for_us) || line.contains("panic") {
+        if (is_up && !is_for_us) || line.contains("panic") || line.contains("systemd[") {
             println!("{line}");
         }
         told.take(line);

@@ -44,7 +44,7 @@ pub(super) fn init(start: Start, modules: &[String]) -> String {
         Start::Alone | Start::WithoutUserNamespaces => "/vm/job".to_owned(),
         Start::Systemd => {
             text.push_str("cp -r /units/. /root/etc/systemd/system/\n");
-            format!("/usr/lib/systemd/systemd --unit={}", login::UNIT)
+            format!("/usr/lib/systemd/systemd --log-target=console --log-level=warning --show-status=false --unit={}", login::UNIT)
         }
     };
     let _infallible = writeln!(text, "exec switch_root /root {first}");
@@ -113,7 +113,14 @@ fn run(pass: Pass, names: &[&str]) -> String {
         User::Root => (move_to("$cg"), format!("HOME={DISK}/root {program}")),
         User::Plain => (move_to("$cg"), as_user),
         User::Delegated => (move_to("$own/app.slice/test.scope"), as_user),
-        User::LoggedIn => (String::new(), as_user),
+        User::LoggedIn => {
+            // The bus is started by who first needs it, and has been by the time of a login.
+            let bus = format!(
+                "setpriv --reuid {UNPRIVILEGED_ID} env XDG_RUNTIME_DIR=/run/user/{UNPRIVILEGED_ID} \
+                 busctl --user --timeout=120 status org.freedesktop.systemd1 > /dev/null; "
+            );
+            (bus, as_user)
+        }
     };
     format!(
         "echo '{PASS}{title}'\n\

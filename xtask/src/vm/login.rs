@@ -15,7 +15,7 @@ const ALONE: &str = "[Unit]\nDefaultDependencies=no\n";
 pub(super) fn units() -> Vec<(String, String)> {
     let id = UNPRIVILEGED_ID;
     let tests = format!(
-        "{ALONE}Requires=dbus.socket user@{id}.service\n\
+        "{ALONE}Wants=dbus.socket user@{id}.service\n\
          After=dbus.socket user@{id}.service\n\
          [Service]\n\
          Type=oneshot\n\
@@ -33,13 +33,15 @@ pub(super) fn units() -> Vec<(String, String)> {
          RemainAfterExit=yes\n\
          ExecStart=/usr/bin/install -d -m 700 -o %i -g %i /run/user/%i\n"
     );
-    let manager = format!("{ALONE}[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n");
+    let manager = format!("{ALONE}[Service]\nPAMName=\nTimeoutStartSec=infinity\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n");
+    // An emulated machine may take longer than any limit.
+    let bus = format!("{ALONE}[Service]\nTimeoutStartSec=infinity\n");
     let drop_in = |unit: &str| format!("{unit}.d/alone.conf");
     vec![
         (UNIT.to_owned(), tests),
         ("user-runtime-dir@.service".to_owned(), directory),
         (drop_in("user@.service"), manager),
         (drop_in("dbus.socket"), ALONE.to_owned()),
-        (drop_in("dbus.service"), ALONE.to_owned()),
+        (drop_in("dbus.service"), bus),
     ]
 }
