@@ -42,11 +42,15 @@ mod network;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod overlay;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod policy_files;
+#[cfg(test)]
+mod rollback;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]

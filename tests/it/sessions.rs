@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::{lab::Lab, terminal::Sitting};
 
 /// More than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -150,6 +150,49 @@ fn suspend_and_destroy_end_the_session() {
     lab.sandbox(&["destroy"]).code(0);
     assert!(!lives(keeper));
     assert!(lab.workspace().exists());
+}
+
+#[test]
+fn a_run_that_a_suspended_sandbox_refuses_starts_no_session() {
+    let lab = lab();
+    lab.sandbox(&["run", "--", "true"]).code(0);
+    ready(&lab);
+    lab.sandbox(&["suspend"]).code(0);
+    assert_eq!(session(&lab), Value::Null);
+    lab.sandbox(&["run", "--", "true"])
+        .code(126)
+        .says("it is suspended");
+    // A keeper that were started would be there soon.
+    let start = Instant::now();
+    wait(|| start.elapsed() > Duration::from_millis(300));
+    assert_eq!(session(&lab), Value::Null);
+    // The control: a run that is not refused starts one.
+    lab.sandbox(&["resume"]).code(0);
+    lab.sandbox(&["run", "--", "true"]).code(0);
+    ready(&lab);
+}
+
+#[test]
+fn a_terminal_is_made_in_what_is_ready() {
+    let lab = lab();
+    lab.run("true");
+    let script = "stty size; tty; read line; echo \"<$line>\"; exec sleep 1000";
+    let run = ["run", "-q", "--tty", "--shell", script];
+    let has_joined = |sitting: &Sitting| {
+        let caller = sitting.pid();
+        // Without a session, init is its child.
+        fs::read_to_string(format!("/proc/{caller}/task/{caller}/children")).unwrap() == ""
+    };
+    let mut tries = (0..50).map(|_| {
+        ready(&lab);
+        let mut sitting = Sitting::start(&lab, &run);
+        sitting.sees("33 101").sees("/dev/pts/0");
+        sitting
+    });
+    // On a busy machine, what is ready may come too late.
+    let mut sitting = tries.find(has_joined).expect("one that has joined");
+    sitting.types("word\r").sees("<word>").types("\x03");
+    assert_eq!(sitting.end().0.code(), Some(130));
 }
 
 #[test]

@@ -88,6 +88,10 @@ impl Sitting {
         self
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.program.id().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

@@ -263,12 +263,13 @@ fn a_mount_point_has_no_transactions() {
 }
 
 #[test]
-fn a_workspace_with_other_file_systems_in_it_has_no_transactions() {
+fn a_workspace_with_other_file_systems_in_it_is_written_directly() {
     mounted(
-        "mkdir m m/in; mount -t tmpfs none m/in; mine m m/in; cd m
-         sandbox run -- true 2>&1 && exit 1
-         sandbox run --direct --shell 'echo x > in/made; echo direct'; ls in; rm in/made",
-        "direct\nmade",
+        "mkdir m m/in; echo old > m/file; mount -t tmpfs none m/in; mine m m/in m/file; cd m
+         sandbox run --json --shell 'echo new > file; echo x > in/made' > ../report
+         grep -o 'what is in them cannot be undone' ../report; cat file in/made
+         sandbox undo; cat file in/made; rm in/made",
+        "what is in them cannot be undone\nnew\nx\nold\nx\n",
     );
 }
 

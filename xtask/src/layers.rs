@@ -36,7 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("aho-corasick", &["sandbox-core", "sandbox-safety"]),
     ("anyhow", &["sandbox-cli", "xtask"]),
     ("brush-parser", &["sandbox-safety"]),
-    ("chacha20poly1305", &["sandbox-state"]),
+    ("chacha20poly1305", &["sandbox-state", "sandbox-rollback"]),
     ("clap", &["sandbox-cli"]),
     ("clap_complete", &["sandbox-cli"]),
     ("clap_mangen", &["sandbox-cli"]),
@@ -53,7 +53,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde-saphyr", &["sandbox-core", "sandbox-safety"]),
     ("strsim", &["sandbox-types"]),
     ("tokio", &["sandbox-core", "sandbox-cli"]),
-    ("zeroize", &["sandbox-state"]),
+    ("zeroize", &["sandbox-state", "sandbox-rollback"]),
     ("zstd", &["sandbox-state", "sandbox-rollback"]),
 ];
 

@@ -262,9 +262,12 @@ pub(crate) struct WayArgs {
     /// Only say what would be put back
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Put back also what was edited since
+    /// Put back also what was edited since; the edits leave the workspace
     #[arg(long)]
     pub(crate) force: bool,
+    /// Put back also what was edited since; the edits stay beside it, as NAME.edited
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) keep_both: bool,
 }
 
 #[derive(Debug, Args)]

@@ -217,6 +217,11 @@ impl Settings {
                 ));
             }
         }
+        for id in &recovery.reversed {
+            self.ui.note(&format!(
+                "sandbox: what was interrupted could not be finished; {id} is as before"
+            ));
+        }
     }
 }
 

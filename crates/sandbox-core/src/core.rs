@@ -179,7 +179,7 @@ impl SandboxCore {
     ) -> Result<OperationReport, RunError> {
         let core = self.clone();
         let ran = in_background(move || core.execute_here(&operation, &mut caller, &cancel)).await;
-        if self.sandbox.launcher().wants_to_be_kept_ready() {
+        if self.wants_to_be_kept_ready() {
             let core = self.clone();
             // Behind the answer: nobody waits for it.
             drop(spawn_blocking(move || core.keep_ready()));
@@ -207,7 +207,15 @@ impl SandboxCore {
     /// Lets the next operation start sooner, if sessions are used: to be called when nobody waits any
     /// more.
     pub fn keep_ready(&self) {
-        self.sandbox.launcher().keep_ready();
+        if self.wants_to_be_kept_ready() {
+            self.sandbox.launcher().keep_ready();
+        }
+    }
+
+    /// Nothing waits for the next operation of a sandbox that refuses it.
+    fn wants_to_be_kept_ready(&self) -> bool {
+        let sandbox = &self.sandbox;
+        sandbox.launcher().wants_to_be_kept_ready() && sandbox.check_not_suspended().is_ok()
     }
 
     /// Reads an operation document in JSON or YAML, of the built-in types and those of plugins;

@@ -10,7 +10,7 @@ use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
     io::Errno,
 };
-use sandbox_types::{Change, ChangeKind, OperationId};
+use sandbox_types::{Change, ChangeKind, OperationId, told_changes};
 use serde::Serialize;
 use similar::TextDiff;
 
@@ -50,6 +50,7 @@ impl Sandbox {
     pub(crate) fn diff(&self, id: Option<&str>) -> Result<(OperationId, Vec<FileDiff>), DiffError> {
         let transaction = self.held(id)?;
         let changes = transaction.changes().map_err(DiffError::Changes)?;
+        let changes = told_changes(&changes).into_owned();
         let id = transaction.id().clone();
         let upper = transaction.upper().to_owned();
         let files = changes
@@ -72,6 +73,10 @@ impl Sandbox {
 }
 
 fn unified(before: &Path, after: &Path, change: &Change) -> io::Result<Option<String>> {
+    if change.kind == ChangeKind::Renamed {
+        // It is found by its content.
+        return Ok(None);
+    }
     let old = match change.kind {
         ChangeKind::Created => Some(String::new()),
         ChangeKind::Modified | ChangeKind::Deleted | ChangeKind::Metadata | ChangeKind::Renamed => {

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use sandbox_rollback::RollbackManager;
 use sandbox_state::{ReadError, Record};
-use sandbox_types::{OperationId, OperationReport, ReportedOperation, Settlement};
+use sandbox_types::{
+    ChangeSummary, OperationId, OperationReport, Outcome, ReportedOperation, Settlement,
+};
 use serde::Serialize;
 
 use crate::{
     draft::Draft,
     event::{AboutOperation, OperationStarted},
     ledger::{self, Ledger},
+    part::PART_TYPE,
     sandbox::Sandbox,
 };
 
@@ -65,6 +68,8 @@ struct Afterwards {
     since: BTreeMap<OperationId, &'static str>,
     settlement: BTreeMap<OperationId, Settlement>,
     reported: BTreeSet<OperationId>,
+    /// What became operations of their own, by the operation that it was a part of.
+    parts: BTreeMap<OperationId, Vec<ChangeSummary>>,
 }
 
 /// The kinds of records about what happened to an operation afterwards: what it is called, and what
@@ -94,6 +99,36 @@ impl Afterwards {
             known.or_insert(*settlement);
         }
         self.since.entry(about.operation).or_insert(what);
+    }
+
+    /// Remembers what a report says of the operation that it tells a part of.
+    fn note_part(&mut self, report: &OperationReport) {
+        let of_part = report.operation.type_name == PART_TYPE;
+        if let Some(whole) = report.operation.argv.get(2).filter(|_| of_part)
+            && let Ok(whole) = whole.parse()
+            && report.outcome == Outcome::Completed
+        {
+            let parts = self.parts.entry(whole).or_default();
+            parts.push(report.changes.clone());
+        }
+    }
+
+    /// Takes what became operations of their own out of the changes of the whole.
+    fn without_parts(&self, id: &OperationId, changes: &mut ChangeSummary) {
+        for part in self.parts.get(id).into_iter().flatten() {
+            let counts = [
+                (&mut changes.created, part.created),
+                (&mut changes.modified, part.modified),
+                (&mut changes.deleted, part.deleted),
+                (&mut changes.renamed, part.renamed),
+                (&mut changes.bytes, part.bytes),
+            ];
+            for (count, taken) in counts {
+                *count = count.saturating_sub(taken);
+            }
+            let taken: BTreeSet<_> = part.paths.iter().map(|it| it.path.as_path()).collect();
+            changes.paths.retain(|it| !taken.contains(it.path.as_path()));
+        }
     }
 }
 
@@ -210,6 +245,8 @@ fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {
     let mut report: OperationReport = serde_json::from_value(record.payload.clone()).ok()?;
     let id = report.id().clone();
     afterwards.reported.insert(id.clone());
+    afterwards.note_part(&report);
+    afterwards.without_parts(&id, &mut report.changes);
     // The report was written before the review; what became of the changes is known by now.
     if let Some(settlement) = afterwards.settlement.get(&id) {
         report.changes.settlement = *settlement;

@@ -104,7 +104,9 @@ pub use policies::{PolicyError, check_policies};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
-pub use review::{HeldSelection, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
+pub use review::{
+    HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome,
+};
 pub use rule_packs::{RulePackError, rule_pack, rule_packs};
 pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
@@ -133,7 +135,7 @@ pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFa
 pub use sandbox_rollback::{
     Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission,
     PortionError, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
-    SnapshotId, UndoError, Verification as RepositoryVerification, VerifyDepth,
+    SnapshotId, SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::Validator;
 pub use sandbox_state::{

@@ -6,7 +6,9 @@ use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 use serde::Serialize;
 
-use crate::{checkpoint::CheckpointError, history, ledger, sandbox::Sandbox};
+use crate::{
+    checkpoint::CheckpointError, history, ledger, sandbox::Sandbox, snapshots::SnapshotError,
+};
 
 /// How many of the newest records are searched for operations that have no end.
 const SEARCHED_RECORDS_MAX: usize = 64;
@@ -24,6 +26,8 @@ pub struct RecoveryReport {
     pub undone: Vec<OperationId>,
     /// Operations whose redo was interrupted: finished now.
     pub redone: Vec<OperationId>,
+    /// Operations that were to be undone or redone as one, which could not be finished: as before.
+    pub reversed: Vec<OperationId>,
     /// What could not be settled, and why. Nothing of it was deleted.
     pub failed: Vec<String>,
 }
@@ -38,6 +42,9 @@ pub enum RecoveryError {
     /// What an interrupted operation wrote directly cannot be taken back.
     #[error("cannot take back what an interrupted operation wrote to the workspace")]
     Checkpoint(#[source] CheckpointError),
+    /// A rollback of workspace and state that was interrupted cannot be finished.
+    #[error("cannot finish an interrupted rollback")]
+    Intent(#[source] Box<SnapshotError>),
     /// The workspace is settled, and there is no record of it.
     #[error("cannot record what was recovered")]
     Record(#[source] AppendError),
@@ -66,6 +73,10 @@ impl Sandbox {
         record(ledger::COMPLETED, &recovery.completed)?;
         record(ledger::UNDONE, &recovery.undone)?;
         record(ledger::REDONE, &recovery.redone)?;
+        if recovery.failed.is_empty() {
+            self.recover_intent(rollback, now)
+                .map_err(|source| RecoveryError::Intent(Box::new(source)))?;
+        }
         self.track_killed(&recovery.interrupted, now);
         self.track_killed(&recovery.completed, now);
         let report = RecoveryReport {
@@ -78,6 +89,7 @@ impl Sandbox {
             completed: recovery.completed,
             undone: recovery.undone,
             redone: recovery.redone,
+            reversed: recovery.reversed,
         };
         if !report.is_empty() {
             sandbox_isolation::remove_stale_cgroups();
@@ -114,6 +126,7 @@ impl RecoveryReport {
             && self.completed.is_empty()
             && self.undone.is_empty()
             && self.redone.is_empty()
+            && self.reversed.is_empty()
             && self.failed.is_empty()
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, PortionError, RedoError, ResumeError, SplitError, Transaction,
+    CommitError, DiscardError, PortionError, ResumeError, SplitError, Transaction,
     UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
@@ -127,7 +127,7 @@ pub enum ReviewError {
         id: OperationId,
         /// Why.
         #[source]
-        source: RedoError,
+        source: UndoError,
     },
     /// It is done, and there is no record of it.
     #[error("it is done, and cannot be recorded")]
@@ -180,6 +180,9 @@ pub struct UndoOptions {
     pub dry_run: bool,
     /// Put back also what was edited meanwhile; the edits are moved aside, not lost.
     pub force: bool,
+    /// Put back also what was edited meanwhile; the edits stay in the workspace, as `NAME.edited`.
+    /// With `force` too, that holds.
+    pub keep_both: bool,
     /// Globs relative to the workspace; none means all that it changed.
     pub paths: Vec<String>,
 }
@@ -194,10 +197,24 @@ pub struct UndoOutcome {
     /// The paths that were put back (or would be), as the undo changes them.
     pub paths: Vec<Change>,
     /// Paths that were edited since the operation.
+    #[serde(serialize_with = "crate::snapshots::as_text")]
     pub conflicts: Vec<PathBuf>,
+    /// Edited files that stay (or would) beside what was put back.
+    pub kept: Vec<KeptEdit>,
     /// The operation that it was a part of, and whose other changes stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<OperationId>,
+}
+
+/// An edited file that stays in the workspace beside the one that was put back.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct KeptEdit {
+    /// Where it was, and where the other one is now.
+    #[serde(serialize_with = "crate::snapshots::one_as_text")]
+    pub path: PathBuf,
+    /// Where it is now.
+    #[serde(serialize_with = "crate::snapshots::one_as_text")]
+    pub kept_as: PathBuf,
 }
 
 impl Sandbox {

@@ -5,6 +5,7 @@
 
 mod error;
 mod files;
+mod intent;
 mod policy;
 mod records;
 mod rollback;
@@ -140,11 +141,11 @@ pub struct Note {
     pub reason: &'static str,
 }
 
-fn as_text<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
-fn one_as_text<S: Serializer>(path: &std::path::Path, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn one_as_text<S: Serializer>(path: &std::path::Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }
 
@@ -360,11 +361,21 @@ impl Sandbox {
         request: &RestoreRequest,
         now: Timestamp,
     ) -> Result<RestoreOutcome, SnapshotError> {
+        self.restore_as(OperationId::generate(), (id, request), now)
+    }
+
+    /// Restores a snapshot as the operation of this name.
+    fn restore_as(
+        &self,
+        operation: OperationId,
+        (id, request): (SnapshotId, &RestoreRequest),
+        now: Timestamp,
+    ) -> Result<RestoreOutcome, SnapshotError> {
         let clock = Instant::now();
         let _in_use = self.enter()?;
         self.check_workspace()?;
         let options = RestoreOptions {
-            operation: OperationId::generate(),
+            operation,
             paths: request.paths.clone(),
             to: match &request.to {
                 None => Destination::Workspace,

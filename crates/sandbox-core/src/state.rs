@@ -249,10 +249,17 @@ impl Sandbox {
         sequence: u64,
         now: Timestamp,
     ) -> Result<RolledBack, StateAccessError> {
-        self.change(now, |store| {
-            let restored = store.rollback_to(NAMESPACE, sequence, now);
-            Ok(restored.map_err(StateError::from)?)
-        })
+        self.change(now, |store| rollback_to(store, sequence, now))
+    }
+
+    /// As [`Sandbox::rollback_state_to`], in a store that is open.
+    pub(crate) fn rollback_state_in(
+        &self,
+        store: &Store,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<RolledBack, StateAccessError> {
+        self.change_in(store, now, |store| rollback_to(store, sequence, now))
     }
 
     pub(crate) fn state_get(
@@ -309,12 +316,21 @@ impl Sandbox {
             Some(store) => store,
             None => self.state.store().map_err(StateError::from)?,
         };
+        self.change_in(&store, now, work)
+    }
+
+    fn change_in<T>(
+        &self,
+        store: &Store,
+        now: Timestamp,
+        work: impl FnOnce(&Store) -> Result<T, StateAccessError>,
+    ) -> Result<T, StateAccessError> {
         let before = store.sequence().map_err(StateError::from)?;
         if let Some(recorded) = self.recorded_sequence()? {
-            self.record_changes(&store, recorded, now)?;
+            self.record_changes(store, recorded, now)?;
         }
-        let done = work(&store)?;
-        self.record_changes(&store, before, now)?;
+        let done = work(store)?;
+        self.record_changes(store, before, now)?;
         Ok(done)
     }
 
@@ -338,6 +354,15 @@ impl Sandbox {
     pub(crate) fn recorded_sequence(&self) -> Result<Option<u64>, StateAccessError> {
         recorded_among(self.journal(), SEARCHED_RECORDS_MAX)
     }
+}
+
+fn rollback_to(
+    store: &Store,
+    sequence: u64,
+    now: Timestamp,
+) -> Result<RolledBack, StateAccessError> {
+    let restored = store.rollback_to(NAMESPACE, sequence, now);
+    Ok(restored.map_err(StateError::from)?)
 }
 
 /// Like [`Sandbox::recorded_sequence`], within the newest `count` records of a journal.

@@ -1,12 +1,12 @@
 //! What an operation changed is put back, and its undo is taken back: whole, or the selected paths.
 
 use jiff::Timestamp;
-use sandbox_rollback::{Direction, OnConflict, RollbackManager, UndoPlan};
-use sandbox_types::{Change, OperationId};
+use sandbox_rollback::{Direction, OnConflict, PortionError, RollbackManager, UndoError, UndoPlan};
+use sandbox_types::{OperationId, told_changes};
 
 use crate::{
     ledger,
-    review::{ReviewError, UndoOptions, UndoOutcome},
+    review::{KeptEdit, ReviewError, UndoOptions, UndoOutcome},
     sandbox::Sandbox,
 };
 
@@ -21,44 +21,54 @@ impl Sandbox {
         self.check_workspace()?;
         let rollback = self.rollback()?;
         let whole = self.meant(direction, rollback, options)?;
-        let (plan, is_part) = plan(rollback, direction, (&whole, &options.paths))?;
-        let part_of = is_part.then(|| whole.clone());
+        let on_conflict = match (options.force, options.keep_both) {
+            (true, _) => OnConflict::Force,
+            (false, true) => OnConflict::KeepBoth,
+            (false, false) => OnConflict::Refuse,
+        };
+        let ordered = (whole.clone(), options.paths.as_slice(), on_conflict);
+        let (plan, is_part) = plan(rollback, direction, &ordered)?;
         if options.dry_run {
             return Ok(UndoOutcome {
+                part_of: is_part.then(|| whole.clone()),
                 operation: whole,
                 dry_run: true,
-                paths: plan.changes,
+                paths: told_changes(&plan.changes).into_owned(),
                 conflicts: plan.conflicts,
-                part_of,
+                kept: kept(plan.kept),
             });
         }
-        if !options.force && !plan.conflicts.is_empty() {
-            let paths = plan.conflicts;
-            return Err(match direction {
-                Direction::Undo => ReviewError::Conflict { paths },
-                Direction::Redo => ReviewError::RedoConflict { paths },
-            });
+        if on_conflict == OnConflict::Refuse && !plan.conflicts.is_empty() {
+            return Err(conflict(direction, plan.conflicts));
         }
         let _in_use = self.enter()?;
-        let operation = if is_part {
-            self.portion(direction, (&whole, &options.paths), now)?
+        let parted = if is_part {
+            self.go_part(direction, &ordered, now)?
         } else {
-            whole
+            None
         };
-        let on_conflict = if options.force {
-            OnConflict::Force
-        } else {
-            OnConflict::Refuse
+        // Another caller may have left nothing but what is selected: then it is the whole.
+        let (operation, done) = match parted {
+            Some((part, done)) => (part, done),
+            None => {
+                let done = rollback.go(direction, &whole, on_conflict);
+                let done = done.map_err(|source| failed(direction, &whole, source))?;
+                (whole.clone(), done)
+            }
         };
-        let (paths, kind) = carry_out(rollback, direction, (&operation, on_conflict))?;
+        let kind = match direction {
+            Direction::Undo => ledger::UNDONE,
+            Direction::Redo => ledger::REDONE,
+        };
         ledger::about(self.journal(), kind, &operation, None, now).map_err(ReviewError::Record)?;
         self.retain(now);
         Ok(UndoOutcome {
+            part_of: (operation != whole).then_some(whole),
             operation,
             dry_run: false,
-            paths,
-            conflicts: plan.conflicts,
-            part_of,
+            paths: told_changes(&done.changes).into_owned(),
+            conflicts: done.overwritten,
+            kept: kept(done.kept),
         })
     }
 
@@ -69,11 +79,7 @@ impl Sandbox {
         rollback: &RollbackManager,
         options: &UndoOptions,
     ) -> Result<OperationId, ReviewError> {
-        let listed = match direction {
-            Direction::Undo => rollback.undoable(),
-            Direction::Redo => rollback.redoable(),
-        };
-        let listed = listed.map_err(ReviewError::List)?;
+        let listed = rollback.ready_to(direction).map_err(ReviewError::List)?;
         let Some(text) = &options.id else {
             return listed.last().cloned().ok_or(match direction {
                 Direction::Undo => ReviewError::NothingToUndo,
@@ -89,55 +95,59 @@ impl Sandbox {
     }
 }
 
+/// What is undone or redone: an operation, the globs that select of it, and what edits become.
+pub(crate) type Ordered<'a> = (OperationId, &'a [String], OnConflict);
+
 /// Returns what would be done, and whether that is only a part of the operation.
 fn plan(
     rollback: &RollbackManager,
     direction: Direction,
-    (id, globs): (&OperationId, &[String]),
+    (id, globs, on_conflict): &Ordered<'_>,
 ) -> Result<(UndoPlan, bool), ReviewError> {
     if !globs.is_empty() {
-        let part = rollback.portion_plan(direction, id, globs);
-        let part = part.map_err(|source| ReviewError::Portion {
-            id: id.clone(),
-            source,
-        })?;
-        if let Some(plan) = part {
+        let part = rollback.portion_plan(direction, id, (globs, *on_conflict));
+        if let Some(plan) = part.map_err(|source| portion_failed(direction, id, source))? {
             return Ok((plan, true));
         }
     }
-    let id = id.clone();
-    let plan = match direction {
-        Direction::Undo => rollback
-            .undo_plan(&id)
-            .map_err(|source| ReviewError::Undo { id, source }),
-        Direction::Redo => rollback
-            .redo_plan(&id)
-            .map_err(|source| ReviewError::Redo { id, source }),
-    };
-    Ok((plan?, false))
+    let plan = rollback.plan_of(direction, id, *on_conflict);
+    Ok((plan.map_err(|source| failed(direction, id, source))?, false))
 }
 
-/// Does it; returns what changed, and the kind of the record of it.
-fn carry_out(
-    rollback: &RollbackManager,
-    direction: Direction,
-    (id, on_conflict): (&OperationId, OnConflict),
-) -> Result<(Vec<Change>, &'static str), ReviewError> {
-    let operation = id.clone();
-    match direction {
-        Direction::Undo => rollback
-            .undo(id, on_conflict)
-            .map(|done| (done.changes, ledger::UNDONE))
-            .map_err(|source| ReviewError::Undo {
-                id: operation,
-                source,
-            }),
-        Direction::Redo => rollback
-            .redo(id, on_conflict)
-            .map(|done| (done.changes, ledger::REDONE))
-            .map_err(|source| ReviewError::Redo {
-                id: operation,
-                source,
-            }),
+/// Returns why an operation is not undone or redone.
+fn failed(direction: Direction, id: &OperationId, source: UndoError) -> ReviewError {
+    let id = id.clone();
+    match (direction, source) {
+        // Edited between the plan and the lock.
+        (_, UndoError::Conflict { paths, .. }) => conflict(direction, paths),
+        (Direction::Undo, source) => ReviewError::Undo { id, source },
+        (Direction::Redo, source) => ReviewError::Redo { id, source },
     }
+}
+
+/// Returns why a part of an operation is not undone or redone.
+pub(crate) fn portion_failed(
+    direction: Direction,
+    id: &OperationId,
+    source: PortionError,
+) -> ReviewError {
+    match source {
+        PortionError::Conflict { paths, .. } => conflict(direction, paths),
+        source => ReviewError::Portion {
+            id: id.clone(),
+            source,
+        },
+    }
+}
+
+fn conflict(direction: Direction, paths: Vec<std::path::PathBuf>) -> ReviewError {
+    match direction {
+        Direction::Undo => ReviewError::Conflict { paths },
+        Direction::Redo => ReviewError::RedoConflict { paths },
+    }
+}
+
+pub(crate) fn kept(pairs: Vec<(std::path::PathBuf, std::path::PathBuf)>) -> Vec<KeptEdit> {
+    let edit = |(path, kept_as)| KeptEdit { path, kept_as };
+    pairs.into_iter().map(edit).collect()
 }

@@ -293,7 +293,8 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     run_steps(&recipe.steps.late, &mut site, Act::Late)?;
     // 9. No descriptor of the host's stays here.
     init::let_go_of_host(recipe, &mut site)?;
-    // 10. The guest.
+    // 10. The guest. Until it is said, nothing of the operation has run, whatever becomes of this process.
+    init::say_that_it_begins(&recipe.channels);
     let leader = guest::start(recipe, &mut order, rules)?;
     if let Some(doors) = recipe.channels.doors.as_ref()
         && doors.are_asked_for()
@@ -310,7 +311,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
 /// Mounts the operation's layers over the workspace, unless they are there.
 fn mount_transaction(recipe: &Recipe, order: &Order, site: &mut Site) -> Result<(), Failure> {
     let mounted = match (&recipe.overlay, order.overlay()) {
-        (Some(at), Some(options)) => site.mount_overlay(at, options),
+        (Some(at), Some(layers)) => site.mount_overlay(at, layers),
         (Some(at), None) => site.check_ahead(at),
         (None, None) => Ok(()),
         (None, Some(_)) => Err(Errno::INVAL),

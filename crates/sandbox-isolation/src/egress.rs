@@ -36,7 +36,8 @@ use std::{
 
 use rustix::{
     event::EventfdFlags,
-    net::{AddressFamily, SocketFlags, SocketType},
+    io::Errno,
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType},
 };
 use sandbox_types::{AllowList, NetworkAccess, NetworkReport, Violation};
 
@@ -87,10 +88,15 @@ pub(crate) struct Activity {
 pub(crate) struct Egress {
     thread: Option<thread::JoinHandle<Activity>>,
     stop: Arc<Stop>,
-    /// The children's end of the channel, until they have it.
-    theirs: Option<OwnedFd>,
-    ports: Vec<u16>,
-    spare: usize,
+}
+
+/// Where the children hand their sockets out.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    ports: Ports,
+    ours: OwnedFd,
+    /// Until the children have it.
+    theirs: OwnedFd,
 }
 
 /// What the supervisor gets sockets for.
@@ -124,61 +130,109 @@ impl Stop {
     }
 }
 
-impl Egress {
-    /// Starts the supervisor that `network` needs, if any.
+impl Ports {
+    fn of(list: &AllowList) -> Self {
+        let mut open = list.ports();
+        open.extend(PORTS_ALWAYS);
+        open.sort_unstable();
+        open.dedup();
+        let spare = if list.has_any_port() { SPARE_PORTS } else { 0 };
+        Self { open, spare }
+    }
+}
+
+impl Hall {
+    /// Returns what a guest of `network` needs, if its network leads anywhere.
     pub(crate) fn of(network: &NetworkAccess) -> Result<Option<Self>, LaunchError> {
-        match network {
-            NetworkAccess::Allow(list) => Self::start(list.clone()).map(Some).map_err(|error| {
-                LaunchError::new("let the guest's network lead to the allowed hosts", error)
-            }),
-            NetworkAccess::None | NetworkAccess::Host => Ok(None),
+        let NetworkAccess::Allow(list) = network else {
+            return Ok(None);
+        };
+        let (ours, theirs) = channel().map_err(no_network)?;
+        Ok(Some(Self {
+            ports: Ports::of(list),
+            ours,
+            theirs,
+        }))
+    }
+
+    /// Returns what the children need. It holds as long as this does.
+    pub(crate) fn doors(&self) -> Doors {
+        Doors {
+            ports: self.ports.open.clone(),
+            spare: self.ports.spare,
+            channel: self.theirs.as_raw_fd(),
         }
     }
 
-    /// Starts the supervisor. It waits for the sockets that the children hand out.
-    fn start(list: AllowList) -> io::Result<Self> {
-        let spare = if list.has_any_port() { SPARE_PORTS } else { 0 };
-        let mut ports = list.ports();
-        ports.extend(PORTS_ALWAYS);
-        ports.sort_unstable();
-        ports.dedup();
-        let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    /// Closes the children's end here: it is theirs alone from now on. Returns ours.
+    pub(crate) fn close_their_end(self) -> OwnedFd {
+        self.ours
+    }
+}
+
+fn channel() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+fn no_network(error: impl Into<io::Error>) -> LaunchError {
+    LaunchError::new("let the guest's network lead to the allowed hosts", error)
+}
+
+/// Takes the sockets that are there to be taken.
+pub(crate) fn take_sockets(channel: &OwnedFd) -> Result<Vec<OwnedFd>, Errno> {
+    Ok(take_sockets_now(channel)?.unwrap_or_default())
+}
+
+/// Takes what the next message hands out; `None` after the last one. Does not wait.
+pub(crate) fn take_sockets_now(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
+    supervisor::receive(channel, RecvFlags::DONTWAIT)
+}
+
+/// Whether this is the socket that sees refusals.
+pub(crate) fn is_watch(socket: &OwnedFd) -> bool {
+    let family = rustix::net::sockopt::socket_domain(socket);
+    family.is_ok_and(|family| family == AddressFamily::PACKET)
+}
+
+/// Returns a channel where somebody else finds these sockets.
+pub(crate) fn pass_on(sockets: &[OwnedFd]) -> Result<OwnedFd, Errno> {
+    let (ours, theirs) = channel()?;
+    netns::send_all(ours.as_fd(), sockets.iter().map(OwnedFd::as_fd))?;
+    Ok(theirs)
+}
+
+impl Egress {
+    /// Starts the supervisor that `network` needs, if any. It waits for the sockets that come through `channel`.
+    pub(crate) fn start(
+        network: &NetworkAccess,
+        channel: Option<OwnedFd>,
+    ) -> Result<Option<Self>, LaunchError> {
+        match (network, channel) {
+            (NetworkAccess::Allow(list), Some(channel)) => {
+                let started = Self::supervise(list.clone(), channel);
+                started.map(Some).map_err(no_network)
+            }
+            (NetworkAccess::Allow(_), None) => Err(no_network(Errno::NOTCONN)),
+            (NetworkAccess::None | NetworkAccess::Host, _) => Ok(None),
+        }
+    }
+
+    fn supervise(list: AllowList, channel: OwnedFd) -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let stop = Arc::new(Stop {
             at_once: AtomicBool::new(false),
             wake: rustix::event::eventfd(0, flags)?,
         });
         let told = Arc::clone(&stop);
-        let doors = Ports {
-            open: ports.clone(),
-            spare,
-        };
+        let ports = Ports::of(&list);
         let thread = thread::Builder::new()
             .name("sandbox-egress".to_owned())
-            .spawn(move || supervisor::run(list, doors, ours, &told))?;
+            .spawn(move || supervisor::run(list, ports, channel, &told))?;
         Ok(Self {
             thread: Some(thread),
             stop,
-            theirs: Some(theirs),
-            ports,
-            spare,
         })
-    }
-
-    /// Returns what the children need. It holds until [`Self::close_their_end`].
-    pub(crate) fn doors(&self) -> Doors {
-        Doors {
-            ports: self.ports.clone(),
-            spare: self.spare,
-            channel: self.theirs.as_ref().map_or(-1, OwnedFd::as_raw_fd),
-        }
-    }
-
-    /// Closes the children's end here: it is theirs alone from now on.
-    pub(crate) fn close_their_end(&mut self) {
-        self.theirs = None;
     }
 
     /// Ends the supervisor when the guest is dead, after what the guest has sent was delivered; returns what the guest

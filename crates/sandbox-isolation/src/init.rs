@@ -11,7 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     io::Errno,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags},
     process::Pid,
 };
 
@@ -163,9 +163,15 @@ fn take_descriptors(
         input: input.map(IntoRawFd::into_raw_fd),
         output: number(output)?,
         error: number(error)?,
-        terminal: None,
     };
     Ok(words)
+}
+
+/// Says so over the socket that the order came through, where it can be read also when this process is dead.
+pub(crate) fn say_that_it_begins(channels: &Channels) {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    // Who does not want to know has closed it.
+    rustix::net::send(fd(channels.start), &[1], flags).ok();
 }
 
 /// Whether the process that `pidfd` stands for is dead, or cannot be seen.

@@ -9,6 +9,7 @@ pub(crate) mod layers;
 pub(crate) mod meter;
 mod own_limits;
 pub(crate) mod recipe;
+mod refused;
 pub(crate) mod ruleset;
 pub(crate) mod run;
 pub(crate) mod signal;

@@ -27,7 +27,7 @@ mod tests;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use arguments::Width;
-use assemble::{Check, Draft, Interval, answer_of};
+use assemble::{Check, Draft, Interval, RETURN, answer_of, errno};
 pub(crate) use connect::asking_about_connect;
 pub use refine::{
     ArgumentTest, BaseProfile, Condition, ProfileError, RefusedWith, SyscallEffect, SyscallRule,
@@ -87,6 +87,8 @@ pub(crate) struct Mode {
     /// Whether files land on the host as the guest makes them.
     pub(crate) writes_to_host: bool,
     pub(crate) walls: OtherWalls,
+    /// Whether who waits for the guest hears of refused calls that no honest program makes.
+    pub(crate) tells: bool,
 }
 
 /// What stands besides the filter.
@@ -114,10 +116,12 @@ impl Mode {
     const LONGEST: Self = Self {
         writes_to_host: true,
         walls: OtherWalls::Landlock { network: false },
+        tells: true,
     };
     const LONGEST_WITH_SOCKETS: Self = Self {
         writes_to_host: true,
         walls: OtherWalls::Landlock { network: true },
+        tells: true,
     };
 
     fn pids(self) -> Pids {
@@ -140,6 +144,26 @@ pub(crate) struct Instruction {
     pub(crate) jf: u8,
     /// The operand.
     pub(crate) k: u32,
+}
+
+/// Returns the name of the system call `number`.
+pub(crate) fn name_of_call(number: i32) -> Option<&'static str> {
+    calls::name_of(u32::try_from(number).ok()?)
+}
+
+/// Lets what a filter tells be refused without a word: where the kernel allows nobody to listen.
+pub(crate) fn keep_silent(filter: &mut [Instruction]) {
+    for instruction in filter {
+        if (instruction.code, instruction.k) == (RETURN, libc::SECCOMP_RET_USER_NOTIF) {
+            instruction.k = errno(libc::EPERM);
+        }
+    }
+}
+
+/// Returns whether it tells of calls.
+pub(crate) fn is_telling(filter: &[Instruction]) -> bool {
+    let tells = |it: &Instruction| (it.code, it.k) == (RETURN, libc::SECCOMP_RET_USER_NOTIF);
+    filter.iter().any(tells)
 }
 
 impl SeccompProfile {
@@ -209,9 +233,18 @@ fn walls(mode: Mode, without_set_ids: bool) -> BTreeMap<u32, Answer> {
         .into_iter()
         .filter_map(|(holds, walls)| holds.then_some(walls))
         .flatten();
+    // What the first table refuses, whatever the arguments, needs rights that no guest has.
+    let told = |wall: &Wall| match wall.answer {
+        Answer::NotPermitted if mode.tells => Answer::Told,
+        answer => answer,
+    };
     // A later table is stricter than an earlier one.
     walls
-        .flat_map(|wall| wall.calls.iter().map(|(_, number)| (*number, wall.answer)))
+        .flat_map(|wall| {
+            wall.calls
+                .iter()
+                .map(move |(_, number)| (*number, told(wall)))
+        })
         .filter_map(|(number, answer)| Some((number?, answer)))
         .collect()
 }
@@ -219,6 +252,7 @@ fn walls(mode: Mode, without_set_ids: bool) -> BTreeMap<u32, Answer> {
 fn is_refusal(answer: Answer) -> bool {
     [
         Answer::NotPermitted,
+        Answer::Told,
         Answer::NoSuchCall,
         Answer::NoSuchFamily,
         Answer::KillProcess,

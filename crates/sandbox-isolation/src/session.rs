@@ -15,6 +15,7 @@ mod keeper;
 mod key;
 mod layers;
 mod place;
+mod sent;
 pub(crate) mod wire;
 
 pub use client::{KeeperProgram, SessionLauncher, end_session, session_status};

@@ -16,7 +16,7 @@ use rustix::{
     process::{Gid, Uid},
 };
 
-use self::terminal::{END_OF_INPUT, Raw, Shape, Typed};
+use self::terminal::{END_OF_INPUT, Raw, Typed};
 use crate::plan::StdinSource;
 
 /// How much is read at once.
@@ -26,10 +26,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) struct GuestEnds {
     /// `None`: `/dev/null`.
     pub(crate) input: Option<RawFd>,
+    /// If the guest gets a terminal, that is all three, and its other side is sent to this one.
     pub(crate) output: RawFd,
     pub(crate) error: RawFd,
-    /// If there, it has all three: a terminal, whose other side it sends to `output`.
-    pub(crate) terminal: Option<Shape>,
 }
 
 /// The three streams before the launch: both ends of each.
@@ -126,7 +125,6 @@ impl Streams {
             input,
             output,
             error: error.unwrap_or(output),
-            terminal: self.terminal.as_ref().map(|typed| typed.shape.clone()),
         }
     }
 

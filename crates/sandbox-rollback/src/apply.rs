@@ -48,7 +48,7 @@ impl Sides {
     /// Does `plan` and returns the paths that it left alone.
     pub(crate) fn apply(&self, plan: &Plan) -> Result<Vec<PathBuf>, FileError> {
         for cleaning in &plan.cleanings {
-            self.clean(cleaning, Direction::Forward)?;
+            self.clean(cleaning, Way::Forward)?;
         }
         self.moves_and_directories(plan)
     }
@@ -57,7 +57,7 @@ impl Sides {
     pub(crate) fn revert(&self, plan: &Plan) -> Result<(), FileError> {
         self.moves_and_directories(&plan.inverse())?;
         for cleaning in plan.cleanings.iter().rev() {
-            self.clean(cleaning, Direction::Back)?;
+            self.clean(cleaning, Way::Back)?;
         }
         Ok(())
     }
@@ -122,6 +122,10 @@ impl Sides {
             Move::Detach { path, to, leaving } => {
                 let to = spot(&self.set, &to.path(path))?;
                 transfer(spot(&self.workspace, path)?, to, leaving)
+            }
+            Move::Rename { from, to, file } => {
+                let (from, to) = (spot(&self.workspace, from)?, spot(&self.workspace, to)?);
+                transfer(from, to, file)
             }
             Move::MakeDirectory { path, attributes } => {
                 self.make_directory(path, attributes.as_ref())
@@ -193,7 +197,7 @@ impl Sides {
         }
     }
 
-    fn clean(&self, cleaning: &Cleaning, direction: Direction) -> Result<(), FileError> {
+    fn clean(&self, cleaning: &Cleaning, way: Way) -> Result<(), FileError> {
         match cleaning {
             Cleaning::Attributes {
                 path,
@@ -202,9 +206,9 @@ impl Sides {
                 set,
                 mode,
             } => {
-                let (remove, set, mode) = match direction {
-                    Direction::Forward => (remove, set, mode.map(|(_, after)| after)),
-                    Direction::Back => (set, remove, mode.map(|(before, _)| before)),
+                let (remove, set, mode) = match way {
+                    Way::Forward => (remove, set, mode.map(|(_, after)| after)),
+                    Way::Back => (set, remove, mode.map(|(before, _)| before)),
                 };
                 self.clean_attributes((path, *ino), (remove, set), mode)
                     .map_err(self.set.cannot("clean", path))
@@ -213,9 +217,9 @@ impl Sides {
                 let clean = || {
                     let entry = spot(&self.set, &Place::Upper.path(path))?;
                     let shelf = spot(&self.set, &Place::Kept(*number).path(path))?;
-                    let (from, to) = match direction {
-                        Direction::Forward => (entry, shelf),
-                        Direction::Back => (shelf, entry),
+                    let (from, to) = match way {
+                        Way::Forward => (entry, shelf),
+                        Way::Back => (shelf, entry),
                     };
                     let same_file = from.as_ref().map(self::ino).transpose()?.flatten();
                     if same_file == Some(*ino)
@@ -264,7 +268,7 @@ impl Sides {
 }
 
 #[derive(Clone, Copy)]
-enum Direction {
+enum Way {
     Forward,
     Back,
 }

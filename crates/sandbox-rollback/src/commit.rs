@@ -18,7 +18,7 @@ use crate::{
     layout::{CHANGES, JOURNAL, Layout, make_private},
     ledger::Ledger,
     plan::{Move, Plan},
-    reserve, settle,
+    renames, reserve, settle,
     stat::{Stat, Time},
     step::step,
     survey::Survey,
@@ -218,6 +218,7 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         mut conflicts,
         mut plan,
         changes,
+        twins,
         ..
     } = survey;
     if plan.is_empty() && conflicts.is_empty() {
@@ -232,6 +233,7 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         id: id.clone(),
         source,
     };
+    renames::fold(&mut plan, twins);
     save_changes(&tx.set, &changes).map_err(record)?;
     reserve::take(&tx.set, &plan).map_err(record)?;
     Sides::open(&layout.workspace, &tx.set)
@@ -298,7 +300,7 @@ fn recheck(
         let look = || -> io::Result<bool> {
             let present = workspace.find(path)?;
             Ok(match change {
-                Move::Attach { .. } | Move::MakeDirectory { .. } => {
+                Move::Attach { .. } | Move::Rename { .. } | Move::MakeDirectory { .. } => {
                     present.is_none() && parent_is_there(workspace, path)?
                 }
                 Move::Exchange { leaving, .. } | Move::Detach { leaving, .. } => {

@@ -18,6 +18,7 @@
 //!                   /unsealed the undo is complete, and since when
 //!                   /redoing  the redo's plan: from here on it will be done
 //! layers/redo                 a redo may be half-way: what was undone is looked through
+//! layers/together             several operations are undone or redone as one: see together.rs
 //! layers/parting              a set is taken apart: see portion.rs
 //! layers/trash/               to be deleted
 //! layers/spare/               the directory of an ended transaction, for the next one: see spare.rs
@@ -102,6 +103,11 @@ impl Layout {
     /// Returns the mark that says that a redo may be half-way.
     pub(crate) fn redo_mark(&self) -> PathBuf {
         self.layers.join("redo")
+    }
+
+    /// Returns the list of operations that are undone or redone as one.
+    pub(crate) fn together(&self) -> PathBuf {
+        self.layers.join("together")
     }
 
     pub(crate) fn ready(&self) -> PathBuf {

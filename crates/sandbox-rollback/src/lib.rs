@@ -25,6 +25,7 @@ mod gate;
 mod repository;
 
 mod commit;
+mod direction;
 mod portion;
 mod redo;
 mod reserve;
@@ -33,10 +34,12 @@ mod undo;
 
 mod settle;
 mod split;
+mod together;
 mod unsettled;
 
 mod apply;
 mod plan;
+mod renames;
 
 mod journal;
 mod layout;
@@ -64,25 +67,27 @@ mod xattr;
 mod tests;
 
 pub use commit::{CommitError, Committed};
+pub use direction::Direction;
 pub use file_error::FileError;
 pub use file_tree::{FileTree, Opened};
 pub use gate::{
     Gate, GateAction, GateDecision, GateError, GateOutcome, GateRule, protected_classes,
 };
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
-pub use portion::{Direction, PortionError};
+pub use portion::PortionError;
 pub use ready::Ready;
-pub use redo::{RedoError, Redone};
 pub use repository::{
     CompanionFailure, Compression, Destination, Excludes, ExcludesError, ExportError, Exported,
-    ImportError, Imported, KeepPolicy, Kept, NewSnapshot, Omission, Problem, Pruned, Rebuilt,
-    Repository, RepositoryError, RestoreError, RestoreOptions, Restored, Retention, Snapshot,
-    SnapshotId, SnapshotIdError, Taken, Verification, VerifyDepth,
+    ImportError, Imported, KeepPolicy, Kept, KeyBytes, KeyFailure, KeyRequest, NewSnapshot,
+    Omission, Problem, Pruned, Rebuilt, Rekeyed, Repository, RepositoryError, RepositoryKey,
+    RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError,
+    Taken, Verification, VerifyDepth,
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;
 pub use split::{Selected, SplitError};
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
+pub use together::{Part, TogetherPlan};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
 pub use unsettled::Unsettled;

@@ -14,6 +14,7 @@ mod errors;
 pub use errors::{BeginError, OpenError, ResumeError, UpkeepError};
 
 use crate::{
+    Direction,
     begin::fill,
     file_error::{FileError, cannot},
     layout::{Begun, HELD, JOURNAL, Layout, begun, make_private, sealed},
@@ -25,7 +26,7 @@ use crate::{
     stat::{Stat, Time},
     transaction::Transaction,
     trash,
-    undo::{self, OnConflict, UndoError, UndoPlan, Undone},
+    undo::{OnConflict, UndoError, UndoPlan, Undone},
 };
 
 /// How many files of the trash one recovery deletes; it stands before the next operation.
@@ -54,6 +55,8 @@ pub struct Recovery {
     pub undone: Vec<OperationId>,
     /// Redos that had begun: completed.
     pub redone: Vec<OperationId>,
+    /// Of several that were undone or redone as one: as if that had not been begun.
+    pub reversed: Vec<OperationId>,
     /// Paths of those that somebody else had changed meanwhile: left alone.
     pub left_alone: Vec<PathBuf>,
     /// What could not be settled, and why. Nothing of it was deleted.
@@ -239,43 +242,53 @@ impl RollbackManager {
     ///
     /// Fails when the layers cannot be read.
     pub fn undoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
-        Ok(in_order(self.sealed_sets("undo")?))
+        self.ready_to(Direction::Undo)
     }
 
-    /// Returns what an undo would do now, without doing it.
+    /// Returns what an undo would do now, without doing it, if it is forced.
     ///
     /// # Errors
     ///
-    /// Fails when nothing is kept under this id or it cannot be read.
+    /// As [`RollbackManager::plan_of`].
     pub fn undo_plan(&self, id: &OperationId) -> Result<UndoPlan, UndoError> {
-        undo::plan(&self.layout, id)
+        self.plan_of(Direction::Undo, id, OnConflict::Force)
     }
 
     /// Puts the workspace back to before the operation's commit, in the paths that it changed.
     ///
     /// # Errors
     ///
-    /// Fails when nothing is kept under this id, or when paths were edited since and
-    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
-    /// [`UndoError::Interrupted`]: then recovery completes the undo.
+    /// As [`RollbackManager::go`].
     pub fn undo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Undone, UndoError> {
-        let undone = undo::undo(&self.layout, id, on_conflict)?;
-        self.shorten_ledger(id)?;
-        Ok(undone)
+        self.go(Direction::Undo, id, on_conflict)
     }
 
-    /// The ledger only matters to older undo sets: without any it may go.
-    fn shorten_ledger(&self, id: &OperationId) -> Result<(), UndoError> {
-        let shorten = || {
-            if self.layout.ids("undo")?.is_empty() {
-                return remove_file(&self.layout.ledger());
-            }
-            Ok(())
-        };
-        shorten().map_err(|source| UndoError::Record {
-            id: id.clone(),
-            source,
-        })
+    /// Returns the operations whose undo can be taken back, the one that was undone last at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn redoable(&self) -> Result<Vec<OperationId>, UpkeepError> {
+        self.ready_to(Direction::Redo)
+    }
+
+    /// Returns what a redo would do now, without doing it, if it is forced.
+    ///
+    /// # Errors
+    ///
+    /// As [`RollbackManager::plan_of`].
+    pub fn redo_plan(&self, id: &OperationId) -> Result<UndoPlan, UndoError> {
+        self.plan_of(Direction::Redo, id, OnConflict::Force)
+    }
+
+    /// Puts the workspace back to after the operation's commit, in the paths that its undo changed.
+    /// Then it can be undone again.
+    ///
+    /// # Errors
+    ///
+    /// As [`RollbackManager::go`].
+    pub fn redo(&self, id: &OperationId, on_conflict: OnConflict) -> Result<Undone, UndoError> {
+        self.go(Direction::Redo, id, on_conflict)
     }
 
     /// Settles what killed processes left: transactions in nobody's use are discarded, commits and
@@ -293,6 +306,7 @@ impl RollbackManager {
             completed: finished.commits,
             undone: finished.undos,
             redone: finished.redos,
+            reversed: finished.reversed,
             left_alone: finished.left_alone,
             failed: finished.failed,
             ..Recovery::default()
@@ -367,6 +381,7 @@ impl RollbackManager {
         remove_file(&layout.ledger())?;
         remove_file(&layout.redo_mark())?;
         remove_file(&layout.layers.join(PARTING))?;
+        remove_file(&layout.together())?;
         if let Some(source) = stuck {
             return Err(UpkeepError::File { source });
         }

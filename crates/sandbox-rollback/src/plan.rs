@@ -4,6 +4,7 @@
 //! workspace/p  <--Exchange-->  set/upper/p          a file is replaced, the old one is kept
 //! workspace/p  <---Attach----  set/upper/p | kept/n something new, or put back
 //! workspace/p  ----Detach--->  set/upper/p | kept/n something deleted, kept for undo
+//! workspace/p  ---Rename---->  workspace/q          a file that was copied and deleted: stored once
 //! ```
 //! Moves never overlap: no path of a move lies below another one. So a plan can be repeated from the
 //! start after a crash, and taken back in reverse.
@@ -116,6 +117,14 @@ pub(crate) enum Move {
         to: Place,
         leaving: Identity,
     },
+    /// A file of the workspace goes to another name in it, which must be free.
+    Rename {
+        #[serde(with = "raw::path")]
+        from: PathBuf,
+        #[serde(with = "raw::path")]
+        to: PathBuf,
+        file: Identity,
+    },
     /// The workspace gets a directory that was removed since, for a forced undo.
     MakeDirectory {
         #[serde(with = "raw::path")]
@@ -126,14 +135,31 @@ pub(crate) enum Move {
 }
 
 impl Move {
-    /// Returns the path that it changes, relative to the workspace.
+    /// Returns the path that it changes, relative to the workspace: of a rename the new one.
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Exchange { path, .. }
+            Self::Rename { to: path, .. }
+            | Self::Exchange { path, .. }
             | Self::Attach { path, .. }
             | Self::Detach { path, .. }
             | Self::MakeDirectory { path, .. } => path,
         }
+    }
+
+    /// Returns the path that a rename takes away.
+    pub(crate) fn old_path(&self) -> Option<&Path> {
+        match self {
+            Self::Rename { from, .. } => Some(from),
+            Self::Exchange { .. }
+            | Self::Attach { .. }
+            | Self::Detach { .. }
+            | Self::MakeDirectory { .. } => None,
+        }
+    }
+
+    /// Returns all paths that it changes.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.path()).chain(self.old_path())
     }
 
     /// Returns the move that takes this one back; a directory that was made stays.
@@ -161,6 +187,11 @@ impl Move {
                 path,
                 from: to,
                 entering: leaving,
+            }),
+            Self::Rename { from, to, file } => Some(Self::Rename {
+                from: to,
+                to: from,
+                file,
             }),
             Self::MakeDirectory { .. } => None,
         }

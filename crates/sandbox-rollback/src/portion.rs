@@ -13,6 +13,7 @@ mod error;
 use std::{
     collections::BTreeSet,
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -24,13 +25,13 @@ use serde::{Deserialize, Serialize};
 pub use error::PortionError;
 
 use crate::{
-    RollbackManager,
+    Direction, OnConflict, RollbackManager,
     apply::{OPEN_TO_OWNER, is_privileged, spot, transfer},
     commit::save_changes,
     file_error::{FileError, cannot},
     gate::{compile, covers},
     journal,
-    layout::{self, CHANGES, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, make_private},
+    layout::{self, CHANGES, Layout, SEALED, UNSEALED, make_private},
     plan::{Directory, Identity, Move, Place, Plan},
     retention,
     settle::{self, Finished},
@@ -46,32 +47,6 @@ pub(crate) const PARTING: &str = "parting";
 /// The name of the new set while its files come.
 const PART: &str = "part";
 
-/// The way that an operation takes: back, or forth again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub enum Direction {
-    /// What it changed is put back.
-    Undo,
-    /// Its undo is taken back.
-    Redo,
-}
-
-impl Direction {
-    fn set(self, layout: &Layout, id: &OperationId) -> PathBuf {
-        match self {
-            Self::Undo => layout.undo(id),
-            Self::Redo => layout.undone(id),
-        }
-    }
-
-    /// Returns the names of the plan that was done last, and of its seal.
-    const fn last(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Undo => (JOURNAL, SEALED),
-            Self::Redo => (UNDOING, UNSEALED),
-        }
-    }
-}
-
 impl RollbackManager {
     /// Returns what an undo or redo of the selected paths alone would do now, without doing it;
     /// `None` if they are all that the operation changed. Globs are read as those of a declared
@@ -84,30 +59,14 @@ impl RollbackManager {
         &self,
         direction: Direction,
         id: &OperationId,
-        globs: &[String],
+        (globs, on_conflict): (&[String], OnConflict),
     ) -> Result<Option<UndoPlan>, PortionError> {
         let layout = self.layout();
         let kept = Kept::read(layout, direction, id)?;
-        let Some((part, _)) = kept.halves(layout, globs)? else {
-            return Ok(None);
-        };
-        let failed = |source| PortionError::Read {
-            id: id.clone(),
-            source,
-        };
-        let sealed = layout::seal(&kept.set, direction.last().1)
-            .map_err(failed)?
-            .ok_or_else(|| PortionError::Unknown { id: id.clone() })?;
-        let changes = match direction {
-            Direction::Undo => undo::mirrored(part.changes),
-            Direction::Redo => part.changes,
-        };
-        let done = Done {
-            plan: part.plan,
-            sealed,
-        };
-        let plan = undo::take_back(layout, &kept.set, &done, changes);
-        plan.map(Some).map_err(failed)
+        match kept.halves(layout, globs)? {
+            Some((part, _)) => kept.plan(layout, direction, (part, on_conflict)).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Makes what is kept of the selected paths a set of its own under the id `part`, which can be
@@ -125,16 +84,7 @@ impl RollbackManager {
         (globs, part): (&[String], &OperationId),
     ) -> Result<Option<Vec<Change>>, PortionError> {
         let layout = self.layout();
-        let read = |source| PortionError::Read {
-            id: id.clone(),
-            source,
-        };
-        let lock = layout.exclusive().map_err(read)?;
-        let _lock = lock.ok_or(PortionError::Busy)?;
-        let finished = settle::finish_journals(layout).map_err(read)?;
-        if let Some((id, source)) = finished.failed.into_iter().next() {
-            return Err(PortionError::Unfinished { id, source });
-        }
+        let _lock = whole(layout, id)?;
         let kept = Kept::read(layout, direction, id)?;
         let Some(halves) = kept.halves(layout, globs)? else {
             return Ok(None);
@@ -144,34 +94,63 @@ impl RollbackManager {
             id: id.clone(),
             part: part.clone(),
         };
-        prepare(layout, &mark, &halves).map_err(|source| PortionError::Prepare {
-            id: id.clone(),
-            source,
-        })?;
-        finish(layout, &mark).map_err(|source| PortionError::Move {
-            id: id.clone(),
-            source,
-        })?;
+        part_set(layout, &mark, &halves)?;
         Ok(Some(halves.0.changes))
     }
 }
 
+/// Takes the workspace's lock, and completes what was interrupted.
+pub(crate) fn whole(layout: &Layout, id: &OperationId) -> Result<OwnedFd, PortionError> {
+    let read = |source| PortionError::Read {
+        id: id.clone(),
+        source,
+    };
+    let lock = layout.exclusive().map_err(read)?;
+    let lock = lock.ok_or(PortionError::Busy)?;
+    let finished = settle::finish_journals(layout).map_err(read)?;
+    match finished.failed.into_iter().next() {
+        Some((id, source)) => Err(PortionError::Unfinished { id, source }),
+        None => Ok(lock),
+    }
+}
+
+/// Takes a set apart.
+pub(crate) fn part_set(
+    layout: &Layout,
+    mark: &Mark,
+    halves: &(Half, Half),
+) -> Result<(), PortionError> {
+    let id = &mark.id;
+    prepare(layout, mark, halves).map_err(|source| PortionError::Prepare {
+        id: id.clone(),
+        source,
+    })?;
+    finish(layout, mark).map_err(|source| PortionError::Move {
+        id: id.clone(),
+        source,
+    })
+}
+
 /// A part of what an operation did.
-#[derive(Default)]
-struct Half {
+#[derive(Clone, Default)]
+pub(crate) struct Half {
     plan: Plan,
-    changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// What is kept of an operation.
-struct Kept {
+pub(crate) struct Kept {
     id: OperationId,
     set: PathBuf,
     all: Half,
 }
 
 impl Kept {
-    fn read(layout: &Layout, direction: Direction, id: &OperationId) -> Result<Self, PortionError> {
+    pub(crate) fn read(
+        layout: &Layout,
+        direction: Direction,
+        id: &OperationId,
+    ) -> Result<Self, PortionError> {
         let set = direction.set(layout, id);
         let read = || {
             let plan = journal::read(&set, direction.last().0, layout.workspace_ino()?)?;
@@ -190,15 +169,41 @@ impl Kept {
         Ok(Self { id, set, all })
     }
 
+    /// Returns what an undo or redo of the part alone would do.
+    pub(crate) fn plan(
+        &self,
+        layout: &Layout,
+        direction: Direction,
+        (part, on_conflict): (Half, OnConflict),
+    ) -> Result<UndoPlan, PortionError> {
+        let id = &self.id;
+        let failed = |source| PortionError::Read {
+            id: id.clone(),
+            source,
+        };
+        let sealed = layout::seal(&self.set, direction.last().1)
+            .map_err(failed)?
+            .ok_or_else(|| PortionError::Unknown { id: id.clone() })?;
+        let changes = match direction {
+            Direction::Undo => undo::mirrored(part.changes),
+            Direction::Redo => part.changes,
+        };
+        let done = Done {
+            plan: part.plan,
+            sealed,
+        };
+        undo::take_back(layout, &self.set, (&done, on_conflict), changes).map_err(failed)
+    }
+
     /// Returns what the globs select, and the rest; `None` if there is no rest.
-    fn halves(
+    pub(crate) fn halves(
         &self,
         layout: &Layout,
         globs: &[String],
     ) -> Result<Option<(Half, Half)>, PortionError> {
         let set = compile(globs).map_err(PortionError::Glob)?;
         let Half { plan, changes } = &self.all;
-        let tops: BTreeSet<&Path> = plan.moves.iter().map(Move::path).collect();
+        let tops: BTreeSet<&Path> = plan.moves.iter().flat_map(Move::paths).collect();
         let top = |path: &Path| {
             path.ancestors()
                 .find(|it| tops.contains(it))
@@ -208,6 +213,14 @@ impl Kept {
         let cut = met.find_map(|it| top(&it.path).filter(|top| !covers(&set, top)));
         if let Some(path) = cut {
             return Err(PortionError::Whole { path });
+        }
+        let renamed = plan.moves.iter().filter_map(|it| Some((it.old_path()?, it.path())));
+        let mut parted = renamed.filter(|(from, to)| covers(&set, from) != covers(&set, to));
+        if let Some((from, to)) = parted.next() {
+            return Err(PortionError::Renamed {
+                from: from.to_owned(),
+                to: to.to_owned(),
+            });
         }
         let (part, rest) = halves(plan, changes, &set);
         if part.plan.is_empty() || part.changes.is_empty() {
@@ -288,7 +301,7 @@ fn halves(plan: &Plan, changes: &[Change], globs: &GlobSet) -> (Half, Half) {
         let selected = covers(globs, change.path());
         let half = if selected { &mut part } else { &mut rest };
         half.plan.moves.push(change.clone());
-        parents[usize::from(selected)].extend(change.path().parent());
+        parents[usize::from(selected)].extend(change.paths().filter_map(Path::parent));
     }
     for directory in &plan.directories {
         let Directory { path, before, .. } = directory;
@@ -313,7 +326,7 @@ const fn held(change: &Move) -> Option<(Place, &Identity)> {
     match change {
         Move::Exchange { leaving, .. } => Some((Place::Upper, leaving)),
         Move::Detach { to, leaving, .. } => Some((*to, leaving)),
-        Move::Attach { .. } | Move::MakeDirectory { .. } => None,
+        Move::Attach { .. } | Move::Rename { .. } | Move::MakeDirectory { .. } => None,
     }
 }
 
@@ -355,10 +368,10 @@ fn each_link(
 
 /// Which set is taken apart.
 #[derive(Serialize, Deserialize)]
-struct Mark {
-    direction: Direction,
-    id: OperationId,
-    part: OperationId,
+pub(crate) struct Mark {
+    pub(crate) direction: Direction,
+    pub(crate) id: OperationId,
+    pub(crate) part: OperationId,
 }
 
 /// Prepares the new set in the old one; when this returns, its files will come.

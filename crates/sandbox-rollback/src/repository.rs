@@ -10,21 +10,26 @@
 
 use std::path::{Path, PathBuf};
 
+mod cipher;
 mod content;
 mod difference;
 mod error;
 mod exclude;
 mod export;
+mod format;
 mod frame;
+mod image;
 mod import;
 mod index;
 mod keep;
+mod key;
 mod node;
 mod pack;
 mod prune;
 mod reader;
 mod rebuild;
 mod record;
+mod rekey;
 mod restore;
 mod scan;
 mod seen;
@@ -43,10 +48,12 @@ pub use export::{ExportError, Exported};
 pub use frame::Compression;
 pub use import::{ImportError, Imported};
 pub use keep::{KeepPolicy, Kept};
+pub use key::{KeyBytes, KeyFailure, KeyRequest, RepositoryKey};
 pub use node::Omission;
 pub use prune::{Pruned, Retention};
 pub use rebuild::Rebuilt;
 pub use record::{Snapshot, SnapshotId, SnapshotIdError};
+pub use rekey::Rekeyed;
 pub use restore::{Destination, RestoreError, RestoreOptions, Restored};
 pub use take::{CompanionFailure, NewSnapshot, Taken};
 pub use verify::{Problem, Verification, VerifyDepth};
@@ -54,6 +61,8 @@ pub use verify::{Problem, Verification, VerifyDepth};
 use sandbox_types::Change;
 
 use crate::layout::Layout;
+use cipher::Sealing;
+use index::Location;
 use session::Session;
 
 /// The snapshots of one workspace, in a directory of their own.
@@ -64,6 +73,8 @@ use session::Session;
 pub struct Repository {
     layout: Layout,
     directory: PathBuf,
+    key: Option<RepositoryKey>,
+    encrypt: bool,
 }
 
 impl Repository {
@@ -71,7 +82,24 @@ impl Repository {
         Self {
             layout,
             directory: directory.to_owned(),
+            key: None,
+            encrypt: false,
         }
+    }
+
+    /// Uses this key to open the repository if it is encrypted, and files that come from one that is.
+    #[must_use]
+    pub fn with_key(mut self, key: RepositoryKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Encrypts the repository when it is made, with the key of [`Self::with_key`]. Nothing is
+    /// written into one that is there and is not encrypted.
+    #[must_use]
+    pub fn encrypted(mut self) -> Self {
+        self.encrypt = true;
+        self
     }
 
     /// Takes a snapshot of the workspace as it is committed: what running operations have written
@@ -247,6 +275,30 @@ impl Repository {
         import::import_from(self, input)
     }
 
+    /// Gives the repository another key; one that is not encrypted is encrypted with it. Costs one
+    /// writing of all that is kept in the second case, and of a hundred bytes a pack in the first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the keys are not the right ones, something is damaged, or the repository cannot be
+    /// written. Then its key is the old one or the new one, and all of it can be read.
+    pub fn rekey(&self, new: &RepositoryKey) -> Result<Rekeyed, RepositoryError> {
+        rekey::rekey(self, new)
+    }
+
+    /// Returns whether the repository is encrypted; `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that cannot be read.
+    pub fn is_encrypted(&self) -> Result<Option<bool>, RepositoryError> {
+        match format::check(&self.directory) {
+            Ok(slot) => Ok(Some(slot.is_some())),
+            Err(RepositoryError::Empty) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes the index again from the packs. Costs one reading of all that is kept, and the next
     /// snapshot reads every file.
     ///
@@ -257,12 +309,35 @@ impl Repository {
         rebuild::rebuild(self)
     }
 
-    fn packs(&self) -> PathBuf {
+    /// Returns where the packs lie.
+    fn packs(&self, sealing: &Sealing) -> PathBuf {
+        match sealing {
+            None => self.plain_packs(),
+            Some(_) => self.sealed_packs(),
+        }
+    }
+
+    fn plain_packs(&self) -> PathBuf {
         self.directory.join("packs")
     }
 
-    fn index(&self) -> PathBuf {
-        self.directory.join("index.redb")
+    fn sealed_packs(&self) -> PathBuf {
+        self.directory.join("sealed")
+    }
+
+    fn sealed_draft(&self) -> PathBuf {
+        self.directory.join("sealed.new")
+    }
+
+    fn index(&self, sealing: &Sealing) -> Location {
+        let name = match sealing {
+            None => "index.redb",
+            Some(_) => "index.sealed",
+        };
+        Location {
+            path: self.directory.join(name),
+            sealing: sealing.clone(),
+        }
     }
 
     fn seal(&self) -> PathBuf {

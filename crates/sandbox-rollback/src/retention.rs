@@ -60,6 +60,10 @@ impl RollbackManager {
         let layout = self.layout();
         let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
         let mut dropped = Vec::new();
+        if layout.together().exists() {
+            // Recovery first completes what is half-way.
+            return Ok(dropped);
+        }
         for part in ["undo", "undone"] {
             let directory = layout.layers.join(part);
             let sets = self.sealed_sets(part)?;

@@ -11,17 +11,18 @@ use rustix::fs::RenameFlags;
 use sandbox_types::OperationId;
 
 use crate::{
+    Direction,
     apply::Sides,
     clock,
     file_error::{FileError, cannot},
     journal,
-    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, UNSEALED, sealed},
+    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, sealed},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
-    portion, redo, reserve, retention,
+    portion, redo, renames, reserve, retention,
     stat::{Stat, Time},
     step::step,
-    trash,
+    together, trash,
 };
 
 /// Does the committed plan of `tx/<id>` and files the directory under `undo/`; returns the paths
@@ -42,6 +43,7 @@ pub(crate) fn finish_commit(
         seal(&set, SEALED).map_err(cannot("seal", &set))?;
         sides.sync()?;
     }
+    renames::drop_copies(layout, &set, plan);
     relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
     Ok(left_alone)
 }
@@ -55,31 +57,33 @@ pub(crate) fn revert_commit(
     revert(layout, &layout.tx(id), JOURNAL, plan)
 }
 
-/// Does the committed undo plan of `undo/<id>` and files the directory under `undone/`.
-pub(crate) fn finish_undo(
+/// Does the committed plan of an undo or redo, and files the directory where the other way finds it.
+pub(crate) fn finish(
     layout: &Layout,
-    id: &OperationId,
-    plan: &Plan,
+    direction: Direction,
+    (id, plan): (&OperationId, &Plan),
 ) -> Result<Vec<PathBuf>, FileError> {
-    let set = layout.undo(id);
+    let (set, filed) = (
+        direction.set(layout, id),
+        direction.back().set(layout, id),
+    );
+    let (journal, seal_name) = direction.next();
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
     reserve::release(&set);
-    note_put_back(layout, &sides, (plan, &set.join(UNDOING)))?;
+    note_put_back(layout, &sides, (plan, &set.join(journal)))?;
     retention::forget_size(&set)?;
-    seal(&set, UNSEALED).map_err(cannot("seal", &set))?;
+    seal(&set, seal_name).map_err(cannot("seal", &set))?;
     sides.sync()?;
-    let undone = layout.undone(id);
-    if undone.exists() {
-        trash::throw(&undone, &layout.trash()).map_err(cannot("discard", &undone))?;
+    match direction {
+        Direction::Undo if filed.exists() => {
+            trash::throw(&filed, &layout.trash()).map_err(cannot("discard", &filed))?;
+        }
+        Direction::Undo => {}
+        Direction::Redo => redo::exchange_plans(&set).map_err(cannot("file", &set))?,
     }
-    relocate(&set, &undone).map_err(cannot("file", &set))?;
+    relocate(&set, &filed).map_err(cannot("file", &set))?;
     Ok(left_alone)
-}
-
-/// Takes back an undo's plan that failed half-way.
-pub(crate) fn revert_undo(layout: &Layout, id: &OperationId, plan: &Plan) -> Result<(), FileError> {
-    revert(layout, &layout.undo(id), UNDOING, plan)
 }
 
 /// Does the committed commits and undos that killed processes left.
@@ -103,7 +107,10 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
     }
     for id in layout.ids("undo")? {
         let settled = journal::read(&layout.undo(&id), UNDOING, workspace)
-            .and_then(|plan| plan.map(|plan| finish_undo(layout, &id, &plan)).transpose());
+            .and_then(|plan| {
+                plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
+                    .transpose()
+            });
         match settled {
             Ok(None) => {}
             Ok(Some(paths)) => {
@@ -114,6 +121,7 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
         }
     }
     redo::finish_all(layout, workspace, &mut finished)?;
+    together::finish(layout, &mut finished)?;
     Ok(finished)
 }
 
@@ -142,6 +150,8 @@ pub(crate) struct Finished {
     pub(crate) commits: Vec<OperationId>,
     pub(crate) undos: Vec<OperationId>,
     pub(crate) redos: Vec<OperationId>,
+    /// Of several operations as one: those that are as if nothing had been begun.
+    pub(crate) reversed: Vec<OperationId>,
     pub(crate) left_alone: Vec<PathBuf>,
     pub(crate) failed: Vec<(OperationId, FileError)>,
 }
@@ -228,6 +238,7 @@ fn put_back(sides: &Sides, plan: &Plan) -> Result<Vec<PutBack>, FileError> {
                 let Identity { ino, ctime, .. } = *entering;
                 note(path, ino, ctime)?;
             }
+            Move::Rename { to, file, .. } => note(to, file.ino, file.ctime)?,
             Move::Detach { .. } | Move::MakeDirectory { .. } => {}
         }
     }

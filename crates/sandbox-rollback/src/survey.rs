@@ -7,10 +7,10 @@ use std::{
 
 use sandbox_types::Change;
 
-mod compare;
+pub(crate) mod compare;
 mod walk;
 
-use crate::{file_error::FileError, plan::Plan, root::RootGap, stat::Time};
+use crate::{file_error::FileError, plan::Plan, renames, root::RootGap, stat::Time};
 
 /// The most bytes that the paths of one transaction may have together.
 pub const PATH_BYTES_MAX: usize = 512 << 20;
@@ -33,6 +33,9 @@ pub struct Survey {
     pub(crate) plan: Plan,
     /// How many files the plan sets aside.
     pub(crate) kept: u64,
+    /// What was deleted and came back elsewhere as an exact copy, each with its new path. Only what
+    /// the plan moves by itself.
+    pub(crate) twins: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Something that never reaches the workspace.
@@ -100,14 +103,24 @@ pub(crate) struct Subject<'a> {
 /// Compares the upper layer with the workspace; costs nothing for what is in neither.
 pub(crate) fn take(subject: &Subject<'_>) -> Result<Survey, ChangesError> {
     let modes = Modes::load(subject.set)?;
-    let mut walk = walk::Walk::open(subject, modes)?;
+    let mut walk = walk::Walk::open(subject, modes, None)?;
     walk.run()?;
     let mut survey = walk.survey;
+    renames::find(&mut survey, walk.ends, (&walk.upper, &walk.lower));
     survey.plan.sort();
     survey.changes.sort_unstable();
     survey.conflicts.sort_unstable();
     survey.conflicts.dedup();
     Ok(survey)
+}
+
+/// Tells `each` of every change, in the order of the walk, and remembers none.
+pub(crate) fn stream(
+    subject: &Subject<'_>,
+    each: &mut dyn FnMut(Change),
+) -> Result<(), ChangesError> {
+    let modes = Modes::load(subject.set)?;
+    walk::Walk::open(subject, modes, Some(each))?.run()
 }
 
 /// The modes of directories in the upper layer that an unprivileged owner had to open up to read.

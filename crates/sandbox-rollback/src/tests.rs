@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
-    os::unix::ffi::OsStrExt as _,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -25,8 +25,10 @@ mod hostile;
 mod portion;
 pub(crate) mod properties;
 mod redo;
+mod renames;
 mod retention;
 mod split;
+mod together;
 mod undo;
 mod upkeep;
 

@@ -96,6 +96,16 @@ impl Transaction {
         Ok(self.survey()?.changes)
     }
 
+    /// Tells `each` of every change, directory by directory, and keeps no list: its memory does not
+    /// grow with the number of changes. What was renamed is told as deleted and created.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be read, or when an immutable file would change.
+    pub fn each_change(&self, each: &mut dyn FnMut(Change)) -> Result<(), ChangesError> {
+        survey::stream(&self.subject(), each)
+    }
+
     /// Compares the upper layer with the workspace. Call it after the last process of the operation
     /// has ended and the overlay is unmounted.
     ///
@@ -104,12 +114,16 @@ impl Transaction {
     /// Fails when a file cannot be read, when an immutable file would change, or when there are more
     /// changes than [`crate::PATH_BYTES_MAX`] allows.
     pub fn survey(&self) -> Result<Survey, ChangesError> {
-        survey::take(&Subject {
+        survey::take(&self.subject())
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
             workspace: &self.layout.workspace,
             set: &self.set,
             started: self.started,
             root: self.root.as_ref(),
-        })
+        }
     }
 
     /// Returns how much the upper layer holds; stops counting above `limit_bytes`. May be called

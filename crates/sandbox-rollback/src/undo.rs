@@ -1,29 +1,36 @@
-//! Undo: what a commit replaced or deleted returns, what it brought moves out.
+//! Undo and redo: what was done last to the workspace is taken back.
+//!
+//! What a commit replaced or deleted returns, and what it brought moves out; a redo does the same to
+//! an undo. The plan is the inverse of the last one, compared with the workspace as it is now: what
+//! was edited since is a conflict.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use sandbox_types::{Change, ChangeKind, OperationId};
+use serde::{Deserialize, Serialize};
 
+mod error;
 mod opened;
+mod planner;
 
-use opened::Opened;
+pub use error::UndoError;
+pub(crate) use planner::{Done, take_back};
 
 use crate::{
-    attributes::Attributes,
-    commit::counted,
+    Direction, RollbackManager, UpkeepError,
     file_error::{FileError, cannot},
     journal,
-    layout::{CHANGES, JOURNAL, Layout, UNDOING, sealed},
-    ledger::Ledger,
-    plan::{Cleaning, Directory, Identity, Move, Place, Plan},
-    reserve, settle,
-    stat::{Stat, Time},
+    layout::{self, CHANGES, Layout},
+    manager::in_order,
+    plan::Plan,
+    redo, reserve, settle,
+    stat::Time,
     step::step,
-    tree::Tree,
 };
 
 /// What an undo or a redo would do.
@@ -33,440 +40,259 @@ pub struct UndoPlan {
     pub changes: Vec<Change>,
     /// Paths that were edited since.
     pub conflicts: Vec<PathBuf>,
+    /// Edited files that would stay beside what comes back, each with its new path.
+    pub kept: Vec<(PathBuf, PathBuf)>,
     pub(crate) plan: Plan,
 }
 
-/// An undo that is complete and durable.
+/// An undo or a redo that is complete and durable.
 #[derive(Clone, Debug)]
 pub struct Undone {
     /// What changed in the workspace.
     pub changes: Vec<Change>,
-    /// Paths that had been edited since the commit; the edits were moved aside, not lost.
+    /// Paths that had been edited since; the edits were moved aside, not lost.
     pub overwritten: Vec<PathBuf>,
-    /// Paths that somebody else changed while the undo ran. They were left alone.
+    /// Edited files that stay beside what came back, each with its new path.
+    pub kept: Vec<(PathBuf, PathBuf)>,
+    /// Paths that somebody else changed while it ran. They were left alone.
     pub left_alone: Vec<PathBuf>,
 }
 
-/// What to do with paths that were edited since the commit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What to do with paths that were edited since.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum OnConflict {
     /// Change nothing and fail with the list of them.
     Refuse,
-    /// Put them back too, moving the edited files aside.
+    /// Put them back too, moving the edited files out of the workspace, to where a redo finds them.
     Force,
+    /// Put them back too, and keep the edited files beside them as `NAME.edited`.
+    KeepBoth,
 }
 
-/// The operation is not undone; the workspace is as it was.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UndoError {
-    /// There is nothing to undo under this id.
-    #[error("cannot undo operation '{id}': nothing is kept for it")]
-    Unknown {
-        /// Which operation.
-        id: OperationId,
-    },
-    /// Another commit, undo or recovery takes too long.
-    #[error("cannot undo operation '{id}': the workspace is busy with another commit or undo")]
-    Busy {
-        /// Which operation.
-        id: OperationId,
-    },
-    /// The lock could not be taken.
-    #[error("cannot lock the workspace")]
-    Lock {
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// An earlier commit or undo was interrupted and cannot be completed.
-    #[error("cannot undo while operation '{id}' is half-way")]
-    Unfinished {
-        /// The earlier one.
-        id: OperationId,
-        /// Why it cannot be completed.
-        #[source]
-        source: FileError,
-    },
-    /// These paths were edited since the commit.
-    #[error("cannot undo operation '{id}': {} changed since", counted(paths))]
-    Conflict {
-        /// Which operation.
-        id: OperationId,
-        /// Relative to the workspace.
-        paths: Vec<PathBuf>,
-    },
-    /// What is kept could not be read or compared with the workspace.
-    #[error("cannot plan the undo of operation '{id}'")]
-    Plan {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// The plan could not be made durable.
-    #[error("cannot record the undo of operation '{id}'")]
-    Record {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// A change failed, and those before it were taken back.
-    #[error("cannot put back what operation '{id}' changed")]
-    Apply {
-        /// Which operation.
-        id: OperationId,
-        /// Why.
-        #[source]
-        source: FileError,
-    },
-    /// A change failed, and so did taking back those before it: recovery goes on with it.
-    #[error("cannot complete the undo of operation '{id}' now")]
-    Interrupted {
-        /// Which operation.
-        id: OperationId,
-        /// Why it cannot go on.
-        #[source]
-        source: FileError,
-    },
+impl RollbackManager {
+    /// Returns the operations that can go this way: to be undone, oldest first; to be redone, the one
+    /// that was undone last at the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the layers cannot be read.
+    pub fn ready_to(&self, direction: Direction) -> Result<Vec<OperationId>, UpkeepError> {
+        Ok(in_order(sets(self.layout(), direction)?))
+    }
+
+    /// Returns what an undo or redo would do now, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is kept under this id or it cannot be read.
+    pub fn plan_of(
+        &self,
+        direction: Direction,
+        id: &OperationId,
+        on_conflict: OnConflict,
+    ) -> Result<UndoPlan, UndoError> {
+        plan(self.layout(), (direction, id), on_conflict)
+    }
+
+    /// Undoes or redoes an operation.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is kept under this id, or when paths were edited since and
+    /// [`OnConflict::Refuse`] was given. After any error the workspace is as before, except for
+    /// [`UndoError::Interrupted`]: then recovery completes it.
+    pub fn go(
+        &self,
+        direction: Direction,
+        id: &OperationId,
+        on_conflict: OnConflict,
+    ) -> Result<Undone, UndoError> {
+        let layout = self.layout();
+        let _lock = whole(layout, (direction, id))?;
+        let done = go_locked(layout, (direction, id), on_conflict)?;
+        shorten_ledger(layout).map_err(|source| UndoError::Record {
+            direction,
+            id: id.clone(),
+            source,
+        })?;
+        Ok(done)
+    }
 }
 
-pub(crate) fn undo(
+/// Takes the workspace's lock, and completes what was interrupted.
+pub(crate) fn whole(
     layout: &Layout,
-    id: &OperationId,
-    on_conflict: OnConflict,
-) -> Result<Undone, UndoError> {
-    let _lock = layout
+    (direction, id): (Direction, &OperationId),
+) -> Result<OwnedFd, UndoError> {
+    let lock = layout
         .exclusive()
         .map_err(|source| UndoError::Lock { source })?
-        .ok_or_else(|| UndoError::Busy { id: id.clone() })?;
+        .ok_or_else(|| UndoError::Busy {
+            direction,
+            id: id.clone(),
+        })?;
     let finished = settle::finish_journals(layout).map_err(|source| UndoError::Lock { source })?;
-    if let Some((id, source)) = finished.failed.into_iter().next() {
-        return Err(UndoError::Unfinished { id, source });
+    match finished.failed.into_iter().next() {
+        Some((id, source)) => Err(UndoError::Unfinished { id, source }),
+        None => Ok(lock),
     }
+}
+
+/// Undoes or redoes one operation. The caller holds the lock of a workspace that is whole.
+pub(crate) fn go_locked(
+    layout: &Layout,
+    (direction, id): (Direction, &OperationId),
+    on_conflict: OnConflict,
+) -> Result<Undone, UndoError> {
     let UndoPlan {
         changes,
         conflicts,
+        kept,
         plan,
-    } = plan(layout, id)?;
+    } = plan(layout, (direction, id), on_conflict)?;
+    let id = id.clone();
     if on_conflict == OnConflict::Refuse && !conflicts.is_empty() {
+        let paths = conflicts;
         return Err(UndoError::Conflict {
-            id: id.clone(),
-            paths: conflicts,
+            direction,
+            id,
+            paths,
         });
     }
-    let set = layout.undo(id);
-    let record = |source| UndoError::Record {
-        id: id.clone(),
-        source,
-    };
-    let workspace = layout.workspace_ino().map_err(record)?;
-    reserve::take(&set, &plan).map_err(record)?;
-    journal::write(&set, UNDOING, workspace, &plan).map_err(|source| {
-        match step().and_then(|()| fs::remove_file(set.join(UNDOING))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => UndoError::Interrupted {
-                id: id.clone(),
-                source: cannot("withdraw", set.join(UNDOING))(error),
-            },
-            _ => {
-                reserve::release(&set);
-                record(source)
-            }
-        }
-    })?;
-    let left_alone = settle::finish_undo(layout, id, &plan).map_err(|source| {
+    record(layout, (direction, &id), &plan)?;
+    let left_alone = settle::finish(layout, direction, (&id, &plan)).map_err(|source| {
+        let (set, (journal, _)) = (direction.set(layout, &id), direction.next());
         let id = id.clone();
-        match settle::revert_undo(layout, &id, &plan) {
-            Ok(()) => UndoError::Apply { id, source },
-            Err(_) => UndoError::Interrupted { id, source },
+        match settle::revert(layout, &set, journal, &plan) {
+            Ok(()) => UndoError::Apply {
+                direction,
+                id,
+                source,
+            },
+            Err(_) => UndoError::Interrupted {
+                direction,
+                id,
+                source,
+            },
         }
     })?;
+    if direction == Direction::Redo {
+        redo::unmark(layout);
+    }
     Ok(Undone {
         changes,
         overwritten: conflicts,
+        kept,
         left_alone,
     })
 }
 
-/// Compares what is kept with the workspace. The plan is the forced one: without conflicts there is
-/// no difference.
-pub(crate) fn plan(layout: &Layout, id: &OperationId) -> Result<UndoPlan, UndoError> {
-    let set = layout.undo(id);
-    if !set.join(JOURNAL).exists() {
-        return Err(UndoError::Unknown { id: id.clone() });
-    }
-    compute(layout, &set).map_err(|source| UndoError::Plan {
+/// Makes the plan durable; when this returns, it will be done.
+fn record(
+    layout: &Layout,
+    (direction, id): (Direction, &OperationId),
+    plan: &Plan,
+) -> Result<(), UndoError> {
+    let (set, (name, _)) = (direction.set(layout, id), direction.next());
+    let failed = |source| UndoError::Record {
+        direction,
         id: id.clone(),
         source,
+    };
+    let workspace = layout.workspace_ino().map_err(failed)?;
+    reserve::take(&set, plan).map_err(failed)?;
+    if direction == Direction::Redo {
+        redo::mark(layout).map_err(failed)?;
+    }
+    journal::write(&set, name, workspace, plan).map_err(|source| {
+        let path = set.join(name);
+        match step().and_then(|()| fs::remove_file(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => UndoError::Interrupted {
+                direction,
+                id: id.clone(),
+                source: cannot("withdraw", path)(error),
+            },
+            _ => {
+                reserve::release(&set);
+                failed(source)
+            }
+        }
     })
 }
 
-fn compute(layout: &Layout, set: &Path) -> Result<UndoPlan, FileError> {
-    let workspace = layout.workspace_ino()?;
-    let missing = || cannot("find", set)(io::Error::from(io::ErrorKind::NotFound));
-    let plan = journal::read(set, JOURNAL, workspace)?.ok_or_else(missing)?;
-    let sealed = sealed(set)?.ok_or_else(missing)?;
-    let changes = mirrored(saved_changes(set)?);
-    take_back(layout, set, &Done { plan, sealed }, changes)
-}
-
-/// A plan that was done, and when that was complete.
-pub(crate) struct Done {
-    pub(crate) plan: Plan,
-    pub(crate) sealed: Time,
-}
-
-/// Plans to take back what was done. The plan is the forced one: without conflicts there is no
-/// difference.
-pub(crate) fn take_back(
+/// Compares what is kept with the workspace.
+fn plan(
     layout: &Layout,
+    (direction, id): (Direction, &OperationId),
+    on_conflict: OnConflict,
+) -> Result<UndoPlan, UndoError> {
+    let set = direction.set(layout, id);
+    let id = id.clone();
+    let compute = || {
+        let Some(done) = last_done(layout, direction, &set)? else {
+            return Ok(None);
+        };
+        let changes = saved_changes(&set)?;
+        let changes = match direction {
+            Direction::Undo => mirrored(changes),
+            Direction::Redo => changes,
+        };
+        take_back(layout, &set, (&done, on_conflict), changes).map(Some)
+    };
+    match compute() {
+        Ok(Some(plan)) => Ok(plan),
+        Ok(None) => Err(UndoError::Unknown { direction, id }),
+        Err(source) => Err(UndoError::Plan {
+            direction,
+            id,
+            source,
+        }),
+    }
+}
+
+/// Returns the plan that was done last, and when; `None` if nothing was done here.
+fn last_done(
+    layout: &Layout,
+    direction: Direction,
     set: &Path,
-    Done { plan: done, sealed }: &Done,
-    changes: Vec<Change>,
-) -> Result<UndoPlan, FileError> {
-    let ledger = layout.ledger();
-    let mut planner = Planner {
-        tree: Tree::open(&layout.workspace)?,
-        opened: Opened::new(&layout.workspace)?,
-        ledger: Ledger::load(&ledger).map_err(cannot("read", &ledger))?,
-        sealed: *sealed,
-        attributes: directories_before(done),
-        next_kept: highest_kept(done).max(highest_in(set)?) + 1,
-        vacated: BTreeSet::new(),
-        moves: Vec::new(),
-        conflicts: Vec::new(),
-    };
-    let back = done.inverse();
-    planner.opened.open_up(&back.directories)?;
-    for change in &back.moves {
-        planner
-            .invert(change)
-            .map_err(cannot("compare", layout.workspace.join(change.path())))?;
-    }
-    let mut directories = Vec::new();
-    for directory in &back.directories {
-        let path = &directory.path;
-        directories.extend(
-            planner
-                .directory(directory)
-                .map_err(cannot("compare", layout.workspace.join(path)))?,
-        );
-    }
-    let Planner {
-        moves,
-        mut conflicts,
-        ..
-    } = planner;
-    conflicts.sort_unstable();
-    conflicts.dedup();
-    Ok(UndoPlan {
-        changes,
-        conflicts,
-        plan: Plan {
-            cleanings: Vec::new(),
-            moves,
-            directories,
-        },
-    })
-}
-
-struct Planner {
-    tree: Tree,
-    opened: Opened,
-    ledger: Ledger,
-    sealed: Time,
-    /// Attributes before the commit, for directories that must be made again.
-    attributes: BTreeMap<PathBuf, Attributes>,
-    next_kept: u64,
-    /// Paths that an earlier move of the plan takes away.
-    vacated: BTreeSet<PathBuf>,
-    moves: Vec<Move>,
-    conflicts: Vec<PathBuf>,
-}
-
-impl Planner {
-    fn invert(&mut self, change: &Move) -> io::Result<()> {
-        let present = self.tree.find(change.path())?;
-        match change {
-            Move::Exchange {
-                path,
-                leaving,
-                entering,
-            } => {
-                let Some(stat) = present else {
-                    self.conflicts.push(path.clone());
-                    self.make_parents(path)?;
-                    self.moves.push(Move::Attach {
-                        path: path.clone(),
-                        from: Place::Upper,
-                        entering: *entering,
-                    });
-                    return Ok(());
-                };
-                let leaving = self.leaving(path, &stat, leaving)?;
-                self.moves.push(Move::Exchange {
-                    path: path.clone(),
-                    leaving,
-                    entering: *entering,
-                });
-            }
-            Move::Detach { path, to, leaving } => {
-                // Deleted since: that is what an undo would do.
-                if let Some(stat) = present {
-                    let leaving = self.leaving(path, &stat, leaving)?;
-                    self.vacated.insert(path.clone());
-                    self.moves.push(Move::Detach {
-                        path: path.clone(),
-                        to: *to,
-                        leaving,
-                    });
-                }
-            }
-            Move::Attach { path, .. } => {
-                if self.vacated.contains(path) {
-                    // What stands there now leaves before.
-                } else if let Some(stat) = present {
-                    self.conflicts.push(path.clone());
-                    self.set_aside(path, &stat);
-                } else {
-                    self.make_parents(path)?;
-                }
-                self.moves.push(change.clone());
-            }
-            Move::MakeDirectory { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Returns what leaves the workspace, noting a conflict if it is not what the commit left.
-    fn leaving(&mut self, path: &Path, stat: &Stat, left: &Identity) -> io::Result<Identity> {
-        let edited = if self.ledger.is(stat, left.ino) {
-            self.ledger.first_changed(&self.tree, path, self.sealed)?
-        } else {
-            Some(path.to_owned())
-        };
-        let Some(edited) = edited else {
-            let copy = Identity {
-                reopen: left.reopen,
-                ..Identity::of(stat)
-            };
-            return Ok(if stat.ino == left.ino { *left } else { copy });
-        };
-        self.conflicts.push(edited);
-        Ok(Identity::of(stat))
-    }
-
-    fn set_aside(&mut self, path: &Path, stat: &Stat) {
-        self.moves.push(Move::Detach {
-            path: path.to_owned(),
-            to: Place::Kept(self.next_kept),
-            leaving: Identity::of(stat),
-        });
-        self.next_kept += 1;
-    }
-
-    /// Plans the directories above `path` that were removed since.
-    fn make_parents(&mut self, path: &Path) -> io::Result<()> {
-        let mut missing = Vec::new();
-        for parent in path.ancestors().skip(1) {
-            let planned = |change: &Move| matches!(change, Move::MakeDirectory { path, .. } if path == parent);
-            if self.moves.iter().any(planned) {
-                break;
-            }
-            match self.tree.find(parent)? {
-                Some(stat) if stat.is_dir() => break,
-                Some(stat) => {
-                    missing.push(parent.to_owned());
-                    self.set_aside(parent, &stat);
-                    break;
-                }
-                None => missing.push(parent.to_owned()),
-            }
-        }
-        if !missing.is_empty() {
-            self.conflicts.push(path.to_owned());
-        }
-        for path in missing.into_iter().rev() {
-            let attributes = self.attributes.get(&path).cloned();
-            self.moves.push(Move::MakeDirectory { path, attributes });
-        }
-        Ok(())
-    }
-
-    /// Returns how a directory that stayed gets its attributes back; `None` if it is gone.
-    fn directory(&mut self, directory: &Directory) -> io::Result<Option<Directory>> {
-        let path = &directory.path;
-        let Some(stat) = self.tree.find(path)? else {
-            return Ok(None);
-        };
-        if !self.ledger.is(&stat, directory.ino) {
-            return Ok(None);
-        }
-        let spot = self.tree.spot(path)?;
-        let mut now = Attributes::read(&spot.dir, &spot.name)?;
-        now.mode = self.opened.mode(path).unwrap_or(now.mode);
-        let mut back = directory.clone();
-        if stat.ino != directory.ino {
-            (back.ino, back.ctime) = (stat.ino, stat.ctime);
-        }
-        if !now.same_but_time(&directory.before) {
-            let shown = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
-            self.conflicts.push(shown.to_owned());
-        }
-        if now != directory.before {
-            // Names or attributes changed since: the time of that edit stays, and it stays an edit
-            // in the eyes of the undo of an older operation.
-            back.after.mtime = now.mtime;
-            back.ctime = stat.ctime;
-        }
-        back.before = now;
-        Ok(Some(back))
+) -> Result<Option<Done>, FileError> {
+    let (journal, seal) = direction.last();
+    let sealed = layout::seal(set, seal)?;
+    let plan = journal::read(set, journal, layout.workspace_ino()?)?;
+    match (plan, sealed) {
+        (Some(plan), Some(sealed)) => Ok(Some(Done { plan, sealed })),
+        (Some(_), None) if direction == Direction::Undo => Err(missing(set.join(seal))),
+        (None, Some(_)) if direction == Direction::Redo => Err(missing(set.join(journal))),
+        _ => Ok(None),
     }
 }
 
-fn directories_before(plan: &Plan) -> BTreeMap<PathBuf, Attributes> {
-    let pair = |directory: &Directory| (directory.path.clone(), directory.before.clone());
-    plan.directories.iter().map(pair).collect()
+fn missing(path: PathBuf) -> FileError {
+    cannot("find", path)(io::Error::from(io::ErrorKind::NotFound))
 }
 
-fn highest_kept(plan: &Plan) -> u64 {
-    let moved = plan.moves.iter().filter_map(|change| match change {
-        Move::Attach {
-            from: Place::Kept(number),
-            ..
+/// Returns the sets that can go this way, and when each was sealed.
+fn sets(layout: &Layout, direction: Direction) -> Result<Vec<(Time, OperationId)>, FileError> {
+    let mut sets = Vec::new();
+    for id in layout.ids(direction.part())? {
+        let sealed = layout::seal(&direction.set(layout, &id), direction.last().1)?;
+        sets.extend(sealed.map(|time| (time, id)));
+    }
+    Ok(sets)
+}
+
+/// The ledger only matters to older undo sets: without any it may go.
+pub(crate) fn shorten_ledger(layout: &Layout) -> Result<(), FileError> {
+    if layout.ids(Direction::Undo.part())?.is_empty() {
+        let path = layout.ledger();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("remove", &path)(error));
+            }
+            _ => {}
         }
-        | Move::Detach {
-            to: Place::Kept(number),
-            ..
-        } => Some(*number),
-        Move::Attach { .. }
-        | Move::Detach { .. }
-        | Move::Exchange { .. }
-        | Move::MakeDirectory { .. } => None,
-    });
-    let shelved = plan.cleanings.iter().filter_map(|cleaning| match cleaning {
-        Cleaning::Shelve { number, .. } => Some(*number),
-        Cleaning::Attributes { .. } => None,
-    });
-    moved.chain(shelved).max().unwrap_or(0)
-}
-
-/// Returns the highest number among the files that were set aside.
-fn highest_in(set: &Path) -> Result<u64, FileError> {
-    let kept = set.join("kept");
-    let entries = match fs::read_dir(&kept) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries.map_err(cannot("list", &kept))?,
-    };
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    Ok(entries.flatten().filter_map(number).max().unwrap_or(0))
+    }
+    Ok(())
 }
 
 /// Returns what the commit changed.
@@ -478,6 +304,10 @@ pub(crate) fn saved_changes(set: &Path) -> Result<Vec<Change>, FileError> {
 
 /// Returns the changes that take these back.
 pub(crate) fn mirrored(changes: Vec<Change>) -> Vec<Change> {
+    let came: BTreeMap<PathBuf, PathBuf> = changes
+        .iter()
+        .filter_map(|it| Some((it.from.clone()?, it.path.clone())))
+        .collect();
     let mirror = |change: Change| Change {
         kind: match change.kind {
             ChangeKind::Created | ChangeKind::Renamed => ChangeKind::Deleted,
@@ -485,6 +315,10 @@ pub(crate) fn mirrored(changes: Vec<Change>) -> Vec<Change> {
             ChangeKind::Modified => ChangeKind::Modified,
             ChangeKind::Metadata => ChangeKind::Metadata,
         },
+        from: came
+            .get(&change.path)
+            .filter(|_| change.kind == ChangeKind::Deleted)
+            .cloned(),
         ..change
     };
     changes.into_iter().map(mirror).collect()

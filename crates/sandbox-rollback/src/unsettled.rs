@@ -3,12 +3,12 @@
 use sandbox_types::OperationId;
 
 use crate::{
-    RollbackManager, UpkeepError,
+    Direction, RollbackManager, UpkeepError,
     file_error::cannot,
     layout::{HELD, JOURNAL, UNDOING},
     lock,
     manager::in_use,
-    redo,
+    redo, together,
 };
 
 /// What a killed process left of an operation.
@@ -55,6 +55,15 @@ impl RollbackManager {
         );
         let redos = redo::half_way(layout)?.into_iter();
         found.extend(redos.map(Unsettled::Redoing));
+        for (direction, id) in together::half_way(layout)? {
+            let step = match direction {
+                Direction::Undo => Unsettled::Undoing(id),
+                Direction::Redo => Unsettled::Redoing(id),
+            };
+            if !found.contains(&step) {
+                found.push(step);
+            }
+        }
         Ok(Some(found))
     }
 }

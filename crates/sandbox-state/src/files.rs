@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
+    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
 };
 use storage::Change;
@@ -128,9 +128,18 @@ impl Directory {
         }
     }
 
+    /// Returns the names of what is in it, those that are UTF-8.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.handle)? {
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
+        }
+        Ok(names)
+    }
+
     /// Gives a file a second name, which nothing has.
     pub(crate) fn link(&self, from: &str, to: &str) -> io::Result<()> {
-        storage::about_to_change()?;
+        storage::about_to_link()?;
         rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
         storage::note(|| Change::Link {
             from: from.to_owned(),

@@ -47,6 +47,6 @@ pub use store::{
     BUSY_WAIT_DEFAULT, Change, Corruption, DatabaseError, Difference, Edit, Entry, KEY_BYTES_MAX,
     KeyBack, Listed, LookupError, NAMESPACE_BYTES_MAX, Pin, Put, Rekeyed, RolledBack, STORE_FORMAT,
     Secrecy, Store, StoreError, StoreReadError, StoreVerification, StoreWriteError,
-    VALUE_BYTES_MAX, VERSIONS_KEPT_DEFAULT, Value, Version, When,
+    VALUE_BYTES_MAX, VERSIONS_KEPT_DEFAULT, Value, Version, View, When,
 };
 pub use zeroize::Zeroizing;

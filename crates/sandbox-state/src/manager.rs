@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use crate::{
     BUSY_WAIT_DEFAULT, Entry, Journal, KeySource, Listed, LookupError, Pin, Put, RolledBack, Store,
     StoreError, StoreReadError, StoreVerification, StoreWriteError, VERSIONS_KEPT_DEFAULT, Version,
-    When, store::Options,
+    When,
+    store::{Kept, Options},
 };
 
 /// The state of one sandbox, kept in one directory.
@@ -48,7 +49,10 @@ impl StateManager {
             journal: Journal::at(directory),
             options: Options {
                 keys: KeySource::None,
-                versions_kept: VERSIONS_KEPT_DEFAULT,
+                kept: Kept {
+                    versions: VERSIONS_KEPT_DEFAULT,
+                    age: None,
+                },
                 busy_wait: BUSY_WAIT_DEFAULT,
             },
         }
@@ -64,7 +68,15 @@ impl StateManager {
     /// Keeps this many versions of each key, and those that a pin needs. At least one is kept.
     #[must_use]
     pub fn with_versions_kept(mut self, versions: u64) -> Self {
-        self.options.versions_kept = versions;
+        self.options.kept.versions = versions;
+        self
+    }
+
+    /// Of old versions, keeps only those that were replaced no longer ago than this, and those that a pin needs. What
+    /// counts is the time of the change that replaced them, when the key is stored the next time.
+    #[must_use]
+    pub fn with_versions_kept_for(mut self, age: Option<Duration>) -> Self {
+        self.options.kept.age = age;
         self
     }
 

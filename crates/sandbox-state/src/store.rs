@@ -10,17 +10,20 @@ mod batch;
 mod creation;
 mod envelope;
 mod error;
+mod listing;
 mod payload;
 mod read;
 mod rekey;
 mod retention;
 mod tables;
+mod view;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -40,6 +43,8 @@ pub use error::{
 pub use payload::Value;
 pub use read::{Change, Entry, Listed, Pin, StoreVerification, Version, When};
 pub use rekey::Rekeyed;
+pub(crate) use retention::Kept;
+pub use view::View;
 pub use write::{KeyBack, Put, RolledBack, Secrecy};
 
 use crate::KeySource;
@@ -67,7 +72,7 @@ pub const KEY_BYTES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) keys: KeySource,
-    pub(crate) versions_kept: u64,
+    pub(crate) kept: Kept,
     /// How long another process may keep the store before we give up.
     pub(crate) busy_wait: Duration,
 }
@@ -155,9 +160,10 @@ impl Store {
         at: Timestamp,
     ) -> Result<Vec<(String, Version)>, StoreWriteError> {
         check_name("namespace", namespace, NAMESPACE_BYTES_MAX)?;
-        for (place, edit) in edits.iter().enumerate() {
+        let mut named = BTreeSet::new();
+        for edit in edits {
             check_name("key", edit.key(), KEY_BYTES_MAX)?;
-            if edits[..place].iter().any(|it| it.key() == edit.key()) {
+            if !named.insert(edit.key()) {
                 let key = edit.key().to_owned();
                 return Err(StoreWriteError::Twice { key });
             }
@@ -212,8 +218,23 @@ impl Store {
         sequence: u64,
         at: Timestamp,
     ) -> Result<RolledBack, StoreWriteError> {
+        self.rollback_prefix((namespace, ""), sequence, at)
+    }
+
+    /// Makes the keys of a namespace that begin with a prefix what they were at `sequence`, as
+    /// [`Store::rollback_to`]. `which` is the namespace and the prefix.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::rollback_to`].
+    pub fn rollback_prefix(
+        &self,
+        which: (&str, &str),
+        sequence: u64,
+        at: Timestamp,
+    ) -> Result<RolledBack, StoreWriteError> {
         self.write(at, |commit| {
-            let changed = commit.rollback_to(namespace, sequence)?;
+            let changed = commit.rollback_to(which, sequence)?;
             let sequence = commit.sequence();
             Ok(RolledBack { sequence, changed })
         })
@@ -230,7 +251,7 @@ impl Store {
         namespace: &str,
         sequence: u64,
     ) -> Result<Vec<KeyBack>, StoreReadError> {
-        self.read(|tables| write::rollback_plan(tables, namespace, sequence))
+        self.read(|tables| write::rollback_plan(tables, (namespace, ""), sequence))
     }
 
     /// Pins the state of the store as it is now: retention keeps all that it needs, until the pin is

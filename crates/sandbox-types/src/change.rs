@@ -1,6 +1,10 @@
 //! What an operation changed in its workspace, and what became of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +38,9 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Size of the file now (before, if it was deleted); 0 for what is not a regular file.
     pub bytes: u64,
+    /// The path that it came from. A created path that has one is told as renamed by
+    /// [`told_changes`], if the other one is deleted.
+    pub from: Option<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,16 +50,24 @@ struct ChangeDocument {
     path_base64: Option<String>,
     change: ChangeKind,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    from_base64: Option<String>,
 }
 
 impl Serialize for Change {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (path, path_base64) = path_as_text(&self.path);
+        let from = self.from.as_deref().map(path_as_text);
+        let (from, from_base64) = from.map_or((None, None), |(text, base64)| (Some(text), base64));
         ChangeDocument {
             path,
             path_base64,
             change: self.kind,
             bytes: self.bytes,
+            from,
+            from_base64,
         }
         .serialize(serializer)
     }
@@ -61,14 +76,16 @@ impl Serialize for Change {
 impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = ChangeDocument::deserialize(deserializer)?;
-        let path = match document.path_base64 {
-            None => document.path.into(),
-            Some(base64) => path_of_base64(&base64).map_err(serde::de::Error::custom)?,
+        let read = |text: String, base64: Option<String>| match base64 {
+            None => Ok(PathBuf::from(text)),
+            Some(base64) => path_of_base64(&base64).map_err(serde::de::Error::custom),
         };
+        let from = document.from.map(|text| read(text, document.from_base64));
         Ok(Self {
-            path,
+            path: read(document.path, document.path_base64)?,
             kind: document.change,
             bytes: document.bytes,
+            from: from.transpose()?,
         })
     }
 }
@@ -113,8 +130,51 @@ impl Change {
             path: path.as_ref().to_owned(),
             kind,
             bytes,
+            from: None,
         }
     }
+
+    /// Returns the change of a file that goes from one path to another.
+    pub fn renamed(from: impl AsRef<Path>, to: impl AsRef<Path>, bytes: u64) -> Self {
+        Self {
+            from: Some(from.as_ref().to_owned()),
+            ..Self::new(to, ChangeKind::Renamed, bytes)
+        }
+    }
+}
+
+/// Returns changes as they are told to people: what was created from a deleted path is one renamed
+/// path, and not two.
+pub fn told_changes(changes: &[Change]) -> Cow<'_, [Change]> {
+    let created = |it: &&Change| it.kind == ChangeKind::Created;
+    let sources: BTreeSet<&Path> = changes
+        .iter()
+        .filter(created)
+        .filter_map(|it| it.from.as_deref())
+        .collect();
+    if sources.is_empty() {
+        return Cow::Borrowed(changes);
+    }
+    let deleted = |it: &&Change| it.kind == ChangeKind::Deleted;
+    let gone = changes.iter().filter(deleted).map(|it| it.path.as_path());
+    let paired: BTreeSet<&Path> = gone.filter(|path| sources.contains(path)).collect();
+    let is_paired = |path: &Path| paired.contains(path);
+    let told = changes.iter().filter_map(|change| match change.kind {
+        ChangeKind::Deleted if is_paired(&change.path) => None,
+        ChangeKind::Created if change.from.as_deref().is_some_and(is_paired) => Some(Change {
+            kind: ChangeKind::Renamed,
+            ..change.clone()
+        }),
+        ChangeKind::Created => Some(Change {
+            from: None,
+            ..change.clone()
+        }),
+        ChangeKind::Deleted
+        | ChangeKind::Modified
+        | ChangeKind::Metadata
+        | ChangeKind::Renamed => Some(change.clone()),
+    });
+    Cow::Owned(told.collect())
 }
 
 /// What became of the changes.
@@ -142,12 +202,15 @@ pub const FINDINGS_LISTED_MAX: usize = 100;
 pub struct ChangeSummary {
     /// What became of them.
     pub settlement: Settlement,
-    /// How many paths were created (renamed ones count here).
+    /// How many paths were created.
     pub created: u64,
     /// How many were modified, in content or metadata.
     pub modified: u64,
     /// How many were deleted.
     pub deleted: u64,
+    /// How many went from one path to another.
+    #[serde(default)]
+    pub renamed: u64,
     /// Bytes of the created and modified files.
     pub bytes: u64,
     /// The paths, up to [`CHANGED_PATHS_LISTED_MAX`].
@@ -177,6 +240,7 @@ impl ChangeSummary {
             created: 0,
             modified: 0,
             deleted: 0,
+            renamed: 0,
             bytes: 0,
             paths: Vec::new(),
             truncated: false,
@@ -189,13 +253,15 @@ impl ChangeSummary {
 
     /// Returns the summary of `changes`.
     pub fn of(settlement: Settlement, changes: &[Change]) -> Self {
+        let changes = told_changes(changes);
         let mut summary = Self {
             settlement,
             ..Self::nothing()
         };
-        for change in changes {
+        for change in changes.iter() {
             match change.kind {
-                ChangeKind::Created | ChangeKind::Renamed => summary.created += 1,
+                ChangeKind::Created => summary.created += 1,
+                ChangeKind::Renamed => summary.renamed += 1,
                 ChangeKind::Modified | ChangeKind::Metadata => summary.modified += 1,
                 ChangeKind::Deleted => summary.deleted += 1,
             }

@@ -32,7 +32,7 @@ pub mod verdict;
 pub use action::{Action, FileWork, Script};
 pub use alert::{Alert, AlertMetric, Severity};
 pub use bytes::{Bytes, BytesError};
-pub use change::{Change, ChangeKind, ChangeSummary, Settlement};
+pub use change::{Change, ChangeKind, ChangeSummary, Settlement, told_changes};
 pub use config::{ConfigError, SafetyProfile, SandboxConfig};
 pub use content::{ContentAction, ContentFinding, ContentScan};
 pub use enforcement::{CgroupKind, CgroupPaths, Enforcement, Level, Violation, ViolationKind};

@@ -140,19 +140,26 @@ pub(crate) struct SnapshotRestoreArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "To a snapshot: one restore, which `sandbox undo` takes back.\nTo before an operation: it and all after it are undone, newest first; a snapshot is taken before, and rolling back to that takes this back.\nWith --state, a snapshot is taken before in both cases: `sandbox rollback SNAPSHOT --state` takes both back. To a snapshot that was taken before there was any state, all keys are deleted."
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that can be typed"
 )]
 pub(crate) struct RollbackArgs {
     /// A snapshot, or an operation: back to just before it
     #[arg(value_name = "TARGET")]
     pub(crate) target: String,
-    /// Roll back only what matches (a glob relative to the workspace); for snapshots
+    /// Roll back only what matches (a glob relative to the workspace)
     #[arg(long = "path", value_name = "GLOB")]
     pub(crate) paths: Vec<String>,
     /// Roll all keys of the state back too, secrets included
     #[arg(long)]
     pub(crate) state: bool,
+    /// Put back also what was edited since an operation; the edits leave the workspace
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Put back also what was edited since an operation; the edits stay beside it, as NAME.edited
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) keep_both: bool,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

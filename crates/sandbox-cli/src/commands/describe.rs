@@ -1,5 +1,8 @@
 //! Words for people about verdicts, changes and operations.
 
+use std::path::{Path, PathBuf};
+
+use sandbox_core::KeptEdit;
 use sandbox_types::{
     ApprovalId, Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision,
     NetworkDecision, NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement,
@@ -99,6 +102,7 @@ pub(crate) fn counts(changes: &ChangeSummary) -> Option<String> {
         (changes.created, "created"),
         (changes.modified, "modified"),
         (changes.deleted, "deleted"),
+        (changes.renamed, "renamed"),
     ];
     let parts: Vec<String> = counted
         .into_iter()
@@ -147,13 +151,38 @@ pub(crate) fn changed_paths(changes: &[Change]) -> String {
             ChangeKind::Metadata => 'm',
             ChangeKind::Renamed => 'R',
         };
-        let line = format!(
-            "  {letter} {}\n",
-            one_line(&change.path.to_string_lossy(), usize::MAX)
-        );
+        let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+        let path = shown(&change.path);
+        let line = match change.from.as_deref().filter(|_| letter == 'R') {
+            Some(from) => format!("  R {} -> {path}\n", shown(from)),
+            None => format!("  {letter} {path}\n"),
+        };
         text.push_str(&line);
     }
     text
+}
+
+/// Returns one line for each path that was edited since, with its line end: what becomes of it.
+pub(crate) fn edited_since(conflicts: &[PathBuf], kept: &[KeptEdit], verb: &str) -> String {
+    let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+    let mut text = String::new();
+    for path in conflicts {
+        let is_kept = |it: &&KeptEdit| path.starts_with(&it.path);
+        let becomes = match kept.iter().find(is_kept) {
+            Some(edit) => format!("changed since: kept as {}", shown(&edit.kept_as)),
+            None => format!("changed since: {verb} refuses it without --force or --keep-both"),
+        };
+        text.push_str(&format!("  ! {} ({becomes})\n", shown(path)));
+    }
+    text
+}
+
+/// Returns where edits are now.
+pub(crate) fn kept_edits(kept: &[KeptEdit]) -> Vec<String> {
+    let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+    kept.iter()
+        .map(|it| format!("{} was edited: kept as {}", shown(&it.path), shown(&it.kept_as)))
+        .collect()
 }
 
 /// Returns how an operation ended, in a few words.
@@ -248,7 +277,7 @@ pub(crate) fn command(argv: &[String], width: usize) -> String {
     one_line(&typed, width)
 }
 
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(harmless) {
         return word.to_owned();

@@ -16,6 +16,8 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     let options = RollbackOptions {
         paths: args.paths,
         state: args.state,
+        force: args.force,
+        keep_both: args.keep_both,
         dry_run: args.dry_run,
     };
     let done = waiting::wait_for(core.roll_back(&args.target, options))??;
@@ -34,11 +36,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     }
     if done.dry_run {
         let mut text = describe::changed_paths(&done.paths);
-        for path in &done.conflicts {
-            let path = one_line(&path.to_string_lossy(), usize::MAX);
-            let line = format!("  ! {path} (changed since: rollback refuses it)\n");
-            text.push_str(&line);
-        }
+        text.push_str(&describe::edited_since(&done.conflicts, &done.kept, "rollback"));
         for it in done.state.iter().flat_map(|state| &state.keys) {
             let key = one_line(&it.key, usize::MAX);
             let line = match it.restores {
@@ -69,5 +67,8 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         count => format!("{count} operation(s) undone, "),
     };
     ui.note(&format!("sandbox: rolled back: {undone}{counts}{back}"));
+    describe::kept_edits(&done.kept)
+        .iter()
+        .for_each(|it| ui.note(&format!("sandbox: {it}")));
     Ok(exit_codes::DONE)
 }

@@ -2,7 +2,6 @@
 
 use sandbox_core::{UndoOptions, UndoOutcome};
 use sandbox_types::{ChangeSummary, Settlement};
-use serde_json::{Value, json};
 
 use crate::{
     args::{RedoArgs, UndoArgs, WayArgs},
@@ -10,7 +9,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, one_line},
+    ui,
 };
 
 /// A verb, and what it is called when it is done.
@@ -32,6 +31,7 @@ fn options(id: Option<String>, how: WayArgs) -> UndoOptions {
         id,
         dry_run: how.dry_run,
         force: how.force,
+        keep_both: how.keep_both,
         paths: how.paths,
     }
 }
@@ -40,7 +40,7 @@ fn options(id: Option<String>, how: WayArgs) -> UndoOptions {
 fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u8, Failure> {
     let ui = settings.ui;
     if ui.is_json() {
-        ui::print_json(&document(done))?;
+        ui::print_json(done)?;
         return Ok(exit_codes::DONE);
     }
     let id = describe::short(&done.operation);
@@ -60,31 +60,14 @@ fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u
         }
         None => ui.note(&format!("sandbox: {did} {id}: {counts}")),
     }
-    Ok(exit_codes::DONE)
-}
-
-/// Paths of conflicts need not be UTF-8, so they are written as text that is like them.
-fn document(done: &UndoOutcome) -> Value {
-    let conflicts: Vec<_> = done
-        .conflicts
+    describe::kept_edits(&done.kept)
         .iter()
-        .map(|it| it.to_string_lossy())
-        .collect();
-    json!({
-        "operation": done.operation,
-        "dry_run": done.dry_run,
-        "paths": done.paths,
-        "conflicts": conflicts,
-        "part_of": done.part_of,
-    })
+        .for_each(|it| ui.note(&format!("sandbox: {it}")));
+    Ok(exit_codes::DONE)
 }
 
 fn plan(done: &UndoOutcome, verb: &str) -> String {
     let mut text = describe::changed_paths(&done.paths);
-    for path in &done.conflicts {
-        let shown = one_line(&path.to_string_lossy(), usize::MAX);
-        let line = format!("  ! {shown} (changed since: {verb} refuses it without --force)\n");
-        text.push_str(&line);
-    }
+    text.push_str(&describe::edited_since(&done.conflicts, &done.kept, verb));
     text
 }

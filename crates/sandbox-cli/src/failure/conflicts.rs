@@ -1,8 +1,11 @@
 //! What is told when paths of the workspace were changed meanwhile.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use sandbox_core::{PortionError, ReviewError, SplitError};
 
 use super::Failure;
+use crate::commands::describe::quoted;
 
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
@@ -11,7 +14,7 @@ const CONFLICTS_SHOWN_MAX: usize = 10;
 pub(super) fn conflict(failure: Failure, paths: &[PathBuf]) -> Failure {
     changed(failure, paths)
         .hint(
-            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same",
+            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same, and with --keep-both the edits stay beside it as NAME.edited",
         )
         .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
 }
@@ -29,4 +32,45 @@ pub(super) fn changed(mut failure: Failure, paths: &[PathBuf]) -> Failure {
             .push(format!("and {} more", paths.len() - CONFLICTS_SHOWN_MAX));
     }
     failure
+}
+
+/// Returns whether the selection is what cannot be done.
+pub(super) const fn is_refusal(error: &ReviewError) -> bool {
+    matches!(
+        error,
+        ReviewError::Split { .. }
+            | ReviewError::Portion {
+                source: PortionError::Nothing { .. }
+                    | PortionError::Whole { .. }
+                    | PortionError::Renamed { .. }
+                    | PortionError::HardLink { .. }
+                    | PortionError::Closed { .. },
+                ..
+            }
+    )
+}
+
+/// Says what to select instead.
+pub(super) fn with_part_hint(failure: Failure, error: &ReviewError) -> Failure {
+    let option = |path: &Path| format!("--path {}", quoted(&path.to_string_lossy()));
+    match error {
+        ReviewError::Split {
+            source: SplitError::Whole { path },
+            ..
+        }
+        | ReviewError::Portion {
+            source: PortionError::Whole { path },
+            ..
+        } => failure.hint(format!("take the directory as a whole: {}", option(path))),
+        ReviewError::Portion {
+            source: PortionError::Renamed { from, to },
+            ..
+        } => failure.hint(format!("take both: {} {}", option(from), option(to))),
+        ReviewError::Split { .. } => failure
+            .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
+        ReviewError::Portion { id, .. } => failure.hint(format!(
+            "`sandbox show {id}` lists what it changed; a glob is read from the workspace's root"
+        )),
+        _ => failure,
+    }
 }

@@ -4,7 +4,7 @@ use sandbox_core::{ExportError, ImportError, RepositoryError, RestoreError, Snap
 
 use super::{
     Failure, Kind,
-    conflicts::conflict,
+    conflicts::{conflict, with_part_hint},
     of_library::{kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint},
 };
 
@@ -45,21 +45,22 @@ impl From<SnapshotError> for Failure {
                     "it changed nothing, was undone, or its undo set was dropped: `sandbox show {id}` tells"
                 ))
                 .hint("a snapshot can be rolled back to at any time: `sandbox snapshot list`"),
-            SnapshotError::PathsOfOperation { id } => failure(Kind::Usage).hint(format!(
-                "roll back without --path, or restore single paths of a snapshot; `sandbox show {id}` lists what it changed"
-            )),
+            SnapshotError::NothingSelected { .. } => failure(Kind::NotFound)
+                .hint("`sandbox show OP` lists what an operation changed; a glob is read from the workspace's root"),
+            SnapshotError::Part { source, .. } => with_part_hint(failure(Kind::Refused), source),
+            SnapshotError::Busy => failure(Kind::Refused).hint("try again when it has ended"),
             SnapshotError::Conflict { paths } => {
-                conflict(failure(Kind::Refused), paths).hint("for `rollback`: nothing was done")
+                conflict(failure(Kind::Refused), paths).hint(
+                    "for `rollback`: nothing was done; it takes --force and --keep-both too",
+                )
             }
-            SnapshotError::Undo { safety, .. } => failure(Kind::Sandbox).hint(format!(
-                "`sandbox rollback {safety}` brings back the state before the rollback"
-            )),
+            SnapshotError::Undo { .. } => with_system_hint(failure(Kind::Sandbox), &error)
+                .hint("all of the operations are undone, or none: `sandbox log` shows which"),
             SnapshotError::OtherStore { .. } => failure(Kind::NotFound).hint(
                 "roll back without --state, then `sandbox state history KEY` and `sandbox state rollback KEY --version N`",
             ),
-            SnapshotError::StateOnly { safety, .. } => failure(Kind::Sandbox).hint(format!(
-                "`sandbox rollback {safety} --state` brings back both as they were"
-            )),
+            SnapshotError::WorkspaceOnly { .. } => failure(Kind::Sandbox)
+                .hint("the next `sandbox` command here rolls the state back too"),
             SnapshotError::Destroyed(_)
             | SnapshotError::History(_)
             | SnapshotError::Plan { .. }

@@ -129,9 +129,6 @@ pub(super) fn layers(
     {
         return Err(format!("the workspace lies on {what}"));
     }
-    if let Some(reason) = submounts(workspace) {
-        return Err(reason);
-    }
     if same_mount(probe, nearest_existing(layout.home())) {
         return Ok(layout.layers(name));
     }
@@ -165,9 +162,11 @@ pub(super) fn layers(
 /// Returns why no overlay can be mounted on the workspace, although its files can be exchanged.
 pub(super) fn no_overlay(workspace: &Path) -> Option<String> {
     let kind = statfs(nearest_existing(workspace)).ok()?;
-    (kind.f_type == OVERLAY).then(|| {
-        "the workspace lies on an overlay file system (a container's root, for example)".to_owned()
-    })
+    if kind.f_type == OVERLAY {
+        let reason = "the workspace lies on an overlay file system (a container's root, for example)";
+        return Some(reason.to_owned());
+    }
+    submounts(workspace).map(|reason| format!("{reason} (what is in them cannot be undone)"))
 }
 
 /// Asks access(2), which knows of read-only mounts and of capabilities.

@@ -9,7 +9,8 @@ use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 
 use crate::{
-    history::HistoryError, launch_plan::PlanError, state::StateAccessError, suspend::EnterError,
+    history::HistoryError, launch_plan::PlanError, review::ReviewError, state::StateAccessError,
+    suspend::EnterError,
 };
 
 /// Snapshots cannot be taken, found or restored.
@@ -64,11 +65,32 @@ pub enum SnapshotError {
         /// The operation.
         id: OperationId,
     },
-    /// Paths were asked for, and the target is an operation.
-    #[error("cannot roll back single paths to before the operation {id}")]
-    PathsOfOperation {
+    /// The operations changed no such path.
+    #[error("cannot roll back '{globs}': none of the operations changed it")]
+    NothingSelected {
+        /// The patterns.
+        globs: String,
+    },
+    /// The selected paths cannot be taken out of an operation.
+    #[error("cannot take single paths of {id} back")]
+    Part {
         /// The operation.
         id: OperationId,
+        /// Why.
+        #[source]
+        source: Box<ReviewError>,
+    },
+    /// Another rollback is made.
+    #[error("another rollback of this sandbox is made now")]
+    Busy,
+    /// What a rollback is about to do cannot be written down or read.
+    #[error("cannot write down the rollback in {}", path.display())]
+    Intent {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// Paths were edited by somebody else since.
     #[error("{} path(s) were changed since", paths.len())]
@@ -94,22 +116,18 @@ pub enum SnapshotError {
         /// The operation.
         id: OperationId,
     },
-    /// The workspace was not rolled back, and the state could not be put back.
-    #[error("the state is rolled back, the workspace is not")]
-    StateOnly {
-        /// Workspace and state before all of it.
-        safety: SnapshotId,
-        /// What failed in the workspace.
+    /// The state could not be rolled back, and the workspace not be put back either.
+    #[error("the workspace is rolled back, the state is not yet")]
+    WorkspaceOnly {
+        /// What failed in the state.
         #[source]
         source: Box<Self>,
     },
-    /// One of the operations was not taken back; those after it were.
-    #[error("cannot undo {id}; the operations after it are undone")]
+    /// The operations are not undone: all of them or none.
+    #[error("cannot roll back to {target}")]
     Undo {
-        /// The operation.
-        id: OperationId,
-        /// The state before all of it.
-        safety: SnapshotId,
+        /// The snapshot or operation.
+        target: String,
         /// Why.
         #[source]
         source: Box<UndoError>,

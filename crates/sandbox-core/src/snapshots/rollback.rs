@@ -1,28 +1,47 @@
-//! The way back: to a snapshot by one restore, to before an operation by undoing it and all after
-//! it.
+//! The way back: to a snapshot by one restore, to before an operation by undoing it and all after it,
+//! as one.
 
-use std::path::{Path, PathBuf};
+use std::{mem, path::PathBuf};
 
 use jiff::Timestamp;
-use sandbox_rollback::{OnConflict, RepositoryError, Retention, RollbackManager, SnapshotId};
-use sandbox_types::{Change, OperationId};
+use sandbox_rollback::{
+    CommitError, Direction, OnConflict, PortionError, RepositoryError, RestoreError, Retention,
+    RollbackManager, SnapshotId, TogetherPlan, UndoError,
+};
+use sandbox_types::{Change, OperationId, told_changes};
 use serde::Serialize;
 
 use super::{
     Note, RestoreRequest, SnapshotError, SnapshotReport, SnapshotRequest, StateBack, as_text,
+    intent::{Intent, StateIntent, Way},
     records::{self, RollbackDone},
 };
-use crate::{history::HistoryError, ledger, sandbox::Sandbox};
+use crate::{history::HistoryError, ledger, review::KeptEdit, sandbox::Sandbox, undo::kept};
 
 /// How to roll back.
 #[derive(Clone, Debug, Default)]
 pub struct RollbackOptions {
-    /// Globs relative to the workspace, for a snapshot; none means everything.
+    /// Globs relative to the workspace; none means everything.
     pub paths: Vec<String>,
     /// Roll the versioned state of the sandbox back too.
     pub state: bool,
+    /// Put back also what was edited since one of the operations; the edits are moved aside. What a
+    /// snapshot brings back replaces edits in any case: `undo` of it brings them back.
+    pub force: bool,
+    /// The same, and the edits stay in the workspace, as `NAME.edited`.
+    pub keep_both: bool,
     /// Only say what would be done.
     pub dry_run: bool,
+}
+
+impl RollbackOptions {
+    const fn on_conflict(&self) -> OnConflict {
+        match (self.force, self.keep_both) {
+            (true, _) => OnConflict::Force,
+            (false, true) => OnConflict::KeepBoth,
+            (false, false) => OnConflict::Refuse,
+        }
+    }
 }
 
 /// What was rolled back.
@@ -41,11 +60,13 @@ pub struct RollbackOutcome {
     /// What became of the versioned state, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateBack>,
-    /// What changed, or would; a path may stand here once for each operation that changed it.
+    /// What changed, or would, each path once.
     pub paths: Vec<Change>,
     /// Paths that somebody else changed since.
     #[serde(serialize_with = "as_text")]
     pub conflicts: Vec<PathBuf>,
+    /// Edited files that stay (or would) beside what came back.
+    pub kept: Vec<KeptEdit>,
     /// Paths that are not as in the snapshot, and why.
     pub notes: Vec<Note>,
 }
@@ -64,39 +85,207 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
         let target = self.target(target)?;
-        let outcome = if options.state {
-            self.roll_back_both(&target, options, now)?
-        } else {
-            self.roll_back_workspace(&target, options, None, now)?
-        };
-        if !options.dry_run {
-            let done = RollbackDone {
-                target: outcome.target.clone(),
-                operation: outcome.operation.clone(),
-                undone: outcome.undone.clone(),
-                safety: outcome.safety,
-                state_sequence: outcome.state.as_ref().map(|it| it.sequence),
-            };
-            records::rolled_back(self.journal(), &done, now).map_err(SnapshotError::Record)?;
+        let mut outcome = self.plan_rollback(&target, options, now)?;
+        if options.dry_run {
+            return Ok(outcome);
         }
+        if options.on_conflict() == OnConflict::Refuse && !outcome.conflicts.is_empty() {
+            return Err(SnapshotError::Conflict {
+                paths: outcome.conflicts,
+            });
+        }
+        let _in_use = self.enter()?;
+        let _lock = self.rollback_lock()?.ok_or(SnapshotError::Busy)?;
+        // A restore is undone without a snapshot.
+        if options.state || matches!(target, Target::Operation(_)) {
+            outcome.safety = Some(self.safety(&outcome.target, now)?.id);
+        }
+        let way = self.way(&target, (options, &mut outcome), now)?;
+        self.go_back(way, (options, &mut outcome), now)?;
+        let done = RollbackDone {
+            target: outcome.target.clone(),
+            operation: outcome.operation.clone(),
+            undone: outcome.undone.clone(),
+            safety: outcome.safety,
+            state_sequence: outcome.state.as_ref().map(|it| it.sequence),
+        };
+        records::rolled_back(self.journal(), &done, now).map_err(SnapshotError::Record)?;
+        self.forget_intent()?;
+        self.retain(now);
         Ok(outcome)
     }
 
-    /// Rolls the workspace back; takes a snapshot before if the way needs one and there is none.
-    pub(super) fn roll_back_workspace(
+    /// Returns what would be done.
+    fn plan_rollback(
         &self,
         target: &Target,
         options: &RollbackOptions,
-        safety: Option<SnapshotId>,
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
-        match target {
-            Target::Snapshot(id) => self.to_snapshot(*id, options, now),
-            Target::Operation(id) if !options.paths.is_empty() => {
-                Err(SnapshotError::PathsOfOperation { id: id.clone() })
-            }
-            Target::Operation(id) => self.to_before(id, (options, safety), now),
+        self.check_workspace()?;
+        let mut planned = match target {
+            Target::Snapshot(id) => self.plan_restore(*id, options, now)?,
+            Target::Operation(id) => self.plan_undos(id, options)?,
+        };
+        if options.state {
+            let sequence = self.sequence_of(target)?;
+            planned.state = Some(StateBack {
+                sequence,
+                keys: self.state_plan(sequence)?,
+            });
         }
+        Ok(planned)
+    }
+
+    /// Returns how the workspace goes back; single paths of operations become operations first.
+    fn way(
+        &self,
+        target: &Target,
+        (options, outcome): (&RollbackOptions, &mut RollbackOutcome),
+        now: Timestamp,
+    ) -> Result<Way, SnapshotError> {
+        match target {
+            _ if outcome.paths.is_empty() => Ok(Way::Nothing),
+            Target::Snapshot(_) => Ok(Way::Snapshot(OperationId::generate())),
+            Target::Operation(_) => {
+                if !options.paths.is_empty() {
+                    for id in &mut outcome.undone {
+                        let part = self.portion((id, &options.paths), now);
+                        *id = part.map_err(|source| SnapshotError::Part {
+                            id: id.clone(),
+                            source: Box::new(source),
+                        })?;
+                    }
+                }
+                Ok(Way::Operations(outcome.undone.clone()))
+            }
+        }
+    }
+
+    /// Rolls the workspace back, and then the state. The intent that this leaves is for the caller to
+    /// forget.
+    fn go_back(
+        &self,
+        way: Way,
+        (options, outcome): (&RollbackOptions, &mut RollbackOutcome),
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        // Nobody else changes the state until this ends.
+        let store = match &outcome.state {
+            Some(_) => self.known_store()?,
+            None => None,
+        };
+        let before = store.as_ref().map_or(Ok(0), |it| it.sequence());
+        let before = before.map_err(super::with_state::read_failed)?;
+        let intent = Intent {
+            target: outcome.target.clone(),
+            way,
+            safety: outcome.safety,
+            state: outcome.state.as_ref().map(|state| StateIntent {
+                before,
+                to: state.sequence,
+            }),
+        };
+        self.intend(&intent)?;
+        if let Err(error) = self.go_back_workspace(&intent.way, (options, outcome), now) {
+            // What is half-way goes on at the next command, and the rest with it.
+            if !error.is_interrupted() {
+                self.forget_intent()?;
+            }
+            return Err(error);
+        }
+        let (Some(state), Some(store)) = (&mut outcome.state, store) else {
+            return Ok(());
+        };
+        if state.keys.is_empty() {
+            return Ok(());
+        }
+        match self.rollback_state_in(&store, state.sequence, now) {
+            Ok(done) => {
+                let back = |(key, version): (String, sandbox_state::Version)| {
+                    sandbox_state::KeyBack {
+                        key,
+                        restores: version.restores,
+                    }
+                };
+                state.keys = done.changed.into_iter().map(back).collect();
+                Ok(())
+            }
+            Err(error) => Err(self.without_state(&intent, error.into())),
+        }
+    }
+
+    /// Puts the workspace back to before the rollback: the state cannot go with it. If that fails,
+    /// the next command finishes both.
+    fn without_state(&self, intent: &Intent, error: SnapshotError) -> SnapshotError {
+        let source = Box::new(error);
+        let back = || -> Result<(), SnapshotError> {
+            let rollback = self.rollback()?;
+            let failed = |source| SnapshotError::Undo {
+                target: intent.target.clone(),
+                source: Box::new(source),
+            };
+            match &intent.way {
+                Way::Nothing => {}
+                Way::Operations(ids) => {
+                    let ids: Vec<OperationId> = ids.iter().rev().cloned().collect();
+                    rollback
+                        .go_together(Direction::Redo, &ids, OnConflict::KeepBoth)
+                        .map_err(failed)?;
+                }
+                Way::Snapshot(id) => {
+                    rollback.undo(id, OnConflict::KeepBoth).map_err(failed)?;
+                }
+            }
+            self.forget_intent()
+        };
+        match back() {
+            Ok(()) => *source,
+            Err(_) => SnapshotError::WorkspaceOnly { source },
+        }
+    }
+
+    fn go_back_workspace(
+        &self,
+        way: &Way,
+        (options, outcome): (&RollbackOptions, &mut RollbackOutcome),
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        match way {
+            Way::Nothing => {}
+            Way::Snapshot(operation) => {
+                let request = RestoreRequest {
+                    paths: options.paths.clone(),
+                    to: None,
+                    dry_run: false,
+                };
+                let id = outcome.target.parse();
+                let id = id.map_err(|_not_an_id| SnapshotError::UnknownTarget {
+                    target: outcome.target.clone(),
+                })?;
+                let restored = self.restore_as(operation.clone(), (id, &request), now)?;
+                (outcome.operation, outcome.notes) = (restored.operation, restored.notes);
+                outcome.paths = restored.paths;
+            }
+            Way::Operations(ids) => {
+                let done = self
+                    .rollback()?
+                    .go_together(Direction::Undo, ids, options.on_conflict())
+                    .map_err(|source| match source {
+                        UndoError::Conflict { paths, .. } => SnapshotError::Conflict { paths },
+                        source => SnapshotError::Undo {
+                            target: outcome.target.clone(),
+                            source: Box::new(source),
+                        },
+                    })?;
+                outcome.kept = kept(done.into_iter().flat_map(|it| it.kept).collect());
+                for id in ids {
+                    ledger::about(self.journal(), ledger::UNDONE, id, None, now)
+                        .map_err(SnapshotError::Record)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes the snapshot that takes a rollback back. It drops no other one: that may be the target.
@@ -141,7 +330,7 @@ impl Sandbox {
         }
     }
 
-    fn to_snapshot(
+    fn plan_restore(
         &self,
         id: SnapshotId,
         options: &RollbackOptions,
@@ -150,99 +339,108 @@ impl Sandbox {
         let request = RestoreRequest {
             paths: options.paths.clone(),
             to: None,
-            dry_run: options.dry_run,
+            dry_run: true,
         };
         let restored = self.restore_snapshot(id, &request, now)?;
         Ok(RollbackOutcome {
-            target: id.to_string(),
-            dry_run: options.dry_run,
-            operation: restored.operation,
-            undone: Vec::new(),
-            safety: None,
-            state: None,
             paths: restored.paths,
-            conflicts: Vec::new(),
             notes: restored.notes,
+            ..planned(id.to_string(), options)
         })
     }
 
-    /// Undoes `id` and what was committed after it, newest first. Each undo is all or nothing; the
-    /// snapshot that is taken before takes all of them back.
-    fn to_before(
+    /// Plans to undo `id` and what was committed after it, newest first.
+    fn plan_undos(
         &self,
         id: &OperationId,
-        (options, safety): (&RollbackOptions, Option<SnapshotId>),
-        now: Timestamp,
+        options: &RollbackOptions,
     ) -> Result<RollbackOutcome, SnapshotError> {
-        let _in_use = self.enter()?;
-        self.check_workspace()?;
         let rollback = self.rollback()?;
         let undoable = rollback.undoable().map_err(SnapshotError::List)?;
         let Some(at) = undoable.iter().position(|it| it == id) else {
             return Err(SnapshotError::NotUndoable { id: id.clone() });
         };
-        let going: Vec<OperationId> = undoable[at..].iter().rev().cloned().collect();
-        let (paths, conflicts) = plan(rollback, &going)?;
-        let mut outcome = RollbackOutcome {
-            target: id.to_string(),
-            dry_run: options.dry_run,
-            operation: None,
+        let mut going: Vec<OperationId> = undoable[at..].iter().rev().cloned().collect();
+        let mut plan = plan_undos(rollback, &mut going, options)?;
+        Ok(RollbackOutcome {
             undone: going,
-            safety: None,
-            state: None,
-            paths,
-            conflicts,
-            notes: Vec::new(),
-        };
-        if options.dry_run {
-            return Ok(outcome);
-        }
-        if !outcome.conflicts.is_empty() {
-            return Err(SnapshotError::Conflict {
-                paths: outcome.conflicts,
-            });
-        }
-        let safety = match safety {
-            Some(safety) => safety,
-            None => self.safety(&outcome.target, now)?.id,
-        };
-        for operation in &outcome.undone {
-            rollback
-                .undo(operation, OnConflict::Refuse)
-                .map_err(|source| SnapshotError::Undo {
-                    id: operation.clone(),
-                    safety,
-                    source: Box::new(source),
-                })?;
-            ledger::about(self.journal(), ledger::UNDONE, operation, None, now)
-                .map_err(SnapshotError::Record)?;
-        }
-        outcome.safety = Some(safety);
-        Ok(outcome)
+            paths: told_changes(&plan.changes).into_owned(),
+            kept: kept(mem::take(&mut plan.kept)),
+            conflicts: plan.conflicts,
+            ..planned(id.to_string(), options)
+        })
     }
 }
 
-/// Returns what undoing `going`, newest first, changes, and what stands in the way: what was edited
-/// since, except where a newer one of them, which is undone before, made that edit.
-fn plan(
-    rollback: &RollbackManager,
-    going: &[OperationId],
-) -> Result<(Vec<Change>, Vec<PathBuf>), SnapshotError> {
-    let mut paths: Vec<Change> = Vec::new();
-    let mut conflicts = Vec::new();
-    for id in going {
-        let failed = |source| SnapshotError::Plan {
-            id: id.clone(),
-            source,
-        };
-        let plan = rollback.undo_plan(id).map_err(failed)?;
-        let newer = |path: &Path| {
-            let touches =
-                |change: &Change| change.path.starts_with(path) || path.starts_with(&change.path);
-            paths.iter().any(touches)
-        };
-        conflicts.extend(plan.conflicts.into_iter().filter(|path| !newer(path)));
-        paths.extend(plan.changes);
+fn planned(target: String, options: &RollbackOptions) -> RollbackOutcome {
+    RollbackOutcome {
+        target,
+        dry_run: options.dry_run,
+        operation: None,
+        undone: Vec::new(),
+        safety: None,
+        state: None,
+        paths: Vec::new(),
+        conflicts: Vec::new(),
+        kept: Vec::new(),
+        notes: Vec::new(),
     }
-    Ok((paths, conflicts))
+}
+
+/// Plans to undo `going`, newest first; takes those out that changed nothing of the selected paths.
+fn plan_undos(
+    rollback: &RollbackManager,
+    going: &mut Vec<OperationId>,
+    options: &RollbackOptions,
+) -> Result<TogetherPlan, SnapshotError> {
+    let (on_conflict, globs) = (options.on_conflict(), options.paths.as_slice());
+    let mut plans = Vec::new();
+    let mut touching = Vec::new();
+    for id in mem::take(going) {
+        let part = if globs.is_empty() {
+            Ok(None)
+        } else {
+            rollback.portion_plan(Direction::Undo, &id, (globs, on_conflict))
+        };
+        let plan = match part {
+            Ok(Some(plan)) => plan,
+            Ok(None) => rollback
+                .plan_of(Direction::Undo, &id, on_conflict)
+                .map_err(|source| SnapshotError::Plan {
+                    id: id.clone(),
+                    source,
+                })?,
+            Err(PortionError::Nothing { .. }) => continue,
+            Err(source) => {
+                let source = crate::undo::portion_failed(Direction::Undo, &id, source);
+                return Err(SnapshotError::Part {
+                    id,
+                    source: Box::new(source),
+                });
+            }
+        };
+        plans.push(plan);
+        touching.push(id);
+    }
+    if touching.is_empty() {
+        return Err(SnapshotError::NothingSelected {
+            globs: globs.join(", "),
+        });
+    }
+    *going = touching;
+    Ok(TogetherPlan::of(plans))
+}
+
+impl SnapshotError {
+    /// Returns whether the next command goes on with what failed.
+    fn is_interrupted(&self) -> bool {
+        match self {
+            Self::Undo { source, .. } => matches!(**source, UndoError::Interrupted { .. }),
+            Self::Restore { source, .. } => matches!(
+                source,
+                RestoreError::Commit(CommitError::Interrupted { .. })
+            ),
+            _ => false,
+        }
+    }
 }

@@ -6,14 +6,13 @@
 
 use std::cell::OnceCell;
 
-use jiff::Timestamp;
 use sandbox_rollback::{NewSnapshot, RepositoryError, SnapshotId, Taken};
 use sandbox_state::{KeyBack, LookupError, StateError, StoreReadError, When};
 use sandbox_types::OperationId;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{RollbackOptions, RollbackOutcome, SnapshotError, rollback::Target};
+use super::{SnapshotError, rollback::Target};
 use crate::{ledger, sandbox::Sandbox, state::StateAccessError};
 
 /// What a rollback did to the state, or would do.
@@ -91,66 +90,8 @@ impl Sandbox {
         })
     }
 
-    /// Rolls workspace and state back. Nothing is changed before all that can be known to stand in
-    /// the way was looked for. The state goes first: it is one commit, and so can be put back if the
-    /// workspace fails.
-    pub(super) fn roll_back_both(
-        &self,
-        target: &Target,
-        options: &RollbackOptions,
-        now: Timestamp,
-    ) -> Result<RollbackOutcome, SnapshotError> {
-        let sequence = self.sequence_of(target)?;
-        let mut state = StateBack {
-            sequence,
-            keys: self.state_plan(sequence)?,
-        };
-        let dry_run = RollbackOptions {
-            dry_run: true,
-            ..options.clone()
-        };
-        let planned = self.roll_back_workspace(target, &dry_run, None, now)?;
-        if options.dry_run {
-            return Ok(RollbackOutcome {
-                state: Some(state),
-                ..planned
-            });
-        }
-        if !planned.conflicts.is_empty() {
-            return Err(SnapshotError::Conflict {
-                paths: planned.conflicts,
-            });
-        }
-        let safety = self.safety(&planned.target, now)?;
-        let before = safety.state_sequence.filter(|_| !state.keys.is_empty());
-        if before.is_some() {
-            let done = self.rollback_state_to(sequence, now)?;
-            let back = |(key, version): (String, sandbox_state::Version)| KeyBack {
-                key,
-                restores: version.restores,
-            };
-            state.keys = done.changed.into_iter().map(back).collect();
-        }
-        let done = self.roll_back_workspace(target, options, Some(safety.id), now);
-        match (done, before) {
-            (Ok(done), _) => Ok(RollbackOutcome {
-                safety: Some(safety.id),
-                state: Some(state),
-                ..done
-            }),
-            (Err(error), None) => Err(error),
-            (Err(error), Some(before)) => match self.rollback_state_to(before, now) {
-                Ok(_put_back) => Err(error),
-                Err(_) => Err(SnapshotError::StateOnly {
-                    safety: safety.id,
-                    source: Box::new(error),
-                }),
-            },
-        }
-    }
-
     /// Returns the sequence number of the state that a rollback goes to.
-    fn sequence_of(&self, target: &Target) -> Result<u64, SnapshotError> {
+    pub(super) fn sequence_of(&self, target: &Target) -> Result<u64, SnapshotError> {
         match target {
             Target::Operation(id) => self.sequence_before(id),
             Target::Snapshot(id) => match self.state_of_snapshot(&id.to_string())? {
@@ -210,7 +151,7 @@ impl Sandbox {
         }
     }
 
-    fn state_plan(&self, sequence: u64) -> Result<Vec<KeyBack>, SnapshotError> {
+    pub(super) fn state_plan(&self, sequence: u64) -> Result<Vec<KeyBack>, SnapshotError> {
         match self.known_store()? {
             Some(store) => store
                 .rollback_plan(crate::state::NAMESPACE, sequence)
@@ -227,6 +168,6 @@ fn open_failed(error: sandbox_state::StoreError) -> SnapshotError {
     SnapshotError::State(StateError::from(error).into())
 }
 
-fn read_failed(error: StoreReadError) -> SnapshotError {
+pub(super) fn read_failed(error: StoreReadError) -> SnapshotError {
     SnapshotError::State(StateError::from(error).into())
 }

@@ -18,12 +18,12 @@ use super::{
 };
 use crate::{
     egress,
-    seccomp_profile::Instruction,
+    seccomp_profile::{Instruction, is_telling, keep_silent},
     stdio::terminal,
     sys::{
         clone::{self, Memory, Stack},
         landlock::{self, RulesetAttributes},
-        process, seccomp,
+        notify, process, seccomp,
         signals::{self, SignalSet},
     },
 };
@@ -108,7 +108,7 @@ fn become_guest(context: &mut Context<'_>) -> Failure {
     }
 }
 
-fn prepare(context: &Context<'_>) -> Result<(), Failure> {
+fn prepare(context: &mut Context<'_>) -> Result<(), Failure> {
     let Context {
         recipe,
         order,
@@ -116,8 +116,10 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     } = context;
     // 1. A session of its own: no controlling terminal, so nothing can be typed on the caller's.
     rustix::process::setsid().map_err(|errno| Act::Session.failed(errno))?;
-    // 2. Standard streams, before Landlock: /dev/null may be opened here.
-    set_stdio(recipe).map_err(|errno| Act::Stdio.failed(errno))?;
+    // 2. Standard streams, before Landlock: /dev/null may be opened here. A terminal takes the place of all three later.
+    if order.terminal().is_none() {
+        set_stdio(recipe).map_err(|errno| Act::Stdio.failed(errno))?;
+    }
     // 3. An empty session keyring. A container's own filter may refuse the call; then ours does too, and
     //    there is no way to ask for the keys.
     process::join_new_session_keyring().ok();
@@ -140,9 +142,9 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
     // 7. No capability in any set (the bounding set is empty since init's own), and 8. no way to gain any: needed by 10 and 12.
     identity::drop_capabilities()?;
     // 8a. Its own terminal, if it gets one: opened as the user that the guest is, so it is the guest's.
-    let stdio = &recipe.channels.stdio;
-    if let Some(shape) = &stdio.terminal {
-        terminal::take(fd(stdio.output), shape).map_err(|errno| Act::Stdio.failed(errno))?;
+    if let Some(shape) = order.terminal() {
+        let channel = fd(recipe.channels.stdio.output);
+        terminal::take(channel, shape).map_err(|errno| Act::Stdio.failed(errno))?;
     }
     // 9. The directory, as the user that the guest is: it may not start where it could not go.
     rustix::process::chdir(order.directory()).map_err(|errno| Act::Directory.failed(errno))?;
@@ -159,15 +161,28 @@ fn prepare(context: &Context<'_>) -> Result<(), Failure> {
         egress::netns::ask_before_connect(fd(doors.channel))
             .map_err(|errno| Act::Egress.failed(errno))?;
     }
-    seccomp::install(&recipe.guest.filter).map_err(|errno| Act::Seccomp.failed(errno))
+    install(context).map_err(|errno| Act::Seccomp.failed(errno))
+}
+
+/// Installs the filter; where it tells of calls, its listener goes to who waits for the guest.
+fn install(context: &mut Context<'_>) -> Result<(), Errno> {
+    let recipe = &mut *context.recipe;
+    let filter = &mut recipe.guest.filter;
+    if is_telling(filter) {
+        if let Ok(listener) = notify::install(filter) {
+            return egress::netns::send_all(
+                fd(recipe.channels.start),
+                [listener.as_fd()].into_iter(),
+            );
+        }
+        // One of a program around us listens already (`seccomp(2)`, EBUSY), or the kernel is too old.
+        keep_silent(filter);
+    }
+    seccomp::install(filter)
 }
 
 fn set_stdio(recipe: &Recipe) -> Result<(), Errno> {
     let stdio = &recipe.channels.stdio;
-    if stdio.terminal.is_some() {
-        // It takes the place of all three, later.
-        return Ok(());
-    }
     if let Some(input) = stdio.input {
         rustix::stdio::dup2_stdin(fd(input))?;
     } else {

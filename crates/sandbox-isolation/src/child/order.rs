@@ -4,7 +4,7 @@
 //! words without any address in them; init puts the addresses in where it maps them, and allocates nothing.
 //!
 //! ```text
-//! head | programs | limits | 0 arguments 0 | environment 0 | strings … 0
+//! head, terminal | programs | limits | 0 arguments 0 | environment 0 | strings … 0
 //! ```
 //! All numbers are offsets into the strings, but for the limits: each is a resource and a value.
 
@@ -12,15 +12,20 @@ use std::ffi::{CStr, CString};
 
 use rustix::{io::Errno, process::Resource};
 
-use crate::sys::{
-    exec::{self, Pointers},
-    memory,
+use super::site::LayerNames;
+use crate::{
+    stdio::terminal::{SHAPE_WORDS, Shape},
+    sys::{
+        exec::{self, Pointers},
+        memory,
+    },
 };
 
 /// Begins every order; another layout needs another word.
-const MAGIC: u64 = u64::from_le_bytes(*b"sborder1");
-/// Words of the head.
-const HEAD_WORDS: usize = 8;
+const MAGIC: u64 = u64::from_le_bytes(*b"sborder2");
+/// Words of the head: the numbers of what follows, and the terminal.
+const HEAD_WORDS: usize = NUMBER_WORDS + SHAPE_WORDS;
+const NUMBER_WORDS: usize = 9;
 /// Stands for no string.
 const NONE: u64 = u64::MAX;
 /// Runs what is no binary and has no `#!` line, as `execvp(3)` does.
@@ -55,8 +60,10 @@ pub(crate) struct Contents {
     /// Where the guest starts.
     pub(crate) directory: CString,
     pub(crate) limits: Vec<(Resource, u64)>,
-    /// The options of the transaction's mount over the workspace.
-    pub(crate) overlay: Option<CString>,
+    /// The upper and the work directory of the transaction's mount over the workspace.
+    pub(crate) overlay: Option<[CString; 2]>,
+    /// Of the terminal that it gets, if it gets one.
+    pub(crate) terminal: Option<Shape>,
 }
 
 impl Contents {
@@ -80,7 +87,8 @@ impl Contents {
         body.extend(self.environment.iter().map(&mut place));
         body.push(0);
         let directory = place(&self.directory);
-        let overlay = self.overlay.as_ref().map_or(NONE, &mut place);
+        let overlay = self.overlay.as_ref();
+        let [upper, work] = overlay.map_or([NONE; 2], |layers| layers.each_ref().map(&mut place));
         let counts = [
             self.programs.len(),
             self.limits.len(),
@@ -100,10 +108,12 @@ impl Contents {
             arguments,
             environment,
             directory,
-            overlay,
+            upper,
+            work,
         ];
         let mut words = Vec::with_capacity(total);
         words.extend(head);
+        words.extend(self.terminal.map_or([0; SHAPE_WORDS], |it| it.words()));
         words.extend(body);
         words.extend(strings.map(|word| word.try_into().map_or(0, u64::from_ne_bytes)));
         words
@@ -118,7 +128,8 @@ pub(crate) struct Order {
     environment: Pointers,
     strings: &'static [u8],
     directory: &'static CStr,
-    overlay: Option<&'static CStr>,
+    overlay: Option<LayerNames<'static>>,
+    terminal: Option<Shape>,
 }
 
 impl Order {
@@ -130,7 +141,7 @@ impl Order {
     fn parse(words: &'static mut [u64]) -> Option<Self> {
         let total = words.len();
         let (head, mut rest) = words.split_at_mut_checked(HEAD_WORDS)?;
-        let head: [u64; HEAD_WORDS] = (*head).try_into().ok()?;
+        let (head, terminal) = head.split_first_chunk::<NUMBER_WORDS>()?;
         if head[0] != MAGIC || head[1] != total as u64 {
             return None;
         }
@@ -155,8 +166,12 @@ impl Order {
             directory: string(strings, head[6])?,
             overlay: match head[7] {
                 NONE => None,
-                offset => Some(string(strings, offset)?),
+                upper => Some(LayerNames {
+                    upper: string(strings, upper)?,
+                    work: string(strings, head[8])?,
+                }),
             },
+            terminal: Shape::of_words(terminal.first_chunk()?),
         })
     }
 
@@ -165,9 +180,14 @@ impl Order {
         self.directory
     }
 
-    /// The options of the transaction's mount over the workspace.
-    pub(crate) fn overlay(&self) -> Option<&'static CStr> {
+    /// The layers of the transaction's mount over the workspace.
+    pub(crate) fn overlay(&self) -> Option<LayerNames<'static>> {
         self.overlay
+    }
+
+    /// What the guest's terminal is to be like, if it gets one.
+    pub(crate) fn terminal(&self) -> Option<&Shape> {
+        self.terminal.as_ref()
     }
 
     /// The limits of the guest's processes.
@@ -222,7 +242,8 @@ mod tests {
             environment: vec![c"A=b".into()],
             directory: c"/workspace".into(),
             limits: vec![(Resource::Core, 0), (Resource::Nofile, 17)],
-            overlay: Some(c"lowerdir=usr".into()),
+            overlay: Some([c"etc/a/upper".into(), c"etc/a/work".into()]),
+            terminal: None,
         }
     }
 
@@ -230,7 +251,8 @@ mod tests {
     fn an_order_says_what_was_put_into_it() {
         let order = Order::open(contents().pack().leak()).unwrap();
         assert_eq!(order.directory(), c"/workspace");
-        assert_eq!(order.overlay(), Some(c"lowerdir=usr"));
+        let layers = order.overlay().unwrap();
+        assert_eq!((layers.upper, layers.work), (c"etc/a/upper", c"etc/a/work"));
         let limits: Result<Vec<_>, _> = order.limits().collect();
         assert_eq!(limits.unwrap(), contents().limits);
         let without = Contents {
@@ -238,7 +260,7 @@ mod tests {
             ..contents()
         };
         let order = Order::open(without.pack().leak()).unwrap();
-        assert_eq!(order.overlay(), None);
+        assert!(order.overlay().is_none());
     }
 
     proptest! {

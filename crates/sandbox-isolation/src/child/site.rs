@@ -41,6 +41,16 @@ const HANDLE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// put there meanwhile, by somebody who may change a directory on the way: it is not followed.
 const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_MAGICLINKS);
 
+/// Where the lower layer is, from the old root ([`super::step::STAGE_LOWER`]).
+const STAGED_LOWER: &CStr = c"usr";
+
+/// The layers of a transaction that get its changes, as the overlay is told them: from the old root.
+#[derive(Clone, Copy)]
+pub(crate) struct LayerNames<'a> {
+    pub(crate) upper: &'a CStr,
+    pub(crate) work: &'a CStr,
+}
+
 /// The state between the steps.
 #[derive(Default)]
 pub(crate) struct Site {
@@ -211,28 +221,35 @@ impl Site {
     }
 
     /// Mounts layers over the workspace. They are named relative to the old root, where they were put.
-    pub(super) fn mount_overlay(&mut self, at: &CStr, options: &CStr) -> Result<(), Errno> {
+    pub(super) fn mount_overlay(&mut self, at: &CStr, layers: LayerNames<'_>) -> Result<(), Errno> {
         let OldRoot(directory) = self.old_root.as_ref().ok_or(Errno::BADF)?;
         rustix::process::fchdir(directory)?;
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        let mounted = rustix::mount::mount(c"overlay", at, c"overlay", flags, Some(options));
+        let mounted = overlay(layers);
         rustix::process::chdir(c"/")?;
-        mounted
+        cover_with(&mounted?, &self.mount_point(at)?)
     }
 
     /// The same, with layers that wait for their transaction.
-    pub(super) fn mount_ahead(&mut self, at: &CStr, options: &CStr) -> Result<(), Errno> {
-        self.mount_overlay(at, options)?;
-        self.ahead = Some(inode(at)?);
+    pub(super) fn mount_ahead(&mut self, at: &CStr, layers: LayerNames<'_>) -> Result<(), Errno> {
+        self.mount_overlay(at, layers)?;
+        self.ahead = Some(self.inode(at)?);
         Ok(())
     }
 
     /// Fails unless these layers are still there: the kernel takes a mount away when what it is mounted on goes.
     pub(super) fn check_ahead(&self, at: &CStr) -> Result<(), Errno> {
-        if self.ahead.is_some() && self.ahead == Some(inode(at)?) {
+        if self.ahead.is_some() && self.ahead == Some(self.inode(at)?) {
             return Ok(());
         }
         Err(Errno::STALE)
+    }
+
+    fn inode(&self, at: &CStr) -> Result<Inode, Errno> {
+        let found = rustix::fs::fstat(self.mount_point(at)?)?;
+        Ok(Inode {
+            device: found.st_dev,
+            number: found.st_ino,
+        })
     }
 
     /// Mounts a `/proc` of the guest's own pid namespace, read-only as a whole: `/proc/sys` and its like can
@@ -319,14 +336,6 @@ impl<D: AsFd> OldRoot<D> {
     }
 }
 
-fn inode(at: &CStr) -> Result<Inode, Errno> {
-    let found = rustix::fs::lstat(at)?;
-    Ok(Inode {
-        device: found.st_dev,
-        number: found.st_ino,
-    })
-}
-
 fn tree_flags() -> OpenTreeFlags {
     OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE
 }
@@ -339,6 +348,21 @@ fn clone_of(directory: &OwnedFd) -> Result<OwnedFd, Errno> {
 fn cover_with(tree: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(tree, c"", target, c"", flags)
+}
+
+/// Makes the mount of a transaction, and attaches it nowhere.
+fn overlay(LayerNames { upper, work }: LayerNames<'_>) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{fsconfig_set_flag, fsconfig_set_string};
+    let context = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"source", c"overlay")?;
+    fsconfig_set_string(&context, c"lowerdir", STAGED_LOWER)?;
+    fsconfig_set_string(&context, c"upperdir", upper)?;
+    fsconfig_set_string(&context, c"workdir", work)?;
+    fsconfig_set_flag(&context, c"userxattr")?;
+    fsconfig_set_flag(&context, c"volatile")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn fresh_proc() -> Result<OwnedFd, Errno> {

@@ -8,7 +8,7 @@ use rustix::{
     process::{Gid, Uid},
 };
 
-use super::site::Site;
+use super::site::{LayerNames, Site};
 
 /// Where the overlay finds its lower layer, and the directory with its upper and work directories: two
 /// directories of every host that everybody may traverse. They are covered, in a private mount namespace, once
@@ -91,7 +91,8 @@ pub(crate) enum Step {
     /// Layers that are there already are mounted over the workspace.
     Overlay {
         at: CString,
-        options: CString,
+        upper: CString,
+        work: CString,
     },
     /// The new root becomes the root.
     Pivot,
@@ -151,7 +152,7 @@ impl Step {
             } => site.bind_verified(source, *inode, at, (*access, *ids)),
             Self::Seal => site.seal(),
             Self::LetGo => site.let_go(),
-            Self::Overlay { at, options } => site.mount_ahead(at, options),
+            Self::Overlay { at, upper, work } => site.mount_ahead(at, LayerNames { upper, work }),
             Self::Pivot => site.pivot(),
             Self::Proc => site.mount_proc(),
             Self::Terminals => rustix::mount::mount(

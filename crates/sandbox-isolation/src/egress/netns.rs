@@ -62,17 +62,22 @@ pub(crate) fn open(ports: &[u16], spare: usize, channel: BorrowedFd<'_>) -> Resu
         *place = Some(watch);
         count += 1;
     }
-    hand_out(channel, &sockets, count)
+    send_all(
+        channel,
+        sockets.iter().take(count).flatten().map(OwnedFd::as_fd),
+    )
 }
 
-fn hand_out(
-    channel: BorrowedFd<'_>,
-    sockets: &[Option<OwnedFd>; SOCKETS_MAX],
-    count: usize,
+/// Sends sockets in one message. Allocates nothing.
+pub(crate) fn send_all<'a>(
+    channel: BorrowedFd<'a>,
+    sockets: impl Iterator<Item = BorrowedFd<'a>>,
 ) -> Result<(), Errno> {
     let mut borrowed = [channel; SOCKETS_MAX];
-    for (place, socket) in borrowed.iter_mut().zip(sockets.iter().flatten()) {
-        *place = socket.as_fd();
+    let mut count = 0;
+    for (place, socket) in borrowed.iter_mut().zip(sockets) {
+        *place = socket;
+        count += 1;
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);

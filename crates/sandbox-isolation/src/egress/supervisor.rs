@@ -106,15 +106,15 @@ fn await_sockets(channel: &OwnedFd, stop: &Stop) -> Result<Option<Vec<OwnedFd>>,
     if fds[0].revents().is_empty() {
         return Ok(None);
     }
-    receive(channel)
+    receive(channel, RecvFlags::empty())
 }
 
 /// Takes what a message hands out; `None` at the end of all messages.
-fn receive(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
+pub(super) fn receive(channel: &OwnedFd, how: RecvFlags) -> Result<Option<Vec<OwnedFd>>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    let flags = RecvFlags::CMSG_CLOEXEC;
+    let flags = RecvFlags::CMSG_CLOEXEC | how;
     let mut parts = [IoSliceMut::new(&mut byte)];
     if rustix::net::recvmsg(channel, &mut parts, &mut control, flags)?.bytes == 0 {
         return Ok(None);

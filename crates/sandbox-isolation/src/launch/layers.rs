@@ -2,16 +2,19 @@
 
 use std::{
     ffi::{CString, OsStr},
-    io,
-    os::unix::ffi::OsStrExt as _,
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
 };
 
 use super::{error::LaunchError, recipe::c_string};
 use crate::{
-    child::step::{STAGE_LAYERS, STAGE_LOWER},
+    child::step::STAGE_LAYERS,
     plan::{LaunchPlan, WorkspaceMode},
 };
+
+/// What the kernel leaves in a work directory. Nobody may look into these.
+const LEFT: [&str; 3] = ["work", "work/incompat", "work/incompat/volatile"];
 
 /// The two layers of a transaction that get the changes, relative to the directory that holds the sandbox's
 /// transactions: a transaction that is not begun yet has no directory of its own.
@@ -41,27 +44,42 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Returns the options of the mount. All layers are named relative to where they are staged.
-    pub(super) fn options(&self) -> Result<CString, LaunchError> {
-        let staged = |path: &str| path.trim_start_matches('/').to_owned();
-        let (lower, layers) = (staged(STAGE_LOWER), staged(STAGE_LAYERS));
-        let mut options = format!("lowerdir={lower},upperdir={layers}/").into_bytes();
-        options.extend(escape_option(self.upper.as_os_str()));
-        options.extend(format!(",workdir={layers}/").into_bytes());
-        options.extend(escape_option(self.work.as_os_str()));
-        options.extend(b",userxattr,volatile");
-        c_string(OsStr::from_bytes(&options), "the layers")
+    /// Returns the upper and the work directory as the overlay is told them: relative to where they are staged.
+    pub(super) fn names(&self) -> Result<[CString; 2], LaunchError> {
+        let name = |layer: &Path| {
+            let mut name = STAGE_LAYERS.trim_start_matches('/').as_bytes().to_vec();
+            name.push(b'/');
+            name.extend(escape(layer.as_os_str()));
+            c_string(OsStr::from_bytes(&name), "the layers")
+        };
+        Ok([name(self.upper)?, name(self.work)?])
     }
 }
 
-/// Commas separate options, and a backslash escapes (`fs/overlayfs/params.c`).
-fn escape_option(name: &OsStr) -> Vec<u8> {
+/// A backslash escapes (`fs/overlayfs/params.c`).
+fn escape(name: &OsStr) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(name.len());
     for &byte in name.as_bytes() {
-        if matches!(byte, b',' | b'\\' | b':') {
+        if byte == b'\\' {
             escaped.push(b'\\');
         }
         escaped.push(byte);
     }
     escaped
+}
+
+/// Lets the layers of `plan` be mounted once more, by whom they were not used: the kernel refuses to mount `volatile`
+/// layers a second time. Their overlay must be gone.
+pub(crate) fn let_be_mounted_again(plan: &LaunchPlan) -> io::Result<()> {
+    let WorkspaceMode::Overlay { work, .. } = &plan.workspace_mode else {
+        return Ok(());
+    };
+    for left in LEFT {
+        // It fails only if it is not there.
+        fs::set_permissions(work.join(left), fs::Permissions::from_mode(0o700)).ok();
+    }
+    match fs::remove_dir_all(work.join(LEFT[0])) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

@@ -19,8 +19,9 @@ use crate::{
         step::{Access, Ids, Inode, STAGE_LAYERS, STAGE_LOWER, Step, Steps},
     },
     init,
-    plan::{Confinement, LaunchPlan, WorkspaceMode},
+    plan::{Confinement, LaunchPlan, StdinSource, WorkspaceMode},
     seccomp_profile::{Mode, OtherWalls},
+    stdio::terminal::Shape,
     view::{Entry, Layout},
 };
 
@@ -75,8 +76,8 @@ pub(crate) fn steps(
     let mut inner = vec![Step::Pivot, Step::Proc, Step::Terminals];
     if when == When::Ahead {
         if let (Some(layers), Some(at)) = (&layers, overlay(plan)?) {
-            let options = layers.options()?;
-            inner.push(Step::Overlay { at, options });
+            let [upper, work] = layers.names()?;
+            inner.push(Step::Overlay { at, upper, work });
         }
         inner.push(Step::LetGo);
     }
@@ -104,7 +105,7 @@ pub(crate) fn steps(
 /// Returns where the transaction is mounted, inside.
 pub(crate) fn overlay(plan: &LaunchPlan) -> Result<Option<CString>, LaunchError> {
     let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
-    let at = is_overlay.then(|| c_string(&plan.workspace, "the workspace"));
+    let at = is_overlay.then(|| inside(&plan.workspace));
     at.transpose()
 }
 
@@ -361,7 +362,7 @@ pub(crate) fn order(
     when: When,
 ) -> Result<Vec<u64>, LaunchError> {
     let layers = Layers::of(plan)?.filter(|_| when == When::Now);
-    let overlay = layers.map(|layers| layers.options());
+    let overlay = layers.map(|layers| layers.names());
     let contents = Contents {
         directory: c_string(&plan.cwd, "the working directory")?,
         limits: process_limits(&plan.limits, shares_id_with_init),
@@ -382,6 +383,9 @@ fn mode_of(plan: &LaunchPlan) -> Mode {
                 network: plan.network == NetworkAccess::Host,
             },
         },
+        // The kernel allows one listener, and a network that may lead to any port has it.
+        tells: plan.confinement == Confinement::Namespaces
+            && !matches!(&plan.network, NetworkAccess::Allow(list) if list.has_any_port()),
     }
 }
 
@@ -414,8 +418,20 @@ fn program(plan: &LaunchPlan) -> Result<Contents, LaunchError> {
         programs,
         arguments: arguments.collect::<Result<_, _>>()?,
         environment: environment.collect::<Result<_, _>>()?,
+        terminal: terminal(plan)?,
         ..Contents::default()
     })
+}
+
+/// Looks at the terminal whose like the guest gets.
+fn terminal(plan: &LaunchPlan) -> Result<Option<Shape>, LaunchError> {
+    let StdinSource::Terminal(source) = &plan.stdin else {
+        return Ok(None);
+    };
+    let shape = Shape::of(source);
+    shape
+        .map(Some)
+        .map_err(|errno| LaunchError::new("ask the caller's terminal for its size and keys", errno))
 }
 
 fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, u64)> {

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use super::{
     error::LaunchError,
     meter::{LATE_AFTER, Meter},
     own_limits::OwnLimits,
+    refused::Refused,
     signal::send_to_guest,
     start::read_message,
     tree::Tree,
@@ -58,6 +59,9 @@ pub(crate) struct Confined {
     pub(super) running_since: Instant,
     pub(crate) enforcement: Enforcement,
     pub(super) start: Start,
+    /// Where init got its order, until the start is told: what it says there can be read also when it is dead.
+    pub(crate) order: Option<OwnedFd>,
+    pub(super) refused: Refused,
     /// Init has told the end: the guest is dead, and init about to be.
     pub(super) is_told: bool,
     /// Who watches the guest's network, if it leads anywhere.
@@ -97,6 +101,8 @@ struct Turn {
     input: bool,
     /// The caller's terminal has another size.
     window: bool,
+    /// A call was refused that no honest program makes.
+    refused: bool,
 }
 
 impl Running for Confined {
@@ -207,6 +213,9 @@ impl Confined {
                 .map_err(|errno| error(errno.into()))?;
             self.pump_output(&turn, observer, &mut buffer, &mut open);
             self.pump_input(&turn, raw);
+            if turn.refused {
+                self.refused.hear();
+            }
             if turn.init[0]
                 && let Some(Message::Ended(end)) = read_message(&mut self.status).map_err(error)?
             {
@@ -346,7 +355,7 @@ impl Confined {
             PollFd::new(&self.status, PollFlags::IN),
             PollFd::from_borrowed_fd(self.tree.handle()?, PollFlags::IN),
         ];
-        let mut places = [None; 6];
+        let mut places = [None; 7];
         let mut add = |place: usize, fd, flags| {
             places[place] = Some(fds.len());
             fds.push(PollFd::from_borrowed_fd(fd, flags));
@@ -375,6 +384,9 @@ impl Confined {
         if let Some(raw) = raw {
             add(5, raw.changes.as_fd(), PollFlags::IN);
         }
+        if let Some(refused) = self.refused.waits_for() {
+            add(6, refused, PollFlags::IN);
+        }
         let timeout = timespec(wake.saturating_duration_since(Instant::now()));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -393,6 +405,7 @@ impl Confined {
             output: [ready(places[0]), ready(places[1])],
             input: ready(places[2]),
             window: ready(places[5]),
+            refused: ready(places[6]),
         })
     }
 

@@ -9,13 +9,13 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     sync::OnceLock,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
-    net::{AddressFamily, SendFlags, SocketFlags, SocketType},
+    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType},
     pipe::PipeFlags,
     process::PidfdFlags,
 };
@@ -27,6 +27,7 @@ use super::{
     meter::Meter,
     own_limits::OwnLimits,
     recipe::{self, When},
+    refused::Refused,
     run::{Confined, Start},
     tree::Tree,
 };
@@ -38,7 +39,7 @@ use crate::{
         status::{Act, MESSAGE_BYTES, Message},
         step::Steps,
     },
-    egress::{Doors, Egress},
+    egress::{self, Egress, Hall},
     looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
@@ -63,7 +64,13 @@ pub(crate) struct Readied {
     /// waits for the message ends by nothing else.
     begin: OwnedFd,
     confined: Confined,
+    /// What to build it from once more, and when it was looked at; not if nothing is hidden by where it is.
+    again: Option<(LaunchPlan, Instant)>,
 }
+
+/// How long what was found on the host counts. An operation may wait long for its turn, and a secret that somebody
+/// puts into a granted directory meanwhile would be visible.
+pub(crate) const FOUND_COUNTS: Duration = Duration::from_secs(1);
 
 /// A confinement on its way.
 #[derive(Debug)]
@@ -73,6 +80,8 @@ pub(crate) struct Built {
     pub(crate) status: File,
     /// Lets the guest start; its end ends init until then.
     pub(crate) begin: OwnedFd,
+    /// Where it hands out the sockets of its network, if that leads anywhere.
+    pub(crate) network: Option<OwnedFd>,
 }
 
 /// What a plan makes of a confinement, whatever its operation.
@@ -91,7 +100,7 @@ struct Site {
 struct Ends {
     caller: Option<RawFd>,
     stdio: GuestEnds,
-    doors: Option<Doors>,
+    hall: Option<Hall>,
 }
 
 impl Site {
@@ -132,7 +141,7 @@ impl Site {
                 status: status.1.as_raw_fd(),
                 built: (built.0.as_raw_fd(), built.1.as_raw_fd()),
                 start: begin.1.as_raw_fd(),
-                doors: ends.doors,
+                doors: ends.hall.as_ref().map(Hall::doors),
                 stdio: ends.stdio,
             },
             guest: self.guest,
@@ -148,6 +157,7 @@ impl Site {
             tree: Tree::of(children)?,
             status: status.0.into(),
             begin: begin.0,
+            network: ends.hall.map(Hall::close_their_end),
         })
     }
 }
@@ -170,30 +180,35 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
 
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
-    let uncounted = uncounted(&plan);
-    let site = Site::of(&plan, When::Now)?;
-    let order = order(&plan, &site.ids, When::Now)?;
-    let mut streams = open_streams(plan.stdin, &site.ids)?;
+    let now = Instant::now();
+    let (begin, confined) = build(&plan)?;
+    Ok(Readied {
+        begin,
+        confined,
+        again: Some((plan, now)),
+    })
+}
+
+fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
+    let site = Site::of(plan, When::Now)?;
+    let order = order(plan, &site.ids, When::Now)?;
+    let mut streams = open_streams(plan.stdin.clone(), &site.ids)?;
     let own = own_handle()?;
-    let mut egress = Egress::of(&plan.network)?;
     let own_network = site.own_network;
     let ends = Ends {
         caller: Some(own.as_raw_fd()),
         stdio: streams.guest_ends(),
-        doors: egress.as_ref().map(Egress::doors),
+        hall: Hall::of(&plan.network)?,
     };
     let meter = Meter::prepare(&plan.name, &plan.limits, site.device)?;
     let built = site.build(order, ends)?;
     streams.close_guest_ends();
-    egress.iter_mut().for_each(Egress::close_their_end);
-    let parts = (streams, meter, plan.limits);
+    let egress = Egress::start(&plan.network, built.network)?;
+    let parts = (streams, meter, plan.limits.clone());
     let mut confined = Confined::of(built.tree, built.status, parts);
     confined.set_network(own_network, egress);
-    confined.enforcement.missing.extend(uncounted);
-    Ok(Readied {
-        confined,
-        begin: built.begin,
-    })
+    confined.enforcement.missing.extend(uncounted(plan));
+    Ok((built.begin, confined))
 }
 
 /// Starts to build what every operation of `plan`'s kind needs; `see` is told what was looked at for it, before
@@ -210,9 +225,8 @@ pub(crate) fn prepare_ahead<T>(
             input: None,
             output: -1,
             error: -1,
-            terminal: None,
         },
-        doors: None,
+        hall: Hall::of(&plan.network)?,
     };
     Ok((site.build(Vec::new(), ends)?, seen))
 }
@@ -252,15 +266,26 @@ pub(crate) fn lay_out(plan: &LaunchPlan, ids: &Ids, looks: Looks) -> Result<Layo
 impl Readied {
     /// Returns a guest that starts when a byte is written to `begin`.
     pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
-        Self { begin, confined }
+        Self {
+            begin,
+            confined,
+            again: None,
+        }
     }
 
     /// Lets the guest start.
     pub(crate) fn launch(self) -> Result<Confined, LaunchError> {
         let Self {
+            mut begin,
             mut confined,
-            begin,
+            again,
         } = self;
+        if let Some((plan, _)) = again.filter(|(_, since)| since.elapsed() > FOUND_COUNTS) {
+            // In this order, and before: see `Self::begin`; and the cgroups have the same name.
+            drop(begin);
+            drop(confined);
+            (begin, confined) = build(&plan)?;
+        }
         let told = confined.tree.await_birth(&mut confined.status);
         let told = told.map_err(|failure| confined.tree.failed(failure))?;
         if let Some(failure) = told {
@@ -269,9 +294,11 @@ impl Readied {
         confined.attach()?;
         match rustix::net::send(&begin, &START, SendFlags::NOSIGNAL) {
             // If init is dead, its last message says why.
-            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(confined),
-            Err(errno) => Err(LaunchError::new("start the guest", errno)),
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => {}
+            Err(errno) => return Err(LaunchError::new("start the guest", errno)),
         }
+        confined.order = Some(begin);
+        Ok(confined)
     }
 }
 
@@ -377,6 +404,8 @@ impl Confined {
             running_since: now,
             enforcement: Enforcement::default(),
             start: Start::Awaited,
+            order: None,
+            refused: Refused::default(),
             is_told: false,
             egress: None,
             temporary: None,
@@ -398,6 +427,28 @@ impl Confined {
         self.egress = egress;
     }
 
+    /// Whether the guest may have run, though its start was not told.
+    pub(crate) fn has_begun(&self) -> bool {
+        let order = self.order.as_ref();
+        order.is_some_and(|order| {
+            let received = rustix::net::recv(order, &mut [0; 1], RecvFlags::DONTWAIT);
+            matches!(received, Ok((1, _)))
+        })
+    }
+
+    /// Takes where refused calls are told, if they are: it was sent before the guest executed its program.
+    fn take_listener(&mut self) {
+        let Some(order) = self.order.take() else {
+            return;
+        };
+        // The first says that it begins.
+        while let Ok(Some(mut sent)) = egress::take_sockets_now(&order) {
+            if let Some(listener) = sent.pop() {
+                return self.refused.listen(listener);
+            }
+        }
+    }
+
     /// Waits until the guest executes its program, or cannot.
     pub(super) fn await_start(&mut self) -> Result<(), LaunchError> {
         if self.start != Start::Awaited {
@@ -409,6 +460,7 @@ impl Confined {
                     self.enforcement.mount = Level::Partial;
                     self.enforcement.missing.push(WITHOUT_PROC.to_owned());
                 }
+                self.take_listener();
                 self.streams
                     .take_terminal()
                     .map_err(|error| LaunchError::new("take the guest's terminal", error))?;

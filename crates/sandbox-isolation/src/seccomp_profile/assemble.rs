@@ -124,7 +124,7 @@ pub(super) fn program(intervals: &[Interval], checks: &[Check<'_>], pids: Pids) 
     draft.ioctl();
     draft.other_processes(pids);
     draft.modes(is_needed);
-    draft.answers();
+    draft.answers(is_needed(Answer::Told));
     draft
 }
 
@@ -340,7 +340,7 @@ impl Draft {
         self.push(IF_ANY_BIT, lower(mask), refuse, out.unwrap_or(Place::Next));
     }
 
-    fn answers(&mut self) {
+    fn answers(&mut self, tells: bool) {
         for (answer, value) in [
             (Answer::Allow, libc::SECCOMP_RET_ALLOW),
             (Answer::NotPermitted, errno(libc::EPERM)),
@@ -350,6 +350,11 @@ impl Draft {
         ] {
             self.part(answer);
             self.push(RETURN, value, Place::Next, Place::Next);
+        }
+        if tells {
+            self.part(Answer::Told);
+            let asked = libc::SECCOMP_RET_USER_NOTIF;
+            self.push(RETURN, asked, Place::Next, Place::Next);
         }
     }
 

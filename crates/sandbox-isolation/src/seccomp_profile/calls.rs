@@ -138,6 +138,13 @@ const fn here((_, x86_64, aarch64): (&str, i16, i16)) -> Option<u32> {
     }
 }
 
+/// Returns the name of a call of this architecture.
+pub(super) fn name_of(number: u32) -> Option<&'static str> {
+    let numbers = CALLS.iter();
+    let mut named = numbers.filter(|(name, ..)| number_of(name) == Some(number));
+    named.next().map(|(name, ..)| *name)
+}
+
 const fn is_same(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     if left.len() != right.len() {
@@ -175,5 +182,7 @@ mod tests {
             assert_eq!(find(name), Some((name, number_of(name))));
         }
         assert_eq!(find("no_such_call"), None);
+        assert_eq!(name_of(469), Some("file_setattr"));
+        assert_eq!(name_of(100_000), None);
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Answer {
     Allow,
     /// It fails with `EPERM`.
     NotPermitted,
+    /// It fails with `EPERM`, and who waits for the guest hears of it.
+    Told,
     /// It fails with `ENOSYS`.
     NoSuchCall,
     /// It fails with `EAFNOSUPPORT`.

@@ -21,14 +21,17 @@ const EAFNOSUPPORT: u32 = errno(libc::EAFNOSUPPORT);
 const COMMITTED: Mode = Mode {
     writes_to_host: false,
     walls: OtherWalls::Namespaces,
+    tells: false,
 };
 const DIRECT: Mode = Mode {
     writes_to_host: true,
     walls: OtherWalls::Namespaces,
+    tells: false,
 };
 const ALONE: Mode = Mode {
     writes_to_host: true,
     walls: OtherWalls::Landlock { network: false },
+    tells: false,
 };
 
 /// The programs must stay cheap to install.
@@ -138,6 +141,38 @@ fn the_program_is_short_and_every_jump_lands_inside() {
 }
 
 #[test]
+fn a_filter_that_tells_refuses_the_same() {
+    for (base, mode, limit) in INSTRUCTION_LIMITS {
+        let profile = SeccompProfile::built_in(base);
+        let silent = profile.compile(mode);
+        let mut telling = profile.compile(Mode {
+            tells: true,
+            ..mode
+        });
+        assert!(super::is_telling(&telling) && !super::is_telling(&silent));
+        assert!(telling.len() <= limit + 1);
+        let call = |number| Call {
+            architecture: NATIVE,
+            number,
+            arguments: [u64::MAX; 6],
+        };
+        let told = (0..1024)
+            .filter(|number| run(&telling, &call(*number)) == libc::SECCOMP_RET_USER_NOTIF);
+        let told: Vec<u32> = told.collect();
+        assert!(told.contains(&u32::try_from(libc::SYS_mount).unwrap()));
+        assert!(!told.contains(&u32::try_from(libc::SYS_clone3).unwrap()));
+        assert!(
+            told.iter()
+                .all(|number| run(&silent, &call(*number)) == EPERM)
+        );
+        super::keep_silent(&mut telling);
+        for number in 0..1024 {
+            assert_eq!(run(&telling, &call(number)), run(&silent, &call(number)));
+        }
+    }
+}
+
+#[test]
 fn the_search_gives_every_number_the_answer_of_the_table() {
     for (base, mode, _) in INSTRUCTION_LIMITS {
         let profile = SeccompProfile::built_in(base);
@@ -148,6 +183,7 @@ fn the_search_gives_every_number_the_answer_of_the_table() {
             let expected = match answer_to(&answers, number) {
                 Answer::Allow => ALLOW,
                 Answer::NotPermitted => EPERM,
+                Answer::Told => libc::SECCOMP_RET_USER_NOTIF,
                 Answer::NoSuchCall => ENOSYS,
                 Answer::NoSuchFamily => EAFNOSUPPORT,
                 Answer::KillProcess => KILL,

@@ -17,6 +17,7 @@ use super::{
     joined::{self, Grant, Order, Refusal},
     key::Key,
     place::Charge,
+    sent::{self, Sent},
     wire::{self, Answer, Connection, Request, SessionStatus},
 };
 use crate::{
@@ -94,12 +95,13 @@ impl SessionLauncher {
             self.wanted.set(key, false);
             return None;
         };
+        let asked = Instant::now();
         if keeper.ask(Request::Join(&key.encode())).is_err() {
             // It has died just now.
             self.wanted.set(key, false);
             return None;
         }
-        Some(Joining { key, keeper })
+        Some(Joining { key, keeper, asked })
     }
 }
 
@@ -123,6 +125,7 @@ impl Want {
 struct Joining {
     key: Key,
     keeper: Connection,
+    asked: Instant,
 }
 
 impl Launcher for SessionLauncher {
@@ -189,7 +192,7 @@ impl Awaiting {
     }
 
     fn ask(&self, joining: Joining) -> Outcome {
-        match joined::await_grant(joining.keeper, self.patience) {
+        match joined::await_grant(joining.keeper, self.patience, joining.asked) {
             Ok(grant) => return Outcome::Granted(grant),
             Err(Refusal::Busy) => {}
             Err(refusal) => self.wanted.set(joining.key, refusal == Refusal::Foreign),
@@ -217,11 +220,14 @@ impl Prepared for Awaiting {
         } = *self;
         match answer {
             Outcome::Granted(grant) if grant.has_layers_of(&plan) => {
-                if let Some(confined) = order.send(&plan, grant)? {
-                    return Ok(Box::new(confined));
+                if !grant.is_fresh() {
+                    // It has the layers, and the order's cgroups the name that the next ones will have.
+                    drop((grant, order));
+                } else if let Some(sent) = order.send(&plan, grant)? {
+                    return Ok(Box::new(Sent::new(plan, sent)));
                 }
+                return Ok(Box::new(sent::start_alone(plan)?));
             }
-            // Its cgroups have the name that the next ones will have.
             Outcome::Granted(_) | Outcome::Awaited(_) | Outcome::Refused => drop(order),
         }
         KernelLauncher::new().prepare(plan)?.launch()

@@ -20,13 +20,14 @@ use super::{
     wire::{self, Answer, Connection},
 };
 use crate::{
+    egress::Egress,
     launch::{
         caller::Ids,
         error::LaunchError,
         meter::Meter,
         recipe::When,
         run::Confined,
-        start::{self, no_channel},
+        start::{self, FOUND_COUNTS, no_channel},
         tree::Tree,
     },
     plan::{LaunchPlan, WorkspaceMode},
@@ -51,6 +52,10 @@ pub(crate) struct Grant {
     begin: OwnedFd,
     /// What is mounted over the workspace, if anything.
     layers: Option<Mounted>,
+    /// Where the sockets of its network are found, if that leads anywhere.
+    network: Option<OwnedFd>,
+    /// Since when it may be what the host was.
+    since: Instant,
 }
 
 /// Why there is no confinement to be had.
@@ -65,7 +70,18 @@ pub(crate) enum Refusal {
 }
 
 /// Waits for the keeper's answer.
-pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Grant, Refusal> {
+///
+/// It was asked at `asked`, and may have answered any time since.
+pub(crate) fn await_grant(
+    keeper: Connection,
+    patience: Duration,
+    asked: Instant,
+) -> Result<Grant, Refusal> {
+    let since = if keeper.is_silent() {
+        Instant::now()
+    } else {
+        asked
+    };
     match keeper.await_answer(Some(Instant::now() + patience)) {
         Some((Answer::Granted(pid, upper), descriptors)) => {
             let mut descriptors = descriptors.into_iter();
@@ -83,6 +99,8 @@ pub(crate) fn await_grant(keeper: Connection, patience: Duration) -> Result<Gran
                 tree,
                 begin,
                 layers,
+                network: descriptors.next(),
+                since,
             })
         }
         Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
@@ -96,6 +114,11 @@ impl Grant {
     /// Returns the lock of the layers that are mounted in it.
     pub(crate) fn layers_lock(&self) -> Option<OwnedFd> {
         self.layers.as_ref()?.lock.try_clone().ok()
+    }
+
+    /// Returns whether the host may be taken for what it was when the keeper looked.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.since.elapsed() <= FOUND_COUNTS
     }
 
     /// Returns whether the layers of `plan` are those that are mounted in it.
@@ -138,9 +161,16 @@ impl Order {
         plan: &LaunchPlan,
         grant: Grant,
     ) -> Result<Option<Confined>, LaunchError> {
+        let Grant {
+            tree,
+            begin,
+            network,
+            ..
+        } = grant;
         let parts = (self.streams, self.meter, plan.limits.clone());
-        let mut confined = Confined::of(grant.tree, self.status.0, parts);
-        confined.set_network(start::has_own_network(plan), None);
+        let mut confined = Confined::of(tree, self.status.0, parts);
+        let egress = Egress::start(&plan.network, network)?;
+        confined.set_network(start::has_own_network(plan), egress);
         confined.enforcement.missing.extend(start::uncounted(plan));
         confined.attach()?;
         let ends = confined.streams.guest_ends();
@@ -150,8 +180,9 @@ impl Order {
             .into_iter()
             .chain(numbers.into_iter().flatten().map(borrow))
             .collect();
-        let sent = wire::send(grant.begin.as_fd(), &self.length.to_ne_bytes(), &all);
+        let sent = wire::send(begin.as_fd(), &self.length.to_ne_bytes(), &all);
         confined.streams.close_guest_ends();
+        confined.order = Some(begin);
         Ok(sent.is_ok().then_some(confined))
     }
 }

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -20,12 +20,13 @@ use rustix::{
 use super::{
     fresh::Seen,
     key::{self, Key},
-    layers::{self, MakeLayers, Mounted},
+    layers::{self, Identity, MakeLayers, Mounted},
     place::{Charge, Place, watch},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
 use crate::{
     child::status::Message,
+    egress,
     launch::{
         error::LaunchError,
         start::{self, Built, read_message},
@@ -75,6 +76,8 @@ struct Spare {
     built: Built,
     seen: Seen,
     layers: Option<Mounted>,
+    /// Of its network, if that leads anywhere. They wait here and not in a channel, where all that a user sends count.
+    sockets: Vec<OwnedFd>,
     is_ready: bool,
 }
 
@@ -84,6 +87,8 @@ struct Operation {
     caller: Connection,
     /// Until its overlay is unmounted.
     _layers: Option<Mounted>,
+    /// Who closes the last descriptor of a packet socket waits some 12 ms: that is not to be the caller.
+    _watch: Option<OwnedFd>,
 }
 
 struct Keeper<'a> {
@@ -93,6 +98,8 @@ struct Keeper<'a> {
     idle_timeout: Duration,
     key: Key,
     plan: LaunchPlan,
+    /// Which directory the plan's workspace is.
+    workspace: Identity,
     spare: Option<Spare>,
     build_at: Option<Instant>,
     /// How often it was built since one was taken.
@@ -130,6 +137,7 @@ impl<'a> Keeper<'a> {
     fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
+        let workspace = Identity::of(&plan.workspace)?;
         let watch = watch(&charge.directory, &plan.workspace)?;
         let look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         Ok(Self {
@@ -138,6 +146,7 @@ impl<'a> Keeper<'a> {
             idle_timeout: charge.idle_timeout,
             key: charge.key,
             plan,
+            workspace,
             spare: None,
             build_at: Some(Instant::now()),
             builds: 0,
@@ -326,7 +335,13 @@ impl<'a> Keeper<'a> {
         let Some(guest) = self.waiting.pop() else {
             return;
         };
-        let Some(Spare { built, layers, .. }) = self.spare.take() else {
+        let Some(Spare {
+            built,
+            layers,
+            mut sockets,
+            ..
+        }) = self.spare.take()
+        else {
             return;
         };
         let (Some(init), Ok(handle)) = (built.tree.init(), built.tree.handle()) else {
@@ -334,6 +349,12 @@ impl<'a> Keeper<'a> {
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
+        let network = (!sockets.is_empty()).then(|| egress::pass_on(&sockets));
+        // A keeper without descriptors left is none.
+        let Ok(network) = network.transpose() else {
+            return self.end();
+        };
+        descriptors.extend(network.as_ref().map(OwnedFd::as_fd));
         let upper = layers.as_ref().map(|layers| layers.upper);
         let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
         self.builds = 0;
@@ -344,6 +365,7 @@ impl<'a> Keeper<'a> {
                 tree: built.tree,
                 caller: guest,
                 _layers: layers,
+                _watch: sockets.pop().filter(egress::is_watch),
             });
         }
     }
@@ -356,6 +378,15 @@ impl<'a> Keeper<'a> {
             Ok(Some(Message::Ready)) => {
                 spare.is_ready = true;
                 drop(spare.built.tree.take_recipe());
+                // They were sent before that.
+                let channel = spare.built.network.take();
+                let taken = channel
+                    .as_ref()
+                    .map_or(Ok(Vec::new()), egress::take_sockets);
+                let Ok(sockets) = taken else {
+                    return self.end();
+                };
+                spare.sockets = sockets;
                 self.hand_over();
             }
             // It cannot be built, or was killed. Who starts without a session is told why.
@@ -390,6 +421,7 @@ impl<'a> Keeper<'a> {
             built,
             seen,
             layers,
+            sockets: Vec::new(),
             is_ready: false,
         })
     }
@@ -403,9 +435,12 @@ impl<'a> Keeper<'a> {
         let Some(plan) = key::plan(&key.site) else {
             return;
         };
-        let Ok(watch) = watch(&self.directory, &plan.workspace) else {
+        let places = Identity::of(&plan.workspace)
+            .and_then(|workspace| Ok((workspace, watch(&self.directory, &plan.workspace)?)));
+        let Ok((workspace, watch)) = places else {
             return self.end();
         };
+        self.workspace = workspace;
         self.key = key;
         self.plan = plan;
         self.look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
@@ -440,7 +475,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Ends if the session's directory or its workspace has gone.
+    /// Ends if the session's directory or its workspace has gone, or another one is there.
     fn look_at_places(&mut self) {
         if let Some(watch) = &self.watch {
             let mut space = [std::mem::MaybeUninit::uninit(); 4096];
@@ -448,9 +483,9 @@ impl<'a> Keeper<'a> {
             while reader.next().is_ok() {}
         }
         let socket = self.place.as_ref().map(|place| place.path.as_path());
-        let are_there = [socket, Some(self.plan.workspace.as_path())];
-        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if !are_there.into_iter().flatten().all(is_there) {
+        let is_listening = socket.is_none_or(|path| fs::symlink_metadata(path).is_ok());
+        let workspace = Identity::of(&self.plan.workspace);
+        if !is_listening || workspace.ok() != Some(self.workspace) {
             self.end();
         }
     }

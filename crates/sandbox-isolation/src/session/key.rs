@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sandbox_types::{Limit, Limits, NetworkAccess};
+use sandbox_types::{AllowList, HostPattern, Limit, Limits, NetworkAccess};
 
 use crate::{
     launch::layers::Layers,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Another meaning of the same bytes needs another number.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// A key: what the plan says of the place, and what the caller hands down without saying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +85,11 @@ fn site(plan: &LaunchPlan) -> Option<Vec<u8>> {
         confinement,
         limits,
         host_ids,
-        stdin,
+        stdin: _,
     } = plan;
-    // The filter is a part of the place, and a terminal is opened in it.
+    // The filter is a part of the place.
     if *confinement != Confinement::Namespaces
         || *seccomp != SeccompProfile::built_in(BaseProfile::Default)
-        || matches!(stdin, StdinSource::Terminal(_))
     {
         return None;
     }
@@ -101,13 +100,18 @@ fn site(plan: &LaunchPlan) -> Option<Vec<u8>> {
         WorkspaceMode::Direct => (1, Path::new("")),
         WorkspaceMode::ReadOnly => (2, Path::new("")),
     };
-    let network = match network {
-        NetworkAccess::None => 0,
-        NetworkAccess::Host => 1,
-        // Its supervisor is a part of the caller.
-        NetworkAccess::Allow(_) => return None,
+    let (network, patterns): (_, &[HostPattern]) = match network {
+        NetworkAccess::None => (0, &[]),
+        NetworkAccess::Host => (1, &[]),
+        // Its guest hands out a descriptor of its own when it starts, to who is there then.
+        NetworkAccess::Allow(list) if list.has_any_port() => return None,
+        NetworkAccess::Allow(list) => (2, list.patterns()),
     };
     bytes.extend([mode, network]);
+    bytes.extend((patterns.len() as u64).to_le_bytes());
+    for pattern in patterns {
+        put(&mut bytes, pattern.to_string().as_bytes());
+    }
     put(&mut bytes, layers.as_os_str().as_bytes());
     put(&mut bytes, home.as_os_str().as_bytes());
     put(&mut bytes, search_path.as_bytes());
@@ -128,6 +132,7 @@ pub(crate) fn plan(site: &[u8]) -> Option<LaunchPlan> {
     let mut reader = Reader(site);
     let workspace = reader.path()?;
     let (mode, network) = (reader.byte()?, reader.byte()?);
+    let patterns = reader.texts()?;
     let layers = reader.path()?;
     let view = View {
         home: reader.path()?,
@@ -166,6 +171,7 @@ pub(crate) fn plan(site: &[u8]) -> Option<LaunchPlan> {
         network: match network {
             0 => NetworkAccess::None,
             1 => NetworkAccess::Host,
+            2 => NetworkAccess::Allow(AllowList::parse(patterns).ok()?),
             _ => return None,
         },
         seccomp: SeccompProfile::built_in(BaseProfile::Default),
@@ -284,6 +290,12 @@ impl<'a> Reader<'a> {
         Some(OsString::from_vec(self.bytes()?.to_vec()).into())
     }
 
+    fn texts(&mut self) -> Option<Vec<String>> {
+        let count = self.number()?;
+        let mut text = || String::from_utf8(self.bytes()?.to_vec()).ok();
+        (0..count).map(|_| text()).collect()
+    }
+
     fn paths(&mut self) -> Option<Vec<PathBuf>> {
         let count = self.number()?;
         (0..count).map(|_| self.path()).collect()
@@ -363,6 +375,22 @@ mod tests {
             change(&mut plan);
             assert_ne!(site(&plan), Some(key.clone()), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn a_list_of_allowed_hosts_is_a_part_of_the_key() {
+        let with = |pattern: &str| {
+            let network = NetworkAccess::Allow(AllowList::parse([pattern]).unwrap());
+            LaunchPlan {
+                network,
+                ..example()
+            }
+        };
+        let (one, other) = (with("one.example:8443"), with("other.example:8443"));
+        let key = site(&one).unwrap();
+        assert_ne!(Some(&key), site(&other).as_ref());
+        assert_eq!(plan(&key).unwrap().network, one.network);
+        assert_eq!(site(&with("one.example:*")), None);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use rustix::{
         SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     },
     pty::OpenptFlags,
-    termios::{InputModes, OptionalActions, SpecialCodes, Termios, Winsize},
+    termios::{InputModes, OptionalActions, SpecialCodeIndex, Termios, Winsize},
 };
 
 use crate::sys::signals::{self, SignalSet};
@@ -31,22 +31,93 @@ use crate::sys::signals::{self, SignalSet};
 pub(super) const END_OF_INPUT: u8 = 4;
 
 /// What the guest's terminal has of the caller's.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     size: Winsize,
-    /// The keys that erase, interrupt and so on.
-    codes: SpecialCodes,
+    /// The keys of [`KEYS`].
+    codes: [u8; KEYS.len()],
     /// Whether erasing takes whole characters.
     utf8: bool,
 }
 
+/// The keys that erase, interrupt and so on (`termios(3)`).
+const KEYS: [SpecialCodeIndex; 17] = [
+    SpecialCodeIndex::VINTR,
+    SpecialCodeIndex::VQUIT,
+    SpecialCodeIndex::VERASE,
+    SpecialCodeIndex::VKILL,
+    SpecialCodeIndex::VEOF,
+    SpecialCodeIndex::VTIME,
+    SpecialCodeIndex::VMIN,
+    SpecialCodeIndex::VSWTC,
+    SpecialCodeIndex::VSTART,
+    SpecialCodeIndex::VSTOP,
+    SpecialCodeIndex::VSUSP,
+    SpecialCodeIndex::VEOL,
+    SpecialCodeIndex::VREPRINT,
+    SpecialCodeIndex::VDISCARD,
+    SpecialCodeIndex::VWERASE,
+    SpecialCodeIndex::VLNEXT,
+    SpecialCodeIndex::VEOL2,
+];
+/// How many words an order has for a shape: what it is, the size, the keys.
+pub(crate) const SHAPE_WORDS: usize = 5;
+const IS_THERE: u64 = 1;
+const IS_UTF8: u64 = 2;
+
 impl Shape {
-    pub(super) fn of(terminal: &OwnedFd) -> Result<Self, Errno> {
+    pub(crate) fn of(terminal: &OwnedFd) -> Result<Self, Errno> {
         let modes = rustix::termios::tcgetattr(terminal)?;
         Ok(Self {
             size: rustix::termios::tcgetwinsize(terminal)?,
             utf8: modes.input_modes.contains(InputModes::IUTF8),
-            codes: modes.special_codes,
+            codes: KEYS.map(|key| modes.special_codes[key]),
+        })
+    }
+
+    /// Returns it for an order.
+    pub(crate) fn words(&self) -> [u64; SHAPE_WORDS] {
+        let flags = IS_THERE | if self.utf8 { IS_UTF8 } else { 0 };
+        let Winsize {
+            ws_row,
+            ws_col,
+            ws_xpixel,
+            ws_ypixel,
+        } = self.size;
+        let sizes = [ws_row, ws_col, ws_xpixel, ws_ypixel];
+        let size = sizes
+            .iter()
+            .rev()
+            .fold(0, |all, one| all << 16 | u64::from(*one));
+        let mut words = [flags, size, 0, 0, 0];
+        for (word, codes) in words.iter_mut().skip(2).zip(self.codes.chunks(8)) {
+            *word = codes
+                .iter()
+                .rev()
+                .fold(0, |all, one| all << 8 | u64::from(*one));
+        }
+        words
+    }
+
+    /// Reads it from an order; `None` if it says that there is none.
+    pub(crate) fn of_words(words: &[u64; SHAPE_WORDS]) -> Option<Self> {
+        let [flags, size, codes @ ..] = words;
+        let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
+        let mut keys = [0; KEYS.len()];
+        for (keys, word) in keys.chunks_mut(8).zip(codes) {
+            for (key, byte) in keys.iter_mut().zip(word.to_le_bytes()) {
+                *key = byte;
+            }
+        }
+        (flags & IS_THERE != 0).then_some(Self {
+            size: Winsize {
+                ws_row: u16::from_le_bytes([a, b]),
+                ws_col: u16::from_le_bytes([c, d]),
+                ws_xpixel: u16::from_le_bytes([e, f]),
+                ws_ypixel: u16::from_le_bytes([g, h]),
+            },
+            codes: keys,
+            utf8: flags & IS_UTF8 != 0,
         })
     }
 }
@@ -57,25 +128,18 @@ pub(crate) struct Typed {
     source: Arc<OwnedFd>,
     /// Where our side of the pair arrives.
     channel: OwnedFd,
-    pub(super) shape: Shape,
 }
 
 impl Typed {
     /// Returns the caller's side, and the channel that the guest's process answers on.
     pub(super) fn of(source: Arc<OwnedFd>) -> io::Result<(Self, OwnedFd)> {
-        let shape = Shape::of(&source)?;
         let (channel, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
         )?;
-        let typed = Self {
-            source,
-            channel,
-            shape,
-        };
-        Ok((typed, theirs))
+        Ok((Self { source, channel }, theirs))
     }
 
     pub(super) fn source(&self) -> Arc<OwnedFd> {
@@ -117,7 +181,9 @@ pub(crate) fn take(channel: BorrowedFd<'_>, shape: &Shape) -> Result<(), Errno> 
     let theirs = rustix::io::fcntl_dupfd_cloexec(&peer, 3)?;
     drop(peer);
     let mut modes = rustix::termios::tcgetattr(&theirs)?;
-    modes.special_codes = shape.codes.clone();
+    for (key, code) in KEYS.into_iter().zip(shape.codes) {
+        modes.special_codes[key] = code;
+    }
     modes.input_modes.set(InputModes::IUTF8, shape.utf8);
     rustix::termios::tcsetattr(&theirs, OptionalActions::Now, &modes)?;
     rustix::termios::tcsetwinsize(&theirs, shape.size)?;
@@ -197,5 +263,30 @@ impl Drop for Raw {
             rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before).ok();
         }
         signals::set_mask(self.blocked_before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_what_was_sent() {
+        let mut codes = [0; KEYS.len()];
+        for (code, number) in codes.iter_mut().zip(200..) {
+            *code = number;
+        }
+        let shape = Shape {
+            size: Winsize {
+                ws_row: 24,
+                ws_col: 0x8001,
+                ws_xpixel: 3,
+                ws_ypixel: 0xffff,
+            },
+            codes,
+            utf8: true,
+        };
+        assert_eq!(Shape::of_words(&shape.words()), Some(shape));
+        assert_eq!(Shape::of_words(&[0; SHAPE_WORDS]), None);
     }
 }

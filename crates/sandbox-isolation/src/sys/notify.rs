@@ -19,6 +19,7 @@ const NOTIFICATION_WORDS: usize = 64;
 pub(crate) struct Call {
     id: u64,
     pid: libc::pid_t,
+    pub(crate) number: i32,
     /// Its second argument and its third: for `connect`, where the address is and how long.
     pub(crate) address: u64,
     pub(crate) length: u64,
@@ -65,11 +66,13 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<Call, Errno> {
     };
     check(answer.into())?;
     // id(8) pid(4) flags(4), then `seccomp_data`: number(4) architecture(4) pointer(8) arguments(6 × 8).
-    let [id, pid_and_flags, _, _, _, address, length, ..] = words;
+    let [id, pid_and_flags, number, _, _, address, length, ..] = words;
     let [p0, p1, p2, p3, ..] = pid_and_flags.to_ne_bytes();
+    let [n0, n1, n2, n3, ..] = number.to_ne_bytes();
     Ok(Call {
         id,
         pid: libc::pid_t::from_ne_bytes([p0, p1, p2, p3]),
+        number: i32::from_ne_bytes([n0, n1, n2, n3]),
         address,
         length,
     })
@@ -77,11 +80,21 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<Call, Errno> {
 
 /// Lets the kernel go on with `call`.
 pub(crate) fn let_go_on(listener: BorrowedFd<'_>, call: Call) -> Result<(), Errno> {
+    let go_on = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
+    answer(listener, call, (0, go_on))
+}
+
+/// Lets `call` fail with `EPERM`.
+pub(crate) fn refuse(listener: BorrowedFd<'_>, call: Call) -> Result<(), Errno> {
+    answer(listener, call, (-libc::EPERM, 0))
+}
+
+fn answer(listener: BorrowedFd<'_>, call: Call, (error, flags): (i32, u32)) -> Result<(), Errno> {
     let mut response = libc::seccomp_notif_resp {
         id: call.id,
         val: 0,
-        error: 0,
-        flags: u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1),
+        error,
+        flags,
     };
     // SAFETY: the pointer is to the structure that this request reads.
     let answer = unsafe {

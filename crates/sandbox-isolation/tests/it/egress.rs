@@ -3,7 +3,7 @@
 //! The client is this test program itself, started inside; the servers are threads of this process, on loopback. Names
 //! that lead there are `localhost` and the machine's own name, where that is in `/etc/hosts`.
 
-mod client;
+pub(crate) mod client;
 mod hostile;
 mod ports;
 mod refusals;
@@ -51,6 +51,11 @@ impl Server {
     fn port(&self) -> u16 {
         self.0.port()
     }
+}
+
+/// Starts a server that says what it hears; returns its port.
+pub(crate) fn echo_server() -> u16 {
+    Server::echo().port()
 }
 
 /// Runs the client inside with a list of allowed hosts.

@@ -1,7 +1,7 @@
 //! What the system call profiles refuse and let through, with real programs.
 
 use sandbox_isolation::{BaseProfile, RefusedWith, SeccompProfile, SyscallEffect, SyscallRule};
-use sandbox_types::ExitReason;
+use sandbox_types::{ExitReason, ViolationKind};
 
 use crate::lab::{Lab, needs, outside};
 
@@ -209,4 +209,36 @@ fn permissive_traces_its_own_children_and_not_pid_1() {
             assert_ne!(traced.output(), "0", "{traced:#?}");
         }
     }
+}
+
+#[test]
+fn refused_calls_that_no_honest_program_makes_are_reported() {
+    if !there("unshare") {
+        return;
+    }
+    let told = |script: &str| {
+        let outcome = Lab::new().sh(script);
+        let violations = outcome.ended.violations.iter();
+        let syscalls = violations.filter(|it| it.kind == ViolationKind::Syscall);
+        let told: Vec<_> = syscalls.map(|it| it.detail.clone()).collect();
+        (outcome.stdout, outcome.stderr, told)
+    };
+    let (_, errors, seen) = told("unshare -m true; unshare -n true");
+    assert!(errors.contains("Operation not permitted"), "{errors}");
+    assert_eq!(seen, ["unshare: refused 2 times"]);
+    // The control, and what all programs try.
+    let (_, _, seen) = told("true; ls / > /dev/null; python3 -c 'import threading' 2> /dev/null");
+    assert_eq!(seen, [""; 0]);
+    // Who makes them in a loop is refused on and on, and does not keep us busy.
+    let (printed, _, seen) = told(
+        "i=0; while [ $i -lt 260 ]; do unshare -m true 2> /dev/null && echo made; i=$((i+1)); done; echo end",
+    );
+    assert_eq!(printed, "end\n");
+    let [only] = &seen[..] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(
+        only,
+        "unshare: refused 256 times, and perhaps more that were not counted"
+    );
 }

@@ -1,5 +1,7 @@
 //! Operations that start in a confinement which was built before them, by a keeper that outlives its callers.
 
+mod waiting;
+
 use std::{
     fs,
     io::{self, Write as _},
@@ -16,10 +18,10 @@ use std::{
 use rustix::process::{Pid, Signal};
 use sandbox_isolation::{
     Cancellation, Ended, KeeperProgram, KernelLauncher, LaunchError, LaunchPlan, Launcher as _,
-    ReadyLayers, Running, SessionLauncher, SessionStatus, StdinSource, WorkspaceMode, end_session,
-    session_status,
+    Prepared, ReadyLayers, Running, SessionLauncher, SessionStatus, StdinSource, WorkspaceMode,
+    end_session, session_status,
 };
-use sandbox_types::{ExitReason, NetworkAccess};
+use sandbox_types::{AllowList, ExitReason, NetworkAccess};
 
 use crate::lab::{Collect, Lab, PATIENCE, eventually, is_alive};
 

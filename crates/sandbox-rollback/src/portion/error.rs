@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sandbox_types::OperationId;
 
-use crate::{GateError, file_error::FileError};
+use crate::{GateError, UndoError, commit::counted, file_error::FileError};
 
 /// No part of an operation is taken; all is as before, except after [`PortionError::Move`].
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,31 @@ pub enum PortionError {
     HardLink {
         /// One of its names.
         path: PathBuf,
+    },
+    /// A file or directory went from one path to the other, and only one of them is selected.
+    #[error("cannot select only one of '{}' and '{}': one was renamed to the other", .from.display(), .to.display())]
+    Renamed {
+        /// The old path.
+        from: PathBuf,
+        /// The new one.
+        to: PathBuf,
+    },
+    /// The selected paths were edited since.
+    #[error("cannot undo or redo a part of operation '{id}': {} changed since", counted(paths))]
+    Conflict {
+        /// The operation.
+        id: OperationId,
+        /// Relative to the workspace.
+        paths: Vec<PathBuf>,
+    },
+    /// The part was taken out, and is not undone (or redone).
+    #[error("cannot undo or redo a part of operation '{id}'")]
+    Go {
+        /// The operation.
+        id: OperationId,
+        /// Why.
+        #[source]
+        source: UndoError,
     },
     /// A directory is closed to its owner.
     #[error("cannot select '{}': the directory is closed to its owner", .path.display())]

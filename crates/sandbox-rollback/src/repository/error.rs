@@ -48,6 +48,31 @@ pub enum RepositoryError {
         /// The newest format that is known.
         known: u64,
     },
+    /// It is encrypted, and there is no key.
+    #[error("cannot open '{}': it is encrypted, and there is no key", path.display())]
+    Locked {
+        /// The repository or the file.
+        path: PathBuf,
+    },
+    /// It is encrypted with another key.
+    #[error("cannot open '{}': it is encrypted with the key {sealed_with}, and the key that was given is {found}", path.display())]
+    WrongKey {
+        /// The repository or the file.
+        path: PathBuf,
+        /// The name of the key that is needed.
+        sealed_with: String,
+        /// The name of the key that was given.
+        found: String,
+    },
+    /// The key cannot be read or made.
+    #[error("cannot get the key of the snapshots")]
+    Key(#[source] super::key::KeyFailure),
+    /// It shall be encrypted, and what is in it is not.
+    #[error("cannot write into the repository '{}': it shall be encrypted, and is not yet", path.display())]
+    NotEncrypted {
+        /// The repository.
+        path: PathBuf,
+    },
     /// The index is missing or damaged; it can be made again from the packs.
     #[error("cannot read the index '{}': {why}", path.display())]
     Index {

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::{
     Repository,
+    cipher::Sealing,
     error::RepositoryError,
     frame::{self, Block, Compression, Kind},
     index::sync_directory,
@@ -197,9 +198,10 @@ fn write(
     (output, path): (File, &Path),
 ) -> Result<Exported, ExportError> {
     let session = Session::read(repository)?;
+    let sealing = sealing_of(repository, &session)?;
     let root = session.find(&id.to_string())?.root.content;
     let reader = session.reader()?;
-    let draft = Draft::over(output, EXPORT_NUMBER).map_err(cannot("write", path))?;
+    let draft = Draft::over(output, EXPORT_NUMBER, sealing).map_err(cannot("write", path))?;
     let mut output = Output {
         reader: &reader,
         draft,
@@ -237,6 +239,15 @@ fn write(
         chunks: output.written.len() as u64,
         bytes: packed.bytes,
     })
+}
+
+/// Returns the cipher of a file that leaves this repository. It has a key of its own: who gets the
+/// file and the passphrase gets nothing else.
+fn sealing_of(repository: &Repository, session: &Session<'_>) -> Result<Sealing, RepositoryError> {
+    match (&session.sealing, &repository.key) {
+        (Some(_), Some(key)) => Ok(Some(key.wrap(None)?.into())),
+        _ => Ok(None),
+    }
 }
 
 impl Output<'_> {

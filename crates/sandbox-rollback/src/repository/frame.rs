@@ -10,7 +10,7 @@ use super::{
     wire::{In, Out},
 };
 
-const MAGIC: [u8; 4] = *b"SBF1";
+pub(super) const MAGIC: [u8; 4] = *b"SBF1";
 
 /// The bytes before the table of members.
 pub(super) const PREFIX_BYTES: usize = 36;

@@ -18,7 +18,7 @@ use super::{
     frame::{Compression, Kind},
     index::{META, SNAPSHOTS, sync_directory},
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
-    pack::{self, Depth, Found},
+    pack::{self, Depth, Form, Found},
     reader::Reader,
     record::{Snapshot, SnapshotId},
     session::{META_NUMBER, Session},
@@ -103,10 +103,15 @@ pub(super) fn import_from(
 }
 
 fn take_in(repository: &Repository, (file, path): (&File, &Path)) -> Result<Imported, ImportError> {
+    // An encrypted repository gives files that are encrypted, each with a key of its own.
+    let slot = pack::slot_of(file);
+    let cipher = slot.map(|slot| repository.open_slot(&slot, path));
+    let cipher = cipher.transpose()?;
+    let form = Form::new(EXPORT_NUMBER, cipher.as_ref());
     // All of it before anything is written.
-    let parts = read(file, path)?;
+    let parts = read(file, form, path)?;
     let session = Session::write_or_create(repository)?;
-    let imported = store(&session, &parts, (file, path));
+    let imported = store(&session, (&parts, form), (file, path));
     if imported.is_err() {
         // If this fails, the next change does it.
         drop(session.remove_strays());
@@ -157,9 +162,9 @@ fn chunks(
     Ok(None)
 }
 
-fn read(file: &File, path: &Path) -> Result<Parts, ImportError> {
+fn read(file: &File, form: Form<'_>, path: &Path) -> Result<Parts, ImportError> {
     let mut parts = Parts::default();
-    let examined = pack::examine(file, EXPORT_NUMBER, Depth::Payloads, |found| {
+    let examined = pack::examine(file, form, Depth::Payloads, |found| {
         let wrong = chunks(&found, |hash, chunk| {
             match found.header.kind {
                 Kind::Data => {
@@ -193,7 +198,7 @@ fn read(file: &File, path: &Path) -> Result<Parts, ImportError> {
 
 fn store(
     session: &Session<'_>,
-    parts: &Parts,
+    (parts, form): (&Parts, Form<'_>),
     (file, path): (&File, &Path),
 ) -> Result<Imported, ImportError> {
     let record = parts.record.as_deref();
@@ -203,12 +208,16 @@ fn store(
     };
     let reader = session.reader()?;
     check_complete(parts, &reader, &snapshot.root)?.map_err(|why| damaged(path, why))?;
-    let packs = session.repository.packs();
+    let packs = session.packs_directory();
     let next = session.next()?;
     let lookup = session.index.lookup()?;
-    let packer = Packer::new(&packs, next.pack, Compression::Zstd);
+    let packer = Packer::new(
+        &packs,
+        next.pack,
+        (Compression::Zstd, session.sealing.clone()),
+    );
     let mut writer = Writer::new(&lookup, packer, next.block);
-    let examined = pack::examine(file, EXPORT_NUMBER, Depth::Payloads, |found| {
+    let examined = pack::examine(file, form, Depth::Payloads, |found| {
         let kind = found.header.kind;
         if !matches!(kind, Kind::Data | Kind::Tree) {
             return Ok(());
@@ -233,6 +242,7 @@ fn store(
         stored_bytes: stored.packer.stored_bytes,
         // That state is not in the file.
         state_sequence: None,
+        random: session.random()?,
         ..snapshot
     };
     let record = append_record(&mut stored, &snapshot)?;

@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use redb::{
@@ -17,7 +18,9 @@ use redb::{
 };
 
 use super::{
+    cipher::{Cipher, Sealing},
     error::{RepositoryError, Trouble},
+    image::Image,
     node::Hash,
 };
 use crate::{
@@ -59,6 +62,15 @@ pub(super) struct Index {
 enum Handle {
     Write(Database),
     Read(ReadOnlyDatabase),
+    /// In memory; each change replaces the file.
+    Sealed(Database, Image, Arc<Cipher>),
+}
+
+/// Where an index lies, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Location {
+    pub(super) path: PathBuf,
+    pub(super) sealing: Sealing,
 }
 
 impl std::fmt::Debug for Index {
@@ -77,9 +89,13 @@ pub(super) enum Check {
 }
 
 impl Index {
-    /// Opens the index at `path` to change it.
-    pub(super) fn open(path: &Path, check: Check) -> Result<Self, RepositoryError> {
+    /// Opens the index to change it.
+    pub(super) fn open(location: &Location, check: Check) -> Result<Self, RepositoryError> {
+        let path = location.path.as_path();
         exists(path)?;
+        if let Some(cipher) = &location.sealing {
+            return Self::open_sealed(path, cipher);
+        }
         let open = || {
             let mut builder = builder();
             builder.set_check_integrity_on_open(check == Check::All);
@@ -88,9 +104,13 @@ impl Index {
         Self::opened(path, open)
     }
 
-    /// Opens the index at `path` to read it; `None` if it must be repaired first.
-    pub(super) fn open_to_read(path: &Path) -> Result<Option<Self>, RepositoryError> {
+    /// Opens the index to read it; `None` if it must be repaired first.
+    pub(super) fn open_to_read(location: &Location) -> Result<Option<Self>, RepositoryError> {
+        let path = location.path.as_path();
         exists(path)?;
+        if let Some(cipher) = &location.sealing {
+            return Self::open_sealed(path, cipher).map(Some);
+        }
         let mut repair = false;
         let open = || match builder().open_read_only(path) {
             Ok(database) => Ok(Handle::Read(database)),
@@ -103,6 +123,18 @@ impl Index {
             Err(_) if repair => Ok(None),
             opened => opened.map(Some),
         }
+    }
+
+    fn open_sealed(path: &Path, cipher: &Arc<Cipher>) -> Result<Self, RepositoryError> {
+        let image = Image::load(path, cipher).map_err(cannot("read", path))?;
+        let image = image.ok_or_else(|| RepositoryError::Index {
+            path: path.to_owned(),
+            why: "it is not what was sealed".to_owned(),
+        })?;
+        Self::opened(path, || {
+            let database = builder().create_with_backend(image.clone())?;
+            Ok(Handle::Sealed(database, image, Arc::clone(cipher)))
+        })
     }
 
     fn opened(
@@ -131,12 +163,20 @@ impl Index {
         }
     }
 
-    /// Makes a new index at `path`, filled by `fill`: under another name, renamed when it is on
-    /// storage. redb refuses for ever a file whose creation was cut off.
+    /// Makes a new index, filled by `fill`: under another name, renamed when it is on storage. redb
+    /// refuses for ever a file whose creation was cut off.
     pub(super) fn create(
-        path: &Path,
+        location: &Location,
         fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
     ) -> Result<(), RepositoryError> {
+        let path = location.path.as_path();
+        if let Some(cipher) = &location.sealing {
+            let image = Image::default();
+            contain(|| filled(builder().create_with_backend(image.clone())?, fill))
+                .map_err(|trouble| trouble.at(path))?;
+            image.publish(path, cipher).map_err(cannot("write", path))?;
+            return Ok(());
+        }
         let draft = path.with_extension("redb.new");
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -145,16 +185,8 @@ impl Index {
             _ => {}
         }
         private(&draft).map_err(cannot("create", &draft))?;
-        contain(|| {
-            let database = builder().create(&draft)?;
-            let transaction = begin(&database)?;
-            create_tables(&transaction)?;
-            fill(&transaction)?;
-            transaction.commit()?;
-            database.close()?;
-            Ok(())
-        })
-        .map_err(|trouble| trouble.at(&draft))?;
+        contain(|| filled(builder().create(&draft)?, fill))
+            .map_err(|trouble| trouble.at(&draft))?;
         publish(&draft, path).map_err(cannot("publish", &draft))?;
         Ok(())
     }
@@ -166,7 +198,9 @@ impl Index {
     ) -> Result<T, RepositoryError> {
         contain(|| {
             let transaction = match &self.database {
-                Some(Handle::Write(database)) => database.begin_read()?,
+                Some(Handle::Write(database) | Handle::Sealed(database, ..)) => {
+                    database.begin_read()?
+                }
                 Some(Handle::Read(database)) => database.begin_read()?,
                 None => return Err(Trouble::Damaged("it was closed".to_owned())),
             };
@@ -182,7 +216,8 @@ impl Index {
     ) -> Result<(), RepositoryError> {
         step().map_err(cannot("change", &self.path))?;
         contain(|| {
-            let Some(Handle::Write(database)) = &self.database else {
+            let Some(Handle::Write(database) | Handle::Sealed(database, ..)) = &self.database
+            else {
                 return Err(Trouble::Damaged("it was opened to read".to_owned()));
             };
             let transaction = begin(database)?;
@@ -190,7 +225,12 @@ impl Index {
             transaction.commit()?;
             Ok(())
         })
-        .map_err(|trouble| trouble.at(&self.path))
+        .map_err(|trouble| trouble.at(&self.path))?;
+        if let Some(Handle::Sealed(_, image, cipher)) = &self.database {
+            let published = image.publish(&self.path, cipher);
+            published.map_err(cannot("change", &self.path))?;
+        }
+        Ok(())
     }
 
     /// Opens the tables that say where a chunk lies.
@@ -288,6 +328,19 @@ fn begin(database: &Database) -> Result<WriteTransaction, Trouble> {
     transaction.set_two_phase_commit(true);
     transaction.set_quick_repair(true);
     Ok(transaction)
+}
+
+/// Fills a new database and closes it.
+fn filled(
+    database: Database,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    let transaction = begin(&database)?;
+    create_tables(&transaction)?;
+    fill(&transaction)?;
+    transaction.commit()?;
+    database.close()?;
+    Ok(())
 }
 
 fn create_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {

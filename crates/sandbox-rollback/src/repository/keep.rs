@@ -238,6 +238,7 @@ mod tests {
             torn: 0,
             excludes: super::super::exclude::Excludes::default(),
             root: root.clone(),
+            random: None,
         };
         (1..).zip(times).map(of).collect()
     }

@@ -5,6 +5,8 @@
 //! frames      one after the other
 //! foot (32)   "SBE1", number of frames, length of the file, check over all of it
 //! ```
+//!
+//! In an encrypted repository each part is sealed, and bound to its place: see `sealed.rs`.
 
 use std::{
     fs::{File, OpenOptions},
@@ -15,17 +17,17 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+mod form;
+mod sealed;
+
+pub(super) use form::{Form, slot_of, write_slot};
+
 use super::{
-    frame::{self, CHECK_BYTES, Fault, Header, PREFIX_BYTES},
-    wire::Out,
+    cipher::Sealing,
+    frame::{self, CHECK_BYTES, Fault, Header},
 };
 use crate::step::step;
-
-const HEAD_MAGIC: &[u8; 6] = b"SBPACK";
-const VERSION: u16 = 1;
-const FOOT_MAGIC: &[u8; 4] = b"SBE1";
-const HEAD_BYTES: u64 = 16;
-const FOOT_BYTES: u64 = 32;
+use form::Located;
 
 /// The size at which a pack is closed and another one begun.
 const PACK_BYTES: u64 = 64 << 20;
@@ -36,6 +38,13 @@ const SEARCH_BYTES: usize = 1 << 20;
 /// Returns where the pack of that number lies.
 pub(super) fn path(packs: &Path, number: u32) -> PathBuf {
     packs.join(format!("{number:08}.pack"))
+}
+
+/// Returns a pack's directory and name, for messages.
+pub(super) fn shown(path: &Path) -> String {
+    let mut names = path.iter().rev().take(2).map(|name| name.to_string_lossy());
+    let name = names.next().unwrap_or_default();
+    format!("{}/{name}", names.next().unwrap_or_default())
 }
 
 /// Returns the number in a pack's file name.
@@ -53,6 +62,7 @@ pub(super) struct Draft {
     bytes: u64,
     frames: u32,
     checks: Sha256,
+    sealing: Sealing,
 }
 
 /// A pack that is complete.
@@ -63,38 +73,57 @@ pub(super) struct Packed {
 }
 
 impl Draft {
-    pub(super) fn create(packs: &Path, number: u32) -> io::Result<Self> {
+    pub(super) fn create(packs: &Path, number: u32, sealing: Sealing) -> io::Result<Self> {
         step()?;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path(packs, number))?;
-        Self::over(file, number)
+        Self::over(file, number, sealing)
     }
 
     /// Begins a pack in `file`, which is empty or takes what is written one after the other.
-    pub(super) fn over(file: File, number: u32) -> io::Result<Self> {
-        let head = head(number);
+    pub(super) fn over(file: File, number: u32, sealing: Sealing) -> io::Result<Self> {
+        let form = Form::new(number, sealing.as_deref());
         let mut file = BufWriter::with_capacity(256 << 10, file);
-        file.write_all(&head)?;
+        file.write_all(&form.head())?;
         Ok(Self {
             file,
             number,
-            bytes: HEAD_BYTES,
+            bytes: form.head_bytes(),
             frames: 0,
-            checks: Sha256::new_with_prefix(&head),
+            checks: form.checks(),
+            sealing,
         })
     }
 
-    /// Appends a frame and returns where it begins.
-    pub(super) fn append(&mut self, frame: &[u8], check: [u8; CHECK_BYTES]) -> io::Result<u64> {
+    fn form(&self) -> Form<'_> {
+        Form::new(self.number, self.sealing.as_deref())
+    }
+
+    /// Appends a frame; returns where it begins and how long it is there.
+    pub(super) fn append(
+        &mut self,
+        frame: &[u8],
+        check: [u8; CHECK_BYTES],
+    ) -> io::Result<(u64, u64)> {
         let offset = self.bytes;
-        self.file.write_all(frame)?;
-        self.bytes += frame.len() as u64;
+        let written = match &self.sealing {
+            None => {
+                self.file.write_all(frame)?;
+                frame.len()
+            }
+            Some(cipher) => {
+                let sealed = sealed::frame(cipher, (self.number, offset), frame)?;
+                self.file.write_all(&sealed)?;
+                sealed.len()
+            }
+        } as u64;
+        self.bytes += written;
         self.frames += 1;
         self.checks.update(check);
-        Ok(offset)
+        Ok((offset, written))
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -103,8 +132,10 @@ impl Draft {
 
     /// Writes the foot, and makes the content durable; the name is not yet.
     pub(super) fn finish(mut self) -> io::Result<Packed> {
-        let bytes = self.bytes + FOOT_BYTES;
-        let foot = foot(self.frames, bytes, self.checks);
+        let bytes = self.bytes + self.form().foot_bytes();
+        let foot = self
+            .form()
+            .foot((self.frames, bytes), self.checks.clone())?;
         self.file.write_all(&foot)?;
         self.file.flush()?;
         step()?;
@@ -118,24 +149,6 @@ impl Draft {
             bytes,
         })
     }
-}
-
-fn head(number: u32) -> Vec<u8> {
-    let mut out = Out::default();
-    out.bytes(HEAD_MAGIC);
-    out.u16(VERSION);
-    out.u64(u64::from(number));
-    out.0
-}
-
-fn foot(frames: u32, bytes: u64, mut checks: Sha256) -> Vec<u8> {
-    let mut out = Out::default();
-    out.bytes(FOOT_MAGIC);
-    out.u32(frames);
-    out.u64(bytes);
-    checks.update(&out.0);
-    out.bytes(&checks.finalize()[..CHECK_BYTES]);
-    out.0
 }
 
 /// A frame as it was found in a pack.
@@ -167,7 +180,7 @@ pub(super) struct PackFault {
 /// After damage it goes on with the next frame that is whole.
 pub(super) fn examine(
     file: &File,
-    number: u32,
+    form: Form<'_>,
     depth: Depth,
     mut visit: impl FnMut(Found) -> io::Result<()>,
 ) -> io::Result<(Vec<PackFault>, u64)> {
@@ -175,26 +188,25 @@ pub(super) fn examine(
     let mut fault = |offset, what| faults.push(PackFault { offset, what });
     let length = file.metadata()?.len();
     let mut read = 0;
-    let head = head(number);
+    let head = form.head();
     let mut start = vec![0; head.len()];
-    if length < HEAD_BYTES || file.read_exact_at(&mut start, 0).is_err() || start != head {
+    if length < form.head_bytes() || file.read_exact_at(&mut start, 0).is_err() || start != head {
         fault(0, "its head is damaged");
     }
-    let end = length.saturating_sub(FOOT_BYTES);
-    let mut checks = Sha256::new_with_prefix(&head);
-    let (mut offset, mut frames) = (HEAD_BYTES, 0_u32);
+    let end = length.saturating_sub(form.foot_bytes());
+    let mut checks = form.checks();
+    let (mut offset, mut frames) = (form.head_bytes(), 0_u32);
     while offset < end {
-        match frame_at(file, offset, end) {
-            Ok((header, header_bytes)) => {
-                let payload = offset + header_bytes;
-                let bytes = header_bytes + header.payload_bytes as u64;
+        match form.frame_at(file, offset, end) {
+            Ok(located) => {
                 let block = (depth == Depth::Payloads)
-                    .then(|| unpack(file, payload, &header))
+                    .then(|| unpack(file, form, &located))
                     .transpose()?;
+                let Located { header, bytes, .. } = located;
                 read += if depth == Depth::Payloads {
                     bytes
                 } else {
-                    header_bytes
+                    located.payload_at - offset
                 };
                 checks.update(header.check);
                 frames += 1;
@@ -208,49 +220,23 @@ pub(super) fn examine(
             }
             Err(_damaged) => {
                 fault(offset, Fault::Header.as_str());
-                offset = next_frame(file, offset + 1, end)?;
+                offset = next_frame(file, form, (offset + 1, end))?;
             }
         }
     }
-    let expected = foot(frames, length, checks);
-    let mut found = vec![0; expected.len()];
-    if length < HEAD_BYTES + FOOT_BYTES
-        || file.read_exact_at(&mut found, end).is_err()
-        || found != expected
-    {
+    if !form.has_foot(file, (frames, length), checks) {
         fault(end, "its foot is damaged, or it was cut");
     }
     Ok((faults, read))
 }
 
-fn unpack(file: &File, offset: u64, header: &Header) -> io::Result<Result<Vec<u8>, Fault>> {
-    let mut payload = vec![0; header.payload_bytes];
-    file.read_exact_at(&mut payload, offset)?;
-    Ok(header.unpack(payload))
-}
-
-/// Reads the header at `offset`; the frame must end before `end`.
-fn frame_at(file: &File, offset: u64, end: u64) -> Result<(Header, u64), Fault> {
-    let mut bytes = vec![0; PREFIX_BYTES];
-    let read = |bytes: &mut [u8], offset| {
-        file.read_exact_at(bytes, offset)
-            .map_err(|_cut_off| Fault::Header)
-    };
-    read(&mut bytes, offset)?;
-    let length = frame::header_bytes(&bytes)?;
-    bytes.resize(length, 0);
-    read(&mut bytes[PREFIX_BYTES..], offset + PREFIX_BYTES as u64)?;
-    let header = Header::parse(&bytes)?;
-    let length = length as u64;
-    if offset + length + header.payload_bytes as u64 > end {
-        return Err(Fault::Header);
-    }
-    Ok((header, length))
+fn unpack(file: &File, form: Form<'_>, located: &Located) -> io::Result<Result<Vec<u8>, Fault>> {
+    let payload = form.payload(file, located)?;
+    Ok(payload.and_then(|payload| located.header.unpack(payload)))
 }
 
 /// Returns where the next whole header is, or `end`.
-fn next_frame(file: &File, mut from: u64, end: u64) -> io::Result<u64> {
-    let magic = b"SBF1";
+fn next_frame(file: &File, form: Form<'_>, (mut from, end): (u64, u64)) -> io::Result<u64> {
     let mut window = vec![0; SEARCH_BYTES];
     while from < end {
         let wanted =
@@ -258,7 +244,7 @@ fn next_frame(file: &File, mut from: u64, end: u64) -> io::Result<u64> {
         file.read_exact_at(&mut window[..wanted], from)?;
         for at in 0..wanted {
             let offset = from + at as u64;
-            if window[at..wanted].starts_with(magic) && frame_at(file, offset, end).is_ok() {
+            if form.may_begin(&window[at..wanted]) && form.frame_at(file, offset, end).is_ok() {
                 return Ok(offset);
             }
         }
@@ -266,7 +252,7 @@ fn next_frame(file: &File, mut from: u64, end: u64) -> io::Result<u64> {
             break;
         }
         // A magic number may lie across two windows.
-        from += (wanted - magic.len()) as u64;
+        from += (wanted - frame::MAGIC.len()) as u64;
     }
     Ok(end)
 }
@@ -274,14 +260,14 @@ fn next_frame(file: &File, mut from: u64, end: u64) -> io::Result<u64> {
 /// Reads one frame whose place is known, and returns its header and its block.
 pub(super) fn read(
     file: &File,
-    offset: u64,
-    bytes: u32,
+    form: Form<'_>,
+    (offset, bytes): (u64, u32),
 ) -> io::Result<Result<(Header, Vec<u8>), Fault>> {
     let end = offset.saturating_add(u64::from(bytes));
-    let (header, length) = match frame_at(file, offset, end) {
-        Ok(found) => found,
+    let located = match form.frame_at(file, offset, end) {
+        Ok(located) => located,
         Err(fault) => return Ok(Err(fault)),
     };
-    let block = unpack(file, offset + length, &header)?;
-    Ok(block.map(|block| (header, block)))
+    let block = unpack(file, form, &located)?;
+    Ok(block.map(|block| (located.header, block)))
 }

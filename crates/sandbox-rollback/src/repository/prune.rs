@@ -19,7 +19,7 @@ use super::{
     index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
     keep::{KeepPolicy, Kept},
     node::{Content, Extent, Hash, Stream},
-    pack::{self, Depth},
+    pack::{self, Depth, Form},
     reader::Reader,
     record::{Snapshot, SnapshotId},
     session::{Session, forget, remove},
@@ -158,9 +158,13 @@ fn delete_all(session: &Session<'_>, going: &[&Snapshot]) -> Result<(), Reposito
         return Ok(());
     }
     let next = session.next()?;
-    let packs = session.repository.packs();
+    let packs = session.packs_directory();
     let mut stored = Stored {
-        packer: Packer::new(&packs, next.pack, Compression::None),
+        packer: Packer::new(
+            &packs,
+            next.pack,
+            (Compression::None, session.sealing.clone()),
+        ),
         fresh: BTreeMap::new(),
         new_bytes: 0,
         next_block: next.block,
@@ -350,10 +354,14 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     if pruned.removed_packs + pruned.rewritten_packs == 0 {
         return Ok(pruned);
     }
-    let packs = session.repository.packs();
+    let packs = session.packs_directory();
     let next = session.next()?;
     let mut stored = Stored {
-        packer: Packer::new(&packs, next.pack, Compression::Zstd),
+        packer: Packer::new(
+            &packs,
+            next.pack,
+            (Compression::Zstd, session.sealing.clone()),
+        ),
         fresh: BTreeMap::new(),
         new_bytes: 0,
         next_block: next.block,
@@ -401,11 +409,12 @@ fn rewrite(
     needed: &BTreeSet<Hash>,
     stored: &mut Stored,
 ) -> Result<bool, RepositoryError> {
-    let path = pack::path(&session.repository.packs(), number);
+    let path = pack::path(&session.packs_directory(), number);
     let file = File::open(&path).map_err(cannot("open", &path))?;
     let mut blocks: Vec<Block> = Vec::new();
     let mut sound = true;
-    let examined = pack::examine(&file, number, Depth::Payloads, |found| {
+    let form = Form::new(number, session.sealing.as_deref());
+    let examined = pack::examine(&file, form, Depth::Payloads, |found| {
         let Some(Ok(bytes)) = found.block else {
             sound = false;
             return Ok(());

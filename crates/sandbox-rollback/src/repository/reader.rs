@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{
+    cipher::Sealing,
     error::RepositoryError,
     frame::Fault,
     index::Lookup,
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
-    pack,
+    pack::{self, Form},
 };
 use crate::file_error::cannot;
 
@@ -30,6 +31,7 @@ type Unpacked = (u64, Rc<[u8]>);
 pub(super) struct Reader {
     packs: PathBuf,
     lookup: Lookup,
+    sealing: Sealing,
     files: RefCell<BTreeMap<u32, Rc<File>>>,
     kept: RefCell<VecDeque<Unpacked>>,
     /// Directories that were looked at and are in no pack.
@@ -37,10 +39,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(packs: &Path, lookup: Lookup) -> Self {
+    pub(super) fn new(packs: &Path, lookup: Lookup, sealing: Sealing) -> Self {
         Self {
             packs: packs.to_owned(),
             lookup,
+            sealing,
             files: RefCell::default(),
             kept: RefCell::default(),
             extra: BTreeMap::new(),
@@ -94,7 +97,8 @@ impl Reader {
         }
         let path = pack::path(&self.packs, pack);
         let file = self.file(pack, &path)?;
-        let block = match pack::read(&file, offset, bytes) {
+        let form = Form::new(pack, self.sealing.as_deref());
+        let block = match pack::read(&file, form, (offset, bytes)) {
             Ok(Ok((_, block))) => Rc::from(block),
             Ok(Err(fault)) => return Ok(Err(fault)),
             // The file is shorter than the index says.

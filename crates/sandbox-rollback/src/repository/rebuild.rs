@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
+    path::Path,
 };
 
 use serde::Serialize;
@@ -11,11 +12,12 @@ use serde::Serialize;
 use super::{
     Repository,
     error::RepositoryError,
+    format,
     index::{BLOCKS, CHUNKS, DELETED, Index, META, PACKS, SNAPSHOTS},
     node::Hash,
-    pack::{self, Depth, Found},
+    pack::{self, Depth, Form, Found},
     record::Snapshot,
-    session::{META_NUMBER, Session, Sharing, pack_files, remove, take_lock, write_format},
+    session::{META_NUMBER, Session, Sharing, pack_files, remove, take_lock},
     verify::note_snapshots,
 };
 use crate::file_error::cannot;
@@ -48,11 +50,20 @@ struct Rows {
 }
 
 pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryError> {
-    let packs = repository.packs();
-    if !packs.is_dir() {
+    if !repository.plain_packs().is_dir() && !repository.sealed_packs().is_dir() {
         return Err(RepositoryError::Empty);
     }
     let lock = take_lock(&repository.directory, Sharing::Alone)?;
+    let sealing = match repository.unlock() {
+        // Of the key there is a copy in each pack.
+        Err(_) => repository.unlock_by_packs()?,
+        Ok(sealing) => sealing,
+    };
+    let location = repository.index(&sealing);
+    let packs = repository.packs(&sealing);
+    if !packs.is_dir() {
+        return Err(RepositoryError::Empty);
+    }
     let mut rows = Rows::default();
     let mut rebuilt = Rebuilt::default();
     for number in pack_files(&packs)? {
@@ -61,10 +72,12 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
         let bytes = file.metadata().map_err(cannot("read", &path))?.len();
         rows.packs.push((number, bytes));
         let problems = &mut rebuilt.problems;
-        let examined = pack::examine(&file, number, Depth::Payloads, |found| {
+        let form = Form::new(number, sealing.as_deref());
+        let examined = pack::examine(&file, form, Depth::Payloads, |found| {
             if let Err(what) = rows.add(number, &found) {
                 problems.push(format!(
-                    "packs/{number:08}.pack at {}: {what}",
+                    "{} at {}: {what}",
+                    pack::shown(&path),
                     found.offset
                 ));
             }
@@ -72,7 +85,7 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
         });
         let (faults, _) = examined.map_err(cannot::<io::Error>("read", &path))?;
         for fault in faults {
-            let what = format!("packs/{number:08}.pack at {}: {}", fault.offset, fault.what);
+            let what = format!("{} at {}: {}", pack::shown(&path), fault.offset, fault.what);
             rebuilt.problems.push(what);
         }
     }
@@ -82,8 +95,8 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
     rebuilt.chunks = rows.chunks.len() as u64;
     rebuilt.snapshots = rows.snapshots.len() as u64;
     remove(&repository.seal())?;
-    set_aside(repository)?;
-    Index::create(&repository.index(), |transaction| {
+    set_aside(&location.path)?;
+    Index::create(&location, |transaction| {
         let mut chunks = transaction.open_table(CHUNKS)?;
         for (hash, place) in &rows.chunks {
             chunks.insert(&hash.0, *place)?;
@@ -111,18 +124,19 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
             .insert(META_NUMBER, rows.number)?;
         Ok(())
     })?;
-    write_format(repository)?;
+    format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
     drop(lock);
     Session::write(repository)?.close()?;
     Ok(rebuilt)
 }
 
 /// Keeps the old index under another name.
-fn set_aside(repository: &Repository) -> Result<(), RepositoryError> {
-    let index = repository.index();
-    match fs::rename(&index, index.with_extension("redb.old")) {
+fn set_aside(index: &Path) -> Result<(), RepositoryError> {
+    let mut name = index.file_name().unwrap_or_default().to_owned();
+    name.push(".old");
+    match fs::rename(index, index.with_file_name(name)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(cannot("set aside", &index)(error).into())
+            Err(cannot("set aside", index)(error).into())
         }
         _ => Ok(()),
     }

@@ -106,6 +106,9 @@ pub struct Snapshot {
     pub excludes: Excludes,
     #[serde(skip)]
     pub(crate) root: Node,
+    /// In an encrypted repository: random, so that its name says nothing of its content.
+    #[serde(skip)]
+    pub(crate) random: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +130,8 @@ struct Document {
     #[serde(default, skip_serializing_if = "Excludes::is_empty")]
     excludes: Excludes,
     root: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    random: Option<String>,
 }
 
 impl Snapshot {
@@ -149,6 +154,7 @@ impl Snapshot {
             torn: self.torn,
             excludes: self.excludes.clone(),
             root: raw::hex(&self.root.encoded()),
+            random: self.random.clone(),
         };
         serde_json::to_vec(&document).unwrap_or_default()
     }
@@ -177,6 +183,7 @@ impl Snapshot {
             torn: document.torn,
             excludes: document.excludes,
             root,
+            random: document.random,
         })
     }
 }

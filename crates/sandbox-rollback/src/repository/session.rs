@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,35 +13,35 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Repository,
-    content::{CHUNK_BYTES_MAX, WHOLE_BYTES_MAX},
+    cipher::{self, Sealing},
     error::{RepositoryError, Trouble},
-    frame::BUNDLE_BYTES,
+    format,
     index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, private, sync_directory},
     node::Hash,
     pack,
     reader::Reader,
     record::{Snapshot, SnapshotId},
+    rekey,
     wire::Out,
 };
 use crate::{
     file_error::{FileError, cannot},
     layout::make_private,
-    lock,
+    lock, raw,
     step::step,
 };
 
 /// How long a change waits for another one, and a reader for a change.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-const VERSION: u64 = 1;
-
 /// A repository in use.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) repository: &'a Repository,
     pub(super) index: Index,
-    #[expect(dead_code, reason = "holds the flock until the session ends")]
-    lock: OwnedFd,
+    pub(super) sealing: Sealing,
+    /// Holds the flock until the session ends.
+    pub(super) lock: OwnedFd,
 }
 
 /// The numbers that come next.
@@ -60,37 +60,36 @@ pub(super) enum Sharing {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn of(repository: &'a Repository, index: Index, lock: OwnedFd) -> Self {
+    pub(super) fn of(
+        repository: &'a Repository,
+        (index, sealing): (Index, Sealing),
+        lock: OwnedFd,
+    ) -> Self {
         Self {
             repository,
             index,
+            sealing,
             lock,
         }
     }
 
     /// Opens the repository to read it.
     pub(super) fn read(repository: &'a Repository) -> Result<Self, RepositoryError> {
-        check_format(&repository.directory)?;
+        format::check(&repository.directory)?;
         let lock = take_lock(&repository.directory, Sharing::Shared)?;
-        if let Some(index) = Index::open_to_read(&repository.index())? {
-            return Ok(Self {
-                repository,
-                index,
-                lock,
-            });
+        let sealing = repository.unlock()?;
+        let location = repository.index(&sealing);
+        if let Some(index) = Index::open_to_read(&location)? {
+            return Ok(Self::of(repository, (index, sealing), lock));
         }
         // A killed process left it: opening it to write repairs it.
         drop(lock);
         let lock = take_lock(&repository.directory, Sharing::Alone)?;
-        drop(Index::open(&repository.index(), Check::AsNeeded)?);
-        match Index::open_to_read(&repository.index())? {
-            Some(index) => Ok(Self {
-                repository,
-                index,
-                lock,
-            }),
+        drop(Index::open(&location, Check::AsNeeded)?);
+        match Index::open_to_read(&location)? {
+            Some(index) => Ok(Self::of(repository, (index, sealing), lock)),
             None => Err(RepositoryError::Index {
-                path: repository.index(),
+                path: location.path,
                 why: "it cannot be repaired by itself".to_owned(),
             }),
         }
@@ -98,9 +97,10 @@ impl<'a> Session<'a> {
 
     /// Opens the repository to change it.
     pub(super) fn write(repository: &'a Repository) -> Result<Self, RepositoryError> {
-        check_format(&repository.directory)?;
+        format::check(&repository.directory)?;
         let lock = take_lock(&repository.directory, Sharing::Alone)?;
-        Self::alone(repository, lock)
+        let sealing = repository.unlock()?;
+        Self::alone(repository, sealing, lock)
     }
 
     /// Opens the repository to change it, and makes it if there is none.
@@ -113,22 +113,30 @@ impl<'a> Session<'a> {
         }
         make_private(directory).map_err(cannot("create", directory))?;
         let lock = take_lock(directory, Sharing::Alone)?;
-        match check_format(directory) {
+        let sealing = match repository.unlock() {
             Err(RepositoryError::Empty) => create(repository)?,
-            checked => checked?,
+            unlocked => unlocked?,
+        };
+        if repository.encrypt && sealing.is_none() {
+            return Err(RepositoryError::NotEncrypted {
+                path: directory.clone(),
+            });
         }
-        Self::alone(repository, lock)
+        Self::alone(repository, sealing, lock)
     }
 
-    fn alone(repository: &'a Repository, lock: OwnedFd) -> Result<Self, RepositoryError> {
+    pub(super) fn alone(
+        repository: &'a Repository,
+        sealing: Sealing,
+        lock: OwnedFd,
+    ) -> Result<Self, RepositoryError> {
         // From here on the index may change: its seal holds again when it is closed.
         remove(&repository.seal())?;
-        let session = Self {
-            repository,
-            index: Index::open(&repository.index(), Check::AsNeeded)?,
-            lock,
-        };
+        let index = Index::open(&repository.index(&sealing), Check::AsNeeded)?;
+        let session = Self::of(repository, (index, sealing), lock);
         session.remove_strays()?;
+        rekey::go_on(repository, &session.sealing)?;
+        rekey::remove_leftovers(repository, &session.sealing)?;
         Ok(session)
     }
 
@@ -136,13 +144,17 @@ impl<'a> Session<'a> {
     /// replaced.
     pub(super) fn remove_strays(&self) -> Result<(), RepositoryError> {
         let known = self.packs()?;
-        let packs = self.repository.packs();
+        let packs = self.packs_directory();
         for number in pack_files(&packs)? {
             if !known.iter().any(|(known, _)| *known == number) {
                 remove(&pack::path(&packs, number))?;
             }
         }
         Ok(())
+    }
+
+    pub(super) fn packs_directory(&self) -> PathBuf {
+        self.repository.packs(&self.sealing)
     }
 
     /// Returns the packs with their lengths.
@@ -158,7 +170,9 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn reader(&self) -> Result<Reader, RepositoryError> {
-        Ok(Reader::new(&self.repository.packs(), self.index.lookup()?))
+        let lookup = self.index.lookup()?;
+        let packs = self.packs_directory();
+        Ok(Reader::new(&packs, lookup, self.sealing.clone()))
     }
 
     /// Returns the hashes of the records of all snapshots, oldest first.
@@ -196,7 +210,7 @@ impl<'a> Session<'a> {
     ) -> Result<Snapshot, RepositoryError> {
         let bytes = reader.chunk(record)?;
         Snapshot::decoded(&bytes).ok_or_else(|| RepositoryError::Damaged {
-            path: self.repository.packs(),
+            path: self.packs_directory(),
             what: format!("the record of snapshot {record}"),
             why: "it is not of the form that is written",
         })
@@ -230,15 +244,28 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Returns random digits for a record in an encrypted repository.
+    pub(super) fn random(&self) -> Result<Option<String>, RepositoryError> {
+        let random = self.sealing.as_ref().map(|_| cipher::random::<16>());
+        let random = random.transpose();
+        let random = random.map_err(|error| RepositoryError::Key(Box::new(error)))?;
+        Ok(random.map(|bytes| raw::hex(&bytes)))
+    }
+
     /// Closes the index and seals it.
     pub(super) fn close(self) -> Result<(), RepositoryError> {
         let repository = self.repository;
+        let index = self.index.path.clone();
         drop(self.index);
+        if self.sealing.is_some() {
+            // Each of its bytes is sealed anyway.
+            return Ok(());
+        }
         let seal = repository.seal();
         let draft = seal.with_extension("seal.new");
         let write = || -> io::Result<()> {
             step()?;
-            let sealed = seal_of(&repository.index())?;
+            let sealed = seal_of(&index)?;
             private(&draft)?.write_all(&sealed)?;
             fs::rename(&draft, &seal)
         };
@@ -320,79 +347,22 @@ pub(super) fn take_lock(directory: &Path, sharing: Sharing) -> Result<OwnedFd, R
     })
 }
 
-/// Returns the content of `format.json`.
-pub(super) fn format_text() -> String {
-    let format = serde_json::json!({
-        "version": VERSION,
-        "hash": "sha256",
-        "whole_bytes_max": WHOLE_BYTES_MAX,
-        "chunk_bytes_max": CHUNK_BYTES_MAX,
-        "bundle_bytes": BUNDLE_BYTES,
-    });
-    format!("{format}\n")
-}
-
-/// Checks that the repository is one of ours; [`RepositoryError::Empty`] if there is none.
-pub(super) fn check_format(directory: &Path) -> Result<(), RepositoryError> {
-    let path = directory.join("format.json");
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match pack_files(&directory.join("packs")) {
-                Ok(packs) if !packs.is_empty() => Err(damaged_format(&path, "it is missing")),
-                _ => Err(RepositoryError::Empty),
-            };
-        }
-        Err(error) => return Err(cannot("read", &path)(error).into()),
-    };
-    if text == format_text().as_bytes() {
-        return Ok(());
-    }
-    let version = serde_json::from_slice::<serde_json::Value>(&text)
-        .ok()
-        .and_then(|format| format["version"].as_u64());
-    match version {
-        Some(version) if version > VERSION => Err(RepositoryError::Newer {
-            path: directory.to_owned(),
-            version,
-            known: VERSION,
-        }),
-        _ => Err(damaged_format(&path, "it is not what was written")),
-    }
-}
-
-fn damaged_format(path: &Path, why: &'static str) -> RepositoryError {
-    RepositoryError::Damaged {
-        path: path.to_owned(),
-        what: "the format".to_owned(),
-        why,
-    }
-}
-
 /// Makes an empty repository; the format comes last.
-fn create(repository: &Repository) -> Result<(), RepositoryError> {
-    let packs = repository.packs();
+fn create(repository: &Repository) -> Result<Sealing, RepositoryError> {
+    let sealing: Sealing = match &repository.key {
+        Some(key) if repository.encrypt => Some(key.wrap(None)?.into()),
+        None if repository.encrypt => {
+            return Err(RepositoryError::Locked {
+                path: repository.directory.clone(),
+            });
+        }
+        _ => None,
+    };
+    let packs = repository.packs(&sealing);
     make_private(&packs).map_err(cannot("create", &packs))?;
-    Index::create(&repository.index(), |_| Ok(()))?;
-    write_format(repository)?;
+    Index::create(&repository.index(&sealing), |_| Ok(()))?;
+    format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
     let parent = repository.directory.parent().unwrap_or(Path::new("."));
     sync_directory(parent)?;
-    Ok(())
-}
-
-/// Writes `format.json`, durably.
-pub(super) fn write_format(repository: &Repository) -> Result<(), RepositoryError> {
-    let path = repository.directory.join("format.json");
-    let draft = path.with_extension("json.new");
-    let write = || -> io::Result<()> {
-        step()?;
-        let mut file = private(&draft)?;
-        file.write_all(format_text().as_bytes())?;
-        file.sync_all()?;
-        step()?;
-        fs::rename(&draft, &path)
-    };
-    write().map_err(cannot("write", &path))?;
-    sync_directory(&repository.directory)?;
-    Ok(())
+    Ok(sealing)
 }

@@ -106,9 +106,12 @@ fn store(
     (new, excludes): (&NewSnapshot, Matcher),
     companion: Companion<'_>,
 ) -> Result<Taken, RepositoryError> {
-    let repository = session.repository;
     let next = session.next()?;
-    let packer = Packer::new(&repository.packs(), next.pack, new.compression);
+    let packer = Packer::new(
+        &session.packs_directory(),
+        next.pack,
+        (new.compression, session.sealing.clone()),
+    );
     let Walked {
         root,
         found,
@@ -132,11 +135,12 @@ fn store(
         torn: found.torn.len() as u64,
         excludes: new.excludes.clone(),
         root,
+        random: session.random()?,
     };
     let record = append_record(&mut stored, &snapshot)?;
     snapshot.id = SnapshotId(record);
     stored.packer.finish()?;
-    sync_directory(&repository.packs())?;
+    sync_directory(&session.packs_directory())?;
     companion(&snapshot.id).map_err(RepositoryError::Companion)?;
     // No reading may be open while the index changes and is closed.
     let known = seen.table.take().is_some();

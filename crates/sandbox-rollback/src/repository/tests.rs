@@ -14,6 +14,7 @@ use crate::{
 
 mod crash;
 mod damage;
+mod encrypted;
 mod excludes;
 mod hostile;
 mod properties;

@@ -16,15 +16,18 @@ use known::Known;
 
 use super::{
     Repository,
+    cipher::Sealing,
     error::RepositoryError,
+    format,
     frame::Kind,
     index::{BLOCKS, CHUNKS, Check, Index},
     node::{Content, Hash, Node},
-    pack::{self, Depth, Found},
+    pack::{self, Depth, Form, Found},
     prune::DELETION_MAGIC,
     reader::Reader,
     record::SnapshotId,
-    session::{Session, Sharing, check_format, pack_files, seal_of, take_lock},
+    rekey,
+    session::{Session, Sharing, pack_files, seal_of, take_lock},
 };
 use crate::file_error::{FileError, cannot};
 
@@ -80,8 +83,8 @@ pub(super) fn verify(
     depth: VerifyDepth,
 ) -> Result<Verification, RepositoryError> {
     let mut check = Checked::default();
-    match check_format(&repository.directory) {
-        Ok(()) => {}
+    match format::check(&repository.directory) {
+        Ok(_) => {}
         Err(RepositoryError::Empty) => {
             return Ok(Verification {
                 ok: true,
@@ -94,6 +97,10 @@ pub(super) fn verify(
         }
         Err(error) => return Err(error),
     }
+    check.sealing = match repository.unlock() {
+        Ok(sealing) => sealing,
+        Err(error) => check.by_packs(repository, error)?,
+    };
     let opened = open(repository, &mut check);
     match opened {
         Ok(session) => {
@@ -122,21 +129,31 @@ fn open<'a>(
 ) -> Result<Session<'a>, RepositoryError> {
     let seal = repository.seal();
     let lock = take_lock(&repository.directory, Sharing::Shared)?;
+    let location = repository.index(&check.sealing);
+    if check.sealing.is_some() {
+        if repository.directory.join(rekey::MARKER).exists() {
+            drop(lock);
+            drop(Session::write(repository)?);
+            return open(repository, check);
+        }
+        let index = Index::open(&location, Check::AsNeeded)?;
+        return Ok(Session::of(repository, (index, location.sealing), lock));
+    }
     match fs::read(&seal) {
         Ok(bytes) => {
-            match seal_of(&repository.index()) {
+            match seal_of(&location.path) {
                 Ok(expected) if expected == bytes => {}
                 Ok(_) => check.problem(
                     "index.redb is not as it was closed: `repair` makes it again from the packs"
                         .to_owned(),
                 ),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(cannot("read", repository.index())(error).into()),
+                Err(error) => return Err(cannot("read", &location.path)(error).into()),
             }
-            match Index::open_to_read(&repository.index())? {
-                Some(index) => Ok(Session::of(repository, index, lock)),
+            match Index::open_to_read(&location)? {
+                Some(index) => Ok(Session::of(repository, (index, None), lock)),
                 None => Err(RepositoryError::Index {
-                    path: repository.index(),
+                    path: location.path,
                     why: "it was not closed properly".to_owned(),
                 }),
             }
@@ -144,9 +161,9 @@ fn open<'a>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             drop(lock);
             let lock = take_lock(&repository.directory, Sharing::Alone)?;
-            let index = Index::open(&repository.index(), Check::All)?;
+            let index = Index::open(&location, Check::All)?;
             check.reseal = true;
-            Ok(Session::of(repository, index, lock))
+            Ok(Session::of(repository, (index, None), lock))
         }
         Err(error) => Err(cannot("read", &seal)(error).into()),
     }
@@ -167,6 +184,7 @@ struct Checked {
     /// Chunks that lie where the index says, and are what their address says as far as was read.
     chunks: Known,
     reseal: bool,
+    sealing: Sealing,
 }
 
 impl Checked {
@@ -176,6 +194,24 @@ impl Checked {
             snapshots: Vec::new(),
             paths: Vec::new(),
         });
+    }
+
+    /// Gets the key from the packs if `format.json` is at fault; if that cannot be, the error is why.
+    fn by_packs(
+        &mut self,
+        repository: &Repository,
+        error: RepositoryError,
+    ) -> Result<Sealing, RepositoryError> {
+        match error {
+            RepositoryError::Damaged { .. } | RepositoryError::Newer { .. } => {}
+            RepositoryError::WrongKey { .. } => {}
+            _ => return Err(error),
+        }
+        let sealing = repository.unlock_by_packs()?;
+        if self.verification.problems.is_empty() {
+            self.problem(error.to_string());
+        }
+        Ok(sealing)
     }
 
     fn all(&mut self, session: &Session<'_>, depth: VerifyDepth) -> Result<(), RepositoryError> {
@@ -189,7 +225,7 @@ impl Checked {
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;
         for (number, bytes) in packs {
-            self.pack(&session.repository.packs(), (number, bytes), depth, &blocks)?;
+            self.pack(&session.packs_directory(), (number, bytes), depth, &blocks)?;
         }
         if !blocks.is_empty() && self.verification.problems.is_empty() {
             self.blocks_found();
@@ -213,7 +249,7 @@ impl Checked {
         blocks: &Blocks,
     ) -> Result<(), FileError> {
         let path = pack::path(packs, number);
-        let name = format!("packs/{number:08}.pack");
+        let name = pack::shown(&path);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -228,7 +264,8 @@ impl Checked {
         }
         let mut strange = Vec::new();
         let chunks = &mut self.chunks;
-        let examined = pack::examine(&file, number, depth_of(depth), |found| {
+        let form = Form::new(number, self.sealing.as_deref());
+        let examined = pack::examine(&file, form, depth_of(depth), |found| {
             strange.extend(frame(&found, number, blocks, chunks));
             Ok(())
         });
@@ -335,14 +372,15 @@ impl Checked {
         repository: &Repository,
         (depth, error): (VerifyDepth, &RepositoryError),
     ) -> Result<(), RepositoryError> {
-        let packs = repository.packs();
+        let packs = repository.packs(&self.sealing);
         let (mut records, mut deleted) = (BTreeSet::new(), BTreeSet::new());
         for number in pack_files(&packs)? {
             let path = pack::path(&packs, number);
             let file = File::open(&path).map_err(cannot("open", &path))?;
             self.verification.packs += 1;
             let chunks = &mut self.verification.chunks;
-            let examined = pack::examine(&file, number, depth_of(depth), |found| {
+            let form = Form::new(number, self.sealing.as_deref());
+            let examined = pack::examine(&file, form, depth_of(depth), |found| {
                 *chunks += found.header.members.len() as u64;
                 note_snapshots(&found, &mut records, &mut deleted);
                 Ok(())
@@ -350,7 +388,7 @@ impl Checked {
             let (faults, read) = examined.map_err(cannot("read", &path))?;
             self.verification.bytes_read += read;
             for fault in faults {
-                let what = format!("packs/{number:08}.pack at {}: {}", fault.offset, fault.what);
+                let what = format!("{} at {}: {}", pack::shown(&path), fault.offset, fault.what);
                 self.problem(what);
             }
         }

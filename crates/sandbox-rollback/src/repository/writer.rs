@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    cipher::Sealing,
     error::RepositoryError,
     frame::{self, Block, Compression, Kind},
     index::Lookup,
@@ -35,6 +36,7 @@ pub(super) struct Packer {
     packs: PathBuf,
     compression: Compression,
     next_pack: u32,
+    sealing: Sealing,
     draft: Option<Draft>,
     pub(super) complete: Vec<Packed>,
     pub(super) written: Vec<Written>,
@@ -42,11 +44,16 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(packs: &Path, next_pack: u32, compression: Compression) -> Self {
+    pub(super) fn new(
+        packs: &Path,
+        next_pack: u32,
+        (compression, sealing): (Compression, Sealing),
+    ) -> Self {
         Self {
             packs: packs.to_owned(),
             compression,
             next_pack,
+            sealing,
             draft: None,
             complete: Vec::new(),
             written: Vec::new(),
@@ -78,15 +85,15 @@ impl Packer {
             draft
         } else {
             self.next_pack += 1;
-            Draft::create(&self.packs, self.next_pack - 1)?
+            Draft::create(&self.packs, self.next_pack - 1, self.sealing.clone())?
         };
-        let offset = draft.append(frame, check)?;
-        self.stored_bytes += frame.len() as u64;
+        let (offset, bytes) = draft.append(frame, check)?;
+        self.stored_bytes += bytes;
         self.written.push(Written {
             block,
             pack: draft.number,
             offset,
-            bytes: u32::try_from(frame.len()).map_err(io::Error::other)?,
+            bytes: u32::try_from(bytes).map_err(io::Error::other)?,
         });
         if draft.is_full() {
             self.complete.push(draft.finish()?);

@@ -27,36 +27,36 @@ const SPARSE_BYTES_MIN: u64 = 16 << 20;
 
 /// One file on one side.
 #[derive(Clone, Copy)]
-pub(super) struct Side<'a> {
-    pub(super) dir: &'a OwnedFd,
-    pub(super) stat: &'a Stat,
+pub(crate) struct Side<'a> {
+    pub(crate) dir: &'a OwnedFd,
+    pub(crate) name: &'a OsStr,
+    pub(crate) stat: &'a Stat,
 }
 
-/// How two files with the same name compare.
+/// How two files compare.
 #[derive(Clone, Copy)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     /// `None` if nothing differs that the guest could see.
-    pub(super) kind: Option<ChangeKind>,
-    pub(super) same_content: bool,
+    pub(crate) kind: Option<ChangeKind>,
+    pub(crate) same_content: bool,
     /// Whether the file below has the same file capabilities.
-    pub(super) same_capabilities: bool,
+    pub(crate) same_capabilities: bool,
 }
 
 /// Compares what is not a directory; `xattrs` are those of the upper side.
-pub(super) fn files(
-    name: &OsStr,
+pub(crate) fn files(
     upper: Side<'_>,
     xattrs: &Xattrs,
     lower: Side<'_>,
 ) -> io::Result<Comparison> {
-    if upper.stat.kind() != lower.stat.kind() || !same_content(name, upper, lower)? {
+    if upper.stat.kind() != lower.stat.kind() || !same_content(upper, lower)? {
         return Ok(Comparison {
             kind: Some(ChangeKind::Modified),
             same_content: false,
             same_capabilities: false,
         });
     }
-    let below = xattr::read(lower.dir, name)?;
+    let below = xattr::read(lower.dir, lower.name)?;
     let same_metadata = (upper.stat.mtime == lower.stat.mtime)
         && (upper.stat.uid, upper.stat.gid) == (lower.stat.uid, lower.stat.gid)
         && upper.stat.permissions() == lower.stat.permissions()
@@ -68,9 +68,9 @@ pub(super) fn files(
     })
 }
 
-fn same_content(name: &OsStr, upper: Side<'_>, lower: Side<'_>) -> io::Result<bool> {
+pub(crate) fn same_content(upper: Side<'_>, lower: Side<'_>) -> io::Result<bool> {
     if upper.stat.is_symlink() {
-        let target = |side: Side<'_>| rustix::fs::readlinkat(side.dir, name, Vec::new());
+        let target = |side: Side<'_>| rustix::fs::readlinkat(side.dir, side.name, Vec::new());
         return Ok(target(upper)? == target(lower)?);
     }
     if !upper.stat.is_file() {
@@ -82,7 +82,7 @@ fn same_content(name: &OsStr, upper: Side<'_>, lower: Side<'_>) -> io::Result<bo
     if upper.stat.size == 0 {
         return Ok(true);
     }
-    let (Some(mut above), Some(mut below)) = (open(name, upper)?, open(name, lower)?) else {
+    let (Some(mut above), Some(mut below)) = (open(upper)?, open(lower)?) else {
         // Unreadable for us: taking it as changed loses nothing.
         return Ok(false);
     };
@@ -93,10 +93,10 @@ fn same_content(name: &OsStr, upper: Side<'_>, lower: Side<'_>) -> io::Result<bo
 }
 
 /// Opens a file for reading, or returns `None` if it may not be read or is another one by now.
-fn open(name: &OsStr, side: Side<'_>) -> io::Result<Option<File>> {
+fn open(side: Side<'_>) -> io::Result<Option<File>> {
     let flags =
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    match rustix::fs::openat(side.dir, name, flags, Mode::empty()) {
+    match rustix::fs::openat(side.dir, side.name, flags, Mode::empty()) {
         Ok(fd) => {
             let same = Stat::of_fd(&fd)?.ino == side.stat.ino;
             Ok(same.then(|| File::from(fd)))

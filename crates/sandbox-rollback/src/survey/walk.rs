@@ -31,6 +31,7 @@ use crate::{
     file_error::{FileError, cannot},
     overlay,
     plan::{Cleaning, Directory, Identity, Move, Place},
+    renames::{Ends, Moved},
     root::RootGap,
     stat::{Stat, Time},
     tree::{Tree, names},
@@ -64,9 +65,13 @@ struct Entry<'a> {
     below: Below,
 }
 
-pub(super) struct Walk {
-    upper: Tree,
-    lower: Tree,
+pub(super) struct Walk<'a> {
+    pub(super) upper: Tree,
+    pub(super) lower: Tree,
+    /// Who hears of each change, instead of a list and a plan of them.
+    each: Option<&'a mut dyn FnMut(Change)>,
+    /// What came and what went.
+    pub(super) ends: Ends,
     started: Time,
     root: Option<RootGap>,
     modes: Modes,
@@ -75,9 +80,15 @@ pub(super) struct Walk {
     pub(super) survey: Survey,
 }
 
-impl Walk {
-    pub(super) fn open(subject: &Subject<'_>, modes: Modes) -> Result<Self, FileError> {
+impl<'a> Walk<'a> {
+    pub(super) fn open(
+        subject: &Subject<'_>,
+        modes: Modes,
+        each: Option<&'a mut dyn FnMut(Change)>,
+    ) -> Result<Self, FileError> {
         Ok(Self {
+            each,
+            ends: Ends::default(),
             upper: Tree::open(&subject.set.join("upper"))?,
             lower: Tree::open(subject.workspace)?,
             started: subject.started,
@@ -99,6 +110,10 @@ impl Walk {
         });
         while let Some(frame) = self.stack.pop() {
             self.directory(&frame)?;
+            if self.each.is_some() {
+                // Nobody wants the plan: it would grow with the changes.
+                self.survey = Survey::default();
+            }
         }
         Ok(())
     }
@@ -214,6 +229,9 @@ impl Walk {
                 .map_err(self.lower.cannot("read", &entry.path))?,
         };
         self.report(&entry.path, kind, 0)?;
+        if kind == Some(ChangeKind::Created) {
+            self.note_moved(Moved::Came, &entry.stat);
+        }
         self.place(&entry)?;
         let inner = entry.below != Below::Merged;
         let mode = (inner && mode != current).then_some((current, mode));
@@ -230,11 +248,13 @@ impl Walk {
                 same_capabilities: false,
             },
             Some((dir, stat)) => {
+                let name = entry.name;
                 let upper = Side {
                     dir: entry.dir,
+                    name,
                     stat: &entry.stat,
                 };
-                compare::files(entry.name, upper, &entry.xattrs, Side { dir, stat })
+                compare::files(upper, &entry.xattrs, Side { dir, name, stat })
                     .map_err(self.upper.cannot("compare", &entry.path))?
             }
         };
@@ -244,6 +264,9 @@ impl Walk {
             return Ok(());
         }
         self.report(&entry.path, compared.kind, entry.stat.file_bytes())?;
+        if entry.lower.is_none() {
+            self.note_moved(Moved::Came, &entry.stat);
+        }
         if entry.lower.is_some_and(|(_, lower)| lower.is_dir()) {
             self.gone_inside(&entry.path)?;
         }
@@ -388,11 +411,22 @@ impl Walk {
             return Ok(());
         };
         self.path_bytes += path.as_os_str().len();
-        if self.path_bytes > PATH_BYTES_MAX {
+        if self.path_bytes > PATH_BYTES_MAX && self.each.is_none() {
             return Err(ChangesError::TooLarge);
         }
-        self.survey.changes.push(Change::new(path, kind, bytes));
+        let change = Change::new(path, kind, bytes);
+        match &mut self.each {
+            Some(each) => each(change),
+            None => self.survey.changes.push(change),
+        }
         Ok(())
+    }
+
+    /// Remembers that the change that was reported last may be one end of a rename.
+    fn note_moved(&mut self, moved: Moved, stat: &Stat) {
+        if self.each.is_none() {
+            self.ends.note(moved, self.survey.changes.len() - 1, stat);
+        }
     }
 
     /// Returns the mode that the guest left on a directory, and opens it up if its owner cannot read

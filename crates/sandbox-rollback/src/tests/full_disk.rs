@@ -6,7 +6,7 @@ use std::{ffi::CString, fs::File};
 use rustix::mount::{MountFlags, mount};
 
 use super::*;
-use crate::{CommitError, RedoError, UndoError};
+use crate::{CommitError, UndoError};
 
 /// Small enough to be filled quickly.
 const BYTES: u64 = 4 << 20;
@@ -138,7 +138,7 @@ fn an_undo_and_a_redo_on_a_full_disk_are_done_or_refused() {
             let file = ballast(root, free);
             let redone = manager.redo(&id("op"), OnConflict::Refuse);
             drop(fs::remove_file(&file));
-            let interrupted = matches!(redone, Err(RedoError::Interrupted { .. }));
+            let interrupted = matches!(redone, Err(UndoError::Interrupted { .. }));
             manager.recover().unwrap();
             if redone.is_err() && !interrupted {
                 assert_same(

@@ -36,7 +36,7 @@ fn a_part_is_undone_and_the_rest_stays() {
     let selected = globs(&["b", "dir/*"]);
     let plan = lab
         .manager
-        .portion_plan(Direction::Undo, &id("op"), &selected);
+        .portion_plan(Direction::Undo, &id("op"), (&selected, OnConflict::Force));
     let plan = plan.unwrap().unwrap();
     let paths: Vec<_> = plan.changes.iter().map(|it| it.path.clone()).collect();
     assert_eq!(paths, ["b", "dir/c"].map(PathBuf::from));

@@ -1,7 +1,7 @@
 //! An undo is taken back, and again undone.
 
 use super::{basic::rich, crash::recover_with_crashes, *};
-use crate::{RedoError, step::with_steps};
+use crate::{UndoError, step::with_steps};
 
 fn redo(lab: &Lab, name: &str) {
     lab.manager.redo(&id(name), OnConflict::Refuse).unwrap();
@@ -92,7 +92,7 @@ fn edits_since_the_undo_are_refused_or_moved_aside() {
     lab.undo("op");
     lab.file("edit", "mine").file("fresh", "mine");
     let mine = lab.manifest();
-    let Err(RedoError::Conflict { paths, .. }) = lab.manager.redo(&id("op"), OnConflict::Refuse)
+    let Err(UndoError::Conflict { paths, .. }) = lab.manager.redo(&id("op"), OnConflict::Refuse)
     else {
         panic!("no conflict");
     };

@@ -18,7 +18,7 @@ use plain as steps;
 #[cfg(test)]
 use watched as steps;
 
-pub(crate) use steps::{about_to_change, note};
+pub(crate) use steps::{about_to_change, about_to_link, note};
 use steps::{inode, note_write, writable};
 #[cfg(test)]
 pub(crate) use watched::{Watch, watch};

@@ -367,7 +367,7 @@ impl End {
     }
 
     fn has_sealed(&self) -> io::Result<bool> {
-        Ok(!segments::sealed(&self.directory, &self.file)?.is_empty())
+        Ok(!segments::sealed(&self.directory, Some(&self.file))?.is_empty())
     }
 
     fn from(&self, offset: u64) -> io::Result<impl io::Read + '_> {

@@ -46,25 +46,53 @@ impl Journal {
     /// As [`Journal::verify`].
     pub fn verify_since(&self, known: &Checkpoint) -> Result<Verification, ReadError> {
         let snapshot = Snapshot::open(self)?;
+        if let Some(file) = snapshot.missing() {
+            return Ok(damaged(
+                known,
+                &snapshot,
+                file.to_owned(),
+                0,
+                Fault::Missing,
+            ));
+        }
         let head = unhex(&known.head);
         let (Some(head), true) = (head, snapshot.end >= known.bytes) else {
-            return Ok(Verification {
-                records: known.records,
-                bytes: snapshot.end,
-                head: None,
-                damage: Some(Damage {
-                    sequence: known.records,
-                    file: FILE_NAME.to_owned(),
-                    offset: snapshot.end - snapshot.newest_start(),
-                    // Fewer bytes than were there.
-                    what: Fault::Length,
-                }),
-                torn_tail: None,
-                repairs: 0,
-            });
+            let offset = snapshot.end - snapshot.newest_start();
+            // Fewer bytes than were there.
+            let what = Fault::Length;
+            return Ok(damaged(
+                known,
+                &snapshot,
+                FILE_NAME.to_owned(),
+                offset,
+                what,
+            ));
         };
         let records = Records::after(snapshot, known.bytes, (known.records, head));
         continue_from(records, known.records, Some(head))
+    }
+}
+
+/// What is said of a journal that is not as far as it was.
+fn damaged(
+    known: &Checkpoint,
+    snapshot: &Snapshot,
+    file: String,
+    offset: u64,
+    what: Fault,
+) -> Verification {
+    Verification {
+        records: known.records,
+        bytes: snapshot.end,
+        head: None,
+        damage: Some(Damage {
+            sequence: known.records,
+            file,
+            offset,
+            what,
+        }),
+        torn_tail: None,
+        repairs: 0,
     }
 }
 

@@ -53,6 +53,9 @@ pub enum Fault {
     /// The body is not the JSON document that a body is.
     #[error("its body is not a record")]
     Body,
+    /// The file that the record lies in is not there.
+    #[error("the file is missing")]
+    Missing,
     /// A damaged last record was found and moved aside before this one was appended.
     #[error("damaged records before it were moved aside")]
     MovedAside,
@@ -154,7 +157,7 @@ pub(super) enum DraftError {
 }
 
 /// The deepest nesting of a body; `serde_json` reads no more than 128.
-const DEPTH_MAX: usize = 120;
+pub(super) const DEPTH_MAX: usize = 120;
 
 impl Draft {
     /// Writes `body` as JSON.

@@ -1,13 +1,14 @@
 //! The records of a journal, oldest or newest first, each checked with its place in the chain.
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
+    REPAIRED,
     follow::Place,
-    frame::{Fault, Frame},
+    frame::{self, Fault, Frame},
     snapshot::{Rest, Snapshot, Trouble},
 };
 use crate::{Hash, OpenError};
@@ -69,11 +70,49 @@ pub(super) struct Body<'a, T> {
     pub(super) payload: &'a T,
 }
 
+/// The body of a record, as it is read.
 #[derive(Deserialize)]
-struct OwnedBody {
+pub(super) struct OwnedBody {
+    pub(super) at: Timestamp,
+    pub(super) kind: String,
+    pub(super) payload: serde_json::Value,
+}
+
+/// A body that is checked and not kept.
+#[derive(Deserialize)]
+struct CheckedBody<'a> {
+    #[expect(dead_code, reason = "that it is a time is all that is asked")]
     at: Timestamp,
-    kind: String,
-    payload: serde_json::Value,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[expect(dead_code, reason = "that it is JSON is all that is asked")]
+    payload: IgnoredAny,
+}
+
+/// What verification asks of a record.
+pub(super) struct Checked {
+    pub(super) hash: Hash,
+    /// The whole record, if it says that something was moved aside.
+    pub(super) repaired: Option<Record>,
+}
+
+impl Checked {
+    fn of(frame: &Frame) -> Result<Self, Fault> {
+        let body = frame.body();
+        let hash = frame.hash;
+        // `IgnoredAny` takes any depth, a reader does not: with so few brackets none can be too deep.
+        let brackets = body.iter().filter(|it| matches!(it, b'[' | b'{')).count();
+        if brackets > frame::DEPTH_MAX {
+            let record = Record::of(frame)?;
+            let repaired = (record.kind == REPAIRED).then_some(record);
+            return Ok(Self { hash, repaired });
+        }
+        let checked: CheckedBody<'_> =
+            serde_json::from_slice(body).map_err(|_not_a_body| Fault::Body)?;
+        let is_repair = checked.kind == REPAIRED;
+        let repaired = is_repair.then(|| Record::of(frame)).transpose()?;
+        Ok(Self { hash, repaired })
+    }
 }
 
 impl Record {
@@ -141,7 +180,10 @@ impl Records {
         }
     }
 
-    fn read(&mut self) -> Result<Record, Trouble> {
+    fn read<T>(&mut self, of: impl FnOnce(&Frame) -> Result<T, Fault>) -> Result<T, Trouble> {
+        if self.snapshot.is_missing_at(self.offset) {
+            return Err(Fault::Missing.into());
+        }
         let frame = self.snapshot.frame_at(self.offset)?;
         if frame.sequence != self.sequence + 1 {
             return Err(Fault::Sequence.into());
@@ -149,11 +191,41 @@ impl Records {
         if frame.previous != self.previous {
             return Err(Fault::Chain.into());
         }
-        let record = Record::of(&frame)?;
+        let record = of(&frame)?;
         self.offset += frame.length();
         self.sequence = frame.sequence;
         self.previous = frame.hash;
         Ok(record)
+    }
+
+    /// Checks the next record, as reading it does.
+    pub(super) fn check_next(&mut self) -> Option<Result<Checked, ReadError>> {
+        self.advance(Checked::of)
+    }
+
+    fn advance<T>(
+        &mut self,
+        of: impl FnOnce(&Frame) -> Result<T, Fault>,
+    ) -> Option<Result<T, ReadError>> {
+        let is_end = self.offset == self.snapshot.end;
+        if self.ended || is_end && !self.snapshot.is_missing_at(self.offset) {
+            return None;
+        }
+        let trouble = match self.read(of) {
+            Ok(record) => return Some(Ok(record)),
+            Err(trouble) => trouble,
+        };
+        self.ended = true;
+        if matches!(trouble, Trouble::Fault(Fault::Missing)) {
+            return Some(Err(self.snapshot.error(self.offset, trouble)));
+        }
+        match self.rest() {
+            Ok(Rest::Torn) => None,
+            Ok(Rest::Damaged | Rest::Nothing) => {
+                Some(Err(self.snapshot.error(self.offset, trouble)))
+            }
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Returns where the next record begins.
@@ -185,21 +257,7 @@ impl Iterator for Records {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended || self.offset == self.snapshot.end {
-            return None;
-        }
-        let trouble = match self.read() {
-            Ok(record) => return Some(Ok(record)),
-            Err(trouble) => trouble,
-        };
-        self.ended = true;
-        match self.rest() {
-            Ok(Rest::Torn) => None,
-            Ok(Rest::Damaged | Rest::Nothing) => {
-                Some(Err(self.snapshot.error(self.offset, trouble)))
-            }
-            Err(error) => Some(Err(error)),
-        }
+        self.advance(Record::of)
     }
 }
 
@@ -237,7 +295,8 @@ impl RecordsNewestFirst {
         }
         self.end -= frame.length();
         let before = frame.sequence.checked_sub(1).ok_or(Fault::Sequence)?;
-        if (before == 0) != (self.end == 0) || (before == 0) != (frame.previous == [0; 32]) {
+        let is_first = self.end == 0 && !self.snapshot.is_missing_at(0);
+        if (before == 0) != is_first || (before == 0) != (frame.previous == [0; 32]) {
             return Err(Fault::Sequence.into());
         }
         self.expected = Some((before, frame.previous));
@@ -245,6 +304,9 @@ impl RecordsNewestFirst {
     }
 
     fn frame(&mut self) -> Result<Option<Frame>, Trouble> {
+        if self.snapshot.is_missing_at(self.end) {
+            return Err(Fault::Missing.into());
+        }
         if self.end == 0 {
             return Ok(None);
         }

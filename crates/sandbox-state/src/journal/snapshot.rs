@@ -16,7 +16,7 @@ use super::{
         self, END_MARK, FRAME_BYTES_MAX, FRAME_BYTES_MIN, Fault, Frame, START_MARK, TRAILER_BYTES,
     },
     records::ReadError,
-    segments,
+    segments::{self, Sealed},
 };
 use crate::files::{Directory, Lock};
 
@@ -77,6 +77,8 @@ struct Part {
     start: u64,
     /// Opened when something is read from it.
     file: OnceLock<Arc<File>>,
+    /// It must be there, and is not. It has no bytes then.
+    is_missing: bool,
 }
 
 impl Snapshot {
@@ -87,18 +89,51 @@ impl Snapshot {
                 return Ok(None);
             };
             let file = directory.file(FILE_NAME, OFlags::RDONLY)?;
-            Ok(file.map(|file| (Arc::new(directory), Arc::new(file))))
+            Ok(Some((Arc::new(directory), file.map(Arc::new))))
         });
         match opened {
-            Ok(Some((directory, file))) => Self::of_all(path, directory, file),
-            Ok(None) => Ok(Self {
-                path,
-                directory: None,
-                parts: Vec::new(),
-                end: 0,
-            }),
+            Ok(Some((directory, Some(file)))) => Self::of_all(path, directory, file),
+            Ok(Some((directory, None))) => {
+                Self::without_newest(path.clone(), directory).map_err(|source| ReadError::Read {
+                    path,
+                    offset: 0,
+                    source,
+                })
+            }
+            Ok(None) => Ok(Self::none(path)),
             Err(source) => Err(ReadError::Open { path, source }),
         }
+    }
+
+    /// There is no journal yet.
+    fn none(path: PathBuf) -> Self {
+        Self {
+            path,
+            directory: None,
+            parts: Vec::new(),
+            end: 0,
+        }
+    }
+
+    /// The journal whose newest file is not there: none, or one that somebody has damaged.
+    fn without_newest(path: PathBuf, directory: Arc<Directory>) -> io::Result<Self> {
+        let mut parts = Vec::new();
+        let end = add(&mut parts, segments::sealed(&directory, None)?);
+        if parts.is_empty() {
+            return Ok(Self::none(path));
+        }
+        parts.push(Part {
+            name: FILE_NAME.to_owned(),
+            start: end,
+            file: OnceLock::new(),
+            is_missing: true,
+        });
+        Ok(Self {
+            path,
+            directory: Some(directory),
+            parts,
+            end,
+        })
     }
 
     /// The journal that ends with this file.
@@ -124,13 +159,7 @@ impl Snapshot {
         file: Arc<File>,
     ) -> io::Result<Self> {
         let mut parts = Vec::new();
-        let mut start = 0;
-        for sealed in segments::sealed(&directory, &file)? {
-            let name = sealed.name;
-            let file = OnceLock::new();
-            parts.push(Part { name, start, file });
-            start += sealed.bytes;
-        }
+        let start = add(&mut parts, segments::sealed(&directory, Some(&file))?);
         let live = Self::of(path, Arc::clone(&file), file.metadata()?.len());
         parts.extend(live.parts.into_iter().map(|part| Part { start, ..part }));
         Ok(Self {
@@ -147,6 +176,7 @@ impl Snapshot {
             name: FILE_NAME.to_owned(),
             start: 0,
             file: OnceLock::from(file),
+            is_missing: false,
         };
         Self {
             path,
@@ -161,9 +191,26 @@ impl Snapshot {
         self.parts.last().map_or(0, |part| part.start)
     }
 
+    /// Returns the first file that is not there.
+    pub(super) fn missing(&self) -> Option<&str> {
+        let part = self.parts.iter().find(|part| part.is_missing);
+        part.map(|part| part.name.as_str())
+    }
+
+    /// Whether the records that belong at `offset` are in a file that is not there.
+    pub(super) fn is_missing_at(&self, offset: u64) -> bool {
+        self.missing_at(offset).is_some()
+    }
+
+    fn missing_at(&self, offset: u64) -> Option<&Part> {
+        let mut missing = self.parts.iter().filter(|part| part.is_missing);
+        missing.find(|part| part.start == offset)
+    }
+
     /// Returns the file that has the byte at `offset`, and the place of that byte in it.
     pub(super) fn place_of(&self, offset: u64) -> (PathBuf, u64) {
-        let part = self.parts.iter().rev().find(|part| part.start <= offset);
+        let there = || self.parts.iter().rev().find(|part| part.start <= offset);
+        let part = self.missing_at(offset).or_else(there);
         part.map_or((self.path.clone(), offset), |part| {
             (self.path.with_file_name(&part.name), offset - part.start)
         })
@@ -293,6 +340,21 @@ impl Snapshot {
             },
         }
     }
+}
+
+/// Adds full files to the parts of a journal, and returns where the next one begins.
+fn add(parts: &mut Vec<Part>, sealed: Vec<Sealed>) -> u64 {
+    let mut start = 0;
+    for sealed in sealed {
+        parts.push(Part {
+            name: sealed.name,
+            start,
+            file: OnceLock::new(),
+            is_missing: sealed.is_missing,
+        });
+        start += sealed.bytes;
+    }
+    start
 }
 
 fn is_torn(rest: &[u8]) -> bool {

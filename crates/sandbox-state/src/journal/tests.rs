@@ -1,5 +1,6 @@
 //! The journal under concurrency, tampering and cuts.
 
+mod missing;
 mod segments;
 
 use std::{

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Journal, REPAIRED,
+    Journal,
     frame::Fault,
     records::{ReadError, Records},
     snapshot::{Rest, Snapshot},
@@ -62,17 +62,17 @@ pub(super) fn continue_from(
     };
     loop {
         let offset = records.offset();
-        let damage = match records.next() {
+        let damage = match records.check_next() {
             None => break,
-            Some(Ok(record)) => {
+            Some(Ok(checked)) => {
                 found.records += 1;
-                head = Some(record.hash);
-                if record.kind != REPAIRED {
+                head = Some(checked.hash);
+                let Some(repaired) = checked.repaired else {
                     continue;
-                }
+                };
                 found.repairs += 1;
                 // Only an end that a crash explains is harmless.
-                if record.payload["torn"] == true {
+                if repaired.payload["torn"] == true {
                     continue;
                 }
                 Fault::MovedAside

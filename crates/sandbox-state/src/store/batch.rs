@@ -104,7 +104,7 @@ impl<A: Access> Tables<A> {
             }
             let version = |row: Option<Row>| {
                 row.filter(|row| row.facts.kind == Kind::Value)
-                    .map(|row| Version::of(self.place(id, row.sequence), &row))
+                    .map(|row| Version::of(self.place(id, row.sequence), row.facts))
                     .transpose()
             };
             let [before, after] = rows;

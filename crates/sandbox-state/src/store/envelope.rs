@@ -2,6 +2,8 @@
 //!
 //! The layout is specified in `docs/reference/state-format.md`.
 
+use std::{borrow::Borrow, ops::Deref};
+
 use super::error::{Corruption, Trouble};
 use crate::{Hash, hash::sha256};
 
@@ -78,16 +80,36 @@ pub(super) struct Facts {
     pub(super) size: u64,
 }
 
-/// A row whose tag is right.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
+/// What a row says, whose tag is right: all but the payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
     pub(super) sequence: u64,
     pub(super) facts: Facts,
     pub(super) tag: Hash,
     /// The SHA-256 of the payload.
     pub(super) digest: Hash,
+}
+
+/// A whole row: tag and payload are right.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    head: Head,
     /// The payload, if it is not apart.
     pub(super) inline: Vec<u8>,
+}
+
+impl Deref for Row {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Borrow<Head> for Row {
+    fn borrow(&self) -> &Head {
+        &self.head
+    }
 }
 
 impl Place<'_> {
@@ -189,26 +211,35 @@ pub(super) fn write(place: Place<'_>, facts: Facts, payload: &[u8]) -> (Vec<u8>,
 
 /// Reads the row that was found at a place, and checks that it belongs there.
 pub(super) fn read(place: Place<'_>, bytes: &[u8]) -> Result<Row, Trouble> {
+    let head = read_head(place, bytes)?;
+    let inline = &bytes[HEAD_BYTES + TAG_BYTES..];
+    let whole = if head.facts.form.apart {
+        inline.is_empty()
+    } else {
+        head.digest == sha256(&[inline])
+    };
+    if !whole {
+        return Err(place.changed());
+    }
+    let inline = inline.to_vec();
+    Ok(Row { head, inline })
+}
+
+/// Reads what a row says, and checks that it belongs to its place; not its payload.
+pub(super) fn read_head(place: Place<'_>, bytes: &[u8]) -> Result<Head, Trouble> {
     let opened = || {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-        let (tag_found, inline) = rest.split_first_chunk::<TAG_BYTES>()?;
+        let (tag_found, _) = rest.split_first_chunk::<TAG_BYTES>()?;
         if *tag_found != tag(place, head) {
             return None;
         }
         let (facts, digest) = head.split_first_chunk()?;
-        let row = Row {
+        Some(Head {
             sequence: place.sequence,
             facts: Facts::from_bytes(facts)?,
             tag: *tag_found,
             digest: *digest.first_chunk()?,
-            inline: inline.to_vec(),
-        };
-        let whole = if row.facts.form.apart {
-            inline.is_empty()
-        } else {
-            row.digest == sha256(&[inline])
-        };
-        whole.then_some(row)
+        })
     };
     opened().ok_or_else(|| place.changed())
 }
@@ -217,7 +248,7 @@ fn tag(place: Place<'_>, head: &[u8]) -> Hash {
     sha256(&[DOMAIN, &place.bytes(), head])
 }
 
-impl Row {
+impl Head {
     /// Returns the sequence from which on this row says what the key was.
     pub(super) fn begins(&self) -> u64 {
         match self.facts.kind {

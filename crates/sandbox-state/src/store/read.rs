@@ -5,7 +5,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use serde::Serialize;
 
 use super::{
-    envelope::{self, Kind, Place, Row},
+    envelope::{self, Facts, Head, Kind, Place, Row},
     error::{Corruption, LookupError, Trouble},
     payload::{self, Value},
     tables::{Access, PART_BYTES, Reading, Tables},
@@ -107,12 +107,11 @@ pub struct StoreVerification {
 }
 
 impl Version {
-    pub(super) fn of(place: Place<'_>, row: &Row) -> Result<Self, Trouble> {
-        let facts = row.facts;
+    pub(super) fn of(place: Place<'_>, facts: Facts) -> Result<Self, Trouble> {
         let at = Timestamp::from_microsecond(facts.at).map_err(|_beyond| place.changed())?;
         Ok(Self {
             version: facts.number,
-            sequence: row.sequence,
+            sequence: place.sequence,
             at,
             secret: facts.form.is_sealed(),
             bytes: facts.size,
@@ -135,10 +134,15 @@ impl<A: Access> Tables<A> {
         }
         let place = self.place(id, row.sequence);
         let payload = self.payload(id, row)?;
-        let salt = self.salt()?;
+        // Only what is sealed needs a key.
+        let salt = if row.facts.form.is_sealed() {
+            self.salt()?
+        } else {
+            None
+        };
         let key = |wanted| keys.named(wanted, salt)?.ok_or_else(|| keys.missing());
         Ok(Some(Entry {
-            version: Version::of(place, row)?,
+            version: Version::of(place, row.facts)?,
             value: payload::unpack(place, row, payload, key)?,
         }))
     }
@@ -161,7 +165,7 @@ impl<A: Access> Tables<A> {
     fn at_time(&self, id: (&str, &str), at: Timestamp) -> Result<Option<Row>, Trouble> {
         let mut found = None;
         let mut not_kept = false;
-        for row in self.rows(id)? {
+        for row in self.heads(id)? {
             if row.facts.kind == Kind::Gap {
                 not_kept = true;
             } else if row.facts.at <= at.as_microsecond() {
@@ -174,19 +178,27 @@ impl<A: Access> Tables<A> {
         if not_kept {
             return Err(Trouble::not_kept(id.1, format!("version of {at}")));
         }
-        Ok(found)
+        found.map(|head| self.whole(id, &head)).transpose()
+    }
+
+    /// Returns the whole row that says this.
+    fn whole(&self, id: (&str, &str), head: &Head) -> Result<Row, Trouble> {
+        let place = self.place(id, head.sequence);
+        let bytes = self.versions.get((id.0, id.1, head.sequence))?;
+        let bytes = bytes.ok_or_else(|| place.missing())?;
+        envelope::read(place, bytes.value())
     }
 
     /// Returns the version of this number.
     pub(super) fn numbered(&self, id: (&str, &str), number: u64) -> Result<Row, Trouble> {
-        let rows = self.rows(id)?;
+        let rows = self.heads(id)?;
         let newest = rows.last().map_or(0, |row| row.facts.number);
         let found = rows.into_iter().find(|row| row.facts.number >= number);
         match found {
             Some(row) if number > 0 && row.facts.kind == Kind::Gap => {
                 Err(Trouble::not_kept(id.1, format!("version {number}")))
             }
-            Some(row) if number > 0 => Ok(row),
+            Some(row) if number > 0 => self.whole(id, &row),
             Some(_) | None => Err(LookupError::NoVersion {
                 key: id.1.to_owned(),
                 number,
@@ -205,56 +217,11 @@ impl<A: Access> Tables<A> {
         }
     }
 
-    /// Returns the keys that begin with `prefix`, deleted ones included.
-    pub(super) fn keys(&self, namespace: &str, prefix: &str) -> Result<Vec<String>, Trouble> {
-        let mut newest = Vec::new();
-        for entry in self.newest.range((namespace, prefix)..)? {
-            let (found, _) = entry?;
-            let (found_namespace, key) = found.value();
-            if found_namespace != namespace || !key.starts_with(prefix) {
-                break;
-            }
-            newest.push(key.to_owned());
-        }
-        // A key that is missing in one of the tables is still in the other.
-        let mut keys: Vec<String> = Vec::new();
-        for entry in self.versions.range((namespace, prefix, 0)..)? {
-            let (found, _) = entry?;
-            let (found_namespace, key, _) = found.value();
-            if found_namespace != namespace || !key.starts_with(prefix) {
-                break;
-            }
-            if keys.last().is_none_or(|last| last != key) {
-                keys.push(key.to_owned());
-            }
-        }
-        if keys == newest {
-            Ok(keys)
-        } else {
-            Err(self.place((namespace, prefix), 0).missing())
-        }
-    }
-
-    pub(super) fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, Trouble> {
-        let mut listed = Vec::new();
-        for key in self.keys(namespace, prefix)? {
-            let id = (namespace, key.as_str());
-            let Some(row) = self.newest(id)? else {
-                return Err(self.place(id, 0).missing());
-            };
-            if row.facts.kind == Kind::Value {
-                let newest = Version::of(self.place(id, row.sequence), &row)?;
-                listed.push(Listed { key, newest });
-            }
-        }
-        Ok(listed)
-    }
-
     pub(super) fn history(&self, id: (&str, &str)) -> Result<Vec<Version>, Trouble> {
-        self.rows(id)?
+        self.heads(id)?
             .iter()
             .filter(|row| row.facts.kind != Kind::Gap)
-            .map(|row| Version::of(self.place(id, row.sequence), row))
+            .map(|row| Version::of(self.place(id, row.sequence), row.facts))
             .collect()
     }
 
@@ -277,7 +244,7 @@ impl<A: Access> Tables<A> {
             changes.push(Change {
                 namespace: namespace.to_owned(),
                 key: key.to_owned(),
-                version: Version::of(place, &row)?,
+                version: Version::of(place, row.facts)?,
             });
         }
         Ok(changes)

@@ -1,36 +1,50 @@
-//! Which old versions are removed: all but the newest of each key and what a pin needs.
+//! Which old versions are removed: all but the newest of each key, those that were replaced a short time ago, and what
+//! a pin needs.
 //!
 //! Versions that follow each other and are removed leave one row, the *gap*, at the place of the last
 //! of them. So the rows of a key stay a chain, a removed version is told from a lost one, and a reader
 //! who asks for it is told that it is no longer kept.
 
+use std::time::Duration;
+
 use redb::ReadableTable as _;
 
 use super::{
-    envelope::{self, Facts, Form, Kind, Row},
+    envelope::{self, Facts, Form, Head, Kind},
     error::Trouble,
     tables::{Tables, Writing},
 };
+
+/// What is kept of the versions of a key, besides the newest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// At most so many.
+    pub(crate) versions: u64,
+    /// Those that were replaced no longer ago than this.
+    pub(crate) age: Option<Duration>,
+}
 
 /// Removes the versions of a key that are not kept after `newest` was added.
 pub(super) fn prune(
     tables: &mut Tables<Writing<'_>>,
     id: (&str, &str),
-    newest: &Row,
-    kept: u64,
+    newest: Facts,
+    kept: Kept,
 ) -> Result<(), Trouble> {
     // At least one, whatever was asked for.
-    let old = newest.facts.number.saturating_sub(kept.max(1));
+    let by_count = newest.number.saturating_sub(kept.versions.max(1));
+    let aged = kept.age.map(|age| replaced_before(tables, id, newest, age));
+    let old = by_count.max(aged.transpose()?.unwrap_or(0));
     if old == 0 {
         return Ok(());
     }
     let rows = oldest_rows(tables, id, old)?;
     let pins = tables.all_pins()?;
-    let needed = |row: &Row, next: &Row| {
+    let needed = |row: &Head, next: &Head| {
         let held = row.sequence..next.begins();
         row.facts.kind != Kind::Gap && pins.iter().any(|pin| held.contains(&pin.sequence))
     };
-    let mut run: Vec<&Row> = Vec::new();
+    let mut run: Vec<&Head> = Vec::new();
     for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
         if row.facts.number > old {
             break;
@@ -45,19 +59,49 @@ pub(super) fn prune(
     replace(tables, id, &run)
 }
 
+/// Returns the number of the last version that was replaced longer ago than `age` when `newest` was made; 0 if there
+/// is none.
+fn replaced_before(
+    tables: &Tables<Writing<'_>>,
+    id: (&str, &str),
+    newest: Facts,
+    age: Duration,
+) -> Result<u64, Trouble> {
+    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    let since = newest.at.saturating_sub(age);
+    let mut replaced = 0;
+    let mut before = None;
+    let found = tables
+        .versions
+        .range((id.0, id.1, 0)..=(id.0, id.1, u64::MAX))?;
+    for entry in found {
+        let (found, bytes) = entry?;
+        let row = envelope::read_head(tables.place(id, found.value().2), bytes.value())?;
+        // Gaps have no time, and what is in them is gone already.
+        if row.facts.kind != Kind::Gap {
+            if row.facts.at >= since {
+                break;
+            }
+            replaced = before.unwrap_or(0);
+        }
+        before = Some(row.facts.number);
+    }
+    Ok(replaced)
+}
+
 /// Returns the rows of a key up to the version `old`, and the one after it.
 fn oldest_rows(
     tables: &Tables<Writing<'_>>,
     id: (&str, &str),
     old: u64,
-) -> Result<Vec<Row>, Trouble> {
+) -> Result<Vec<Head>, Trouble> {
     let mut rows = Vec::new();
     let found = tables
         .versions
         .range((id.0, id.1, 0)..=(id.0, id.1, u64::MAX))?;
     for entry in found {
         let (found, bytes) = entry?;
-        let row = envelope::read(tables.place(id, found.value().2), bytes.value())?;
+        let row = envelope::read_head(tables.place(id, found.value().2), bytes.value())?;
         let is_last = row.facts.number > old;
         rows.push(row);
         if is_last {
@@ -71,7 +115,7 @@ fn oldest_rows(
 fn replace(
     tables: &mut Tables<Writing<'_>>,
     id: (&str, &str),
-    run: &[&Row],
+    run: &[&Head],
 ) -> Result<(), Trouble> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else {
         return Ok(());

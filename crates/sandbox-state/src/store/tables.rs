@@ -1,5 +1,7 @@
 //! The tables of the store, for reading and for writing, and how one walks the versions of a key.
 
+use std::borrow::Borrow;
+
 use redb::{
     Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, Value,
     WriteTransaction,
@@ -7,7 +9,7 @@ use redb::{
 use zeroize::Zeroizing;
 
 use super::{
-    envelope::{self, Kind, Place, Row, StoreId},
+    envelope::{self, Head, Kind, Place, Row, StoreId},
     error::{Corruption, Trouble},
 };
 use crate::{Hash, hash::sha256};
@@ -184,8 +186,8 @@ impl<A: Access> Tables<A> {
     /// Returns the version that a key had at `sequence`, checked.
     pub(super) fn at(&self, id: (&str, &str), sequence: u64) -> Result<Option<Row>, Trouble> {
         let (row, after) = self.around(id, sequence)?;
-        let in_gap = |row: &Row| row.facts.kind == Kind::Gap;
-        if row.as_ref().is_some_and(in_gap)
+        let in_gap = |row: &Head| row.facts.kind == Kind::Gap;
+        if row.as_deref().is_some_and(in_gap)
             || after.is_some_and(|after| in_gap(&after) && after.begins() <= sequence)
         {
             return Err(Trouble::not_kept(id.1, format!("sequence {sequence}")));
@@ -199,7 +201,7 @@ impl<A: Access> Tables<A> {
         &self,
         id: (&str, &str),
         sequence: u64,
-    ) -> Result<(Option<Row>, Option<Row>), Trouble> {
+    ) -> Result<(Option<Row>, Option<Head>), Trouble> {
         let (namespace, key) = id;
         let found = self
             .versions
@@ -223,11 +225,11 @@ impl<A: Access> Tables<A> {
         };
         let before = row.as_ref().map_or(0, |row| row.sequence);
         let Some((found, bytes)) = found else {
-            self.check_newest(id, row.as_ref())?;
+            self.check_newest(id, row.as_deref())?;
             return Ok((row, None));
         };
         let place = self.place(id, found.value().2);
-        let after = envelope::read(place, bytes.value())?;
+        let after = envelope::read_head(place, bytes.value())?;
         if after.facts.previous != before {
             return Err(place.missing());
         }
@@ -236,35 +238,46 @@ impl<A: Access> Tables<A> {
 
     /// Returns all rows of a key, oldest first, gaps included, and checks that none is missing.
     pub(super) fn rows(&self, id: (&str, &str)) -> Result<Vec<Row>, Trouble> {
+        self.all(id, envelope::read)
+    }
+
+    /// Returns what all rows of a key say, oldest first, gaps included, and checks that none is missing.
+    pub(super) fn heads(&self, id: (&str, &str)) -> Result<Vec<Head>, Trouble> {
+        self.all(id, envelope::read_head)
+    }
+
+    fn all<T: Borrow<Head>>(
+        &self,
+        id: (&str, &str),
+        read: impl Fn(Place<'_>, &[u8]) -> Result<T, Trouble>,
+    ) -> Result<Vec<T>, Trouble> {
         let (namespace, key) = id;
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<T> = Vec::new();
         let found = self
             .versions
             .range((namespace, key, 0)..=(namespace, key, u64::MAX))?;
         for entry in found {
             let (found, bytes) = entry?;
             let place = self.place(id, found.value().2);
-            let row = envelope::read(place, bytes.value())?;
-            let (before, number) = rows
-                .last()
-                .map_or((0, 0), |last| (last.sequence, last.facts.number));
-            let versions = match row.facts.kind {
+            let row = read(place, bytes.value())?;
+            let facts = row.borrow().facts;
+            let last = rows.last().map(Borrow::borrow);
+            let (before, number) = last.map_or((0, 0), |last| (last.sequence, last.facts.number));
+            let versions = match facts.kind {
                 Kind::Value | Kind::Deletion => 1,
-                Kind::Gap => row.facts.size,
+                Kind::Gap => facts.size,
             };
-            if row.facts.previous != before
-                || number.checked_add(versions) != Some(row.facts.number)
-            {
+            if facts.previous != before || number.checked_add(versions) != Some(facts.number) {
                 return Err(place.missing());
             }
             rows.push(row);
         }
-        self.check_newest(id, rows.last())?;
+        self.check_newest(id, rows.last().map(Borrow::borrow))?;
         Ok(rows)
     }
 
     /// Checks that `last` is what the table of the newest versions has.
-    fn check_newest(&self, id: (&str, &str), last: Option<&Row>) -> Result<(), Trouble> {
+    fn check_newest(&self, id: (&str, &str), last: Option<&Head>) -> Result<(), Trouble> {
         let known = self.newest.get(id)?.map(|it| {
             let (sequence, tag) = it.value();
             (sequence, *tag)

@@ -10,6 +10,7 @@ use super::{
     error::Trouble,
     payload::{self, Packed, Value},
     read::{Pin, Version},
+    retention::{self, Kept},
     tables::{Access, META_KEY, META_SALT, META_SEQUENCE, PART_BYTES, Tables, Writing, pin_tag},
 };
 use crate::{
@@ -78,7 +79,7 @@ pub(super) struct Commit<'a> {
     keys: &'a KeySource,
     /// Held until the commit, if something was sealed.
     sealing: Option<SealingLock>,
-    versions_kept: u64,
+    kept: Kept,
 }
 
 /// A commit that is put together.
@@ -106,7 +107,7 @@ impl<'a> Commit<'a> {
             at,
             keys: &options.keys,
             sealing: None,
-            versions_kept: options.versions_kept,
+            kept: options.kept,
         })
     }
 
@@ -176,14 +177,14 @@ impl<'a> Commit<'a> {
         self.restore(id, newest.as_ref(), Some(&restored))
     }
 
-    /// Makes every key of a namespace what it was at `sequence`.
+    /// Makes every key of a namespace that begins with a prefix what it was at `sequence`.
     pub(super) fn rollback_to(
         &mut self,
-        namespace: &str,
+        (namespace, prefix): (&str, &str),
         sequence: u64,
     ) -> Result<Vec<(String, Version)>, Trouble> {
         let mut changed = Vec::new();
-        for (key, now, then) in differing(&self.tables, namespace, sequence)? {
+        for (key, now, then) in differing(&self.tables, (namespace, prefix), sequence)? {
             let version = self.restore((namespace, &key), Some(&now), then.as_ref())?;
             changed.push((key, version));
         }
@@ -202,7 +203,14 @@ impl<'a> Commit<'a> {
     pub(super) fn pin_at(&mut self, name: &str, sequence: u64) -> Result<Pin, Trouble> {
         self.tables.check_reached(sequence)?;
         let mut newer = Vec::new();
-        for entry in self.tables.newest.iter()? {
+        // What is there now is kept; only for an earlier time each key has to be looked at.
+        let is_earlier = sequence < self.sequence - 1;
+        for entry in is_earlier
+            .then(|| self.tables.newest.iter())
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
             let (id, pointer) = entry?;
             if pointer.value().0 > sequence {
                 let (namespace, key) = id.value();
@@ -337,9 +345,8 @@ impl<'a> Commit<'a> {
             .insert((self.sequence, self.changes), change)?;
         self.changes += 1;
         self.changed = true;
-        let row = envelope::read(place, &row)?;
-        super::retention::prune(&mut self.tables, id, &row, self.versions_kept)?;
-        Version::of(place, &row)
+        retention::prune(&mut self.tables, id, facts, self.kept)?;
+        Version::of(place, facts)
     }
 
     /// Returns the key that secrets are sealed with, and remembers its name. It is made only when no
@@ -398,16 +405,16 @@ impl<'a> Commit<'a> {
     }
 }
 
-/// Returns the keys of a namespace that are not what they were at `sequence`, as they are now and as
+/// Returns the keys of a namespace with a prefix that are not what they were at `sequence`, as they are now and as
 /// they were then.
 fn differing<A: Access>(
     tables: &Tables<A>,
-    namespace: &str,
+    (namespace, prefix): (&str, &str),
     sequence: u64,
 ) -> Result<Vec<(String, Row, Option<Row>)>, Trouble> {
     tables.check_reached(sequence)?;
     let mut found = Vec::new();
-    for key in tables.keys(namespace, "")? {
+    for key in tables.keys(namespace, prefix)? {
         let id = (namespace, key.as_str());
         let Some(now) = tables.newest(id)?.filter(|it| it.sequence > sequence) else {
             continue;
@@ -423,7 +430,7 @@ fn differing<A: Access>(
 /// Returns what [`Commit::rollback_to`] would do.
 pub(super) fn rollback_plan<A: Access>(
     tables: &Tables<A>,
-    namespace: &str,
+    which: (&str, &str),
     sequence: u64,
 ) -> Result<Vec<KeyBack>, Trouble> {
     let back = |(key, _, then): (String, Row, Option<Row>)| KeyBack {
@@ -432,7 +439,7 @@ pub(super) fn rollback_plan<A: Access>(
             .filter(|it| it.facts.kind == Kind::Value)
             .map(|it| it.facts.number),
     };
-    let found = differing(tables, namespace, sequence)?;
+    let found = differing(tables, which, sequence)?;
     Ok(found.into_iter().map(back).collect())
 }
 

@@ -17,6 +17,7 @@ use std::{
 use rustix::{
     event::epoll::{self, EventData, EventFlags},
     io::Errno,
+    net::RecvFlags,
 };
 use sandbox_types::NetworkRoute;
 
@@ -109,7 +110,7 @@ impl Supervisor {
         match &self.doors.questions {
             Questions::None => Ok(()),
             Questions::Announced(channel) => {
-                let handed_out = receive(channel)?.unwrap_or_default();
+                let handed_out = receive(channel, RecvFlags::DONTWAIT)?.unwrap_or_default();
                 epoll::delete(&self.epoll, channel)?;
                 self.doors.questions = handed_out
                     .into_iter()

@@ -56,6 +56,7 @@ impl Confined {
                 ),
             }]
         };
+        violations.extend(self.refused.violations());
         let activity = self.egress.as_mut().map(Egress::finish);
         let network = activity.map(|activity| {
             violations.extend(activity.violations);

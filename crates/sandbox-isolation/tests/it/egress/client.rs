@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Says what the client does: commands, one a line.
-pub(super) const SCRIPT: &str = "SANDBOX_TEST_CLIENT";
+pub(crate) const SCRIPT: &str = "SANDBOX_TEST_CLIENT";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The client: does nothing unless it is started inside by a test below.

@@ -6,7 +6,7 @@ use super::*;
 const PACK_STRIDE: usize = 3;
 const INDEX_STRIDE: usize = 9973;
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut found = Vec::new();

@@ -97,18 +97,23 @@ fn a_file_without_all_parts_imports_nothing() {
     let from = fs::File::open(file(&lab)).unwrap();
     let whole = fs::read(file(&lab)).unwrap();
     let mut frames = Vec::new();
-    pack::examine(&from, 0, pack::Depth::Headers, |found| {
-        let start = usize::try_from(found.offset).unwrap();
-        let end = start + usize::try_from(found.bytes).unwrap();
-        frames.push((whole[start..end].to_vec(), found.header.check));
-        Ok(())
-    })
+    pack::examine(
+        &from,
+        pack::Form::new(0, None),
+        pack::Depth::Headers,
+        |found| {
+            let start = usize::try_from(found.offset).unwrap();
+            let end = start + usize::try_from(found.bytes).unwrap();
+            frames.push((whole[start..end].to_vec(), found.header.check));
+            Ok(())
+        },
+    )
     .unwrap();
     assert_eq!(frames.len(), 3, "content, directories, record");
     for left_out in 0..frames.len() {
         let other = Lab::new();
         let path = other.root.path().join("part");
-        let mut draft = pack::Draft::over(fs::File::create_new(&path).unwrap(), 0).unwrap();
+        let mut draft = pack::Draft::over(fs::File::create_new(&path).unwrap(), 0, None).unwrap();
         for (at, (frame, check)) in frames.iter().enumerate() {
             if at != left_out {
                 draft.append(frame, *check).unwrap();

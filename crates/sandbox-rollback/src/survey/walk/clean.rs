@@ -12,7 +12,7 @@ use crate::{
     xattr::{self, Xattrs},
 };
 
-impl Walk {
+impl Walk<'_> {
     /// Leaves out set-id bits and file capabilities, unless the same program had them before.
     pub(super) fn strip_identity(
         &mut self,

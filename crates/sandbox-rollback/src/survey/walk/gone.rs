@@ -5,9 +5,9 @@ use std::{ffi::OsString, io, os::fd::OwnedFd, path::Path};
 use sandbox_types::ChangeKind;
 
 use super::Walk;
-use crate::{stat::Stat, survey::ChangesError, tree::names};
+use crate::{renames::Moved, stat::Stat, survey::ChangesError, tree::names};
 
-impl Walk {
+impl Walk<'_> {
     /// Lists what a replaced directory had and its replacement has not.
     pub(super) fn replaced(
         &mut self,
@@ -33,6 +33,7 @@ impl Walk {
             return Ok(());
         };
         self.report(path, Some(ChangeKind::Deleted), stat.file_bytes())?;
+        self.note_moved(Moved::Went, &stat);
         self.note_conflict(path, Some(stat));
         if stat.is_dir() {
             self.gone_inside(path)?;
@@ -57,6 +58,7 @@ impl Walk {
                 let inner = path.join(&name);
                 let stat = Stat::at(&dir, &name).map_err(self.lower.cannot("read", &inner))?;
                 self.report(&inner, Some(ChangeKind::Deleted), stat.file_bytes())?;
+                self.note_moved(Moved::Went, &stat);
                 self.note_conflict(&inner, Some(stat));
                 if stat.is_dir() {
                     stack.push(inner);

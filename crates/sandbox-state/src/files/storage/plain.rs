@@ -9,6 +9,12 @@ pub(crate) fn about_to_change() -> io::Result<()> {
 }
 
 #[inline]
+#[expect(clippy::unnecessary_wraps, reason = "it fails in tests")]
+pub(crate) fn about_to_link() -> io::Result<()> {
+    Ok(())
+}
+
+#[inline]
 pub(crate) fn note(_change: impl FnOnce() -> Change) {}
 
 #[inline]

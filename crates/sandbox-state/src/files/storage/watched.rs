@@ -12,6 +12,8 @@ pub(crate) struct Watch {
     pub(crate) left: Option<u32>,
     /// How much of the write that fails is written, in parts of 256.
     pub(crate) torn: u8,
+    /// Whether files can have no second name.
+    pub(crate) has_no_links: bool,
 }
 
 thread_local! {
@@ -42,6 +44,14 @@ pub(crate) fn about_to_change() -> io::Result<()> {
     } else {
         Err(io::ErrorKind::StorageFull.into())
     }
+}
+
+pub(crate) fn about_to_link() -> io::Result<()> {
+    if WATCH.with_borrow(|watch| watch.as_ref().is_some_and(|watch| watch.has_no_links)) {
+        // What link(2) says where the file system has no hard links.
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    about_to_change()
 }
 
 pub(crate) fn note(change: impl FnOnce() -> Change) {

@@ -10,18 +10,18 @@ use crate::files::storage::{Change, Watch, watch};
 const SECTOR: usize = 512;
 
 /// A journal that begins a new file after some records.
-fn small(directory: &Path) -> Journal {
+pub(super) fn small(directory: &Path) -> Journal {
     let state = StateManager::open(directory).with_segment_bytes(2000);
     state.journal().clone()
 }
 
-fn fill(journal: &Journal, count: u64) {
+pub(super) fn fill(journal: &Journal, count: u64) {
     for number in 0..count {
         journal.append("n", at(), &number).unwrap();
     }
 }
 
-fn full_files(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn full_files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let is_full = |path: &PathBuf| path.to_string_lossy().contains("journal-0");

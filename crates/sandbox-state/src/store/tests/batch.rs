@@ -135,3 +135,40 @@ fn a_time_means_the_version_that_was_there() {
         "{gone:?}"
     );
 }
+
+#[test]
+fn a_prefix_goes_back_and_nothing_else_does() {
+    let lab = Lab::new();
+    let store = lab.store();
+    store.set("app/a", b"1");
+    store.set("b", b"1");
+    let then = store.sequence().unwrap();
+    for key in ["app/a", "app/new", "b"] {
+        store.set(key, b"2");
+    }
+    let back = store.rollback_prefix(("a", "app/"), then, at(0)).unwrap();
+    let keys: Vec<&str> = back.changed.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["app/a", "app/new"]);
+    assert_eq!(store.value("app/a", &When::Newest), Some(b"1".to_vec()));
+    assert_eq!(store.value("app/new", &When::Newest), None);
+    assert_eq!(store.value("b", &When::Newest), Some(b"2".to_vec()));
+    assert_eq!(back.sequence, store.sequence().unwrap(), "one commit");
+    store.rollback_prefix(("a", ""), then, at(0)).unwrap();
+    assert_eq!(store.value("b", &When::Newest), Some(b"1".to_vec()));
+    store.verify().unwrap();
+}
+
+#[test]
+fn a_view_sees_what_was_there_when_it_was_made() {
+    let lab = Lab::new();
+    let store = lab.store();
+    store.set("k", b"1");
+    let view = store.view().unwrap();
+    store.set("k", b"2");
+    store.set("other", b"2");
+    let value = |view: &View<'_>| view.get("a", "k", &When::Newest).unwrap().unwrap();
+    assert_eq!(&*value(&view).value, b"1");
+    assert_eq!(view.history("a", "k").unwrap().len(), 1);
+    assert_eq!(view.list("a", "").unwrap().len(), 1);
+    assert_eq!(&*value(&store.view().unwrap()).value, b"2");
+}

@@ -131,7 +131,10 @@ fn open(file: &File) -> Store {
         path: PathBuf::from("state.redb"),
         options: Options {
             keys: KeySource::None,
-            versions_kept: 3,
+            kept: Kept {
+                versions: 3,
+                age: None,
+            },
             busy_wait: Duration::ZERO,
         },
         broken: AtomicBool::new(false),

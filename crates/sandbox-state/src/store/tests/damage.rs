@@ -1,5 +1,7 @@
 //! A damaged file is an error; never another value, never a panic.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use redb::ReadableTable as _;
 
 use super::{
@@ -227,4 +229,61 @@ fn flipped_bits_never_give_a_wrong_answer() {
     // The control: one bit of a value, with everything that depends on it, is another answer.
     lab.store().set("k0", "j0".repeat(20).as_bytes());
     assert_ne!(answers(&lab.state, &keys).unwrap(), expected);
+}
+
+/// A power cut while a store is made leaves a part of the file under another name, which the next one replaces.
+#[test]
+fn a_creation_that_was_cut_anywhere_is_begun_anew() {
+    let lab = Lab::new();
+    drop(lab.store());
+    let whole = fs::read(lab.file()).unwrap();
+    let unfinished = lab.file().with_extension("redb.new");
+    let asked = proptest::test_runner::Config::default().cases;
+    let cuts = if asked == 256 { 12 } else { asked };
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut refused = 0;
+    for cut in 0..cuts {
+        // What had no time to reach storage is a hole, in sectors; the end may be missing, too.
+        let mut left = whole.clone();
+        for sector in left.chunks_mut(512) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            if random % 4 < u64::from(cut % 4) {
+                sector.fill(0);
+            }
+        }
+        if cut % 3 > 0 {
+            left.truncate(usize::try_from(random % (whole.len() as u64 + 1)).unwrap());
+        }
+        fs::remove_file(lab.file()).unwrap();
+        fs::write(&unfinished, &left).unwrap();
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600)).unwrap();
+        lab.store().set("k", b"1");
+        assert_eq!(lab.store().value("k", &When::Newest), Some(b"1".to_vec()));
+        lab.store().verify().unwrap();
+        assert!(!unfinished.exists());
+        // The control: under its own name such a file is refused, for ever.
+        fs::write(lab.file(), &left).unwrap();
+        refused += u32::from(lab.state.store().is_err());
+    }
+    assert!(refused > cuts / 2, "{refused} of {cuts}");
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
+    let lab = Lab::new();
+    lab.store().set("k", b"1");
+    tamper(&lab, |it| {
+        let newer = u128::from(STORE_FORMAT + 1);
+        it.meta.insert("format", newer).unwrap();
+    });
+    let before = fs::read(lab.file()).unwrap();
+    let refused = lab.state.store().unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { format: 2, known: 1, .. }));
+    let said = refused.to_string();
+    assert!(said.contains("format 2") || said.contains("newer"), "{said}");
+    // redb notes that it was opened; nothing that was stored is another one.
+    assert_eq!(fs::read(lab.file()).unwrap().len(), before.len());
+    lab.state.store().unwrap_err();
 }

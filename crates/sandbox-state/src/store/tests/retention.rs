@@ -76,3 +76,47 @@ fn at_least_one_is_kept() {
     assert_eq!(kept(&store), [2]);
     assert_eq!(store.value("k", &When::Newest), Some(b"2".to_vec()));
 }
+
+#[test]
+fn what_was_replaced_too_long_ago_goes_unless_a_pin_needs_it() {
+    let lab = Lab::new();
+    let hour = Duration::from_secs(3600);
+    let state = lab.state.clone().with_versions_kept_for(Some(hour));
+    let store = state.store().unwrap();
+    let set = |second: i64| {
+        let put = Put {
+            at: at(second),
+            ..open_put()
+        };
+        store.put("a", "k", &[1], put).unwrap();
+    };
+    set(0);
+    store.pin("first", at(0)).unwrap();
+    set(10);
+    set(5000);
+    // Version 2 was replaced just now; version 1 long ago, but a snapshot needs it.
+    assert_eq!(kept(&store), [1, 2, 3]);
+    set(5010);
+    assert_eq!(kept(&store), [1, 2, 3, 4]);
+    set(8700);
+    assert_eq!(kept(&store), [1, 4, 5], "version 3 was current until 5010");
+    // What the key was within the last hour can be asked for.
+    let then = store.get("a", "k", &When::Time(at(8700 - 3600 + 1)));
+    assert_eq!(then.unwrap().unwrap().version.version, 4);
+    assert!(refusal(&store, When::Time(at(4000))).contains("no longer kept"));
+    store.unpin("first").unwrap();
+    set(100_000);
+    assert_eq!(kept(&store), [5, 6]);
+    set(200_000);
+    assert_eq!(kept(&store), [6, 7]);
+    store.verify().unwrap();
+    // The control: without an age nothing goes.
+    drop(store);
+    let store = lab.store();
+    let put = Put {
+        at: at(900_000),
+        ..open_put()
+    };
+    store.put("a", "k", &[1], put).unwrap();
+    assert_eq!(kept(&store), [6, 7, 8]);
+}
