@@ -54,8 +54,6 @@ mod rollback;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
-mod systemd;
-#[cfg(test)]
 mod seccomp;
 #[cfg(test)]
 mod secrets;
@@ -77,6 +75,8 @@ mod state_recovery;
 mod story;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

@@ -19,7 +19,9 @@ fn has_manager_only() -> bool {
         && own.starts_with("0::")
         && !own.contains(&format!("user@{uid}.service"));
     if !has {
-        eprintln!("SKIPPED: this test needs a login outside of the cgroup that systemd gave its user");
+        eprintln!(
+            "SKIPPED: this test needs a login outside of the cgroup that systemd gave its user"
+        );
     }
     has
 }

@@ -164,11 +164,7 @@ const PROFILES: [Profile; 3] = [
     Profile {
         name: "systemd",
         about: "a user whom systemd has given no cgroup, but a manager that has one",
-        passes: &[pass(
-            User::LoggedIn,
-            Suite::Cli,
-            &["systemd::"],
-        )],
+        passes: &[pass(User::LoggedIn, Suite::Cli, &["systemd::"])],
         start: Start::Systemd,
     },
 ];

@@ -122,11 +122,7 @@ enum Tried {
 }
 
 /// Prepares a workload, then runs it as each of `all`.
-fn try_one(
-    workload: &Workload,
-    sandbox: &Path,
-    all: &[Who],
-) -> anyhow::Result<Vec<(Who, Tried)>> {
+fn try_one(workload: &Workload, sandbox: &Path, all: &[Who]) -> anyhow::Result<Vec<(Who, Tried)>> {
     let directory = tempfile::Builder::new()
         .prefix("sandbox-workload-")
         .permissions(fs::Permissions::from_mode(0o755))
@@ -147,7 +143,9 @@ fn try_one(
     }
     fs::write(prepared.join("workload.sh"), workload.run)
         .context("cannot write the workload's script")?;
-    let tried = all.iter().map(|who| Ok((*who, try_as(*who, workload, at)?)));
+    let tried = all
+        .iter()
+        .map(|who| Ok((*who, try_as(*who, workload, at)?)));
     tried.collect()
 }
 
@@ -165,7 +163,8 @@ fn try_as(who: Who, workload: &Workload, at: &Path) -> anyhow::Result<Tried> {
         command
     };
     if who == Who::Nobody {
-        let give = format!("chown -R {UNPRIVILEGED_ID}:{UNPRIVILEGED_ID} outside inside home cache");
+        let give =
+            format!("chown -R {UNPRIVILEGED_ID}:{UNPRIVILEGED_ID} outside inside home cache");
         process::run(&mut bash(&give, at, at))?;
     }
     let mut outside = own(bash("bash -eu workload.sh", at, &at.join("outside")));

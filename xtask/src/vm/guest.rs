@@ -44,7 +44,10 @@ pub(super) fn init(start: Start, modules: &[String]) -> String {
         Start::Alone | Start::WithoutUserNamespaces => "/vm/job".to_owned(),
         Start::Systemd => {
             text.push_str("cp -r /units/. /root/etc/systemd/system/\n");
-            format!("/usr/lib/systemd/systemd --log-target=console --log-level=warning --show-status=false --unit={}", login::UNIT)
+            format!(
+                "/usr/lib/systemd/systemd --log-target=console --log-level=warning --show-status=false --unit={}",
+                login::UNIT
+            )
         }
     };
     let _infallible = writeln!(text, "exec switch_root /root {first}");

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Profile, Suite, cpio::Archive, guest, login, kernel::Kernel, put, tool};
+use super::{Profile, Suite, cpio::Archive, guest, kernel::Kernel, login, put, tool};
 use crate::{process, test::Built};
 
 /// The disk is a sparse file of this size.

@@ -33,7 +33,9 @@ pub(super) fn units() -> Vec<(String, String)> {
          RemainAfterExit=yes\n\
          ExecStart=/usr/bin/install -d -m 700 -o %i -g %i /run/user/%i\n"
     );
-    let manager = format!("{ALONE}[Service]\nPAMName=\nTimeoutStartSec=infinity\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n");
+    let manager = format!(
+        "{ALONE}[Service]\nPAMName=\nTimeoutStartSec=infinity\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"
+    );
     // An emulated machine may take longer than any limit.
     let bus = format!("{ALONE}[Service]\nTimeoutStartSec=infinity\n");
     let drop_in = |unit: &str| format!("{unit}.d/alone.conf");

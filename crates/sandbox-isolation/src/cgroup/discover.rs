@@ -131,12 +131,7 @@ fn scopes_of(caller: u32) -> Vec<PathBuf> {
 pub(super) fn unified_directory_of(pid: rustix::process::Pid) -> Option<PathBuf> {
     let cgroup = read(&format!("/proc/{}/cgroup", pid.as_raw_nonzero()));
     let mountinfo = read("/proc/self/mountinfo");
-    own_directory(
-        None,
-        &parse_memberships(&cgroup),
-        &parse_mounts(&mountinfo),
-    )?
-    .ok()
+    own_directory(None, &parse_memberships(&cgroup), &parse_mounts(&mountinfo))?.ok()
 }
 
 /// Says why operations are in no cgroup that can be frozen.

@@ -231,7 +231,10 @@ impl Host<'_> {
         let file = directory.join("cgroup.controllers");
         // A login over ssh has controllers, too, in a cgroup of root's.
         let is_managers = path.contains("/user@");
-        let controllers = file.to_str().filter(|_| is_managers).and_then(|file| self.text(file));
+        let controllers = file
+            .to_str()
+            .filter(|_| is_managers)
+            .and_then(|file| self.text(file));
         controllers.is_some_and(|list| list.split_whitespace().any(|name| name == "memory"))
     }
 }

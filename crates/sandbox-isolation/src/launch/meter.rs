@@ -112,7 +112,8 @@ impl Meter {
             }
         }
         // Where this user may make none, systemd may; it takes some milliseconds, so not for built-in limits.
-        if cgroup::user_bus().is_some() && requested
+        if cgroup::user_bus().is_some()
+            && requested
                 .iter()
                 .any(|it| !hierarchies.has(*it) && !cgroup::is_likely_separate(*it))
         {
@@ -200,10 +201,8 @@ impl Meter {
         match cgroup::create_in_scope(&self.name, &self.wanted, init) {
             Ok(cgroup) => self.take(cgroup, requested, best_effort),
             Err(error) if best_effort => {
-                self.missing.push(format!(
-                    "the resource limits: {error}{}",
-                    in_words(&error)
-                ));
+                self.missing
+                    .push(format!("the resource limits: {error}{}", in_words(&error)));
                 Ok(())
             }
             Err(error) => Err(refused("the resource limits", io::Error::other(error))),

@@ -41,7 +41,12 @@ impl SessionConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        check_time("idle_timeout", self.idle_timeout.as_deref(), IDLE_TIMEOUT_MAX, "24h")?;
+        check_time(
+            "idle_timeout",
+            self.idle_timeout.as_deref(),
+            IDLE_TIMEOUT_MAX,
+            "24h",
+        )?;
         check_time("patience", self.patience.as_deref(), PATIENCE_MAX, "1m")
     }
 }

@@ -5,7 +5,10 @@ use super::*;
 /// A modern host on which nothing stands in the way.
 const WELL: &[(&str, &str)] = &[
     ("proc/self/ns/user", ""),
-    ("proc/self/cgroup", "0::/user.slice/user@7.service/own.scope\n"),
+    (
+        "proc/self/cgroup",
+        "0::/user.slice/user@7.service/own.scope\n",
+    ),
     (
         "proc/self/mountinfo",
         "20 1 0:5 / /proc rw - proc proc rw\n21 20 0:6 / /proc/sys/fs/binfmt_misc rw - autofs x rw\n",

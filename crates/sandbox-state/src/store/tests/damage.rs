@@ -280,9 +280,19 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
     });
     let before = fs::read(lab.file()).unwrap();
     let refused = lab.state.store().unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { format: 2, known: 1, .. }));
+    assert!(matches!(
+        refused,
+        StoreError::Newer {
+            format: 2,
+            known: 1,
+            ..
+        }
+    ));
     let said = refused.to_string();
-    assert!(said.contains("format 2") || said.contains("newer"), "{said}");
+    assert!(
+        said.contains("format 2") || said.contains("newer"),
+        "{said}"
+    );
     // redb notes that it was opened; nothing that was stored is another one.
     assert_eq!(fs::read(lab.file()).unwrap().len(), before.len());
     lab.state.store().unwrap_err();
