@@ -1,7 +1,25 @@
 //! What every verdict must be, whatever was judged.
 
+use std::alloc::System;
+
+use cap::Cap;
 use sandbox_safety::{Policy, Profile, SafetyValidator, Surroundings};
 use sandbox_types::Verdict;
+
+/// What one input may take; who asks for more is ended, which is the finding.
+const INPUT_MEMORY_BYTES: usize = 64 << 20;
+
+#[global_allocator]
+static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Does `work` within [`INPUT_MEMORY_BYTES`].
+pub fn bounded(work: impl FnOnce()) {
+    MEMORY
+        .set_limit(MEMORY.allocated() + INPUT_MEMORY_BYTES)
+        .expect("it is more than what is taken");
+    work();
+    MEMORY.set_limit(usize::MAX).expect("it is the most");
+}
 
 /// The most bytes of a verdict for each byte that was judged, and what it may have besides.
 const VERDICT_BYTES: (usize, usize) = (256, 1 << 20);

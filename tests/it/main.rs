@@ -64,6 +64,7 @@ mod snapshots;
 #[cfg(test)]
 mod snapshots_choice;
 #[cfg(test)]
+mod snapshots_encrypted;
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;

@@ -132,6 +132,69 @@ fn scripts_that_a_command_names_are_judged() {
 }
 
 #[test]
+fn files_of_build_tools_are_judged_for_a_check() {
+    let lab = Lab::new()
+        .file(
+            "build.rs",
+            "fn main() { Command::new(\"sh\").args([\"-c\", \"rm -rf /etc\"]).status(); }\n",
+        )
+        .file(
+            "justfile",
+            "all: gone\ngone:\n    rm -rf /etc\nfine:\n    echo ok\n",
+        )
+        .file(
+            "composer.json",
+            "{\"scripts\": {\"post-install-cmd\": [\"rm -rf /etc\"], \"x\": \"ls\"}}",
+        )
+        .file("tox.ini", "[testenv]\ncommands =\n    rm -rf /etc\n")
+        .file(
+            "noxfile.py",
+            "def x(session):\n    session.run('rm', '-rf', '/etc')\n",
+        )
+        .file("sub/Makefile", "all:\n\trm -rf /etc\n");
+    for (argv, code) in [
+        (&["cargo", "build"][..], 20),
+        (&["cargo", "fmt"], 0),
+        (&["just"], 20),
+        (&["just", "fine"], 0),
+        (&["composer", "install"], 20),
+        (&["composer", "run", "x"], 0),
+        (&["tox"], 20),
+        (&["nox"], 20),
+        (&["make", "-C", "sub"], 20),
+        (&["make", "-C", "other"], 0),
+    ] {
+        lab.sandbox(&[&["check", "--"], argv].concat()).code(code);
+    }
+}
+
+#[test]
+fn a_site_gives_the_numbers_of_the_risk() {
+    let (lab, pack) = lab_with("pack: p\nrisk: {ask_from: {default: 90}, class_adds: 5}\n");
+    let push = ["check", "--explain", "--", "git", "push", "--force"];
+    lab.sandbox(&push)
+        .code(10)
+        .prints("asks from 25, denies from 80");
+    lab.sandbox(&[&["check", "--rules", &pack], &push[1..]].concat())
+        .code(0)
+        .prints("asks from 90, denies from 80");
+    let (lab, pack) = lab_with("pack: p\nrisk:\n  ask_from: {audit: 1}\n");
+    lab.sandbox(&["policy", "validate", &pack])
+        .code(2)
+        .says("acme.yaml:3:14: unknown field `audit`");
+    lab.sandbox(&["check", "--rules", &pack, "--", "ls"])
+        .code(2);
+}
+
+#[test]
+fn a_descriptor_that_is_none_is_no_mistake_of_ours() {
+    let lab = Lab::new();
+    let ended = lab.sandbox(&["check", "--shell", "99999999999999999999>x; rm -rf /"]);
+    ended.code(20).prints("fs.delete-root");
+    assert!(!ended.to_string().contains("panicked"), "{ended}");
+}
+
+#[test]
 fn the_environment_and_the_input_of_a_document_count() {
     let lab = Lab::new();
     for (document, code) in [

@@ -5,6 +5,7 @@
 //! a run is in nobody's time.
 //! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
 
+mod safety;
 mod scan;
 mod snapshots;
 mod transactions;
@@ -20,6 +21,7 @@ use anyhow::{Context as _, bail};
 
 use crate::process;
 
+pub(crate) use safety::safety;
 pub(crate) use scan::scan;
 pub(crate) use snapshots::rollback;
 pub(crate) use transactions::transactions;

@@ -8,7 +8,8 @@ use crate::process;
 
 /// How long it runs if nothing is said.
 pub(crate) const SECONDS_DEFAULT: u64 = 180;
-/// A fuzzer that holds more is a finding. Its own bookkeeping and the sanitizer's are in it.
+/// A fuzzer that holds more is a finding. Its own bookkeeping and the sanitizer's are in it; what the judge takes for
+/// one input is bounded in `tests/fuzz/lib.rs`.
 const MEMORY_MIB: u64 = 2048;
 /// One input that takes longer is a finding.
 const INPUT_SECONDS: u64 = 5;

@@ -34,6 +34,7 @@ usage: cargo xtask TASK
   soak [COUNT]        carry out 200 operations of all kinds, with callers and keepers killed, and compare the host
   bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
   bench egress        time the list of allowed hosts against the same client outside
+  bench safety [DIR]  time judging, `sandbox check`, and the content scan by the number of words
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   bench rollback transactions
                       time commit, undo, redo, discard and the list of changes
@@ -74,6 +75,8 @@ fn main() -> ExitCode {
             Err(_not_a_number) => return usage(),
         },
         ["bench", "egress"] => bench::egress(),
+        ["bench", "safety"] => bench::safety("/usr/share/doc"),
+        ["bench", "safety", directory] => bench::safety(directory),
         ["bench", "scan"] => bench::scan("/usr/share/doc"),
         ["bench", "scan", directory] => bench::scan(directory),
         ["bench", "rollback", "transactions"] => bench::transactions(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sandbox_safety::{Confinement, Policy, Profile, SafetyValidator, Surroundings};
+use sandbox_safety::{Confinement, Policy, Profile, SafetyValidator, Surroundings, Thresholds};
 use sandbox_types::{Operation, SafetyProfile, SandboxConfig, Verdict};
 
 use crate::rule_packs::{RulePackError, named_scripts, rule_packs};
@@ -65,6 +65,11 @@ impl Judge {
             },
             workspace: workspace.to_owned(),
         })
+    }
+
+    /// Returns from where a person is asked and from where it is refused; `None` where it never is.
+    pub fn thresholds(&self) -> Option<Thresholds> {
+        self.validator.thresholds()
     }
 
     /// Returns the verdict on `operation`. Never fails: what cannot be read is a finding.

@@ -403,6 +403,7 @@ impl Home {
             config,
             limits,
             seccomp,
+            snapshot_progress: Arc::default(),
             commit_policy: policies.commit,
             policies_unusable: policies.unusable,
             tier,

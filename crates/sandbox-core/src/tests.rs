@@ -183,6 +183,7 @@ impl Bench {
             ),
             commit_policy: crate::config_layers::CommitPolicy::default(),
             policies_unusable: None,
+            snapshot_progress: Arc::default(),
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

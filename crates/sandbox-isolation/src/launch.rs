@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod tree;
+mod walls;
 
 use std::{fmt::Debug, os::fd::OwnedFd};
 

@@ -214,7 +214,10 @@ impl Kept {
         if let Some(path) = cut {
             return Err(PortionError::Whole { path });
         }
-        let renamed = plan.moves.iter().filter_map(|it| Some((it.old_path()?, it.path())));
+        let renamed = plan
+            .moves
+            .iter()
+            .filter_map(|it| Some((it.old_path()?, it.path())));
         let mut parted = renamed.filter(|(from, to)| covers(&set, from) != covers(&set, to));
         if let Some((from, to)) = parted.next() {
             return Err(PortionError::Renamed {

@@ -63,10 +63,7 @@ pub(crate) fn finish(
     direction: Direction,
     (id, plan): (&OperationId, &Plan),
 ) -> Result<Vec<PathBuf>, FileError> {
-    let (set, filed) = (
-        direction.set(layout, id),
-        direction.back().set(layout, id),
-    );
+    let (set, filed) = (direction.set(layout, id), direction.back().set(layout, id));
     let (journal, seal_name) = direction.next();
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
@@ -106,11 +103,10 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
         }
     }
     for id in layout.ids("undo")? {
-        let settled = journal::read(&layout.undo(&id), UNDOING, workspace)
-            .and_then(|plan| {
-                plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
-                    .transpose()
-            });
+        let settled = journal::read(&layout.undo(&id), UNDOING, workspace).and_then(|plan| {
+            plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
+                .transpose()
+        });
         match settled {
             Ok(None) => {}
             Ok(Some(paths)) => {

@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use sandbox_types::{Effect, Finding, Operation, Risk, RiskLevel, RiskTerm, Verdict};
+use sandbox_types::{Decision, Effect, Finding, Operation, Risk, RiskLevel, RiskTerm, Verdict};
 
-use crate::{
-    policy::Policy,
-    risk::{HIGH, LOW, MEDIUM},
-};
+use crate::risk::{HIGH, LOW, MEDIUM, Thresholds};
 
 /// How long a validator may take; one that takes longer counts as a finding that asks.
 pub const VALIDATOR_TIME_MAX: Duration = Duration::from_secs(10);
@@ -39,13 +36,13 @@ pub trait Validator: fmt::Debug + Send + Sync {
 /// Asks every validator in turn.
 pub(crate) fn ask(
     validators: &[Arc<dyn Validator>],
-    policy: Policy,
+    thresholds: Option<Thresholds>,
     operation: &Operation,
     mut verdict: Verdict,
 ) -> Verdict {
     for validator in validators {
         let found = answer(validator, operation, &verdict);
-        tighten(&mut verdict, policy, found);
+        tighten(&mut verdict, thresholds, found);
     }
     verdict
 }
@@ -88,7 +85,7 @@ fn broken(validator: &Arc<dyn Validator>, what: &str) -> Finding {
 }
 
 /// Adds findings to a verdict. Risks and decision only rise.
-fn tighten(verdict: &mut Verdict, policy: Policy, mut found: Vec<Finding>) {
+fn tighten(verdict: &mut Verdict, thresholds: Option<Thresholds>, mut found: Vec<Finding>) {
     found.truncate(FINDINGS_MAX);
     let Some(worst) = found.iter().map(|it| it.severity).max() else {
         return;
@@ -116,7 +113,9 @@ fn tighten(verdict: &mut Verdict, policy: Policy, mut found: Vec<Finding>) {
         .sort_by_key(|it| std::cmp::Reverse(it.severity));
     let level = |it: &RiskTerm| std::cmp::Reverse(RiskLevel::of_score(it.score));
     verdict.terms.sort_by_key(level);
-    let decision = policy.decide(verdict.risk.level, verdict.residual_risk.level);
+    let decision = thresholds.map_or(Decision::Allow, |it| {
+        it.decide(verdict.risk.score, verdict.residual_risk.score)
+    });
     verdict.decision = verdict.decision.max(decision);
 }
 

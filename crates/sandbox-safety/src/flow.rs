@@ -8,6 +8,7 @@ pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
 use crate::{
     gate::Scanner,
     inline,
+    paths::{Place, place_of},
     pattern::has_option,
     rules::Scene,
     shell::{
@@ -31,7 +32,9 @@ pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
         .iter()
         .any(|r| is_connection(&r.target.text));
     if connected {
-        let shell = is_shell(program) || command.wrappers.contains(&"script");
+        let shell = is_shell(program)
+            || matches!(program, "." | "source")
+            || command.wrappers.contains(&"script");
         let used_later = matches!(program, "exec" | "")
             && scene
                 .reading
@@ -319,8 +322,39 @@ pub(crate) fn disguised_command(_: &Scene<'_>, command: &SimpleCommand) -> Optio
     let (before, after) = text.split_once("${").unwrap_or((text, ""));
     let after = after.split_once('}').map_or("", |(_, after)| after);
     let letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
-    let spliced = first.known == Known::Unknown && letters(before) && letters(after);
+    let spliced =
+        first.known == Known::Unknown && (letters(before) && letters(after) || is_spliced(text));
     (globbed || hidden || pieces || spliced).then_some(first.span)
+}
+
+/// Returns whether letters stand on both sides of a substitution, as in `r$(x)m`.
+fn is_spliced(text: &str) -> bool {
+    let letters = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let parts = text
+        .split_once("$(")
+        .and_then(|(before, rest)| Some((before, rest.rsplit_once(')')?.1)))
+        .or_else(|| {
+            let (before, rest) = text.split_once('`')?;
+            Some((before, rest.rsplit_once('`')?.1))
+        });
+    parts.is_some_and(|(before, after)| letters(before) && letters(after))
+}
+
+/// Finds a program that the text does not name, given what `rm -rf` of a system is given.
+pub(crate) fn unknown_on_the_system(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    let first = command.words.first()?;
+    let args = command.args();
+    let recursive = has_option(args, "-r") || has_option(args, "-R");
+    if first.known != Known::Unknown || !recursive || !has_option(args, "-f") {
+        return None;
+    }
+    let vital = |word: &Word| {
+        matches!(
+            place_of(word, command, scene.places),
+            Place::Root | Place::SystemTree | Place::Home
+        )
+    };
+    args.iter().any(vital).then_some(command.span)
 }
 
 /// Finds a shell that runs the output of text tools.
@@ -362,7 +396,12 @@ pub(crate) fn output_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
             word.text.trim_start().starts_with(['$', '`'])
                 && scene.run_by(word.runs).first().is_some_and(is_text_tool)
         });
-    (piped || substituted).then_some(command.span)
+    // `xargs -I{} sh -c '{}'`: each line of what is not known is a command.
+    let lines = command.fed
+        && is_shell(command.program())
+        && has_option(command.args(), "-c")
+        && command.args().last().is_some_and(|it| it.text == "{}");
+    (piped || substituted || lines).then_some(command.span)
 }
 
 /// Finds an argument that is written in hexadecimal and decoded on the spot.

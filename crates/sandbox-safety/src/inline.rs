@@ -252,12 +252,25 @@ pub(crate) fn runs_decoded(code: &str) -> bool {
         "decompress(",
         "rot13",
     ];
-    ["exec(", "eval(", "eval ", "system(", "popen("]
-        .iter()
-        .any(|call| {
-            code.match_indices(call)
-                .any(|(at, _)| has(window(code, at), &decodes))
-        })
+    [
+        "exec(",
+        "eval(",
+        "eval ",
+        "system(",
+        "popen(",
+        "subprocess.run(",
+        "subprocess.call(",
+        "check_call(",
+        "check_output(",
+        "Popen(",
+        "execSync(",
+        "spawnSync(",
+    ]
+    .iter()
+    .any(|call| {
+        code.match_indices(call)
+            .any(|(at, _)| has(window(code, at), &decodes))
+    })
 }
 
 fn window(code: &str, at: usize) -> &str {
@@ -481,7 +494,7 @@ pub(crate) fn shell_strings(code: &str) -> Vec<String> {
 }
 
 /// Returns the string literals in `code`.
-fn strings(code: &str) -> Vec<String> {
+pub(crate) fn strings(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut chars = code.chars();
     while let Some(quote) = chars.by_ref().find(|c| matches!(c, '"' | '\'')) {

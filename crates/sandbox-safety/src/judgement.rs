@@ -10,8 +10,8 @@ use crate::{
     pack::{Answer, Occasion, Packs},
     paths::Places,
     policy::Policy,
-    risk::{CRITICAL, HIGH, Held, MEDIUM, Part, inherent, remaining, residual},
-    rules::{Scene, Told, matching},
+    risk::{CRITICAL, HIGH, Held, MEDIUM, Part},
+    rules::{Pipes, Scene, Told, matching},
     shell::{
         Reading, SimpleCommand, Span,
         read::{Given, Problem, TEXT_BYTES_MAX},
@@ -24,6 +24,10 @@ use crate::{
 const EVIDENCE_BYTES_MAX: usize = 400;
 /// No more findings than this are reported; the strongest stay.
 const FINDINGS_MAX: usize = 100;
+
+/// The findings that a site's own `deny` and `ask` are.
+const DENIED: &str = "policy.deny";
+const ASKED: &str = "policy.ask";
 
 /// What is judged by what.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +73,7 @@ impl Case<'_> {
             reading,
             places: &places,
             gate,
+            pipes: Pipes::of(reading),
         };
         let mut found: Vec<(Told<'_>, Span)> = Vec::new();
         let whole = lint::characters(text).into_iter().chain(lint::lines(text));
@@ -100,11 +105,12 @@ impl Case<'_> {
         found.dedup_by(|(a, a_span), (b, b_span)| a.id == b.id && a_span == b_span);
         let parts = parts(&found);
         let confinement = &self.surroundings.confinement;
+        let formula = self.packs.formula();
         let told = found.iter().take(FINDINGS_MAX);
         Verdict {
             decision: self.decide(&found),
-            risk: inherent(&parts),
-            residual_risk: residual(&parts, confinement),
+            risk: formula.inherent(&parts),
+            residual_risk: formula.residual(&parts, confinement),
             findings: told
                 .map(|(told, span)| finding(told, *span, text))
                 .collect(),
@@ -115,7 +121,7 @@ impl Case<'_> {
                 .map(|((told, _), part)| RiskTerm {
                     rule: told.id.to_owned(),
                     score: part.score,
-                    residual_score: remaining(part, confinement),
+                    residual_score: formula.remaining(part, confinement),
                     held_by: told.held.by().map(str::to_owned),
                 })
                 .collect(),
@@ -147,13 +153,13 @@ impl Case<'_> {
         };
         match self.packs.answer(command, &occasion) {
             Some((Answer::Deny, why)) => {
-                own.push((answered("policy.deny", CRITICAL, why), command.span));
+                own.push((answered(DENIED, CRITICAL, why), command.span));
             }
             Some((Answer::Ask, why)) => {
-                own.push((answered("policy.ask", MEDIUM, why), command.span));
+                own.push((answered(ASKED, MEDIUM, why), command.span));
             }
             // What is critical is refused whatever a site allows.
-            Some((Answer::Allow, _)) => own.retain(|(told, _)| told.score >= CRITICAL),
+            Some((Answer::Allow, _)) => own.retain(|(told, _)| is_critical(told)),
             None => {}
         }
         own
@@ -161,9 +167,22 @@ impl Case<'_> {
 
     fn decide(&self, found: &[(Told<'_>, Span)]) -> Decision {
         let parts = parts(found);
-        let inherent = inherent(&parts).level;
-        let residual = residual(&parts, &self.surroundings.confinement).level;
-        self.policy.decide(inherent, residual)
+        let formula = self.packs.formula();
+        let inherent = formula.inherent(&parts).score;
+        let residual = formula
+            .residual(&parts, &self.surroundings.confinement)
+            .score;
+        let Some(thresholds) = formula.thresholds(self.policy.profile) else {
+            return Decision::Allow;
+        };
+        // What a site says in words holds wherever its scores begin.
+        let says = |id: &str| found.iter().any(|(told, _)| told.id == id);
+        let said = match (says(DENIED), says(ASKED)) {
+            (true, _) => Decision::Deny,
+            (false, true) => Decision::Ask,
+            (false, false) => Decision::Allow,
+        };
+        thresholds.decide(inherent, residual).max(said)
     }
 }
 
@@ -171,6 +190,10 @@ impl Case<'_> {
 /// they do to files can be undone: only what is serious and plain is told before they run.
 const fn counts_in_a_file(told: &Told<'_>) -> bool {
     told.score >= HIGH && !matches!(told.held, Held::Nothing | Held::Rollback)
+}
+
+fn is_critical(told: &Told<'_>) -> bool {
+    RiskLevel::of_score(told.score) == RiskLevel::Critical
 }
 
 /// Returns what is told of a command that a policy asks about or denies.

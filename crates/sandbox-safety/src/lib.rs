@@ -45,4 +45,5 @@ pub use content::{
 pub use extra::{VALIDATOR_TIME_MAX, Validator};
 pub use pack::{PackError, RulePack, embedded_source};
 pub use policy::{Policy, Profile, ProfileError};
+pub use risk::Thresholds;
 pub use validator::{Confinement, SafetyValidator, Surroundings, scripts_named_by};

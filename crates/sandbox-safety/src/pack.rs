@@ -5,6 +5,7 @@
 
 pub(crate) mod embedded;
 mod grant;
+mod numbers;
 mod source;
 mod text;
 
@@ -16,7 +17,7 @@ use crate::{
     Policy, Profile, SafetyValidator, Surroundings,
     paths::Places,
     pattern,
-    risk::Held,
+    risk::{Formula, FormulaChange, Held},
     rules::{self, Told},
     shell::{SimpleCommand, Span},
 };
@@ -31,6 +32,7 @@ pub struct RulePack {
     rules: Vec<PackRule>,
     overrides: Vec<Override>,
     grants: Vec<grant::Grant>,
+    formula: FormulaChange,
 }
 
 /// A rule of a pack, with the places of what may be wrong in it.
@@ -153,6 +155,7 @@ impl RulePack {
         let only_rules = Self {
             overrides: Vec::new(),
             grants: Vec::new(),
+            formula: FormulaChange::default(),
             ..self.clone()
         };
         let validator =
@@ -174,11 +177,26 @@ impl RulePack {
 
 /// The packs that a judge uses besides the embedded ones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Packs(Arc<[RulePack]>);
+pub(crate) struct Packs {
+    all: Arc<[RulePack]>,
+    formula: Arc<Formula>,
+}
 
 impl Packs {
     pub(crate) fn of(packs: Vec<RulePack>) -> Self {
-        Self(packs.into())
+        let mut formula = Formula::default();
+        for pack in &packs {
+            pack.formula.apply(&mut formula);
+        }
+        Self {
+            all: packs.into(),
+            formula: Arc::new(formula),
+        }
+    }
+
+    /// Returns the numbers of the score; of what several packs say, the last one counts.
+    pub(crate) fn formula(&self) -> &Formula {
+        &self.formula
     }
 
     /// Returns the rules of the packs that match one command.
@@ -187,7 +205,7 @@ impl Packs {
         command: &'a SimpleCommand,
         places: &'a Places,
     ) -> impl Iterator<Item = (Told<'a>, Span)> {
-        let rules = self.0.iter().flat_map(|pack| &pack.rules);
+        let rules = self.all.iter().flat_map(|pack| &pack.rules);
         rules.filter_map(move |rule| {
             let looks = |pattern: &String| {
                 let program = pattern.split(' ').next().unwrap_or(pattern);
@@ -201,7 +219,7 @@ impl Packs {
 
     /// Returns what the packs make of a finding; the last one that says something counts.
     pub(crate) fn overridden<'a>(&self, told: Told<'a>) -> Option<Told<'a>> {
-        let overrides = self.0.iter().flat_map(|pack| &pack.overrides);
+        let overrides = self.all.iter().flat_map(|pack| &pack.overrides);
         let mut own = overrides.filter(|it| it.rule == told.id);
         match own.next_back() {
             Some(it) if it.score == 0 => None,
@@ -209,7 +227,10 @@ impl Packs {
                 score: it.score,
                 ..told
             }),
-            None => Some(told),
+            None => Some(Told {
+                score: self.formula.raised(told.score, told.effects),
+                ..told
+            }),
         }
     }
 
@@ -219,7 +240,7 @@ impl Packs {
         command: &SimpleCommand,
         occasion: &Occasion<'_>,
     ) -> Option<(Answer, &str)> {
-        let grants = self.0.iter().flat_map(|pack| &pack.grants);
+        let grants = self.all.iter().flat_map(|pack| &pack.grants);
         grants
             .filter(|grant| grant.holds(command, occasion))
             .map(|grant| (grant.answer, grant.why.as_str()))
@@ -227,7 +248,7 @@ impl Packs {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 

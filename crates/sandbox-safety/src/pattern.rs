@@ -25,7 +25,14 @@ use crate::{
 static GLOBAL_OPTIONS: &[(&str, &[&str])] = &[
     (
         "git",
-        &["-C", "-c", "--git-dir", "--work-tree", "--namespace"],
+        &[
+            "-C",
+            "-c",
+            "--git-dir",
+            "--work-tree",
+            "--namespace",
+            "--config-env",
+        ],
     ),
     (
         "aws",

@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use sandbox_types::{Decision, RiskLevel};
-
 /// A named strictness.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Profile {
@@ -61,22 +59,5 @@ impl Policy {
     /// Returns the policy of a profile.
     pub const fn of(profile: Profile) -> Self {
         Self { profile }
-    }
-
-    /// Decides: a critical inherent risk is refused whatever remains of it in the confinement.
-    pub(crate) fn decide(self, inherent: RiskLevel, residual: RiskLevel) -> Decision {
-        let asks_from = match self.profile {
-            Profile::Strict => RiskLevel::Low,
-            Profile::Default => RiskLevel::Medium,
-            Profile::Permissive => RiskLevel::High,
-            Profile::Audit => return Decision::Allow,
-        };
-        if inherent == RiskLevel::Critical {
-            Decision::Deny
-        } else if residual >= asks_from {
-            Decision::Ask
-        } else {
-            Decision::Allow
-        }
     }
 }

@@ -1,8 +1,13 @@
 //! The score: what the findings add up to, unconfined and inside the confinement.
 
+mod formula;
+
 use sandbox_types::{Effect, NetworkAccess, Risk, RiskLevel};
 
 use crate::validator::Confinement;
+
+pub use formula::Thresholds;
+pub(crate) use formula::{Formula, FormulaChange, ProfileChange};
 
 /// A finding that a person should know of and need not answer.
 pub(crate) const LOW: u8 = 15;
@@ -12,12 +17,6 @@ pub(crate) const MEDIUM: u8 = 35;
 pub(crate) const HIGH: u8 = 60;
 /// Destroys the machine or gives it away: refused.
 pub(crate) const CRITICAL: u8 = 90;
-
-/// What each further class of effects adds, up to two of them.
-const CLASS_BONUS: u8 = 10;
-const CLASS_BONUS_MAX: u8 = 20;
-/// What rollback takes off: two levels.
-const ROLLBACK_DISCOUNT: u8 = 50;
 
 /// What takes an effect back or keeps it from happening in a sandbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,26 +51,72 @@ pub(crate) struct Part<'a> {
     pub(crate) held: Held,
 }
 
-/// Returns what the parts add up to unconfined.
-pub(crate) fn inherent(parts: &[Part<'_>]) -> Risk {
-    sum(parts, |part| part.score)
+impl Formula {
+    /// Returns what the parts add up to unconfined.
+    pub(crate) fn inherent(&self, parts: &[Part<'_>]) -> Risk {
+        self.sum(parts, |part| part.score)
+    }
+
+    /// Returns what remains of the parts inside the confinement.
+    pub(crate) fn residual(&self, parts: &[Part<'_>], confinement: &Confinement) -> Risk {
+        self.sum(parts, |part| self.remaining(part, confinement))
+    }
+
+    /// Returns what remains of one part inside the confinement.
+    pub(crate) fn remaining(&self, part: &Part<'_>, confinement: &Confinement) -> u8 {
+        if is_held(part.held, confinement) {
+            let left = part.score.saturating_sub(self.held_takes_off);
+            left.min(self.held_keeps_at_most).max(1)
+        } else {
+            part.score
+        }
+    }
+
+    /// The strongest part, plus `class_adds` for each further class of effects, within its level.
+    ///
+    /// Two harmless things together are not a harm: what is one has its own rule (see `flow`). So the
+    /// bonus orders findings of one level and never lifts them over it.
+    fn sum(&self, parts: &[Part<'_>], score: impl Fn(&Part<'_>) -> u8) -> Risk {
+        let Some(strongest) = parts.iter().max_by_key(|part| score(part)) else {
+            return Risk::default();
+        };
+        let base = score(strongest);
+        let mut classes: Vec<Effect> = parts
+            .iter()
+            .flat_map(|part| part.effects)
+            .copied()
+            .collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let further = classes
+            .iter()
+            .filter(|class| !strongest.effects.contains(class))
+            .count();
+        let bonus = u8::try_from(further)
+            .unwrap_or(u8::MAX)
+            .saturating_mul(self.class_adds)
+            .min(self.classes_add_at_most);
+        let highest = match RiskLevel::of_score(base) {
+            RiskLevel::None => 0,
+            RiskLevel::Low => 24,
+            RiskLevel::Medium => 49,
+            RiskLevel::High => 79,
+            RiskLevel::Critical => 100,
+        };
+        Risk::of_score(base.saturating_add(bonus).min(highest))
+    }
 }
 
-/// Returns what remains of the parts inside the confinement.
-pub(crate) fn residual(parts: &[Part<'_>], confinement: &Confinement) -> Risk {
-    sum(parts, |part| remaining(part, confinement))
-}
-
-/// Returns what remains of one part inside the confinement.
-pub(crate) fn remaining(part: &Part<'_>, confinement: &Confinement) -> u8 {
+/// Returns whether the confinement holds what is held so.
+fn is_held(held: Held, confinement: &Confinement) -> bool {
     let Confinement::Sandboxed {
         network,
         transaction,
     } = confinement
     else {
-        return part.score;
+        return false;
     };
-    let held = match part.held {
+    match held {
         Held::Rollback => *transaction,
         Held::View => true,
         Held::Network => match network {
@@ -81,44 +126,5 @@ pub(crate) fn remaining(part: &Part<'_>, confinement: &Confinement) -> u8 {
             NetworkAccess::Host => false,
         },
         Held::Nothing => false,
-    };
-    if held {
-        part.score.saturating_sub(ROLLBACK_DISCOUNT).clamp(1, LOW)
-    } else {
-        part.score
     }
-}
-
-/// The strongest part, plus [`CLASS_BONUS`] for each further class of effects, within its level.
-///
-/// Two harmless things together are not a harm: what is one has its own rule (see `flow`). So the
-/// bonus orders findings of one level and never lifts them over it.
-fn sum(parts: &[Part<'_>], score: impl Fn(&Part<'_>) -> u8) -> Risk {
-    let Some(strongest) = parts.iter().max_by_key(|part| score(part)) else {
-        return Risk::default();
-    };
-    let base = score(strongest);
-    let mut classes: Vec<Effect> = parts
-        .iter()
-        .flat_map(|part| part.effects)
-        .copied()
-        .collect();
-    classes.sort_unstable();
-    classes.dedup();
-    let further = classes
-        .iter()
-        .filter(|class| !strongest.effects.contains(class))
-        .count();
-    let bonus = u8::try_from(further)
-        .unwrap_or(u8::MAX)
-        .saturating_mul(CLASS_BONUS)
-        .min(CLASS_BONUS_MAX);
-    let highest = match RiskLevel::of_score(base) {
-        RiskLevel::None => 0,
-        RiskLevel::Low => 24,
-        RiskLevel::Medium => 49,
-        RiskLevel::High => 79,
-        RiskLevel::Critical => 100,
-    };
-    Risk::of_score(base.saturating_add(bonus).min(highest))
 }

@@ -102,6 +102,38 @@ pub(crate) struct Scene<'a> {
     pub(crate) reading: &'a Reading,
     pub(crate) places: &'a Places,
     pub(crate) gate: Gate,
+    pub(crate) pipes: Pipes,
+}
+
+/// Which commands stand in which pipeline, so that nobody looks for them at every command.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    /// By pipeline: the indices of its commands, in order, each with its stage.
+    members: Vec<Vec<(usize, usize)>>,
+}
+
+impl Pipes {
+    pub(crate) fn of(reading: &Reading) -> Self {
+        let mut members = vec![Vec::new(); reading.pipelines.len()];
+        for command in &reading.commands {
+            for position in positions(reading, command.pipe) {
+                if let Some(members) = members.get_mut(position.pipeline) {
+                    members.push((command.index, position.stage));
+                }
+            }
+        }
+        Self { members }
+    }
+}
+
+/// Returns where a command stands in its pipeline and in those around it.
+fn positions(
+    reading: &Reading,
+    innermost: Option<PipePosition>,
+) -> impl Iterator<Item = PipePosition> {
+    std::iter::successors(innermost, |position| {
+        reading.pipelines.get(position.pipeline)?.parent
+    })
 }
 
 impl Scene<'_> {
@@ -120,36 +152,23 @@ impl Scene<'_> {
         command: &SimpleCommand,
         side: fn(usize, usize) -> bool,
     ) -> impl Iterator<Item = &SimpleCommand> {
-        let here = self.positions(command.pipe);
-        let end = if here.is_empty() {
-            0
-        } else {
-            command.index + PIPE_WINDOW
-        };
-        let end = end.min(self.reading.commands.len());
-        let start = command.index.saturating_sub(PIPE_WINDOW).min(end);
-        let near = self.reading.commands.get(start..end).unwrap_or(&[]);
-        near.iter().filter(move |other| {
-            self.positions(other.pipe).iter().any(|position| {
-                here.iter()
-                    .any(|own| own.pipeline == position.pipeline && side(position.stage, own.stage))
-            })
-        })
-    }
-
-    /// Returns where a command stands in its pipeline and in those around it.
-    fn positions(&self, innermost: Option<PipePosition>) -> Vec<PipePosition> {
-        let mut positions = Vec::new();
-        let mut next = innermost;
-        while let Some(position) = next {
-            positions.push(position);
-            next = self
-                .reading
-                .pipelines
-                .get(position.pipeline)
-                .and_then(|p| p.parent);
+        let all = &self.reading.commands;
+        let start = command.index.saturating_sub(PIPE_WINDOW);
+        let end = command.index + PIPE_WINDOW;
+        let mut found: Vec<usize> = Vec::new();
+        for own in positions(self.reading, command.pipe) {
+            let members = self.pipes.members.get(own.pipeline);
+            let members = members.map_or(&[][..], Vec::as_slice);
+            let from = members.partition_point(|(index, _)| *index < start);
+            let near = members[from..].iter().take_while(|(index, _)| *index < end);
+            found.extend(
+                near.filter(|(_, stage)| side(*stage, own.stage))
+                    .map(|(index, _)| index),
+            );
         }
-        positions
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|index| all.get(index))
     }
 
     /// Returns the commands that a word's substitutions run.
@@ -221,6 +240,28 @@ fn letter(program: &str) -> usize {
     program.bytes().next().map_or(0, usize::from)
 }
 
+/// Programs that print their help, and do nothing else, wherever `--help` stands among their own arguments.
+const HELPFUL: [&str; 13] = [
+    "kubectl",
+    "oc",
+    "helm",
+    "terraform",
+    "tofu",
+    "pulumi",
+    "gcloud",
+    "az",
+    "heroku",
+    "doctl",
+    "flyctl",
+    "gh",
+    "glab",
+];
+
+fn asks_for_help(command: &SimpleCommand) -> bool {
+    let own = || command.args().iter().take_while(|it| it.text != "--");
+    HELPFUL.contains(&command.program()) && own().any(|it| it.text == "--help") && !command.fed
+}
+
 /// Returns the rules that match one command, each once, with the span that shows it.
 pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'static Rule, Span)> {
     let mut found: Vec<(&'static Rule, Span)> = Vec::new();
@@ -230,7 +271,7 @@ pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'sta
         }
     };
     let program = command.program();
-    if !program.is_empty() {
+    if !program.is_empty() && !asks_for_help(command) {
         for (name, rule, pattern) in entries(letter(program)) {
             if pattern::is_named(name, program) && pattern::matches(pattern, command, scene.places)
             {

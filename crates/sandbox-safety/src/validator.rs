@@ -11,6 +11,7 @@ use crate::{
     judgement::{self, Case},
     pack::{Packs, RulePack},
     policy::Policy,
+    risk::Thresholds,
     shell::{
         read::{Given, named_scripts},
         read_argv, read_text,
@@ -88,10 +89,15 @@ impl SafetyValidator {
         self
     }
 
+    /// Returns from where a person is asked and from where it is refused; `None` where it never is.
+    pub fn thresholds(&self) -> Option<Thresholds> {
+        self.packs.formula().thresholds(self.policy.profile)
+    }
+
     /// Judges an operation. Total: bad input is a finding.
     pub fn judge(&self, operation: &Operation, surroundings: &Surroundings) -> Verdict {
         let verdict = self.judge_action(operation, surroundings);
-        extra::ask(&self.validators, self.policy, operation, verdict)
+        extra::ask(&self.validators, self.thresholds(), operation, verdict)
     }
 
     fn judge_action(&self, operation: &Operation, surroundings: &Surroundings) -> Verdict {

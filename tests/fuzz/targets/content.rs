@@ -10,7 +10,9 @@ use sandbox_types::RiskLevel;
 /// The most findings of one file that are listed.
 const LISTED_MAX: usize = 101;
 
-fuzz_target!(|data: (u8, u16, &[u8])| {
+fuzz_target!(|data: (u8, u16, &[u8])| sandbox_fuzz::bounded(|| scanned(data)));
+
+fn scanned(data: (u8, u16, &[u8])) {
     let (name, piece, bytes) = data;
     let names = ["a.sh", "b.py", "README.md", "c.png", "d"];
     let path = Path::new(names[usize::from(name) % names.len()]);
@@ -32,4 +34,4 @@ fuzz_target!(|data: (u8, u16, &[u8])| {
         assert!(!finding.evidence.contains(char::is_control));
         assert!(finding.line >= 1 && finding.column >= 1);
     }
-});
+}

@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use sandbox_safety::RulePack;
 
-fuzz_target!(|yaml: &str| {
+fuzz_target!(|yaml: &str| sandbox_fuzz::bounded(|| read(yaml)));
+
+fn read(yaml: &str) {
     match RulePack::parse("fuzzed.yaml", yaml) {
         Ok(pack) => {
             let (validator, surroundings) = sandbox_fuzz::judge();
@@ -25,4 +27,4 @@ fuzz_target!(|yaml: &str| {
             assert!(error.line <= lines + 2, "there is no line {}", error.line);
         }
     }
-});
+}

@@ -34,7 +34,11 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<u8, Failure> 
     if ui.is_json() {
         ui::print_json(&verdict)?;
     } else if args.explain {
-        ui::print(&explain::text(&verdict, args.by.in_sandbox))?;
+        ui::print(&explain::text(
+            &verdict,
+            judge.thresholds(),
+            args.by.in_sandbox
+        ))?;
     } else {
         let text = describe::verdict(&verdict, |tone, text| ui.tone(tone, text));
         ui::print(&format!("{text}\n"))?;

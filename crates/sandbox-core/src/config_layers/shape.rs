@@ -62,6 +62,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("rules", Texts),
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
+    ("encrypt_snapshots", Boolean),
     ("snapshot_exclude", Texts),
     ("snapshot_exclude_larger_mb", Integer),
     ("commit_policy", Text),

@@ -99,10 +99,8 @@ struct Turn {
     output: [bool; 2],
     /// Standard input can go on.
     input: bool,
-    /// The caller's terminal has another size.
-    window: bool,
-    /// A call was refused that no honest program makes.
-    refused: bool,
+    /// The caller's terminal has another size; a call was refused that no honest program makes.
+    told: [bool; 2],
 }
 
 impl Running for Confined {
@@ -213,7 +211,7 @@ impl Confined {
                 .map_err(|errno| error(errno.into()))?;
             self.pump_output(&turn, observer, &mut buffer, &mut open);
             self.pump_input(&turn, raw);
-            if turn.refused {
+            if turn.told[1] {
                 self.refused.hear();
             }
             if turn.init[0]
@@ -282,7 +280,7 @@ impl Confined {
         {
             self.streams.input = None;
         }
-        if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
+        if let (true, Some(raw), Some(ours)) = (turn.told[0], raw, &self.streams.output) {
             raw.follow(ours);
         }
     }
@@ -404,8 +402,7 @@ impl Confined {
             ],
             output: [ready(places[0]), ready(places[1])],
             input: ready(places[2]),
-            window: ready(places[5]),
-            refused: ready(places[6]),
+            told: [ready(places[5]), ready(places[6])],
         })
     }
 

@@ -30,6 +30,7 @@ use super::{
     refused::Refused,
     run::{Confined, Start},
     tree::Tree,
+    walls,
 };
 use crate::{
     child::{
@@ -43,7 +44,7 @@ use crate::{
     looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
-    sys::{landlock, process::ArgumentArea},
+    sys::process::ArgumentArea,
     toolchains,
     view::Layout,
 };
@@ -353,38 +354,6 @@ pub(crate) fn uncounted(plan: &LaunchPlan) -> Option<String> {
     ))
 }
 
-fn enforcement(own_network: bool) -> Enforcement {
-    let mut missing = Vec::new();
-    let abi = landlock::abi();
-    let landlock = match abi {
-        Some(6..) => Level::Full,
-        Some(abi) => {
-            missing.push(format!(
-                "Landlock: this kernel has version {abi} of it, without scopes (6)"
-            ));
-            Level::Partial
-        }
-        None => {
-            missing.push("Landlock: this kernel has none, or it is switched off".to_owned());
-            Level::Absent
-        }
-    };
-    Enforcement {
-        user_namespace: Level::Full,
-        mount: Level::Full,
-        pid: Level::Full,
-        network: if own_network {
-            Level::Full
-        } else {
-            Level::Absent
-        },
-        seccomp: Level::Full,
-        landlock,
-        cgroup: sandbox_types::CgroupKind::Absent,
-        missing,
-    }
-}
-
 impl Confined {
     /// Returns a guest that is on its way.
     pub(crate) fn of(
@@ -423,7 +392,7 @@ impl Confined {
 
     /// Says what network the guest has.
     pub(crate) fn set_network(&mut self, own_network: bool, egress: Option<Egress>) {
-        self.enforcement = enforcement(own_network);
+        self.enforcement = walls::told(own_network);
         self.egress = egress;
     }
 
@@ -442,7 +411,7 @@ impl Confined {
             return;
         };
         // The first says that it begins.
-        while let Ok(Some(mut sent)) = egress::take_sockets_now(&order) {
+        while let Ok(Some(mut sent)) = egress::take_next(&order) {
             if let Some(listener) = sent.pop() {
                 return self.refused.listen(listener);
             }

@@ -137,8 +137,7 @@ impl<'a> Keeper<'a> {
     fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
-        let workspace = Identity::of(&plan.workspace)?;
-        let watch = watch(&charge.directory, &plan.workspace)?;
+        let (workspace, watch) = watch(&charge.directory, &plan.workspace)?;
         let look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         Ok(Self {
             place: Some(place),
@@ -349,9 +348,8 @@ impl<'a> Keeper<'a> {
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
-        let network = (!sockets.is_empty()).then(|| egress::pass_on(&sockets));
         // A keeper without descriptors left is none.
-        let Ok(network) = network.transpose() else {
+        let Ok(network) = egress::pass_on(&sockets) else {
             return self.end();
         };
         descriptors.extend(network.as_ref().map(OwnedFd::as_fd));
@@ -379,11 +377,7 @@ impl<'a> Keeper<'a> {
                 spare.is_ready = true;
                 drop(spare.built.tree.take_recipe());
                 // They were sent before that.
-                let channel = spare.built.network.take();
-                let taken = channel
-                    .as_ref()
-                    .map_or(Ok(Vec::new()), egress::take_sockets);
-                let Ok(sockets) = taken else {
+                let Ok(sockets) = egress::take_sockets(spare.built.network.take()) else {
                     return self.end();
                 };
                 spare.sockets = sockets;
@@ -435,9 +429,7 @@ impl<'a> Keeper<'a> {
         let Some(plan) = key::plan(&key.site) else {
             return;
         };
-        let places = Identity::of(&plan.workspace)
-            .and_then(|workspace| Ok((workspace, watch(&self.directory, &plan.workspace)?)));
-        let Ok((workspace, watch)) = places else {
+        let Ok((workspace, watch)) = watch(&self.directory, &plan.workspace) else {
             return self.end();
         };
         self.workspace = workspace;

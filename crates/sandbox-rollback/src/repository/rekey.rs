@@ -156,6 +156,7 @@ fn seal_pack(
     let mut draft = Draft::create(to, number, sealing.clone()).map_err(cannot("create", to))?;
     let mut sound = true;
     let examined = pack::examine(&file, Form::new(number, None), Depth::Payloads, |found| {
+        session.repository.progress.add(found.bytes);
         sound &= matches!(found.block, Some(Ok(_)));
         let length = usize::try_from(found.bytes).map_err(io::Error::other)?;
         let mut frame = vec![0; length];

@@ -21,6 +21,21 @@ mod properties;
 mod transfer;
 mod upkeep;
 
+impl Repository {
+    fn take_in(&self, path: &Path) -> Result<Imported, ImportError> {
+        self.import(path, arrival())
+    }
+
+    fn take_in_from(&self, input: &mut dyn std::io::Read) -> Result<Imported, ImportError> {
+        self.import_from(input, arrival())
+    }
+}
+
+/// When snapshots from elsewhere come.
+fn arrival() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
 impl Lab {
     fn repository(&self) -> Repository {
         self.manager.repository(&self.root.path().join("repo"))
@@ -40,7 +55,7 @@ impl Lab {
 
 fn new() -> NewSnapshot {
     NewSnapshot {
-        created_at: jiff::Timestamp::UNIX_EPOCH,
+        created_at: Timestamp::UNIX_EPOCH,
         tags: Vec::new(),
         message: None,
         state_sequence: None,

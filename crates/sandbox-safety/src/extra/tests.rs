@@ -1,8 +1,9 @@
 //! Validators make verdicts stricter, whatever they do.
 
-use sandbox_types::{Decision, NetworkAccess};
+use sandbox_types::NetworkAccess;
 
 use super::*;
+use crate::Policy;
 use crate::{Confinement, Profile, SafetyValidator, Surroundings};
 
 /// Finds what it was told to find; `None` panics.

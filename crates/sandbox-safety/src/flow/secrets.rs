@@ -103,7 +103,9 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     let mut words = command.args().iter();
     let uploaded = words.find(|word| {
         let leaked = scene.run_by(word.runs).iter().any(|c| {
-            reads_secret(scene, c).is_some() || tells_environment(c) && !c.args().is_empty()
+            reads_secret(scene, c).is_some()
+                || sender && reads_key_file(scene, c)
+                || tells_environment(c) && (sender || !c.args().is_empty())
         });
         leaked
             || sender
@@ -180,7 +182,6 @@ fn is_key_file(text: &str) -> bool {
 fn reads_key_file(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
     let program = command.program();
     if !scene.gate.opens(Scanner::Secrets)
-        || program.is_empty()
         || matches!(
             program,
             "rm" | "ls" | "stat" | "chmod" | "touch" | "echo" | "printf" | "test" | "[" | "git"
@@ -279,7 +280,7 @@ pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option
         !word.text.contains("://") && is_in_class(&word.text, "secret", command, scene.places)
     };
     let program = command.program();
-    if program.is_empty() || matches!(program, "find" | "fd") {
+    if matches!(program, "find" | "fd") {
         let args = command.args();
         let copies = args.windows(2).any(|pair| {
             pair[0].text.starts_with("-exec")

@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 use super::{
     Example, Override, PackError, PackRule, Position, RulePack,
     grant::{Answer, Grant},
+    numbers::{self, NumbersText},
 };
 use crate::{
     pattern,
@@ -35,6 +36,8 @@ struct PackText {
     ask: Vec<GrantText>,
     #[serde(default)]
     deny: Vec<GrantText>,
+    #[serde(default)]
+    risk: NumbersText,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +78,14 @@ struct GrantText {
     untagged,
     expecting = "a score is a number up to 100, or none, low, medium, high or critical"
 )]
-enum Score {
+pub(super) enum Score {
     Number(u8),
     Level(Level),
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Level {
+pub(super) enum Level {
     None,
     Low,
     Medium,
@@ -100,7 +103,7 @@ enum HeldText {
 }
 
 impl Score {
-    const fn value(self) -> u8 {
+    pub(super) const fn value(self) -> u8 {
         match self {
             Self::Number(score) => score,
             Self::Level(Level::None) => 0,
@@ -142,6 +145,7 @@ pub(super) fn read(file: &str, text: &str, types: &[&str]) -> Result<RulePack, P
         rules: rules.collect::<Result<_, _>>()?,
         overrides: overrides.collect::<Result<_, _>>()?,
         grants: grants.collect::<Result<_, _>>()?,
+        formula: numbers::read(file, pack.risk)?,
     };
     Ok(pack)
 }
@@ -165,7 +169,7 @@ fn position<T>(of: &Spanned<T>) -> Position {
     }
 }
 
-fn wrong<T>(file: &str, of: &Spanned<T>, problem: impl Display) -> PackError {
+pub(super) fn wrong<T>(file: &str, of: &Spanned<T>, problem: impl Display) -> PackError {
     PackError::at(file, position(of), problem.to_string())
 }
 

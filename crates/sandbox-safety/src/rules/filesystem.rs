@@ -121,12 +121,15 @@ pub(super) static RULES: &[Rule] = &[
         effects: &[DestroysData],
         held: Held::Rollback,
         when: When::Holds(|scene, command| {
-            deletes(scene, command, |place, all| place == Place::Unknown && all)
+            // Moving what the text does not name is what loops over files are for.
+            let moves = command.program() == "mv";
+            let found = deletes(scene, command, |place, all| place == Place::Unknown && all);
+            found.filter(|_| !moves)
         }),
         message: "deletes a directory that the text does not name; with an empty variable it is another one",
         suggestion: "write ${VAR:?} so that an empty value stops it",
         matches: &["rm -rf \"$DIR\"/*", "rm -rf $(get_dir)"],
-        spares: &["rm -rf build/$NAME", "rm \"$file\""],
+        spares: &["rm -rf build/$NAME", "rm \"$file\"", "mv $d/* ."],
     },
     Rule {
         id: "fs.delete-everything-here",

@@ -1,6 +1,6 @@
 //! Hiding what is run.
 
-use sandbox_types::Effect::ExecutesUnknown;
+use sandbox_types::Effect::{DestroysData, ExecutesUnknown};
 
 use super::{Rule, When};
 use crate::{
@@ -45,6 +45,8 @@ pub(super) static RULES: &[Rule] = &[
             "who$@ami",
             "a=r; b=m; $a$b x",
             "cat${IFS}x",
+            "r$(x)m -rf build",
+            "r`x`m y",
         ],
         spares: &[
             "\"$HOME/bin/tool\" x",
@@ -54,6 +56,8 @@ pub(super) static RULES: &[Rule] = &[
             "ls *.c",
             "$(which python3) x.py",
             "./run.sh",
+            "python$VERSION -m x",
+            "lib$(arch)/x",
         ],
     },
     Rule {
@@ -103,12 +107,23 @@ pub(super) static RULES: &[Rule] = &[
         held: Held::Nothing,
         when: When::Holds(|_, command| {
             let first = command.words.first()?;
-            let whole = first.text.starts_with('$') || first.text.starts_with('`');
-            (whole && first.known == crate::shell::Known::Unknown).then_some(first.span)
+            let partly = first.text.contains(['$', '`']);
+            (partly && first.known == crate::shell::Known::Unknown).then_some(first.span)
         }),
         message: "runs a program that the text does not name",
         suggestion: "write the program's name",
-        matches: &["$TOOL x", "\"$@\""],
+        matches: &["$TOOL x", "\"$@\"", "gcc-$V x.c", "r$(x)m y"],
         spares: &["ls", "X=ls; $X"],
+    },
+    Rule {
+        id: "obfuscation.unknown-deletion",
+        score: HIGH,
+        effects: &[ExecutesUnknown, DestroysData],
+        held: Held::View,
+        when: When::Holds(flow::unknown_on_the_system),
+        message: "gives a program that the text does not name what `rm -rf` of a system is given",
+        suggestion: "write the program's name",
+        matches: &["$X -rf /", "\"$(get)\" -r -f ~", "r$(x)m -rf /"],
+        spares: &["$X -rf build", "$TOOL -r /", "X=ls; $X -rf /"],
     },
 ];

@@ -32,6 +32,8 @@ pub(crate) struct Masked {
 
 /// How deep constructs may nest.
 pub(crate) const DEPTH_MAX: usize = 64;
+/// The parser panics on a descriptor (`2>x`) of more digits; for a shell, these are a word.
+const DESCRIPTOR_DIGITS_MAX: usize = 9;
 
 /// Why text cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -379,6 +381,7 @@ impl<'a> Scanner<'a> {
 
     /// Notes what the word that ends here means for what follows.
     fn end_word(&mut self) {
+        self.blank_long_number();
         let word = &self.source[self.word_start.min(self.at)..self.at];
         if word.is_empty() {
             return;
@@ -415,6 +418,16 @@ impl<'a> Scanner<'a> {
                 b"esac" => *cases = cases.saturating_sub(1),
                 _ => {}
             }
+        }
+    }
+
+    /// Hides digits at the end that are no descriptor.
+    fn blank_long_number(&mut self) {
+        let text = &mut self.masked.text;
+        let digits = text.iter().rev().take_while(|it| it.is_ascii_digit());
+        let first = text.len() - digits.count();
+        if text.len() - first > DESCRIPTOR_DIGITS_MAX {
+            text[first..].fill(b'x');
         }
     }
 

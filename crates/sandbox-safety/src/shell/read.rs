@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+mod build_files;
 mod definitions;
 mod evaluated;
 mod given;
@@ -132,6 +133,8 @@ pub(super) struct Reader {
     variables: BTreeMap<String, Word>,
     /// Variables that `declare -l` or `-u` made change the case of what they are given.
     cases: BTreeMap<String, Case>,
+    /// What the variables that functions declared as their own held before.
+    locals: Vec<(String, Option<Word>)>,
     functions: BTreeMap<String, Arc<Node>>,
     aliases: BTreeMap<String, String>,
     /// Text written to files, to be read when they are run.
@@ -251,6 +254,15 @@ impl Reader {
                     self.problem(Problem::ForkBomb, span);
                 }
                 self.functions.insert(name.clone(), Arc::clone(body));
+                // bash calls it for any name that it does not find.
+                if name == "command_not_found_handle" {
+                    let called = SimpleCommand {
+                        words: vec![Word::literal(name.as_str(), first_span(body))],
+                        span: origin.place(first_span(body)),
+                        ..SimpleCommand::default()
+                    };
+                    self.call(&called);
+                }
             }
             Node::Words(words) => {
                 for word in words {

@@ -1,5 +1,6 @@
 //! `check --explain`: how the decision came about, finding by finding.
 
+use sandbox_core::Thresholds;
 use sandbox_types::{Decision, Finding, RiskTerm, Verdict};
 
 use crate::ui::one_line;
@@ -8,15 +9,27 @@ use crate::ui::one_line;
 const EVIDENCE_WIDTH: usize = 100;
 
 /// Returns the whole story of a verdict, with a line end.
-pub(super) fn text(verdict: &Verdict, in_sandbox: bool) -> String {
+pub(super) fn text(verdict: &Verdict, thresholds: Option<Thresholds>, in_sandbox: bool) -> String {
     let mut lines = Vec::new();
     let risk = |name: &str, risk: &sandbox_types::Risk| {
         format!("{name:<14} {} ({} of 100)", risk.level, risk.score)
     };
-    lines.push(risk("risk", &verdict.risk));
+    let scores = verdict.terms.iter().map(|it| it.score).max();
+    lines.push(risk("risk", &verdict.risk) + &sum(verdict.risk.score, scores));
     if in_sandbox {
-        lines.push(risk("in the sandbox", &verdict.residual_risk));
+        let scores = verdict.terms.iter().map(|it| it.residual_score).max();
+        let residual = verdict.residual_risk;
+        lines.push(risk("in the sandbox", &residual) + &sum(residual.score, scores));
     }
+    lines.push(match thresholds {
+        Some(Thresholds {
+            ask_from,
+            deny_from,
+        }) => {
+            format!("profile        asks from {ask_from}, denies from {deny_from}")
+        }
+        None => "profile        audit: reports and never blocks".to_owned(),
+    });
     for command in &verdict.commands {
         let argv = one_line(&command.argv.join(" "), EVIDENCE_WIDTH);
         lines.push(format!("command        {}: {argv}", command.decision));
@@ -30,8 +43,18 @@ pub(super) fn text(verdict: &Verdict, in_sandbox: bool) -> String {
         finding_lines(finding, term, in_sandbox, &mut lines);
     }
     lines.push(String::new());
-    lines.push(because(verdict, in_sandbox));
+    lines.push(because(verdict, thresholds, in_sandbox));
     lines.join("\n") + "\n"
+}
+
+/// Says of what the score is made, if it is more than its strongest finding's.
+fn sum(score: u8, strongest: Option<u8>) -> String {
+    match strongest.and_then(|it| Some((it, score.checked_sub(it)?))) {
+        Some((strongest, added)) if added > 0 => {
+            format!(" = {strongest} + {added} for further classes of effects")
+        }
+        _ => String::new(),
+    }
 }
 
 fn finding_lines(
@@ -75,16 +98,26 @@ fn finding_lines(
     }
 }
 
-fn because(verdict: &Verdict, in_sandbox: bool) -> String {
+fn because(verdict: &Verdict, thresholds: Option<Thresholds>, in_sandbox: bool) -> String {
     let risk = if in_sandbox {
         verdict.residual_risk
     } else {
         verdict.risk
     };
-    let denied = verdict.findings.iter().any(|it| it.rule == "policy.deny");
+    let has = |rule: &str| verdict.findings.iter().any(|it| it.rule == rule);
+    let (denied, asked) = (has("policy.deny"), has("policy.ask"));
+    let Some(thresholds) = thresholds else {
+        return format!("{}: an audit never blocks", verdict.decision);
+    };
     let why = match verdict.decision {
         Decision::Deny if denied => "a deny rule of the policy matches".to_owned(),
-        Decision::Deny => "the risk is critical, whatever confines it".to_owned(),
+        Decision::Deny => format!(
+            "a {} risk is refused, whatever confines it",
+            verdict.risk.level
+        ),
+        Decision::Ask if asked && risk.score < thresholds.ask_from => {
+            "an ask rule of the policy matches".to_owned()
+        }
         Decision::Ask => format!(
             "a {} risk reaches the level from which the profile asks",
             risk.level

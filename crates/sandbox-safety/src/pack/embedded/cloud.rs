@@ -170,6 +170,7 @@ pub(super) static RULES: &[Rule] = &[
             "docker-credential-* get",
             "mimipenguin|linpeas|linpeas.sh|lazagne ..",
             "gcore *",
+            "curl|wget|http|xh ~169.254.169.254|metadata.google.internal|169.254.170.2 ~credentials|token|identity|user-data",
         ]),
         matches: &[],
         spares: &[],

@@ -14,6 +14,7 @@ pub(super) static RULES: &[Rule] = &[
         suggestion: "back it up first; let a person delete it",
         when: When::Looks(&[
             "dropdb|dropuser * !--help",
+            "pg_restore -c|--clean",
             "mysqladmin .. drop|shutdown|flush-*",
             "redis-cli|valkey-cli|keydb-cli flushall|FLUSHALL|flushdb|FLUSHDB|shutdown|SHUTDOWN|DEBUG|debug",
             "redis-cli config|CONFIG|script|cluster set|SET|flush|reset ~dir|dbfilename|reset|flush",

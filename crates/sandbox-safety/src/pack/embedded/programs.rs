@@ -53,6 +53,7 @@ pub(super) static RULES: &[Rule] = &[
         message: "names a program that is started as a helper, a filter or a hook",
         suggestion: "run that program itself, so that it can be judged",
         when: When::Looks(&[
+            "fail2ban-client set * action|addaction ~actionban|actionstart|actionstop|actioncheck|actionunban",
             "aria2c ~--on-download-complete=|--on-download-error=|--on-download-start=|--on-download-stop=|--on-download-pause=|--on-bt-download-complete= !~--help",
             "aria2c --on-download-complete|--on-download-error|--on-download-start|--on-download-stop|--on-bt-download-complete",
             "restic --password-command !~pass_|op_read|secret-tool|security|cat_|echo",

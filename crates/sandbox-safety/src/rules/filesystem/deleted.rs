@@ -54,8 +54,13 @@ pub(super) fn deletes(
         // What is moved away is as lost to the system as what is deleted.
         "mv" => {
             let all = operands(command);
+            // `mv -t TARGET SOURCE…`
+            let target_first = args
+                .iter()
+                .any(|it| it.text == "-t" || it.text == "--target-directory");
             let sources = all.len().saturating_sub(1);
             all.into_iter()
+                .skip(usize::from(target_first))
                 .take(sources)
                 .find_map(|word| look(word, false))
         }

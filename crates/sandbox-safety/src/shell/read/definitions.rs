@@ -52,6 +52,11 @@ impl Reader {
                 let name = argument.text.split('=').next().unwrap_or_default();
                 self.cases.insert(name.to_owned(), case);
             }
+            let name = argument.text.split('=').next().unwrap_or_default();
+            if !self.calls.is_empty() && matches!(program, "local" | "declare" | "typeset") {
+                let before = self.variables.get(name).cloned();
+                self.locals.push((name.to_owned(), before));
+            }
             let Some((name, value)) = argument.text.split_once('=') else {
                 continue;
             };
@@ -106,7 +111,14 @@ impl Reader {
             self.calls.push(name);
             self.bodies.push(Arc::clone(&body));
             self.push(command.clone());
+            let own = self.locals.len();
             self.walk(&body, Origin::Within(command.span));
+            for (name, before) in self.locals.drain(own..).rev() {
+                match before {
+                    Some(value) => self.variables.insert(name, value),
+                    None => self.variables.remove(&name),
+                };
+            }
             self.bodies.pop();
             self.calls.pop();
             self.positional = outer;

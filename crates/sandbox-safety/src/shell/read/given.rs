@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Origin, Reader, RedirectKind, SimpleCommand, Span, Word, is_shell, runs_its_input};
+use super::{
+    Origin, Reader, RedirectKind, SimpleCommand, Span, Word, build_files, is_shell, runs_its_input,
+};
 use crate::{
     inline,
     shell::{Context, Redirect, Route, basename, unwrap::subcommands::option_texts},
@@ -10,10 +12,8 @@ use crate::{
 
 /// `xargs` adds at most so many of the words that the text says.
 const FED_WORDS_MAX: usize = 64;
-/// A recipe of a Makefile may ask for other targets so deep.
-const TARGETS_DEPTH_MAX: usize = 8;
 /// So many lines of recipes and scripts are read for one command.
-const SCRIPTS_MAX: usize = 200;
+pub(super) const SCRIPTS_MAX: usize = 200;
 
 /// What the caller gives with a command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,12 +113,15 @@ impl Reader {
         if self.files.is_empty() {
             return;
         }
-        let texts = self.build_scripts(command);
+        let files = build_files::named(command);
+        if files.is_empty() {
+            return;
+        }
+        let texts = build_files::scripts(command, &self.files);
         let outer = self.context;
-        let given = ["Makefile", "makefile", "GNUmakefile", "package.json"];
         self.context = Context {
             route: outer.route.max(Route::Built),
-            in_file: outer.in_file || given.iter().any(|name| self.given.contains(*name)),
+            in_file: outer.in_file || files.iter().any(|name| self.given.contains(name)),
             ..outer
         };
         for text in texts.into_iter().take(SCRIPTS_MAX) {
@@ -133,29 +136,6 @@ impl Reader {
         self.context.route = outer.route.max(route);
         self.read_nested(text, Origin::Within(span));
         self.context = outer;
-    }
-
-    fn build_scripts(&self, command: &SimpleCommand) -> Vec<String> {
-        let operands = command.args().iter().map(|word| word.text.as_str());
-        let operands: Vec<&str> = operands.filter(|text| !text.starts_with('-')).collect();
-        match command.program() {
-            "make" | "gmake" => {
-                let named = ["GNUmakefile", "makefile", "Makefile"];
-                let file = named.iter().find_map(|name| self.files.get(*name));
-                let stated = operands.iter().find_map(|name| self.files.get(*name));
-                let Some(text) = stated.or(file) else {
-                    return Vec::new();
-                };
-                let targets = operands.iter().filter(|it| !self.files.contains_key(**it));
-                Makefile::read(text).recipes(&targets.copied().collect::<Vec<_>>())
-            }
-            "npm" | "pnpm" | "yarn" | "bun" => {
-                let text = self.files.get("package.json");
-                text.map(|text| package_scripts(text, &operands))
-                    .unwrap_or_default()
-            }
-            _ => Vec::new(),
-        }
     }
 }
 
@@ -193,107 +173,6 @@ fn replacement(command: &SimpleCommand) -> Option<String> {
         .filter(|mark| !mark.is_empty())
 }
 
-/// Returns the scripts of a `package.json` that `npm OPERAND…` runs.
-fn package_scripts(package: &str, operands: &[&str]) -> Vec<String> {
-    #[derive(serde::Deserialize)]
-    struct Package {
-        #[serde(default)]
-        scripts: BTreeMap<String, String>,
-    }
-    // JSON is YAML.
-    let Ok(package) = serde_saphyr::from_str::<Package>(package) else {
-        return Vec::new();
-    };
-    let named = |name: &str| [format!("pre{name}"), name.to_owned(), format!("post{name}")];
-    let mut names = Vec::new();
-    for operand in operands {
-        match *operand {
-            "i" | "ci" | "install" | "add" => {
-                names.extend(named("install"));
-                names.extend(named("prepare"));
-            }
-            "t" | "tst" => names.extend(named("test")),
-            name => names.extend(named(name)),
-        }
-    }
-    let scripts = names.iter().filter_map(|name| package.scripts.get(name));
-    scripts.cloned().collect()
-}
-
-/// A Makefile, as far as it says what is run.
-#[derive(Debug, Default)]
-struct Makefile {
-    /// Each target with what it needs and its recipe, in order.
-    targets: Vec<(String, Vec<String>, Vec<String>)>,
-    variables: BTreeMap<String, String>,
-}
-
-impl Makefile {
-    fn read(text: &str) -> Self {
-        let mut file = Self::default();
-        for line in text.replace("\\\n", " ").lines() {
-            if let Some(recipe) = line.strip_prefix('\t') {
-                let recipe = recipe.trim_start_matches(['@', '-', '+', ' ']);
-                if let Some((_, _, lines)) = file.targets.last_mut() {
-                    lines.push(recipe.to_owned());
-                }
-            } else if let Some((name, value)) = line.split_once('=') {
-                let name = name.trim_end_matches([':', '?', '+', ' ']).trim();
-                file.variables
-                    .insert(name.to_owned(), value.trim().to_owned());
-            } else if let Some((targets, needs)) = line.split_once(':') {
-                let needs: Vec<String> = needs.split_whitespace().map(str::to_owned).collect();
-                for target in targets.split_whitespace() {
-                    file.targets
-                        .push((target.to_owned(), needs.clone(), Vec::new()));
-                }
-            }
-        }
-        file
-    }
-
-    /// Returns the recipes of the targets and of what they need; without targets, of the first.
-    fn recipes(&self, targets: &[&str]) -> Vec<String> {
-        let first = self.targets.iter().map(|(name, ..)| name.as_str());
-        let first = first.clone().find(|name| !name.starts_with('.'));
-        let wanted: Vec<&str> = if targets.is_empty() {
-            first.into_iter().collect()
-        } else {
-            targets.to_vec()
-        };
-        let mut found = Vec::new();
-        for target in wanted {
-            self.collect(target, 0, &mut found);
-        }
-        found
-    }
-
-    fn collect(&self, target: &str, depth: usize, found: &mut Vec<String>) {
-        if depth > TARGETS_DEPTH_MAX || found.len() > SCRIPTS_MAX {
-            return;
-        }
-        for (_, needs, recipe) in self.targets.iter().filter(|(name, ..)| name == target) {
-            for need in needs {
-                self.collect(need, depth + 1, found);
-            }
-            found.extend(recipe.iter().map(|line| self.expanded(line)));
-        }
-    }
-
-    /// Puts in the values of variables, as far as the file says them, and turns `$$` into `$`.
-    fn expanded(&self, line: &str) -> String {
-        let mut line = line.to_owned();
-        for (name, value) in &self.variables {
-            for form in [format!("$({name})"), format!("${{{name}}}")] {
-                if line.contains(&form) && line.len() < super::VALUE_BYTES_MAX {
-                    line = line.replace(&form, value);
-                }
-            }
-        }
-        line.replace("$$", "$")
-    }
-}
-
 /// Returns the files that a command would run, by the names that it uses: a caller that gives their
 /// texts has them judged too.
 pub(crate) fn named_scripts(commands: &[SimpleCommand]) -> Vec<String> {
@@ -304,28 +183,21 @@ pub(crate) fn named_scripts(commands: &[SimpleCommand]) -> Vec<String> {
             let mut words = command.args().iter();
             words.find(|word| !word.text.starts_with(['-', '+']))
         };
+        names.extend(build_files::named(command));
         let wanted = match program {
-            "make" | "gmake" => vec!["Makefile", "makefile", "GNUmakefile"],
-            "npm" | "pnpm" | "yarn" | "bun" => vec!["package.json"],
-            "" => Vec::new(),
+            "" => None,
             _ if is_shell(program)
                 || matches!(program, "." | "source")
                 || inline::reads_code(program) =>
             {
-                operand()
-                    .map(|word| word.text.as_str())
-                    .into_iter()
-                    .collect()
+                operand().map(|word| word.text.as_str())
             }
             _ => {
                 let first = command.words.first().map(|word| word.text.as_str());
-                first
-                    .filter(|text| text.contains('/'))
-                    .into_iter()
-                    .collect()
+                first.filter(|text| text.contains('/'))
             }
         };
-        names.extend(wanted.into_iter().map(str::to_owned));
+        names.extend(wanted.map(str::to_owned));
     }
     names.retain(|name| {
         !name.is_empty() && !name.contains(['\0', '\n']) && !basename(name).is_empty()
@@ -333,30 +205,4 @@ pub(crate) fn named_scripts(commands: &[SimpleCommand]) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Makefile, package_scripts};
-
-    #[test]
-    fn recipes_follow_what_a_target_needs() {
-        let text =
-            "R = rm -rf\n.PHONY: all\nall: gone\n\t@echo done\ngone:\n\t$(R) $$HOME\nx: ; \n";
-        let file = Makefile::read(text);
-        assert_eq!(file.recipes(&[]), ["rm -rf $HOME", "echo done"]);
-        assert_eq!(file.recipes(&["gone"]), ["rm -rf $HOME"]);
-        assert!(file.recipes(&["unknown"]).is_empty());
-        let circle = Makefile::read("a: b\n\techo a\nb: a\n\techo b\n");
-        assert!(circle.recipes(&["a"]).len() < 20);
-    }
-
-    #[test]
-    fn the_scripts_that_npm_runs_are_found() {
-        let package = r#"{"name": "x", "scripts": {"preinstall": "a", "build": "b", "test": "c"}}"#;
-        assert_eq!(package_scripts(package, &["install"]), ["a"]);
-        assert_eq!(package_scripts(package, &["run", "build"]), ["b"]);
-        assert_eq!(package_scripts(package, &["t"]), ["c"]);
-        assert!(package_scripts("{", &["t"]).is_empty());
-    }
 }

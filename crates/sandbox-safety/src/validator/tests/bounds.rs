@@ -83,3 +83,17 @@ fn substitutions_that_yield_nothing_part_no_word() {
         assert_eq!(judge(text).decision, Decision::Deny, "{text}");
     }
 }
+
+#[test]
+fn a_number_that_is_no_descriptor_hides_nothing() {
+    for number in [
+        "2147483648",
+        "99999999999999999999",
+        "\\\n99999999999999999999",
+    ] {
+        for operator in [">x", "<x", ">&1", "<<<x", "<<x\nx\n"] {
+            let text = format!("rm -rf / {number}{operator}");
+            assert_eq!(judge(&text).decision, Decision::Deny, "{text}");
+        }
+    }
+}

@@ -11,25 +11,33 @@ struct Case {
     command: String,
 }
 
-/// Reads the blocks of one file, each with the line before it.
+/// Reads the blocks of one file, each with the line before it: one command, or one a line.
 fn cases(file: &str, text: &str) -> Vec<Case> {
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     let mut before = String::new();
     while let Some((number, line)) = lines.next() {
-        if line != "```sh" {
+        if !matches!(line, "```sh" | "```sh lines") {
             line.clone_into(&mut before);
             continue;
         }
         let body = lines.by_ref().map(|(_, line)| line);
         let command: Vec<&str> = body.take_while(|line| *line != "```").collect();
-        let mut words = before.split_whitespace().map(str::to_owned);
-        found.push(Case {
-            place: format!("{file}:{number}"),
-            decision: words.next().unwrap_or_default(),
-            rules: words.collect(),
-            command: command.join("\n"),
-        });
+        let whole = command.join("\n");
+        let texts = if line == "```sh" {
+            vec![(number, whole.as_str())]
+        } else {
+            (number + 2..).zip(command).collect()
+        };
+        for (number, text) in texts {
+            let mut words = before.split_whitespace().map(str::to_owned);
+            found.push(Case {
+                place: format!("{file}:{number}"),
+                decision: words.next().unwrap_or_default(),
+                rules: words.collect(),
+                command: text.to_owned(),
+            });
+        }
     }
     found
 }
