@@ -26,7 +26,7 @@ use super::{
 /// Locked by the keeper that listens.
 const LOCK_FILE: &str = "session.lock";
 /// Conversations that wait to be accepted.
-const BACKLOG: i32 = 32;
+const BACKLOG: i32 = 256;
 /// How long a keeper that is to give way may take.
 const GIVE_WAY_LIMIT: Duration = Duration::from_secs(2);
 
