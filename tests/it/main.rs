@@ -64,6 +64,7 @@ mod snapshots;
 #[cfg(test)]
 mod snapshots_choice;
 #[cfg(test)]
+mod snapshots_encrypted;
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;
@@ -75,6 +76,8 @@ mod state_recovery;
 mod story;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod systemd;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

@@ -124,7 +124,10 @@ fn renaming_an_older_directory_is_a_copy() {
     assert_eq!(stdout(&lab.run("mv dir moved && cat moved/a")), "a");
     // The control: one that was made inside.
     let lab = Lab::new();
-    assert_eq!(stdout(&lab.run(&format!("mkdir dir; {rename}; test -d moved"))), "");
+    assert_eq!(
+        stdout(&lab.run(&format!("mkdir dir; {rename}; test -d moved"))),
+        ""
+    );
 }
 
 /// A write through one name of an older file does not show under the other.
@@ -135,7 +138,10 @@ fn older_hard_links_are_parted_by_a_write() {
     assert_eq!(stdout(&lab.run("printf new > a; cat b")), "old");
     assert_eq!(lab.read("b").as_deref(), Some("old"));
     // The control: two names that were made inside.
-    assert_eq!(stdout(&lab.run("echo x > c; ln c d; printf new > c; cat d")), "new");
+    assert_eq!(
+        stdout(&lab.run("echo x > c; ln c d; printf new > c; cat d")),
+        "new"
+    );
 }
 
 #[test]
@@ -146,7 +152,11 @@ fn numbers_of_directories_and_changed_files_differ() {
     let old = inode("file");
     let report = lab.run("touch dir/new; stat -c %h dir; echo new > file");
     assert_eq!(stdout(&report).trim(), "1", "outside it is {links}");
-    assert_ne!(inode("file"), old, "a changed file is another one after the commit");
+    assert_ne!(
+        inode("file"),
+        old,
+        "a changed file is another one after the commit"
+    );
 }
 
 #[test]
@@ -155,9 +165,14 @@ fn marks_of_an_overlay_are_not_kept() {
         return;
     }
     let lab = Lab::new().file("a", "a");
-    let report = lab.run("setfattr -n user.overlay.opaque -v y a; setfattr -n user.mine -v 1 a; echo $?");
+    let report =
+        lab.run("setfattr -n user.overlay.opaque -v y a; setfattr -n user.mine -v 1 a; echo $?");
     assert_eq!(stdout(&report), "0\n");
-    assert_eq!(report["violations"].as_array().unwrap().len(), 1, "{report:#}");
+    assert_eq!(
+        report["violations"].as_array().unwrap().len(),
+        1,
+        "{report:#}"
+    );
 }
 
 /// A database with a write-ahead log in shared memory, with two connections at once.

@@ -23,7 +23,14 @@ fn changes(report: &Value) -> Vec<String> {
     let paths = report["changes"]["paths"].as_array().unwrap().iter();
     let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
     paths
-        .map(|it| format!("{} {} {}", text(&it["change"]), text(&it["from"]), text(&it["path"])))
+        .map(|it| {
+            format!(
+                "{} {} {}",
+                text(&it["change"]),
+                text(&it["from"]),
+                text(&it["path"])
+            )
+        })
         .collect()
 }
 
@@ -49,7 +56,11 @@ fn renames_are_told_as_such_and_taken_back() {
     assert_eq!(report["changes"]["renamed"], 5, "{listed:?}");
     assert_eq!(report["changes"]["created"], 0);
     assert_eq!(report["changes"]["deleted"], 0);
-    assert_eq!(inode("moved/in/a"), old, "an overlay copies; it is stored once");
+    assert_eq!(
+        inode("moved/in/a"),
+        old,
+        "an overlay copies; it is stored once"
+    );
     lab.sandbox(&["log"]).code(0).prints("5 renamed");
     lab.sandbox(&["show", &operation(&report)])
         .code(0)
@@ -115,7 +126,10 @@ fn what_became_a_part_is_not_counted_twice() {
     lab.sandbox(&["commit", &held]).code(0).says("2 modified");
     let shown = lab.sandbox(&["show", &held, "--json"]).code(0).json();
     assert_eq!(shown["changes"]["modified"], 2, "{shown:#}");
-    assert_eq!([lab.read("a"), lab.read("b")].map(Option::unwrap), ["0", "2\n"]);
+    assert_eq!(
+        [lab.read("a"), lab.read("b")].map(Option::unwrap),
+        ["0", "2\n"]
+    );
 }
 
 #[test]
@@ -131,13 +145,19 @@ fn a_rollback_selects_paths_and_keeps_edits() {
         .code(1)
         .says("none of the operations");
     lab.sandbox(&["rollback", &first, "--path", "a"]).code(0);
-    assert_eq!([lab.read("a"), lab.read("b")].map(Option::unwrap), ["0", "3\n"]);
+    assert_eq!(
+        [lab.read("a"), lab.read("b")].map(Option::unwrap),
+        ["0", "3\n"]
+    );
     fs::write(lab.workspace().join("b"), "mine").unwrap();
     lab.sandbox(&["rollback", &first]).code(1).says("b");
     lab.sandbox(&["rollback", &first, "--keep-both"])
         .code(0)
         .says("kept as b.edited");
-    assert_eq!([lab.read("a"), lab.read("b")].map(Option::unwrap), ["0", "0"]);
+    assert_eq!(
+        [lab.read("a"), lab.read("b")].map(Option::unwrap),
+        ["0", "0"]
+    );
     assert_eq!(lab.read("b.edited").as_deref(), Some("mine"));
 }
 
@@ -158,12 +178,17 @@ fn kill_after(child: &mut Child, delay: Duration) {
 fn a_killed_rollback_of_workspace_and_state_is_before_or_after() {
     let lab = Lab::new().file("a", "0").file("b", "0");
     let state = |value: &str| {
-        lab.sandbox_with_input(&["state", "set", "k", value], "").code(0);
+        lab.sandbox_with_input(&["state", "set", "k", value], "")
+            .code(0);
     };
     let both = || {
         lab.sandbox(&["status"]).code(0);
         let key = lab.sandbox(&["state", "get", "k"]).stdout;
-        [lab.read("a").unwrap(), lab.read("b").unwrap(), key.trim_end().to_owned()]
+        [
+            lab.read("a").unwrap(),
+            lab.read("b").unwrap(),
+            key.trim_end().to_owned(),
+        ]
     };
     let change = || {
         state("before");
@@ -196,7 +221,11 @@ fn a_killed_rollback_of_workspace_and_state_is_before_or_after() {
             lab.sandbox(&["rollback", &first, "--state"]).code(0);
         }
         assert_eq!(both(), before);
-        assert!(!lab.data().join("sandboxes/workspace/rollback.json").exists());
+        assert!(
+            !lab.data()
+                .join("sandboxes/workspace/rollback.json")
+                .exists()
+        );
     }
     assert!(endings[0] > 0, "{endings:?} before/after");
     lab.sandbox(&["audit", "verify"]).code(0);
@@ -213,7 +242,12 @@ fn the_intent_of_a_rollback_is_finished_or_forgotten() {
     let intent = format!(
         r#"{{"target":"{first}","way":{{"Operations":["{first}"]}},"safety":null,"state":{{"before":2,"to":1}}}}"#
     );
-    let key = || lab.sandbox(&["state", "get", "k"]).stdout.trim_end().to_owned();
+    let key = || {
+        lab.sandbox(&["state", "get", "k"])
+            .stdout
+            .trim_end()
+            .to_owned()
+    };
     // The workspace was not rolled back: nothing is.
     fs::write(&record, &intent).unwrap();
     lab.sandbox(&["status"]).code(0);

@@ -5,6 +5,7 @@
 //! a run is in nobody's time.
 //! Ours includes the transaction, the journal and the report; bubblewrap has none of these.
 
+mod library;
 mod safety;
 mod scan;
 mod snapshots;
@@ -13,7 +14,8 @@ mod transactions;
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +23,7 @@ use anyhow::{Context as _, bail};
 
 use crate::process;
 
+pub(crate) use library::{OPERATIONS, ROUNDS, SANDBOXES, layers, sessions, throughput};
 pub(crate) use safety::safety;
 pub(crate) use scan::scan;
 pub(crate) use snapshots::rollback;
@@ -50,6 +53,9 @@ const BWRAP: &[&str] = &[
 
 /// How long building behind a run may take.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// A keeper that has ended, because somebody made or removed mounts of the host for example, is started again so often
+/// in a row.
+const RESTARTS_MAX: u32 = 5;
 
 /// One program that is timed.
 struct Contestant {
@@ -69,8 +75,45 @@ struct Spent {
     faults: u64,
 }
 
+/// What else the machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Nothing of ours.
+    None,
+    /// A process that never sleeps for each processor.
+    Full,
+}
+
+/// Processes that never sleep, until it is dropped.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn start(load: Load) -> anyhow::Result<Self> {
+        let count = match load {
+            Load::None => 0,
+            Load::Full => thread::available_parallelism().map_or(1, usize::from),
+        };
+        let mut busy = Self(Vec::new());
+        for _ in 0..count {
+            let mut command = words(&["sh", "-c", "while :; do :; done"]);
+            let started = command.spawn().context("cannot keep a processor busy")?;
+            busy.0.push(started);
+        }
+        Ok(busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for process in &mut self.0 {
+            process.kill().ok();
+            process.wait().ok();
+        }
+    }
+}
+
 /// Times `runs` runs of each program and prints the medians.
-pub(crate) fn exec(runs: usize) -> anyhow::Result<()> {
+pub(crate) fn exec(runs: usize, load: Load) -> anyhow::Result<()> {
     if runs < RUNS_MIN {
         bail!("{runs} runs have no stable median: take at least {RUNS_MIN}");
     }
@@ -113,7 +156,9 @@ pub(crate) fn exec(runs: usize) -> anyhow::Result<()> {
         Contestant::new("bwrap --unshare-all … true", words(BWRAP)),
         Contestant::new("true", words(&["true"])),
     ];
+    let busy = Busy::start(load)?;
     let timed = time_all(&mut contestants, runs);
+    drop(busy);
     // Also after a failed run: what the sandbox holds outside of our directory goes away.
     let destroyed = process::read(&mut ours(&["destroy"]));
     timed?;
@@ -146,15 +191,24 @@ impl Contestant {
         let Some(status) = &mut self.status else {
             return Ok(());
         };
+        let mut restarts = 0;
         let start = Instant::now();
         loop {
             let told: serde_json::Value = serde_json::from_slice(&process::read(status)?)
                 .context("cannot read the sandbox's status")?;
-            if told["session"]["ready"] == true {
+            let session = &told["session"];
+            if session["ready"] == true {
                 return Ok(());
             }
+            if session.is_null() && restarts < RESTARTS_MAX {
+                restarts += 1;
+                process::read(&mut self.command)?;
+            }
             if start.elapsed() > SETTLE_LIMIT {
-                bail!("{}: no confinement was built behind it", self.name);
+                bail!(
+                    "{}: no confinement was built behind it; its session is {session}",
+                    self.name
+                );
             }
         }
     }

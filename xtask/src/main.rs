@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | state | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | crash | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod crash;
 mod eval;
 mod fuzz;
 mod generate;
@@ -32,7 +33,13 @@ usage: cargo xtask TASK
   test [NAME]         run all tests, as root also as an unprivileged user (only those named NAME)
   escapes [--long]    try every way out of the sandbox, and print what stopped each
   soak [COUNT]        carry out 200 operations of all kinds, with callers and keepers killed, and compare the host
-  bench exec [RUNS]   time `sandbox run -- true` against bubblewrap
+  bench exec [--busy] [RUNS]
+                      time `sandbox run -- true` against bubblewrap, idle or with all processors busy
+  bench sessions [COUNT]
+                      make 1,000 sandboxes with a session each: time, memory, latency then
+  bench throughput [COUNT]
+                      10,000 operations of the library, 64 at a time, against plain starts
+  bench layers [RUNS] what each layer of a confinement costs, as a table
   bench egress        time the list of allowed hosts against the same client outside
   bench safety [DIR]  time judging, `sandbox check`, and the content scan by the number of words
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
@@ -42,13 +49,15 @@ usage: cargo xtask TASK
                       how many labelled commands the judge flags, by category, source and group
   fuzz TARGET [SECONDS]
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
+  crash [states | damage | kills [EVERY] | faults [EVERY]]
+                      cut the power, flip bits, kill and let system calls fail, in transactions and snapshots
   state               cut the power in 10,000 random sequences of changes of the store and of the journal
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
-  vm [--kernel PACKAGE] [PROFILE [NAME]]
-                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns
+  vm [--kernel PACKAGE] [--as root|user|delegated|logged-in] [--suite units|isolation|cli|escapes] [PROFILE [NAME...]]
+                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns, systemd
   ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state and virtual machines)
 ";
 
@@ -69,11 +78,16 @@ fn main() -> ExitCode {
             Ok(count) => test::soak(count),
             Err(_not_a_number) => return usage(),
         },
-        ["bench", "exec"] => bench::exec(bench::RUNS_DEFAULT),
-        ["bench", "exec", runs] => match runs.parse() {
-            Ok(runs) => bench::exec(runs),
-            Err(_not_a_number) => return usage(),
+        ["bench", "exec", rest @ ..] => match exec_wanted(rest) {
+            Some((runs, load)) => bench::exec(runs, load),
+            None => return usage(),
         },
+        ["bench", "sessions"] => bench::sessions(bench::SANDBOXES),
+        ["bench", "sessions", count] => bench::sessions(count),
+        ["bench", "throughput"] => bench::throughput(bench::OPERATIONS),
+        ["bench", "throughput", count] => bench::throughput(count),
+        ["bench", "layers"] => bench::layers(bench::ROUNDS),
+        ["bench", "layers", runs] => bench::layers(runs),
         ["bench", "egress"] => bench::egress(),
         ["bench", "safety"] => bench::safety("/usr/share/doc"),
         ["bench", "safety", directory] => bench::safety(directory),
@@ -97,6 +111,16 @@ fn main() -> ExitCode {
             Ok(seconds) => fuzz::run(target, seconds),
             Err(_not_a_number) => return usage(),
         },
+        ["crash"] => crash::all(),
+        ["crash", "states"] => crash::states(),
+        ["crash", "damage"] => crash::damage(),
+        ["crash", "kills"] => crash::kills(1),
+        ["crash", "faults"] => crash::faults(1),
+        ["crash", what @ ("kills" | "faults"), every] => match (every.parse(), *what) {
+            (Ok(every @ 1..), "kills") => crash::kills(every),
+            (Ok(every @ 1..), _) => crash::faults(every),
+            _ => return usage(),
+        },
         ["state"] => state::crashes(),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
@@ -112,6 +136,18 @@ fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+fn exec_wanted(words: &[&str]) -> Option<(usize, bench::Load)> {
+    let (words, load) = match words {
+        ["--busy", rest @ ..] => (rest, bench::Load::Full),
+        _ => (words, bench::Load::None),
+    };
+    match words {
+        [] => Some((bench::RUNS_DEFAULT, load)),
+        [runs] => Some((runs.parse().ok()?, load)),
+        _ => None,
     }
 }
 

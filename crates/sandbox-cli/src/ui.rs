@@ -76,6 +76,13 @@ impl Ui {
         self.form == Form::Json
     }
 
+    /// Whether a person who looks on wants to see how far a command is.
+    pub(crate) fn shows_progress(self) -> bool {
+        // Where no colour is wanted, nothing can be erased either.
+        let can_erase = self.colour != Colour::Never && io::stderr().is_terminal();
+        self.words == Words::Some && !self.is_json() && can_erase
+    }
+
     /// Tells a person something, unless they asked for quiet.
     pub(crate) fn note(self, text: &str) {
         if self.words == Words::Some && !self.is_json() {

@@ -17,7 +17,9 @@ use crate::{
     ledger,
     orders::KillRequested,
     process_mark::ProcessMark,
-    snapshots::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored},
+    snapshots::{
+        RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored, SnapshotsRekeyed,
+    },
     state::StateRecovered,
 };
 
@@ -126,6 +128,8 @@ kinds! {
     SnapshotRestored(SnapshotRestored) = ledger::SNAPSHOT_RESTORED;
     /// A snapshot was deleted.
     SnapshotDeleted(SnapshotDeleted) = ledger::SNAPSHOT_DELETED;
+    /// The snapshots were encrypted, or have another key.
+    SnapshotsRekeyed(SnapshotsRekeyed) = ledger::SNAPSHOTS_REKEYED;
     /// The workspace was rolled back.
     RollbackDone(RollbackDone) = ledger::ROLLED_BACK;
     /// An operation waits for a person.

@@ -127,7 +127,9 @@ impl Afterwards {
                 *count = count.saturating_sub(taken);
             }
             let taken: BTreeSet<_> = part.paths.iter().map(|it| it.path.as_path()).collect();
-            changes.paths.retain(|it| !taken.contains(it.path.as_path()));
+            changes
+                .paths
+                .retain(|it| !taken.contains(it.path.as_path()));
         }
     }
 }

@@ -53,6 +53,10 @@ impl Layout {
         self.home.join("keys").join("state.key")
     }
 
+    pub(crate) fn snapshot_key(&self) -> PathBuf {
+        self.home.join("keys").join("snapshots.key")
+    }
+
     pub(crate) fn sandboxes(&self) -> PathBuf {
         self.home.join("sandboxes")
     }

@@ -94,6 +94,9 @@ pub(crate) const CREATED: &str = "sandbox.created";
 /// A sandbox was destroyed.
 pub(crate) const DESTROYED: &str = "sandbox.destroyed";
 
+/// The snapshots are encrypted, or have another key.
+pub(crate) const SNAPSHOTS_REKEYED: &str = "snapshots.rekeyed";
+
 /// A value was stored in the state.
 pub(crate) const STATE_SET: &str = "state.set";
 /// A key of the state was deleted.

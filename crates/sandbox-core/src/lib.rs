@@ -104,9 +104,7 @@ pub use policies::{PolicyError, check_policies};
 pub use process_mark::ProcessMark;
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
-pub use review::{
-    HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome,
-};
+pub use review::{HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
 pub use rule_packs::{RulePackError, rule_pack, rule_packs};
 pub use run::{RunError, RunFault};
 pub use running_elsewhere::{KillError, WaitError};
@@ -116,8 +114,8 @@ pub use session::{keep_session, keep_session_if_asked, keeper_of_this_program};
 pub use settle::{REVIEW_ASKED_FOR, SettleError};
 pub use snapshots::{
     RestoreOutcome, RestoreRequest, RollbackDone, RollbackOptions, RollbackOutcome,
-    SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotReport, SnapshotRequest,
-    SnapshotRestored, StateBack, time_before_now,
+    SnapshotCreated, SnapshotDeleted, SnapshotError, SnapshotKeyError, SnapshotReport,
+    SnapshotRequest, SnapshotRestored, SnapshotsRekeyed, StateBack, time_before_now,
 };
 pub use state::{
     RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
@@ -134,8 +132,9 @@ pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
     Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission,
-    PortionError, Problem, Pruned, Rebuilt, RepositoryError, RestoreError, Retention, Snapshot,
-    SnapshotId, SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
+    PortionError, Problem, Progress as SnapshotProgress, Pruned, Rebuilt,
+    Rekeyed as RepositoryRekeyed, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId,
+    SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::{Thresholds, Validator};
 pub use sandbox_state::{

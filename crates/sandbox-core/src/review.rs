@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, PortionError, ResumeError, SplitError, Transaction,
-    UndoError, UndoLimits, UpkeepError,
+    CommitError, DiscardError, PortionError, ResumeError, SplitError, Transaction, UndoError,
+    UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};

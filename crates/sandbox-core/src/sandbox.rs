@@ -13,7 +13,7 @@ use rustix::{
     io::retry_on_intr,
 };
 use sandbox_isolation::{Confinement as Tier, Launcher, SeccompProfile};
-use sandbox_rollback::{Gate, RollbackManager};
+use sandbox_rollback::{Gate, Progress, RollbackManager};
 use sandbox_safety::{Confinement, SafetyValidator, Surroundings};
 use sandbox_state::StateManager;
 use sandbox_types::{
@@ -40,6 +40,8 @@ pub(crate) struct Sandbox {
     pub(crate) config: SandboxConfig,
     pub(crate) limits: Limits,
     pub(crate) seccomp: SeccompProfile,
+    /// Counts what is done with snapshots.
+    pub(crate) snapshot_progress: Arc<Progress>,
     /// What becomes of changes by their paths.
     pub(crate) commit_policy: CommitPolicy,
     /// Why nothing may run or be committed: a rule pack or the commit policy cannot be used.

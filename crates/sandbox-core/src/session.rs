@@ -29,7 +29,7 @@ pub fn keeper_of_this_program() -> KeeperProgram {
 }
 
 /// Keeps a session if this program was started for that by [`keeper_of_this_program`]: `argument` is the first one
-/// behind its name. `Some` once the session has ended: then there is nothing else to do.
+/// behind its name. `Some` then: the session is kept in another process, or has ended, and there is nothing else to do.
 ///
 /// Must be called before the program does anything else.
 pub fn keep_session_if_asked(argument: Option<impl AsRef<OsStr>>) -> Option<io::Result<()>> {
@@ -40,7 +40,8 @@ fn is_asked(argument: Option<&impl AsRef<OsStr>>) -> bool {
     argument.is_some_and(|argument| argument.as_ref() == COMMAND)
 }
 
-/// Keeps a session until nobody has used it for its time, or it is told to end: what a program must do when it is
+/// Keeps a session until nobody has used it for its time, or it is told to end, in a process that it forks: returns at
+/// once in the one that called it. What a program must do when it is
 /// started with the arguments of [`crate::KeeperProgram`]. `charge` is its standard input.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod intent;
+mod keys;
 mod policy;
 mod records;
 mod rollback;
@@ -15,8 +16,9 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    Compression, Destination, Excludes, NewSnapshot, Omission, Pruned, Rebuilt, Repository,
-    RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
+    Compression, Destination, Excludes, NewSnapshot, Omission, Progress, Pruned, Rebuilt,
+    Repository, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification,
+    VerifyDepth,
 };
 use sandbox_state::When;
 use sandbox_types::{
@@ -26,8 +28,11 @@ use sandbox_types::{
 use serde::{Serialize, Serializer};
 
 pub use error::SnapshotError;
+pub use keys::SnapshotKeyError;
 pub use policy::time_before_now;
-pub use records::{RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored};
+pub use records::{
+    RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored, SnapshotsRekeyed,
+};
 pub use rollback::{RollbackOptions, RollbackOutcome};
 pub use with_state::StateBack;
 
@@ -295,10 +300,25 @@ impl SandboxCore {
     }
 }
 
+impl SandboxCore {
+    /// Returns what counts the work of this object with snapshots: for whoever shows how far it is.
+    pub fn snapshot_progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.sandbox.snapshot_progress)
+    }
+}
+
 impl Sandbox {
     pub(crate) fn repository(&self) -> Result<Repository, SnapshotError> {
         let directory = self.journal().path().with_file_name(REPOSITORY);
-        Ok(self.rollback()?.repository(&directory))
+        let repository = self.rollback()?.repository(&directory);
+        let repository = repository
+            .with_key(keys::of(&self.host))
+            .with_progress(Arc::clone(&self.snapshot_progress));
+        let encrypt = self.config.safety_constraints.encrypt_snapshots;
+        Ok(match encrypt {
+            Some(true) => repository.encrypted(),
+            Some(false) | None => repository,
+        })
     }
 
     pub(crate) fn take_snapshot(

@@ -119,6 +119,7 @@ impl Running for ScriptedProcess {
             exit: self.0,
             usage: ProcessUsage::default(),
             network: None,
+            limits_reached: Vec::new(),
             violations: Vec::new(),
             enforcement: Enforcement::default(),
         })
@@ -182,6 +183,7 @@ impl Bench {
             ),
             commit_policy: crate::config_layers::CommitPolicy::default(),
             policies_unusable: None,
+            snapshot_progress: Arc::default(),
             limits: SandboxConfig::default().limits().unwrap(),
             validator: SafetyValidator::new(Policy::of(Profile::Default)),
             state: StateManager::open(&state),

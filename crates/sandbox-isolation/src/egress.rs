@@ -179,13 +179,14 @@ fn no_network(error: impl Into<io::Error>) -> LaunchError {
     LaunchError::new("let the guest's network lead to the allowed hosts", error)
 }
 
-/// Takes the sockets that are there to be taken.
-pub(crate) fn take_sockets(channel: &OwnedFd) -> Result<Vec<OwnedFd>, Errno> {
-    Ok(take_sockets_now(channel)?.unwrap_or_default())
+/// Takes the sockets that are there to be taken, if there is where to take them.
+pub(crate) fn take_sockets(channel: Option<OwnedFd>) -> Result<Vec<OwnedFd>, Errno> {
+    let sent = channel.map(|channel| take_next(&channel));
+    Ok(sent.transpose()?.flatten().unwrap_or_default())
 }
 
 /// Takes what the next message hands out; `None` after the last one. Does not wait.
-pub(crate) fn take_sockets_now(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
+pub(crate) fn take_next(channel: &OwnedFd) -> Result<Option<Vec<OwnedFd>>, Errno> {
     supervisor::receive(channel, RecvFlags::DONTWAIT)
 }
 
@@ -195,11 +196,14 @@ pub(crate) fn is_watch(socket: &OwnedFd) -> bool {
     family.is_ok_and(|family| family == AddressFamily::PACKET)
 }
 
-/// Returns a channel where somebody else finds these sockets.
-pub(crate) fn pass_on(sockets: &[OwnedFd]) -> Result<OwnedFd, Errno> {
+/// Returns a channel where somebody else finds these sockets, if there are any.
+pub(crate) fn pass_on(sockets: &[OwnedFd]) -> Result<Option<OwnedFd>, Errno> {
+    if sockets.is_empty() {
+        return Ok(None);
+    }
     let (ours, theirs) = channel()?;
     netns::send_all(ours.as_fd(), sockets.iter().map(OwnedFd::as_fd))?;
-    Ok(theirs)
+    Ok(Some(theirs))
 }
 
 impl Egress {

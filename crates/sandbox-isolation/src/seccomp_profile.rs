@@ -234,9 +234,12 @@ fn walls(mode: Mode, without_set_ids: bool) -> BTreeMap<u32, Answer> {
         .filter_map(|(holds, walls)| holds.then_some(walls))
         .flatten();
     // What the first table refuses, whatever the arguments, needs rights that no guest has.
-    let told = |wall: &Wall| match wall.answer {
-        Answer::NotPermitted if mode.tells => Answer::Told,
-        answer => answer,
+    let told = |wall: &Wall| {
+        if mode.tells && wall.answer == Answer::NotPermitted {
+            Answer::Told
+        } else {
+            wall.answer
+        }
     };
     // A later table is stricter than an earlier one.
     walls

@@ -16,6 +16,8 @@ mod key;
 mod layers;
 mod place;
 mod sent;
+mod spares;
+mod turn;
 pub(crate) mod wire;
 
 pub use client::{KeeperProgram, SessionLauncher, end_session, session_status};

@@ -10,6 +10,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use rustix::fs::{Mode, RenameFlags};
@@ -18,8 +19,8 @@ use crate::{
     attributes::{self, Attributes},
     file_error::{FileError, cannot},
     plan::{Cleaning, Directory, Identity, Move, Place, Plan},
-    stat::{Stat, is_absent},
-    step::step,
+    stat::{Stat, Time, is_absent},
+    step::{self, step},
     tree::{Spot, Tree, is_link},
     xattr::{self, Xattrs},
 };
@@ -91,7 +92,7 @@ impl Sides {
     pub(crate) fn sync(&self) -> Result<(), FileError> {
         let sync = || {
             step()?;
-            Ok(rustix::fs::syncfs(File::open(&self.set_path)?)?)
+            step::sync_file_system(File::open(&self.set_path)?)
         };
         sync().map_err(cannot::<io::Error>(
             "sync the file system of",
@@ -213,9 +214,15 @@ impl Sides {
                 self.clean_attributes((path, *ino), (remove, set), mode)
                     .map_err(self.set.cannot("clean", path))
             }
-            Cleaning::Shelve { path, ino, number } => {
+            Cleaning::Shelve {
+                path,
+                ino,
+                number,
+                directory,
+            } => {
                 let clean = || {
-                    let entry = spot(&self.set, &Place::Upper.path(path))?;
+                    let entry = self.to_clean(path, *ino)?;
+                    let from_dir = entry.as_ref().map(|entry| Rc::clone(&entry.dir));
                     let shelf = spot(&self.set, &Place::Kept(*number).path(path))?;
                     let (from, to) = match way {
                         Way::Forward => (entry, shelf),
@@ -228,11 +235,23 @@ impl Sides {
                         step()?;
                         rename(&from, &to, RenameFlags::NOREPLACE)?;
                     }
-                    Ok(())
+                    keep_time(from_dir, *directory)
                 };
                 clean().map_err(self.set.cannot::<io::Error>("set aside", path))
             }
         }
+    }
+
+    /// Returns where a file that must be cleaned lies. A power cut may keep its move into the
+    /// workspace and lose its cleaning, which was before that.
+    fn to_clean(&self, path: &Path, expected: u64) -> io::Result<Option<Spot>> {
+        let upper = spot(&self.set, &Place::Upper.path(path))?;
+        if upper.as_ref().map(ino).transpose()?.flatten() == Some(expected) {
+            return Ok(upper);
+        }
+        let moved = spot(&self.workspace, path)?;
+        let is_moved = moved.as_ref().map(ino).transpose()?.flatten() == Some(expected);
+        Ok(if is_moved { moved } else { upper })
     }
 
     fn clean_attributes(
@@ -241,7 +260,7 @@ impl Sides {
         (remove, set): (&Xattrs, &Xattrs),
         mode: Option<u32>,
     ) -> io::Result<()> {
-        let Some(spot) = spot(&self.set, &Place::Upper.path(path))? else {
+        let Some(spot) = self.to_clean(path, expected)? else {
             return Ok(());
         };
         if ino(&spot)? != Some(expected) {
@@ -301,6 +320,19 @@ pub(crate) fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) ->
     rename(&from, &to, RenameFlags::NOREPLACE)?;
     close_again(&to, file)?;
     Ok(Fit::Done)
+}
+
+/// Gives a directory back the time that it had, if it is the one that was meant.
+fn keep_time(dir: Option<Rc<OwnedFd>>, had: Option<(u64, Time)>) -> io::Result<()> {
+    let (Some(dir), Some((ino, mtime))) = (dir, had) else {
+        return Ok(());
+    };
+    let now = Stat::of_fd(&dir)?;
+    if now.ino != ino || now.mtime == mtime {
+        return Ok(());
+    }
+    step()?;
+    attributes::set_mtime(&dir, OsStr::new(""), mtime)
 }
 
 /// Returns the place of `path`, or `None` if a directory above it is not there.

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     file_error::{FileError, cannot},
     plan::Plan,
-    step::step,
+    step::{self, step},
 };
 
 /// The version of the form above.
@@ -60,14 +60,14 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     step()?;
-    file.sync_data()
+    step::sync_data(&file)
 }
 
 fn publish(directory: &Path, draft: &Path, name: &str) -> io::Result<()> {
     step()?;
     fs::rename(draft, directory.join(name))?;
     step()?;
-    File::open(directory)?.sync_all()
+    step::sync_all(&File::open(directory)?)
 }
 
 fn encode(workspace: u64, plan: &Plan) -> io::Result<Vec<u8>> {

@@ -11,7 +11,7 @@
 //!               /changes      what the commit changes, as JSON
 //!               /journal      the commit's plan: from here on it will be done
 //!               /sealed       all done, and when
-//! layers/tx/.ready/           the next one's, whose overlay may be mounted already: see ready.rs
+//! layers/tx/.ready<n>/        one of the next ones', whose overlay may be mounted already: see ready.rs
 //! layers/undo/<id>/           the same directory after its commit
 //!                 /undoing    the undo's plan: from here on it will be done
 //! layers/undone/<id>/         the same directory after its undo
@@ -21,7 +21,7 @@
 //! layers/together             several operations are undone or redone as one: see together.rs
 //! layers/parting              a set is taken apart: see portion.rs
 //! layers/trash/               to be deleted
-//! layers/spare/               the directory of an ended transaction, for the next one: see spare.rs
+//! layers/spare<n>/            the directory of an ended transaction, for a later one: see spare.rs
 //! ```
 
 use std::{
@@ -42,8 +42,11 @@ use crate::{
 
 /// The name of the file that says that a transaction waits for review.
 pub(crate) const HELD: &str = "held";
-/// No operation has this id.
+/// No operation has an id that begins so.
 const READY: &str = ".ready";
+/// How many directories are made ready at the same time, and how many are kept for later.
+const READY_MAX: usize = 16;
+const SPARES_MAX: usize = 16;
 /// The name of the list of what a commit changes.
 pub(crate) const CHANGES: &str = "changes";
 /// The name of a commit's committed plan.
@@ -96,8 +99,9 @@ impl Layout {
         self.layers.join("trash")
     }
 
-    pub(crate) fn spare(&self) -> PathBuf {
-        self.layers.join("spare")
+    /// Returns where directories of ended transactions are kept for the next ones.
+    pub(crate) fn spares(&self) -> impl Iterator<Item = PathBuf> {
+        numbered(self.layers.clone(), "spare", SPARES_MAX)
     }
 
     /// Returns the mark that says that a redo may be half-way.
@@ -110,8 +114,9 @@ impl Layout {
         self.layers.join("together")
     }
 
-    pub(crate) fn ready(&self) -> PathBuf {
-        self.layers.join("tx").join(READY)
+    /// Returns where directories are made ready.
+    pub(crate) fn readies(&self) -> impl Iterator<Item = PathBuf> {
+        numbered(self.layers.join("tx"), READY, READY_MAX)
     }
 
     pub(crate) fn ledger(&self) -> PathBuf {
@@ -151,6 +156,14 @@ impl Layout {
         };
         list().map_err(cannot("list", &path))
     }
+}
+
+/// Returns so many paths: `name`, `name1`, `name2` …
+fn numbered(directory: PathBuf, name: &'static str, count: usize) -> impl Iterator<Item = PathBuf> {
+    (0..count).map(move |number| match number {
+        0 => directory.join(name),
+        _ => directory.join(format!("{name}{number}")),
+    })
 }
 
 /// Creates a directory for its owner alone; it is no error if it is there.

@@ -53,6 +53,7 @@ mod file_error;
 mod file_tree;
 mod lock;
 mod overlay;
+mod progress;
 mod raw;
 mod ready;
 mod root;
@@ -75,13 +76,14 @@ pub use gate::{
 };
 pub use manager::{BeginError, OpenError, Recovery, ResumeError, RollbackManager, UpkeepError};
 pub use portion::PortionError;
+pub use progress::Progress;
 pub use ready::Ready;
 pub use repository::{
     CompanionFailure, Compression, Destination, Excludes, ExcludesError, ExportError, Exported,
     ImportError, Imported, KeepPolicy, Kept, KeyBytes, KeyFailure, KeyRequest, NewSnapshot,
     Omission, Problem, Pruned, Rebuilt, Rekeyed, Repository, RepositoryError, RepositoryKey,
     RestoreError, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, SnapshotIdError,
-    Taken, Verification, VerifyDepth,
+    Taken, Verification, VerifyDepth, opens, rekey_repository,
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;

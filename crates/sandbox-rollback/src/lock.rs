@@ -16,8 +16,9 @@ use rustix::{
 /// How long a commit, undo or recovery waits for another one.
 pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The pause between two attempts.
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// The pause between two attempts: short at first, for most holders have little to do.
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
+const LOCK_PAUSE_LONGEST: Duration = Duration::from_millis(5);
 
 /// Opens a lock file, creating it if it is absent.
 pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -52,12 +53,14 @@ pub(crate) fn wait_shared_for(file: &OwnedFd, wait_max: Duration) -> io::Result<
 
 fn wait(file: &OwnedFd, operation: FlockOperation, wait_max: Duration) -> io::Result<bool> {
     let begun = Instant::now();
+    let mut pause = LOCK_PAUSE;
     while !attempt(file, operation)? {
         if begun.elapsed() > wait_max {
             return Ok(false);
         }
         // flock has no timeout, and the holder may be another process: ask again.
-        thread::park_timeout(LOCK_PAUSE);
+        thread::park_timeout(pause);
+        pause = (pause * 2).min(LOCK_PAUSE_LONGEST);
     }
     Ok(true)
 }

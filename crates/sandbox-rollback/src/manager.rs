@@ -369,8 +369,8 @@ impl RollbackManager {
         let mut stuck = None;
         let parts = Layout::PARTS.into_iter().filter(|part| *part != "trash");
         let parts = parts.map(|part| layout.layers.join(part));
-        let spare = Some(layout.spare()).filter(|spare| spare.exists());
-        for path in parts.chain(spare) {
+        let spares = layout.spares().filter(|spare| spare.exists());
+        for path in parts.chain(spares) {
             if let Err(error) = trash::throw(&path, &trash) {
                 stuck.get_or_insert_with(|| cannot("discard", &path)(error));
             }

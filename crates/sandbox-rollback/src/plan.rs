@@ -90,6 +90,9 @@ pub(crate) enum Cleaning {
         path: PathBuf,
         ino: u64,
         number: u64,
+        /// The inode of that directory, and its time, which stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        directory: Option<(u64, Time)>,
     },
 }
 

@@ -37,7 +37,7 @@ use crate::{
     settle::{self, Finished},
     split::make_directories,
     stat::Stat,
-    step::step,
+    step::{self, step},
     tree::Tree,
     undo::{self, Done, UndoPlan},
 };
@@ -214,7 +214,10 @@ impl Kept {
         if let Some(path) = cut {
             return Err(PortionError::Whole { path });
         }
-        let renamed = plan.moves.iter().filter_map(|it| Some((it.old_path()?, it.path())));
+        let renamed = plan
+            .moves
+            .iter()
+            .filter_map(|it| Some((it.old_path()?, it.path())));
         let mut parted = renamed.filter(|(from, to)| covers(&set, from) != covers(&set, to));
         if let Some((from, to)) = parted.next() {
             return Err(PortionError::Renamed {
@@ -413,7 +416,7 @@ fn prepare(layout: &Layout, mark: &Mark, (part, rest): &(Half, Half)) -> Result<
         step()?;
         fs::write(&path, serde_json::to_vec(mark)?)?;
         step()?;
-        Ok(rustix::fs::syncfs(fs::File::open(&path)?)?)
+        step::sync_file_system(fs::File::open(&path)?)
     };
     set_mark().map_err(cannot::<io::Error>("write", &path))?;
     journal::write(&whole, PARTING, workspace, &rest.plan).inspect_err(|_| {
@@ -429,7 +432,7 @@ fn finish(layout: &Layout, mark: &Mark) -> Result<(), FileError> {
     let (last, _) = mark.direction.last();
     let sync = || {
         step()?;
-        Ok(rustix::fs::syncfs(fs::File::open(&whole)?)?)
+        step::sync_file_system(fs::File::open(&whole)?)
     };
     let sync = || sync().map_err(cannot::<io::Error>("sync the file system of", &whole));
     if new.exists() {

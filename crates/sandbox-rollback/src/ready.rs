@@ -12,7 +12,9 @@ use crate::{
     file_error::{FileError, cannot},
     layout::{Begun, Layout, begun},
     manager::RollbackManager,
-    root, spare, trash,
+    root,
+    spare::{self, Taken},
+    trash,
 };
 
 /// An empty upper layer that no transaction has yet; [`RollbackManager::begin_ready`] gives it to one.
@@ -38,26 +40,47 @@ impl RollbackManager {
             workspace: workspace.to_owned(),
             layers: layers.to_owned(),
         };
-        let set = layout.ready();
-        let used = if set.exists() {
-            spare::take(&layout, &set).filter(|_| spare::is_plain(&set).unwrap_or(false))
-        } else {
-            spare::claim(&layout, &set)
-        };
-        if used.is_none() {
-            if set.exists() {
-                trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
-            }
-            let mut directory = fs::DirBuilder::new();
-            directory
-                .mode(0o700)
-                .create(&set)
-                .map_err(cannot("create", &set))?;
-        }
+        let (set, used) = place(&layout)?;
         let (lock, _begun) = fill(&layout, &set, used)?;
         let [upper, work] = ["upper", "work"].map(|name| set.join(name));
         Ok(Ready { upper, work, lock })
     }
+}
+
+/// Returns where the next one is made ready: the first directory whose overlay is not mounted, with its lock file if it
+/// was used before.
+fn place(layout: &Layout) -> Result<(PathBuf, Option<fs::File>), FileError> {
+    let mut last = None;
+    for set in layout.readies() {
+        if set.exists() {
+            match spare::take(&set) {
+                Taken::Usable(file) => return Ok((set, Some(file))),
+                Taken::InUse => {
+                    last = Some(set);
+                    continue;
+                }
+                Taken::Broken => {
+                    trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
+                }
+            }
+        }
+        return anew(layout, set);
+    }
+    // Whoever has it mounted keeps it, but it is nobody's next one.
+    let set = last.unwrap_or_default();
+    trash::throw(&set, &layout.trash()).map_err(cannot("discard", &set))?;
+    anew(layout, set)
+}
+
+fn anew(layout: &Layout, set: PathBuf) -> Result<(PathBuf, Option<fs::File>), FileError> {
+    let used = spare::claim(layout, &set);
+    if used.is_none() {
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&set)
+            .map_err(cannot("create", &set))?;
+    }
+    Ok((set, used))
 }
 
 /// Takes the directory that was made ready for the transaction `set`, if `lock` is its lock and the workspace's root
@@ -133,12 +156,14 @@ mod tests {
         drop(other.discard().unwrap());
 
         let old = make_ready(&lab);
-        // Somebody holds it still: the next one is another directory, and this lock is not its lock.
+        // Somebody holds it still: the next one is another directory, and each lock is that of its own.
         let new = make_ready(&lab);
-        assert_ne!(inode(&lab.layers().join("tx/.ready/upper")), 0);
-        let third = begin("second", old.lock);
-        assert!(lab.layers().join("tx/.ready").exists());
-        assert_ne!(inode(third.upper()), inode(&new.upper));
+        let numbers = [&old, &new].map(|ready| inode(&ready.upper));
+        assert_ne!(numbers[0], numbers[1]);
+        let third = begin("second", new.lock);
+        assert_eq!(inode(third.upper()), numbers[1]);
+        let fourth = begin("third", old.lock);
+        assert_eq!(inode(fourth.upper()), numbers[0]);
     }
 
     #[test]

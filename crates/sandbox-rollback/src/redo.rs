@@ -12,7 +12,7 @@ use crate::{
     journal,
     layout::{JOURNAL, Layout, REDOING, UNDOING, UNSEALED},
     settle::{self, Finished},
-    step::step,
+    step::{self, step},
 };
 
 /// Writes the mark that says that a redo may be half-way.
@@ -21,7 +21,7 @@ pub(crate) fn mark(layout: &Layout) -> Result<(), FileError> {
     let set_mark = || {
         step()?;
         fs::write(&mark, b"")?;
-        fs::File::open(&layout.layers)?.sync_all()
+        step::sync_all(&fs::File::open(&layout.layers)?)
     };
     set_mark().map_err(cannot("write", &mark))
 }
@@ -43,11 +43,11 @@ pub(crate) fn exchange_plans(set: &Path) -> io::Result<()> {
         }
     }
     step()?;
-    directory.sync_all()?;
+    step::sync_all(&directory)?;
     step()?;
     fs::rename(set.join(REDOING), set.join(JOURNAL))?;
     step()?;
-    directory.sync_all()
+    step::sync_all(&directory)
 }
 
 /// Returns the operations whose redo a killed process left half-way.

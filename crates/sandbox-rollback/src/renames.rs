@@ -6,8 +6,9 @@
 //! copying it up. So renames are found by what the two ends are: the same type, size and content,
 //! and the same time or name.
 //!
-//! An end that moves as a whole and is an exact copy, attributes included, is stored once: the commit
-//! renames what was deleted, and drops the copy.
+//! What was deleted as a whole and came as an exact copy, attributes included, is stored once: the commit
+//! renames what was deleted, and drops the copy. If the copy lies in a directory that is new itself, it is
+//! taken out of that first.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -19,16 +20,16 @@ use std::{
 use rustix::fs::{FileType, RenameFlags};
 
 use crate::{
-    apply::{rename, spot},
+    apply::{OPEN_TO_OWNER, rename, spot},
     attributes::Attributes,
     layout::Layout,
     overlay,
-    plan::{Cleaning, Move, Place, Plan},
+    plan::{Cleaning, Directory, Move, Place, Plan},
     stat::{Stat, Time},
     step::step,
     survey::{Survey, compare},
     tree::{Spot, Tree},
-    xattr,
+    xattr::{self, Xattrs},
 };
 
 /// How many candidates are compared with one file: more alike ones are told as created and deleted.
@@ -41,6 +42,17 @@ pub(crate) enum Moved {
     Came,
     /// It went.
     Went,
+}
+
+/// What was deleted and came back elsewhere as an exact copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Twin {
+    went: PathBuf,
+    came: PathBuf,
+    /// The inode of the copy in the upper layer.
+    ino: u64,
+    /// The directory that the copy lies in, if that is new too.
+    parent: Option<Directory>,
 }
 
 /// What came and what went, by the number of its change.
@@ -62,7 +74,11 @@ impl Ends {
     /// Remembers an end of what may be a rename.
     pub(crate) fn note(&mut self, moved: Moved, change: usize, stat: &Stat) {
         let kind = stat.kind();
-        let can_be_compared = [FileType::RegularFile, FileType::Symlink, FileType::Directory];
+        let can_be_compared = [
+            FileType::RegularFile,
+            FileType::Symlink,
+            FileType::Directory,
+        ];
         if !can_be_compared.contains(&kind) {
             return;
         }
@@ -123,7 +139,7 @@ struct Search<'a> {
     from: BTreeMap<usize, usize>,
     /// Those that went and are the source of one that came.
     taken: BTreeSet<usize>,
-    twins: Vec<(PathBuf, PathBuf)>,
+    twins: Vec<Twin>,
 }
 
 impl Search<'_> {
@@ -136,7 +152,7 @@ impl Search<'_> {
         self.taken.insert(went);
     }
 
-    /// Pairs what moves as a whole and is an exact copy, with all that is in it.
+    /// Pairs what was deleted as a whole with an exact copy of it, and all that is in it.
     fn twins(&mut self) {
         let plan = &self.survey.plan;
         let mut attached = BTreeSet::new();
@@ -150,33 +166,47 @@ impl Search<'_> {
         }
         let key = |end: &End| (end.kind.as_raw_mode(), end.size, end.mtime);
         let mut by_key: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for end in self.went.iter().filter(|it| detached.contains(self.path(it.change))) {
+        for end in self
+            .went
+            .iter()
+            .filter(|it| detached.contains(self.path(it.change)))
+        {
             by_key.entry(key(end)).or_default().push(end.change);
         }
+        // What lies above comes first: in a copy nothing is looked for.
+        let mut came: Vec<&End> = self.came.iter().collect();
+        came.sort_unstable_by_key(|it| self.path(it.change));
         let mut found: Vec<(usize, usize)> = Vec::new();
-        for end in self.came.iter().filter(|it| attached.contains(self.path(it.change))) {
+        let mut twins: Vec<Twin> = Vec::new();
+        for end in came {
             let Entry::Occupied(mut alike) = by_key.entry(key(end)) else {
                 continue;
             };
             let came = self.path(end.change);
+            let in_last = twins.last().is_some_and(|it| came.starts_with(&it.came));
+            let top = came.ancestors().find(|it| attached.contains(it));
+            let Some(top) = top.filter(|_| !in_last) else {
+                continue;
+            };
             let alike = alike.get_mut();
-            let is_twin = |went: &usize| self.is_twin(came, self.path(*went)).unwrap_or(false);
-            if let Some(at) = alike.iter().take(COMPARED_MAX).position(is_twin) {
-                found.push((end.change, alike.remove(at)));
+            for at in 0..alike.len().min(COMPARED_MAX) {
+                let twin = self.twin((came, top != came), self.path(alike[at]));
+                if let Ok(Some(twin)) = twin {
+                    twins.push(twin);
+                    found.push((end.change, alike.remove(at)));
+                    break;
+                }
             }
         }
-        if found.is_empty() {
-            return;
-        }
-        for (came, went) in &found {
-            let pair = (self.path(*went).to_owned(), self.path(*came).to_owned());
-            self.twins.push(pair);
-        }
+        self.twins = twins;
         self.pair_inside(&found);
     }
 
     /// Pairs what lies in the twins by its path in them.
     fn pair_inside(&mut self, twins: &[(usize, usize)]) {
+        if twins.is_empty() {
+            return;
+        }
         let paths = self.went.iter().map(|it| (self.path(it.change), it.change));
         let went: BTreeMap<&Path, usize> = paths.collect();
         let tops: BTreeMap<&Path, &Path> = twins
@@ -217,13 +247,21 @@ impl Search<'_> {
         };
         for key in [time, name] {
             let mut by_key: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
-            for end in self.went.iter().filter(|it| !self.taken.contains(&it.change)) {
+            for end in self
+                .went
+                .iter()
+                .filter(|it| !self.taken.contains(&it.change))
+            {
                 if let Some(key) = key(self, end) {
                     by_key.entry(key).or_default().push(end.change);
                 }
             }
             let mut pairs = Vec::new();
-            for end in self.came.iter().filter(|it| !self.from.contains_key(&it.change)) {
+            for end in self
+                .came
+                .iter()
+                .filter(|it| !self.from.contains_key(&it.change))
+            {
                 let Some(Entry::Occupied(mut alike)) = key(self, end).map(|it| by_key.entry(it))
                 else {
                     continue;
@@ -271,10 +309,46 @@ impl Search<'_> {
         compare::same_content(side(&upper, &above), side(&lower, &below))
     }
 
+    /// Returns how `came` can take its place by a rename of `went`; `None` if it cannot.
+    fn twin(&self, (came, is_inner): (&Path, bool), went: &Path) -> io::Result<Option<Twin>> {
+        if !self.is_twin(came, went)? {
+            return Ok(None);
+        }
+        let mut parent = None;
+        if is_inner {
+            let path = came.parent().unwrap_or(Path::new(""));
+            let spot = self.upper.spot(path)?;
+            let above = stat(&spot)?;
+            let marked = xattr::read(&spot.dir, &spot.name)?;
+            let attributes = Attributes::of(&above, overlay::merged(&marked, &Xattrs::new()));
+            if attributes.mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
+                return Ok(None);
+            }
+            parent = Some(Directory {
+                path: path.to_owned(),
+                ino: above.ino,
+                ctime: above.ctime,
+                before: attributes.clone(),
+                after: attributes,
+            });
+        }
+        Ok(Some(Twin {
+            went: went.to_owned(),
+            came: came.to_owned(),
+            ino: stat(&self.upper.spot(came)?)?.ino,
+            parent,
+        }))
+    }
+
     /// Returns whether `came` of the upper layer is an exact copy of `went` of the workspace: names,
     /// contents, attributes, and no hard links, which a copy does not tell.
     fn is_twin(&self, came: &Path, went: &Path) -> io::Result<bool> {
-        if self.survey.strips.iter().any(|it| it.path.starts_with(came)) {
+        if self
+            .survey
+            .strips
+            .iter()
+            .any(|it| it.path.starts_with(came))
+        {
             return Ok(false);
         }
         let mut stack = vec![(came.to_owned(), went.to_owned())];
@@ -321,42 +395,54 @@ fn side<'a>(spot: &'a Spot, stat: &'a Stat) -> compare::Side<'a> {
     }
 }
 
-/// Has the plan rename each twin instead of bringing the copy and keeping the original.
-pub(crate) fn fold(plan: &mut Plan, twins: Vec<(PathBuf, PathBuf)>) {
+/// Has the plan rename each twin instead of bringing the copy and keeping the original. `kept` is the
+/// highest number that the plan has given to a file.
+pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
     if twins.is_empty() {
         return;
     }
-    let sources: BTreeMap<PathBuf, PathBuf> =
-        twins.into_iter().map(|(went, came)| (came, went)).collect();
-    let gone: BTreeSet<&PathBuf> = sources.values().collect();
+    let gone: BTreeSet<&Path> = twins.iter().map(|it| it.went.as_path()).collect();
+    let copies: BTreeSet<&Path> = twins.iter().map(|it| it.came.as_path()).collect();
     let mut leaving = BTreeMap::new();
     plan.moves.retain(|change| match change {
         Move::Detach {
             path,
             leaving: file,
             ..
-        } if gone.contains(path) => {
+        } if gone.contains(path.as_path()) => {
             leaving.insert(path.clone(), *file);
             false
         }
+        Move::Attach { path, .. } => !copies.contains(path.as_path()),
         _ => true,
     });
-    for change in &mut plan.moves {
-        if let Move::Attach { path, .. } = change
-            && let Some(from) = sources.get(path)
-            && let Some(file) = leaving.get(from)
-        {
-            *change = Move::Rename {
-                from: from.clone(),
-                to: path.clone(),
-                file: *file,
-            };
-        }
-    }
     plan.cleanings.retain(|cleaning| {
         let (Cleaning::Attributes { path, .. } | Cleaning::Shelve { path, .. }) = cleaning;
-        !path.ancestors().any(|it| sources.contains_key(it))
+        !path.ancestors().any(|it| copies.contains(it))
     });
+    let mut shelves = Vec::new();
+    for (twin, number) in twins.iter().zip(kept + 1..) {
+        if let Some(parent) = &twin.parent {
+            shelves.push(Cleaning::Shelve {
+                path: twin.came.clone(),
+                ino: twin.ino,
+                number,
+            });
+            if plan.directories.iter().all(|it| it.path != parent.path) {
+                plan.directories.push(parent.clone());
+            }
+        }
+        // After what brings the directories that the new paths lie in.
+        if let Some(file) = leaving.get(&twin.went) {
+            plan.moves.push(Move::Rename {
+                from: twin.went.clone(),
+                to: twin.came.clone(),
+                file: *file,
+            });
+        }
+    }
+    plan.cleanings.splice(0..0, shelves);
+    plan.directories.sort_by(|a, b| b.path.cmp(&a.path));
 }
 
 /// Moves the copies of what was renamed to the trash. One that stays behind costs only space.
@@ -369,8 +455,15 @@ pub(crate) fn drop_copies(layout: &Layout, set: &Path, plan: &Plan) {
         return;
     };
     let stem = set.file_name().unwrap_or_default();
+    let shelf = |copy: &Path| {
+        plan.cleanings.iter().find_map(|cleaning| match cleaning {
+            Cleaning::Shelve { path, number, .. } if path == copy => Some(Place::Kept(*number)),
+            _ => None,
+        })
+    };
     for (number, change) in plan.moves.iter().enumerate().filter(|(_, it)| renamed(it)) {
-        let path = Place::Upper.path(change.path());
+        let place = shelf(change.path()).unwrap_or(Place::Upper);
+        let path = place.path(change.path());
         let mut name = stem.to_owned();
         name.push(format!("-copy-{number}"));
         let throw = || -> io::Result<()> {

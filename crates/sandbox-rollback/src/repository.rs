@@ -8,7 +8,10 @@
 //! index.seal       the SHA-256 of the index as it was closed
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 mod cipher;
 mod content;
@@ -58,9 +61,10 @@ pub use restore::{Destination, RestoreError, RestoreOptions, Restored};
 pub use take::{CompanionFailure, NewSnapshot, Taken};
 pub use verify::{Problem, Verification, VerifyDepth};
 
+use jiff::Timestamp;
 use sandbox_types::Change;
 
-use crate::layout::Layout;
+use crate::{layout::Layout, progress::Progress};
 use cipher::Sealing;
 use index::Location;
 use session::Session;
@@ -75,6 +79,43 @@ pub struct Repository {
     directory: PathBuf,
     key: Option<RepositoryKey>,
     encrypt: bool,
+    progress: Arc<Progress>,
+}
+
+/// Gives the encrypted repository in `directory` another key, as [`Repository::rekey`]; its workspace
+/// need not be there any more.
+///
+/// # Errors
+///
+/// As [`Repository::rekey`].
+pub fn rekey_repository(
+    directory: &Path,
+    old: &RepositoryKey,
+    new: &RepositoryKey,
+) -> Result<Rekeyed, RepositoryError> {
+    alone(directory, old).rekey(new)
+}
+
+/// Returns whether there is an encrypted repository in `directory`; then it opens with this key.
+///
+/// # Errors
+///
+/// Fails when it does not, or cannot be read.
+pub fn opens(directory: &Path, key: &RepositoryKey) -> Result<bool, RepositoryError> {
+    match alone(directory, key).unlock() {
+        Ok(sealing) => Ok(sealing.is_some()),
+        Err(RepositoryError::Empty) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns a repository without a workspace.
+fn alone(directory: &Path, key: &RepositoryKey) -> Repository {
+    let nowhere = Layout {
+        workspace: PathBuf::new(),
+        layers: PathBuf::new(),
+    };
+    Repository::new(nowhere, directory).with_key(key.clone())
 }
 
 impl Repository {
@@ -84,7 +125,15 @@ impl Repository {
             directory: directory.to_owned(),
             key: None,
             encrypt: false,
+            progress: Arc::default(),
         }
+    }
+
+    /// Counts in `progress` what is done.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<Progress>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Uses this key to open the repository if it is encrypted, and files that come from one that is.
@@ -240,8 +289,9 @@ impl Repository {
         export::export(self, id, path)
     }
 
-    /// Like [`Self::export`], into an open file, a pipe or a socket. What was written before a failure is
-    /// no export: its end is missing.
+    /// Like [`Self::export`], into an open file, a pipe or a socket. All of it is written into a file
+    /// without a name in the repository first, so that nobody waits for whoever reads slowly. What was
+    /// written before a failure is no export: its end is missing.
     ///
     /// # Errors
     ///
@@ -255,14 +305,15 @@ impl Repository {
     }
 
     /// Takes in the snapshot of a file that [`Self::export`] wrote, and makes the repository if there
-    /// is none. Content that is here already is not stored again.
+    /// is none. Content that is here already is not stored again. `now` is the time: retention counts
+    /// no snapshot as younger than that, whatever the file says.
     ///
     /// # Errors
     ///
     /// Fails when the file is damaged or incomplete, and when the repository cannot be written. Then
     /// there is no new snapshot.
-    pub fn import(&self, path: &Path) -> Result<Imported, ImportError> {
-        import::import(self, path)
+    pub fn import(&self, path: &Path, now: Timestamp) -> Result<Imported, ImportError> {
+        import::import(self, path, now)
     }
 
     /// Like [`Self::import`], from anything that can be read, such as a pipe. All of it is kept in a
@@ -271,8 +322,12 @@ impl Repository {
     /// # Errors
     ///
     /// As [`Self::import`].
-    pub fn import_from(&self, input: &mut dyn std::io::Read) -> Result<Imported, ImportError> {
-        import::import_from(self, input)
+    pub fn import_from(
+        &self,
+        input: &mut dyn std::io::Read,
+        now: Timestamp,
+    ) -> Result<Imported, ImportError> {
+        import::import_from(self, input, now)
     }
 
     /// Gives the repository another key; one that is not encrypted is encrypted with it. Costs one

@@ -58,6 +58,10 @@ impl RollbackManager {
         now: SystemTime,
     ) -> Result<Vec<OperationId>, UpkeepError> {
         let layout = self.layout();
+        if is_empty(&layout.layers.join("undo")) && is_empty(&layout.layers.join("undone")) {
+            // Nobody need wait for that.
+            return Ok(Vec::new());
+        }
         let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
         let mut dropped = Vec::new();
         if layout.together().exists() {
@@ -82,6 +86,11 @@ impl RollbackManager {
         }
         Ok(dropped)
     }
+}
+
+/// Returns whether there is nothing in a directory; `false` if that cannot be told.
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Returns which of the sets are beyond the limits, oldest first. With the first that is too much,

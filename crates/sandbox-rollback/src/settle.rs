@@ -16,12 +16,12 @@ use crate::{
     clock,
     file_error::{FileError, cannot},
     journal,
-    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING, sealed},
+    layout::{HELD, JOURNAL, Layout, SEALED, UNDOING},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
     portion, redo, renames, reserve, retention,
     stat::{Stat, Time},
-    step::step,
+    step::{self, step},
     together, trash,
 };
 
@@ -33,16 +33,15 @@ pub(crate) fn finish_commit(
     plan: &Plan,
 ) -> Result<Vec<PathBuf>, FileError> {
     let set = layout.tx(id);
-    let mut left_alone = Vec::new();
-    if sealed(&set)?.is_none() {
-        let sides = Sides::open(&layout.workspace, &set)?;
-        left_alone = sides.apply(plan)?;
-        reserve::release(&set);
-        // The seal's time divides the commit's own changes from later edits. It is synced together
-        // with the changes: a commit that lost its seal in a power cut is done again.
-        seal(&set, SEALED).map_err(cannot("seal", &set))?;
-        sides.sync()?;
-    }
+    // A power cut may keep a seal and lose what was done before it, so a sealed commit is done again
+    // too, until it is filed: that costs one look at each path.
+    let sides = Sides::open(&layout.workspace, &set)?;
+    let left_alone = sides.apply(plan)?;
+    reserve::release(&set);
+    // The seal's time divides the commit's own changes from later edits. It is synced together with
+    // the changes.
+    seal(&set, SEALED).map_err(cannot("seal", &set))?;
+    sides.sync()?;
     renames::drop_copies(layout, &set, plan);
     relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
     Ok(left_alone)
@@ -63,10 +62,7 @@ pub(crate) fn finish(
     direction: Direction,
     (id, plan): (&OperationId, &Plan),
 ) -> Result<Vec<PathBuf>, FileError> {
-    let (set, filed) = (
-        direction.set(layout, id),
-        direction.back().set(layout, id),
-    );
+    let (set, filed) = (direction.set(layout, id), direction.back().set(layout, id));
     let (journal, seal_name) = direction.next();
     let sides = Sides::open(&layout.workspace, &set)?;
     let left_alone = sides.apply(plan)?;
@@ -106,11 +102,10 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
         }
     }
     for id in layout.ids("undo")? {
-        let settled = journal::read(&layout.undo(&id), UNDOING, workspace)
-            .and_then(|plan| {
-                plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
-                    .transpose()
-            });
+        let settled = journal::read(&layout.undo(&id), UNDOING, workspace).and_then(|plan| {
+            plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
+                .transpose()
+        });
         match settled {
             Ok(None) => {}
             Ok(Some(paths)) => {
@@ -170,7 +165,7 @@ pub(crate) fn revert(
         step()?;
         fs::remove_file(set.join(journal))?;
         step()?;
-        fs::File::open(set)?.sync_all()
+        step::sync_all(&fs::File::open(set)?)
     };
     remove().map_err(cannot("take back", set.join(journal)))
 }

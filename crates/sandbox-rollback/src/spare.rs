@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
@@ -24,18 +24,21 @@ const LEFT_BY_OVERLAY: [&str; 4] = [
     "work/work",
 ];
 
-/// Makes `set` the spare one if its upper layer is empty and there is none yet; returns whether it did. Its lock
+/// Makes `set` a spare one if its upper layer is empty and there are not enough yet; returns whether it did. Its lock
 /// stays taken as long as the overlay may be mounted.
 pub(crate) fn keep(layout: &Layout, set: &Path) -> bool {
     let keep = || -> io::Result<bool> {
         if !is_plain(set)? {
             return Ok(false);
         }
-        step()?;
-        match rename(set, &layout.spare()) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            result => result.map(|()| true),
+        for spare in layout.spares() {
+            step()?;
+            match rename(set, &spare) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                result => return result.map(|()| true),
+            }
         }
+        Ok(false)
     };
     // What cannot be kept is thrown away.
     keep().unwrap_or(false)
@@ -72,48 +75,72 @@ fn clean(set: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the spare set `set`; returns its lock file, taken. `None` if there is none, or its overlay is still being
-/// unmounted.
+/// Makes a spare set `set`; returns its lock file, taken. `None` if there is none whose overlay is unmounted.
 pub(crate) fn claim(layout: &Layout, set: &Path) -> Option<fs::File> {
-    step().ok()?;
-    rename(&layout.spare(), set).ok()?;
-    take(layout, set)
+    layout.spares().find_map(|spare| {
+        let Taken::Usable(file) = lock(&spare) else {
+            return None;
+        };
+        step().ok()?;
+        rename(&spare, set).ok()?;
+        // Another one may have been put there since it was locked.
+        if is_lock_of(&file, set) && clean(set).is_ok() {
+            return Some(file);
+        }
+        // If this fails too, recovery discards it, and the transaction says that its id is in use.
+        drop(trash::throw(set, &layout.trash()));
+        None
+    })
 }
 
-/// Takes the set that was left where the next one is made ready, if it can be used; its lock file is taken then.
-pub(crate) fn take(layout: &Layout, set: &Path) -> Option<fs::File> {
-    let open = || -> io::Result<Option<fs::File>> {
+/// Whether a set that lies about can be used.
+pub(crate) enum Taken {
+    /// Its lock file, taken.
+    Usable(fs::File),
+    /// Its overlay may be mounted.
+    InUse,
+    /// It is no whole set.
+    Broken,
+}
+
+/// Takes a set that was left where the next one is made ready, and cleans it.
+pub(crate) fn take(set: &Path) -> Taken {
+    match lock(set) {
+        Taken::Usable(file) if clean(set).is_ok() && is_plain(set).unwrap_or(false) => {
+            Taken::Usable(file)
+        }
+        Taken::Usable(_) => Taken::Broken,
+        other @ (Taken::InUse | Taken::Broken) => other,
+    }
+}
+
+fn lock(set: &Path) -> Taken {
+    let open = || -> io::Result<Taken> {
         let file = open_lock(set)?;
         let lock = file.try_clone()?.into();
-        if !lock::try_exclusive(&lock)? {
-            return Ok(None);
-        }
-        clean(set)?;
-        Ok(Some(file))
+        Ok(if lock::try_exclusive(&lock)? {
+            Taken::Usable(file)
+        } else {
+            Taken::InUse
+        })
     };
-    if let Ok(Some(file)) = open() {
-        return Some(file);
-    }
-    // If this fails too, recovery discards it, and the transaction says that its id is in use.
-    drop(trash::throw(set, &layout.trash()));
-    None
+    open().unwrap_or(Taken::Broken)
+}
+
+/// Returns whether `lock` is the lock of the set that lies at `set` now.
+fn is_lock_of(lock: impl AsFd, set: &Path) -> bool {
+    let there = Stat::at(rustix::fs::CWD, set.join("lock"));
+    let held = Stat::of_fd(lock);
+    matches!((there, held), (Ok(there), Ok(held)) if (there.dev, there.ino) == (held.dev, held.ino))
 }
 
 /// Makes the set that was made ready `set`, if `lock` is its lock; returns its lock file. Whoever makes sets ready may
 /// put another one there at any time: which one was taken is only known afterwards.
 pub(crate) fn claim_ready(layout: &Layout, set: &Path, lock: OwnedFd) -> Option<fs::File> {
-    let held = Stat::of_fd(&lock).ok()?;
-    let is_its = |set: &Path| {
-        let there = Stat::at(rustix::fs::CWD, set.join("lock"));
-        there.is_ok_and(|there| (there.dev, there.ino) == (held.dev, held.ino))
-    };
-    let ready = layout.ready();
-    if !is_its(&ready) {
-        return None;
-    }
+    let ready = layout.readies().find(|ready| is_lock_of(&lock, ready))?;
     step().ok()?;
     rename(&ready, set).ok()?;
-    if is_its(set) {
+    if is_lock_of(&lock, set) {
         return Some(lock.into());
     }
     drop(trash::throw(set, &layout.trash()));
@@ -184,9 +211,16 @@ mod tests {
         let lab = Lab::new();
         let held = lab.begin("first").discard().unwrap();
         let second = lab.begin("second");
-        assert!(lab.layers().join("trash/second.0").exists());
-        drop(held);
+        assert!(
+            lab.layers().join("spare").exists(),
+            "it is left for a later one"
+        );
         drop(second.discard().unwrap());
+        assert!(lab.layers().join("spare1").exists());
+        drop(held);
+        let third = lab.begin("third");
+        assert!(!lab.layers().join("spare").exists());
+        drop(third.discard().unwrap());
         assert!(lab.manager.recover().unwrap().interrupted.is_empty());
         lab.manager.clone().remove_all().unwrap();
         assert!(!lab.layers().exists());

@@ -1,6 +1,14 @@
-//! The place where tests stop the engine: each change on disk passes through [`step`] first.
+//! The place where tests stop the engine, and watch it: each change on disk passes through [`step`]
+//! first, and what makes changes durable is done here.
 
-use std::io;
+#[cfg(test)]
+mod watched;
+
+#[cfg(not(test))]
+use std::{fs::File, io, os::fd::AsFd, path::Path};
+
+#[cfg(test)]
+pub(crate) use watched::*;
 
 /// Announces one change on disk. Outside of tests it does nothing.
 ///
@@ -17,36 +25,38 @@ pub(crate) const fn step() -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
-pub(crate) use countdown::{step, with_steps};
+/// Makes the content of a file durable.
+#[cfg(not(test))]
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
 
-#[cfg(test)]
-mod countdown {
-    use std::cell::Cell;
+/// Makes a file with its attributes, or the names in a directory, durable.
+#[cfg(not(test))]
+pub(crate) fn sync_all(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
 
-    use super::io;
+/// Makes all of a file system durable; `of` is a file in it.
+#[cfg(not(test))]
+pub(crate) fn sync_file_system(of: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(of)?)
+}
 
-    thread_local! {
-        static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
-    }
+/// Opens a database that is there.
+#[cfg(not(test))]
+pub(crate) fn open_database(
+    builder: &redb::Builder,
+    path: &Path,
+) -> Result<redb::Database, redb::DatabaseError> {
+    builder.open(path)
+}
 
-    /// Announces one change on disk; fails once the countdown of this thread has run out.
-    pub(crate) fn step() -> io::Result<()> {
-        LEFT.with(|left| match left.get() {
-            None => Ok(()),
-            Some(0) => Err(io::Error::other("the test stops the engine here")),
-            Some(steps) => {
-                left.set(Some(steps - 1));
-                Ok(())
-            }
-        })
-    }
-
-    /// Runs `work` with `steps` changes allowed; returns its result and whether it ran out.
-    pub(crate) fn with_steps<T>(steps: u64, work: impl FnOnce() -> T) -> (T, bool) {
-        LEFT.with(|left| left.set(Some(steps)));
-        let result = work();
-        let ran_out = LEFT.with(|left| left.replace(None)) == Some(0);
-        (result, ran_out)
-    }
+/// Makes a database in an empty file.
+#[cfg(not(test))]
+pub(crate) fn create_database(
+    builder: &redb::Builder,
+    path: &Path,
+) -> Result<redb::Database, redb::DatabaseError> {
+    builder.create(path)
 }

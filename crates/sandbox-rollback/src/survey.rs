@@ -33,9 +33,8 @@ pub struct Survey {
     pub(crate) plan: Plan,
     /// How many files the plan sets aside.
     pub(crate) kept: u64,
-    /// What was deleted and came back elsewhere as an exact copy, each with its new path. Only what
-    /// the plan moves by itself.
-    pub(crate) twins: Vec<(PathBuf, PathBuf)>,
+    /// What was deleted and came back elsewhere as an exact copy.
+    pub(crate) twins: Vec<renames::Twin>,
 }
 
 /// Something that never reaches the workspace.

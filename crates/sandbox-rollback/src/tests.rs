@@ -22,7 +22,9 @@ pub(crate) mod basic;
 pub(crate) mod crash;
 mod full_disk;
 mod hostile;
+mod parallel;
 mod portion;
+pub(crate) mod power;
 pub(crate) mod properties;
 mod redo;
 mod renames;
@@ -31,6 +33,20 @@ mod split;
 mod together;
 mod undo;
 mod upkeep;
+
+/// So many cases of a property, or as many as `PROPTEST_CASES` says.
+pub(crate) fn cases(count: u32) -> proptest::test_runner::Config {
+    let asked = proptest::test_runner::Config::default();
+    proptest::test_runner::Config {
+        cases: if asked.cases == 256 {
+            count
+        } else {
+            asked.cases
+        },
+        max_shrink_iters: 200,
+        ..asked
+    }
+}
 
 /// What a copy must preserve of one file. Access and change times and inode numbers are not in it.
 #[derive(Clone, Debug, Eq, PartialEq)]

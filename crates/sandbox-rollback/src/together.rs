@@ -24,7 +24,7 @@ use crate::{
     layout::Layout,
     portion::{self, Kept, Mark},
     settle::Finished,
-    step::step,
+    step::{self, step},
     undo::{self, UndoPlan},
 };
 
@@ -89,7 +89,9 @@ impl Touched {
     }
 
     fn covers(&self, path: &Path) -> bool {
-        let below = self.0.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        let below = self
+            .0
+            .range::<Path, _>((Bound::Included(path), Bound::Unbounded));
         path.ancestors().any(|it| self.0.contains(it))
             || below.take(1).any(|it| it.starts_with(path))
     }
@@ -107,7 +109,9 @@ impl RollbackManager {
         ids: &[OperationId],
         on_conflict: OnConflict,
     ) -> Result<TogetherPlan, UndoError> {
-        let plans = ids.iter().map(|id| self.plan_of(direction, id, on_conflict));
+        let plans = ids
+            .iter()
+            .map(|id| self.plan_of(direction, id, on_conflict));
         Ok(TogetherPlan::of(plans.collect::<Result<Vec<_>, _>>()?))
     }
 
@@ -292,11 +296,7 @@ pub(crate) fn finish(layout: &Layout, finished: &mut Finished) -> Result<(), Fil
 }
 
 /// Does what is left to do. What was edited after the crash stays in the workspace.
-fn go_on(
-    layout: &Layout,
-    list: &List,
-    left_alone: &mut Vec<PathBuf>,
-) -> Result<(), UndoError> {
+fn go_on(layout: &Layout, list: &List, left_alone: &mut Vec<PathBuf>) -> Result<(), UndoError> {
     let on_conflict = match list.on_conflict {
         OnConflict::Refuse | OnConflict::KeepBoth => OnConflict::KeepBoth,
         OnConflict::Force => OnConflict::Force,
@@ -376,11 +376,11 @@ fn begin(layout: &Layout, list: &List) -> Result<(), FileError> {
         let mut file = File::create(&draft)?;
         file.write_all(&serde_json::to_vec(list)?)?;
         step()?;
-        file.sync_all()?;
+        step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, &path)?;
         step()?;
-        File::open(&layout.layers)?.sync_all()
+        step::sync_all(&File::open(&layout.layers)?)
     };
     write()
         .inspect_err(|_| {
@@ -397,7 +397,7 @@ fn end(layout: &Layout) -> Result<(), FileError> {
         step()?;
         fs::remove_file(&path)?;
         step()?;
-        File::open(&layout.layers)?.sync_all()
+        step::sync_all(&File::open(&layout.layers)?)
     };
     remove().map_err(cannot("remove", &path))
 }

@@ -16,7 +16,7 @@ use crate::{
     size::{self, UpperSize},
     spare,
     stat::Time,
-    step::step,
+    step::{self, step},
     survey::{self, ChangesError, Subject, Survey},
     trash,
 };
@@ -183,10 +183,10 @@ impl Transaction {
             // The overlay is volatile: nothing of the upper layer is durable yet.
             step()?;
             let directory = fs::File::open(&self.set)?;
-            rustix::fs::syncfs(&directory)?;
+            step::sync_file_system(&directory)?;
             step()?;
             fs::write(&held, b"")?;
-            directory.sync_all()
+            step::sync_all(&directory)
         };
         mark().map_err(cannot("write", &held))
     }

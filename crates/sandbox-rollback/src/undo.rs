@@ -251,11 +251,7 @@ fn plan(
 }
 
 /// Returns the plan that was done last, and when; `None` if nothing was done here.
-fn last_done(
-    layout: &Layout,
-    direction: Direction,
-    set: &Path,
-) -> Result<Option<Done>, FileError> {
+fn last_done(layout: &Layout, direction: Direction, set: &Path) -> Result<Option<Done>, FileError> {
     let (journal, seal) = direction.last();
     let sealed = layout::seal(set, seal)?;
     let plan = journal::read(set, journal, layout.workspace_ino()?)?;

@@ -1,5 +1,6 @@
 //! The key that seals secrets: where it comes from, how it is made, and that it does not leak.
 
+mod handed;
 mod memory;
 mod passphrase;
 mod rotation;

@@ -67,7 +67,10 @@ mod tests {
         let journal = state.journal();
         let found = journal.verify().unwrap();
         assert_eq!((found.records, found.damage), (8, None));
-        assert_eq!(found.head.as_deref(), Some("6da5b4b10c801b93853895f220772287f7e615599e88428fe80413daaf6600f3"));
+        assert_eq!(
+            found.head.as_deref(),
+            Some("6da5b4b10c801b93853895f220772287f7e615599e88428fe80413daaf6600f3")
+        );
         let receipt = journal.append("note", Timestamp::UNIX_EPOCH, &9).unwrap();
         assert_eq!(receipt.sequence, 9);
         assert_eq!(journal.verify().unwrap().records, 9);

@@ -169,10 +169,9 @@ pub fn told_changes(changes: &[Change]) -> Cow<'_, [Change]> {
             from: None,
             ..change.clone()
         }),
-        ChangeKind::Deleted
-        | ChangeKind::Modified
-        | ChangeKind::Metadata
-        | ChangeKind::Renamed => Some(change.clone()),
+        ChangeKind::Deleted | ChangeKind::Modified | ChangeKind::Metadata | ChangeKind::Renamed => {
+            Some(change.clone())
+        }
     });
     Cow::Owned(told.collect())
 }

@@ -139,6 +139,10 @@ pub struct SafetyConstraints {
     /// Whether snapshots are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compress_snapshots: Option<bool>,
+    /// Whether the snapshots of a new repository are encrypted; `sandbox snapshot encrypt` encrypts those that are
+    /// there. See docs/guide/snapshots.md for the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encrypt_snapshots: Option<bool>,
     /// What snapshots leave out, as in a `.gitignore` file at the root of the workspace.
     #[serde(skip_serializing_if = "is_default")]
     pub snapshot_exclude: Vec<String>,
@@ -309,6 +313,7 @@ impl SandboxConfig {
                 rules: Vec::new(),
                 max_snapshots: Some(10),
                 compress_snapshots: Some(true),
+                encrypt_snapshots: Some(false),
                 snapshot_exclude: Vec::new(),
                 snapshot_exclude_larger_mb: None,
                 commit_policy: None,

@@ -36,6 +36,18 @@ pub(crate) enum SnapshotCommand {
     },
     /// Make the index again from what is kept
     Repair,
+    /// Encrypt the snapshots that are there; those to come are encrypted then too
+    ///
+    /// With the key in `SANDBOX_HOME/keys/snapshots.key`, which is made if it is not there, or in
+    /// `SANDBOX_SNAPSHOT_KEY`, or with the passphrase in `SANDBOX_SNAPSHOT_PASSPHRASE`. Without that key nobody can
+    /// read them again: keep a copy of it elsewhere.
+    Encrypt,
+    /// Give the encrypted snapshots of all sandboxes another key
+    ///
+    /// The key file is replaced by a new one. With `SANDBOX_SNAPSHOT_KEY_NEW` or `SANDBOX_SNAPSHOT_PASSPHRASE_NEW`,
+    /// that is the new key, and yours to be given without `_NEW` from then on. If it is interrupted, run it again:
+    /// nothing is lost meanwhile.
+    Rekey,
     /// Delete a snapshot; `prune` frees its space
     Delete {
         /// The snapshot: its id, or a unique beginning of it

@@ -37,7 +37,7 @@ pub(crate) fn run(settings: &Settings, args: &CheckArgs) -> Result<u8, Failure> 
         ui::print(&explain::text(
             &verdict,
             judge.thresholds(),
-            args.by.in_sandbox
+            args.by.in_sandbox,
         ))?;
     } else {
         let text = describe::verdict(&verdict, |tone, text| ui.tone(tone, text));

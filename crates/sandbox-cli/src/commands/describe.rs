@@ -181,7 +181,13 @@ pub(crate) fn edited_since(conflicts: &[PathBuf], kept: &[KeptEdit], verb: &str)
 pub(crate) fn kept_edits(kept: &[KeptEdit]) -> Vec<String> {
     let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
     kept.iter()
-        .map(|it| format!("{} was edited: kept as {}", shown(&it.path), shown(&it.kept_as)))
+        .map(|it| {
+            format!(
+                "{} was edited: kept as {}",
+                shown(&it.path),
+                shown(&it.kept_as)
+            )
+        })
         .collect()
 }
 

@@ -36,7 +36,11 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     }
     if done.dry_run {
         let mut text = describe::changed_paths(&done.paths);
-        text.push_str(&describe::edited_since(&done.conflicts, &done.kept, "rollback"));
+        text.push_str(&describe::edited_since(
+            &done.conflicts,
+            &done.kept,
+            "rollback",
+        ));
         for it in done.state.iter().flat_map(|state| &state.keys) {
             let key = one_line(&it.key, usize::MAX);
             let line = match it.restores {

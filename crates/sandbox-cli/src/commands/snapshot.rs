@@ -1,6 +1,8 @@
 //! `sandbox snapshot`: points in time of the workspace.
 
 mod files;
+mod keys;
+mod progress;
 mod prune;
 
 use sandbox_core::{
@@ -33,6 +35,8 @@ pub(crate) fn run(settings: &Settings, command: SnapshotCommand) -> Result<u8, F
         SnapshotCommand::Restore(args) => restore(settings, args),
         SnapshotCommand::Verify { read_data } => verify(settings, read_data),
         SnapshotCommand::Repair => repair(settings),
+        SnapshotCommand::Encrypt => keys::encrypt(settings),
+        SnapshotCommand::Rekey => keys::rekey(settings),
         SnapshotCommand::Delete { id } => delete(settings, &id),
         SnapshotCommand::Prune(args) => prune::run(settings, &args),
         SnapshotCommand::Export { id, file } => files::export(settings, &id, &file),
@@ -55,7 +59,7 @@ fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> 
             larger_than: args.exclude_larger_than.map(|it| it.0),
         },
     };
-    let taken = waiting::wait_for(core.snapshot(request))??;
+    let taken = progress::wait_for(settings, (&core, "snapshot"), core.snapshot(request))??;
     tell_omissions(settings.ui, &taken);
     if settings.ui.is_json() {
         ui::print_json(&taken)?;
@@ -218,7 +222,11 @@ fn restore(settings: &Settings, args: SnapshotRestoreArgs) -> Result<u8, Failure
         to: to.clone(),
         dry_run: args.dry_run,
     };
-    let done = waiting::wait_for(core.restore(&args.id, request))??;
+    let done = progress::wait_for(
+        settings,
+        (&core, "restore"),
+        core.restore(&args.id, request),
+    )??;
     let ui = settings.ui;
     if ui.is_json() {
         ui::print_json(&done)?;
@@ -271,7 +279,7 @@ fn verify(settings: &Settings, read_data: bool) -> Result<u8, Failure> {
     } else {
         VerifyDepth::Structure
     };
-    let found = waiting::wait_for(core.verify_snapshots(depth))??;
+    let found = progress::wait_for(settings, (&core, "verify"), core.verify_snapshots(depth))??;
     let code = if found.ok {
         exit_codes::DONE
     } else {
@@ -326,7 +334,7 @@ fn verified(ui: Ui, found: &RepositoryVerification) -> String {
 
 fn repair(settings: &Settings) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let rebuilt = waiting::wait_for(core.repair_snapshots())??;
+    let rebuilt = progress::wait_for(settings, (&core, "repair"), core.repair_snapshots())??;
     let code = if rebuilt.problems.is_empty() {
         exit_codes::DONE
     } else {

@@ -4,7 +4,8 @@ use std::{error::Error, io};
 
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError,
-    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, ReadError, RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
+    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, ReadError,
+    RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
     SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
     monitor::HistoryReadError,
@@ -326,5 +327,159 @@ impl From<ReviewError> for Failure {
             | ReviewError::Record(_)
             | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
+    }
+}
+
+impl From<DiffError> for Failure {
+    fn from(error: DiffError) -> Self {
+        match error {
+            DiffError::Review(error) => error.into(),
+            DiffError::Changes(_) | _ => with_system_hint(Self::of(Kind::Sandbox, &error), &error),
+        }
+    }
+}
+
+pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
+    match error {
+        EnterError::Illegal(_) => Kind::Refused,
+        EnterError::Hold { .. } | _ => Kind::Sandbox,
+    }
+}
+
+pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
+    match error {
+        EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
+        EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
+    }
+}
+
+impl From<SuspendError> for Failure {
+    fn from(error: SuspendError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            SuspendError::Illegal(_) => {
+                failure(Kind::Refused).hint("`sandbox status` shows the state")
+            }
+            SuspendError::Freeze { .. } => failure(Kind::Refused)
+                .hint("everything runs on; end the operation, or wait until it has ended")
+                .hint("`sandbox doctor` shows what cgroups this user may use"),
+            SuspendError::Thaw { .. }
+            | SuspendError::List(_)
+            | SuspendError::File { .. }
+            | SuspendError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<StatusError> for Failure {
+    fn from(error: StatusError) -> Self {
+        Self::of(Kind::Sandbox, &error).hint("`sandbox audit verify` checks the journal")
+    }
+}
+
+impl From<ApprovalError> for Failure {
+    fn from(error: ApprovalError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            ApprovalError::Unknown { .. } => failure(Kind::NotFound)
+                .hint("`sandbox approvals list` shows what waits, `--all` also what was decided"),
+            ApprovalError::UnknownRule { .. } => {
+                failure(Kind::NotFound).hint("`sandbox approvals list --rules` shows them")
+            }
+            ApprovalError::Ambiguous { .. } => failure(Kind::NotFound)
+                .hint("write more of it; `sandbox approvals list --json` has the full ids"),
+            ApprovalError::Decided { .. } => failure(Kind::Refused)
+                .hint("an approval is for one run: run the command again to ask again"),
+            ApprovalError::Expired { .. } => failure(Kind::Refused)
+                .hint("run the command again to ask again; safety_constraints.approval_expiry sets how long a request waits"),
+            ApprovalError::Scope { .. } => failure(Kind::Usage)
+                .hint("`--remember` is for exactly this operation; without it, it is approved once"),
+            ApprovalError::Changed { .. } | ApprovalError::Worse { .. } => failure(Kind::Refused)
+                .hint("deny it, and run the command again to have it judged as it is now"),
+            ApprovalError::Plan { source, .. } => {
+                with_plan_hint(failure(kind_of_plan(source)), source)
+            }
+            ApprovalError::Enter { source, .. } => {
+                with_enter_hint(failure(kind_of_enter(source)), source)
+            }
+            ApprovalError::Damaged { path, .. } => failure(Kind::Sandbox)
+                .hint(format!("remove {}: what it asked for can be asked for again", path.display())),
+            ApprovalError::File { .. }
+            | ApprovalError::Read(_)
+            | ApprovalError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+    }
+}
+
+impl From<HistoryReadError> for Failure {
+    fn from(error: HistoryReadError) -> Self {
+        let path = error.path.display().to_string();
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
+            "if nothing else helps, move {path} away: a new history begins"
+        ))
+    }
+}
+
+impl From<RepairError> for Failure {
+    fn from(error: RepairError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox health` without --repair only looks")
+    }
+}
+
+impl From<DestroyError> for Failure {
+    fn from(error: DestroyError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            DestroyError::Held { .. } => failure(Kind::Refused)
+                .hint("`sandbox commit` or `sandbox discard` settles them; --force drops them"),
+            DestroyError::Running { .. } => {
+                failure(Kind::Refused).hint("`sandbox ps` lists it; `sandbox kill OP` ends it, `sandbox wait OP` waits for its end")
+            }
+            DestroyError::OtherWorkspace { .. } => failure(Kind::Refused)
+                .hint("--keep-workspace destroys the sandbox and leaves the directory alone"),
+            DestroyError::Open { .. } => {
+                failure(Kind::Sandbox).hint("--force removes them, with all that waits for review")
+            }
+            DestroyError::Lock(_)
+            | DestroyError::Session { .. }
+            | DestroyError::Rollback { .. }
+            | DestroyError::Remove { .. }
+            | DestroyError::Record(_)
+            | _ => with_system_hint(failure(Kind::Sandbox), &error)
+                .hint("destroy it again: what is left then is removed"),
+        }
+    }
+}
+
+/// Adds what to do about the system's error at the end of the chain, if there is one.
+pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
+    let mut deepest = Some(error);
+    let mut system = None;
+    while let Some(error) = deepest {
+        system = error.downcast_ref::<io::Error>().or(system);
+        deepest = error.source();
+    }
+    match system.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
+            .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
+        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            failure.hint("free some space; SANDBOX_HOME sets where data is kept")
+        }
+        Some(_) | None => failure,
     }
 }

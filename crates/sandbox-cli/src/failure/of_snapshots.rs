@@ -1,6 +1,8 @@
 //! What the errors of snapshots mean for a person.
 
-use sandbox_core::{ExportError, ImportError, RepositoryError, RestoreError, SnapshotError};
+use sandbox_core::{
+    ExportError, ImportError, RepositoryError, RestoreError, SnapshotError, SnapshotKeyError,
+};
 
 use super::{
     Failure, Kind,
@@ -71,6 +73,18 @@ impl From<SnapshotError> for Failure {
     }
 }
 
+impl From<SnapshotKeyError> for Failure {
+    fn from(error: SnapshotKeyError) -> Self {
+        let failure = |kind| Self::of(kind, &error);
+        match &error {
+            SnapshotKeyError::NoNewKey { .. } => failure(Kind::Usage)
+                .hint("set SANDBOX_SNAPSHOT_KEY_NEW or SANDBOX_SNAPSHOT_PASSPHRASE_NEW to the one that is to come"),
+            SnapshotKeyError::Repository { source, .. } => of_repository(failure, source),
+            _ => with_system_hint(failure(Kind::Sandbox), &error),
+        }
+    }
+}
+
 fn of_repository(failure: impl Fn(Kind) -> Failure, error: &RepositoryError) -> Failure {
     match error {
         RepositoryError::Empty => {
@@ -92,6 +106,13 @@ fn of_repository(failure: impl Fn(Kind) -> Failure, error: &RepositoryError) -> 
         RepositoryError::Inside { .. } => {
             failure(Kind::Config).hint("set SANDBOX_HOME to a directory outside of the workspace")
         }
+        RepositoryError::Locked { .. }
+        | RepositoryError::WrongKey { .. }
+        | RepositoryError::Key(_) => failure(Kind::Sandbox).hint(
+            "the key is the file SANDBOX_HOME/keys/snapshots.key, SANDBOX_SNAPSHOT_KEY or SANDBOX_SNAPSHOT_PASSPHRASE: give the one that encrypted them",
+        ),
+        RepositoryError::NotEncrypted { .. } => failure(Kind::Config)
+            .hint("`sandbox snapshot encrypt` encrypts the snapshots that are there"),
         RepositoryError::File { .. } | _ => with_system_hint(failure(Kind::Sandbox), error),
     }
 }

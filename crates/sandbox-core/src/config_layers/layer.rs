@@ -29,13 +29,17 @@ const VARIABLE_PREFIX: &str = "SANDBOX_";
 /// Between the parts of a key in a variable's name: `SANDBOX_RESOURCE_LIMITS__MEMORY_MB`.
 const VARIABLE_SEPARATOR: &str = "__";
 /// Variables that are no keys: where everything lies, and which sandbox is meant.
-const VARIABLES_IGNORED: [&str; 6] = [
+const VARIABLES_IGNORED: [&str; 10] = [
     "SANDBOX_HOME",
     "SANDBOX_NAME",
     "SANDBOX_STATE_KEY",
     "SANDBOX_STATE_KEY_NEW",
     "SANDBOX_STATE_PASSPHRASE",
     "SANDBOX_STATE_PASSPHRASE_NEW",
+    "SANDBOX_SNAPSHOT_KEY",
+    "SANDBOX_SNAPSHOT_KEY_NEW",
+    "SANDBOX_SNAPSHOT_PASSPHRASE",
+    "SANDBOX_SNAPSHOT_PASSPHRASE_NEW",
 ];
 
 /// Whether a file must be there.

@@ -30,7 +30,10 @@ pub(super) const CONFIG: Shape = Section(&[
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
     ("events", Section(&[("file", Text)])),
-    ("session", Section(&[("idle_timeout", Text)])),
+    (
+        "session",
+        Section(&[("idle_timeout", Text), ("patience", Text)]),
+    ),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[
@@ -59,6 +62,7 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("rules", Texts),
     ("max_snapshots", Integer),
     ("compress_snapshots", Boolean),
+    ("encrypt_snapshots", Boolean),
     ("snapshot_exclude", Texts),
     ("snapshot_exclude_larger_mb", Integer),
     ("commit_policy", Text),

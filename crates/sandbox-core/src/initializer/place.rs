@@ -163,7 +163,8 @@ pub(super) fn layers(
 pub(super) fn no_overlay(workspace: &Path) -> Option<String> {
     let kind = statfs(nearest_existing(workspace)).ok()?;
     if kind.f_type == OVERLAY {
-        let reason = "the workspace lies on an overlay file system (a container's root, for example)";
+        let reason =
+            "the workspace lies on an overlay file system (a container's root, for example)";
         return Some(reason.to_owned());
     }
     submounts(workspace).map(|reason| format!("{reason} (what is in them cannot be undone)"))

@@ -58,7 +58,8 @@ impl SandboxCore {
     /// is no new snapshot.
     pub async fn import_snapshot(&self, path: &Path) -> Result<Imported, SnapshotError> {
         let (sandbox, path) = (Arc::clone(&self.sandbox), path.to_owned());
-        in_background(move || sandbox.take_in(|repository| repository.import(&path), now())).await
+        in_background(move || sandbox.take_in(|repository| repository.import(&path, now()), now()))
+            .await
     }
 
     /// Like [`Self::import_snapshot`], from an open file or a pipe.
@@ -68,7 +69,7 @@ impl SandboxCore {
     /// As [`Self::import_snapshot`].
     pub async fn import_snapshot_from(&self, mut input: File) -> Result<Imported, SnapshotError> {
         let sandbox = Arc::clone(&self.sandbox);
-        let import = move |repository: &Repository| repository.import_from(&mut input);
+        let import = move |repository: &Repository| repository.import_from(&mut input, now());
         in_background(move || sandbox.take_in(import, now())).await
     }
 }

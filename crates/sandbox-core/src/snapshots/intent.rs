@@ -170,9 +170,9 @@ impl Sandbox {
     /// was killed, so nobody else has changed it.
     fn intended_state_is_missing(&self, state: StateIntent) -> Result<bool, SnapshotError> {
         let sequence = match self.known_store()? {
-            Some(store) => store.sequence().map_err(|it| {
-                SnapshotError::State(StateAccessError::from(StateError::from(it)))
-            })?,
+            Some(store) => store
+                .sequence()
+                .map_err(|it| SnapshotError::State(StateAccessError::from(StateError::from(it))))?,
             None => 0,
         };
         Ok(sequence == state.before && sequence != state.to)

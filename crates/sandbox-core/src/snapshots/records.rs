@@ -1,7 +1,7 @@
 //! What the journal says of snapshots.
 
 use jiff::Timestamp;
-use sandbox_rollback::{Destination, RestoreOptions, Restored, Snapshot, SnapshotId};
+use sandbox_rollback::{Destination, Rekeyed, RestoreOptions, Restored, Snapshot, SnapshotId};
 use sandbox_state::AppendError;
 use sandbox_types::{ChangeSummary, OperationId, Settlement};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,15 @@ pub struct SnapshotDeleted {
     pub reason: String,
 }
 
+/// The snapshots are encrypted with another key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotsRekeyed {
+    /// Whether they were not encrypted before.
+    pub encrypted: bool,
+    /// Files that have the new key.
+    pub packs: u64,
+}
+
 /// A rollback that was done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RollbackDone {
@@ -72,6 +81,20 @@ pub struct RollbackDone {
     /// The sequence number of the state that is back, if the state was rolled back too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_sequence: Option<u64>,
+}
+
+pub(super) fn rekeyed(
+    ledger: &Ledger,
+    rekeyed: Rekeyed,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let said = SnapshotsRekeyed {
+        encrypted: rekeyed.encrypted,
+        packs: rekeyed.packs,
+    };
+    ledger
+        .append(ledger::SNAPSHOTS_REKEYED, now, &said)
+        .map(drop)
 }
 
 pub(super) fn created(

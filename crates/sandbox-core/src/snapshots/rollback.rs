@@ -145,7 +145,7 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<Way, SnapshotError> {
         match target {
-            _ if outcome.paths.is_empty() => Ok(Way::Nothing),
+            Target::Snapshot(_) if outcome.paths.is_empty() => Ok(Way::Nothing),
             Target::Snapshot(_) => Ok(Way::Snapshot(OperationId::generate())),
             Target::Operation(_) => {
                 if !options.paths.is_empty() {
@@ -202,12 +202,11 @@ impl Sandbox {
         }
         match self.rollback_state_in(&store, state.sequence, now) {
             Ok(done) => {
-                let back = |(key, version): (String, sandbox_state::Version)| {
-                    sandbox_state::KeyBack {
+                let back =
+                    |(key, version): (String, sandbox_state::Version)| sandbox_state::KeyBack {
                         key,
                         restores: version.restores,
-                    }
-                };
+                    };
                 state.keys = done.changed.into_iter().map(back).collect();
                 Ok(())
             }

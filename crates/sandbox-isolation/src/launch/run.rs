@@ -17,16 +17,9 @@ use sandbox_types::{
 };
 
 use super::{
-    Cancellation, Ended, Observer, Running,
-    alone::TemporaryDirectory,
-    clock::WallClock,
-    error::LaunchError,
-    meter::{LATE_AFTER, Meter},
-    own_limits::OwnLimits,
-    refused::Refused,
-    signal::send_to_guest,
-    start::read_message,
-    tree::Tree,
+    Cancellation, Ended, Observer, Running, alone::TemporaryDirectory, clock::WallClock,
+    error::LaunchError, meter::Meter, own_limits::OwnLimits, refused::Refused,
+    signal::send_to_guest, start::read_message, tree::Tree,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
@@ -99,10 +92,8 @@ struct Turn {
     output: [bool; 2],
     /// Standard input can go on.
     input: bool,
-    /// The caller's terminal has another size.
-    window: bool,
-    /// A call was refused that no honest program makes.
-    refused: bool,
+    /// The caller's terminal has another size; a call was refused that no honest program makes.
+    told: [bool; 2],
 }
 
 impl Running for Confined {
@@ -213,7 +204,7 @@ impl Confined {
                 .map_err(|errno| error(errno.into()))?;
             self.pump_output(&turn, observer, &mut buffer, &mut open);
             self.pump_input(&turn, raw);
-            if turn.refused {
+            if turn.told[1] {
                 self.refused.hear();
             }
             if turn.init[0]
@@ -228,7 +219,7 @@ impl Confined {
             }
             let now = Instant::now();
             if let (true, Some(init)) = (self.meter.is_planned(), self.tree.init())
-                && now >= self.running_since + LATE_AFTER
+                && now >= self.running_since + Meter::late_after()
             {
                 self.meter.attach_late(init);
             }
@@ -282,7 +273,7 @@ impl Confined {
         {
             self.streams.input = None;
         }
-        if let (true, Some(raw), Some(ours)) = (turn.window, raw, &self.streams.output) {
+        if let (true, Some(raw), Some(ours)) = (turn.told[0], raw, &self.streams.output) {
             raw.follow(ours);
         }
     }
@@ -337,7 +328,7 @@ impl Confined {
         let late = self
             .meter
             .is_planned()
-            .then(|| self.running_since + LATE_AFTER);
+            .then(|| self.running_since + Meter::late_after());
         [deadline, late]
             .into_iter()
             .flatten()
@@ -404,8 +395,7 @@ impl Confined {
             ],
             output: [ready(places[0]), ready(places[1])],
             input: ready(places[2]),
-            window: ready(places[5]),
-            refused: ready(places[6]),
+            told: [ready(places[5]), ready(places[6])],
         })
     }
 

@@ -30,6 +30,7 @@ use super::{
     refused::Refused,
     run::{Confined, Start},
     tree::Tree,
+    walls,
 };
 use crate::{
     child::{
@@ -43,7 +44,7 @@ use crate::{
     looks::Looks,
     plan::{LaunchPlan, StdinSource},
     stdio::{GuestEnds, Streams},
-    sys::{landlock, process::ArgumentArea},
+    sys::process::ArgumentArea,
     toolchains,
     view::Layout,
 };
@@ -87,7 +88,6 @@ pub(crate) struct Built {
 /// What a plan makes of a confinement, whatever its operation.
 struct Site {
     ids: Ids,
-    layout: Layout,
     steps: Steps,
     guest: Guest,
     overlay: Option<CString>,
@@ -104,22 +104,28 @@ struct Ends {
 }
 
 impl Site {
-    fn of(plan: &LaunchPlan, when: When) -> Result<Self, LaunchError> {
-        let looks = match when {
-            When::Now => Looks::default(),
-            When::Ahead => Looks::recording(),
-        };
+    fn of(plan: &LaunchPlan) -> Result<Self, LaunchError> {
+        let looks = Looks::default();
         let workspace = check_workspace(plan, &looks)?;
         let ids = Ids::of(&workspace, plan.host_ids);
         let layout = lay_out(plan, &ids, looks)?;
+        Self::with(plan, &layout, (&workspace, When::Now))
+    }
+
+    /// What `layout` makes of it.
+    fn with(
+        plan: &LaunchPlan,
+        layout: &Layout,
+        (workspace, when): (&fs::Metadata, When),
+    ) -> Result<Self, LaunchError> {
+        let ids = Ids::of(workspace, plan.host_ids);
         Ok(Self {
-            steps: recipe::steps(plan, &layout, &ids, (&workspace, when))?,
-            guest: recipe::guest(plan, &layout)?,
+            steps: recipe::steps(plan, layout, &ids, (workspace, when))?,
+            guest: recipe::guest(plan, layout)?,
             overlay: recipe::overlay(plan)?,
             own_network: has_own_network(plan),
             device: workspace.dev(),
             ids,
-            layout,
         })
     }
 
@@ -190,7 +196,7 @@ pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
 }
 
 fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
-    let site = Site::of(plan, When::Now)?;
+    let site = Site::of(plan)?;
     let order = order(plan, &site.ids, When::Now)?;
     let mut streams = open_streams(plan.stdin.clone(), &site.ids)?;
     let own = own_handle()?;
@@ -211,14 +217,10 @@ fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
     Ok((built.begin, confined))
 }
 
-/// Starts to build what every operation of `plan`'s kind needs; `see` is told what was looked at for it, before
-/// anything is mounted.
-pub(crate) fn prepare_ahead<T>(
-    plan: &LaunchPlan,
-    see: impl FnOnce(Layout) -> Result<T, LaunchError>,
-) -> Result<(Built, T), LaunchError> {
-    let mut site = Site::of(plan, When::Ahead)?;
-    let seen = see(std::mem::take(&mut site.layout))?;
+/// Starts to build what every operation of `plan`'s kind needs, as `layout` says.
+pub(crate) fn prepare_ahead(plan: &LaunchPlan, layout: &Layout) -> Result<Built, LaunchError> {
+    let workspace = check_workspace(plan, &Looks::default())?;
+    let site = Site::with(plan, layout, (&workspace, When::Ahead))?;
     let ends = Ends {
         caller: None,
         stdio: GuestEnds {
@@ -228,7 +230,7 @@ pub(crate) fn prepare_ahead<T>(
         },
         hall: Hall::of(&plan.network)?,
     };
-    Ok((site.build(Vec::new(), ends)?, seen))
+    site.build(Vec::new(), ends)
 }
 
 /// Lays out the operation of `plan` for init.
@@ -353,38 +355,6 @@ pub(crate) fn uncounted(plan: &LaunchPlan) -> Option<String> {
     ))
 }
 
-fn enforcement(own_network: bool) -> Enforcement {
-    let mut missing = Vec::new();
-    let abi = landlock::abi();
-    let landlock = match abi {
-        Some(6..) => Level::Full,
-        Some(abi) => {
-            missing.push(format!(
-                "Landlock: this kernel has version {abi} of it, without scopes (6)"
-            ));
-            Level::Partial
-        }
-        None => {
-            missing.push("Landlock: this kernel has none, or it is switched off".to_owned());
-            Level::Absent
-        }
-    };
-    Enforcement {
-        user_namespace: Level::Full,
-        mount: Level::Full,
-        pid: Level::Full,
-        network: if own_network {
-            Level::Full
-        } else {
-            Level::Absent
-        },
-        seccomp: Level::Full,
-        landlock,
-        cgroup: sandbox_types::CgroupKind::Absent,
-        missing,
-    }
-}
-
 impl Confined {
     /// Returns a guest that is on its way.
     pub(crate) fn of(
@@ -423,7 +393,7 @@ impl Confined {
 
     /// Says what network the guest has.
     pub(crate) fn set_network(&mut self, own_network: bool, egress: Option<Egress>) {
-        self.enforcement = enforcement(own_network);
+        self.enforcement = walls::told(own_network);
         self.egress = egress;
     }
 
@@ -442,7 +412,7 @@ impl Confined {
             return;
         };
         // The first says that it begins.
-        while let Ok(Some(mut sent)) = egress::take_sockets_now(&order) {
+        while let Ok(Some(mut sent)) = egress::take_next(&order) {
             if let Some(listener) = sent.pop() {
                 return self.refused.listen(listener);
             }

@@ -188,6 +188,14 @@ impl Tree {
         LaunchError::of(failure, &steps)
     }
 
+    /// Forgets the recipe if the builder is dead by now.
+    pub(crate) fn drop_recipe_of_dead(&mut self) {
+        self.recipe = match self.recipe.take() {
+            Some(Held::Builder(builder)) => builder.try_take_back().err().map(Held::Builder),
+            Some(Held::Own(_)) | None => None,
+        };
+    }
+
     /// Waits until the builder is dead, which is soon after its init has left it or has died.
     pub(crate) fn take_recipe(&mut self) -> Option<Box<Recipe>> {
         match self.recipe.take()? {

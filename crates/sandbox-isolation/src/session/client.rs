@@ -7,7 +7,7 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
     key::Key,
     place::Charge,
     sent::{self, Sent},
+    turn::{InTurn, Turn, Turns},
     wire::{self, Answer, Connection, Request, SessionStatus},
 };
 use crate::{
@@ -25,9 +26,11 @@ use crate::{
     plan::LaunchPlan,
 };
 
-/// How long a keeper may take to finish a confinement, counted from the moment when it is needed: about as long as
-/// building one takes on a busy machine.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a keeper may take to finish a confinement, counted from the moment when it is needed: longer than building
+/// one takes on a busy machine, for who builds its own meanwhile makes that busier.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a keeper may take until it listens: another one is not started meanwhile.
+const BEGIN_LIMIT: Duration = Duration::from_secs(1);
 /// How long a keeper may take to say how it is, and to end when it is asked to.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -45,8 +48,9 @@ pub struct SessionLauncher {
     program: KeeperProgram,
     patience: Duration,
     wanted: Arc<Want>,
-    /// The keepers that this launcher has started, as long as they are not waited for.
-    started: Mutex<Vec<Child>>,
+    turns: Arc<Turns>,
+    /// What the last keeper was started with, and when. It is a child of that and lives on.
+    started: Mutex<Option<(Child, Instant)>>,
 }
 
 /// What the next keeper is to be for, if one is to be started.
@@ -77,6 +81,7 @@ impl SessionLauncher {
             program,
             patience: PATIENCE,
             wanted: Arc::default(),
+            turns: Arc::default(),
             started: Mutex::default(),
         }
     }
@@ -91,9 +96,14 @@ impl SessionLauncher {
 
     fn join(&self, plan: &LaunchPlan) -> Option<Joining> {
         let key = Key::of(plan)?;
-        let Ok(keeper) = Connection::to(&self.directory) else {
-            self.wanted.set(key, false);
-            return None;
+        let keeper = match Connection::to(&self.directory) {
+            Ok(keeper) => keeper,
+            // More wait for it than there is room for.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(_) => {
+                self.wanted.set(key, false);
+                return None;
+            }
         };
         let asked = Instant::now();
         if keeper.ask(Request::Join(&key.encode())).is_err() {
@@ -130,9 +140,14 @@ struct Joining {
 
 impl Launcher for SessionLauncher {
     fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
+        let turn = self.turns.take();
         match self.join(&plan) {
-            None => KernelLauncher::new().prepare(plan),
+            None => Ok(Box::new(InTurn {
+                prepared: KernelLauncher::new().prepare(plan)?,
+                turn,
+            })),
             Some(joining) => Ok(Box::new(Awaiting {
+                _turn: turn,
                 wanted: Arc::clone(&self.wanted),
                 patience: self.patience,
                 order: Order::of(&plan)?,
@@ -156,12 +171,13 @@ impl Launcher for SessionLauncher {
 
 impl Drop for SessionLauncher {
     fn drop(&mut self) {
-        self.wait_for_ended();
+        self.wait_for_parent();
     }
 }
 
 /// An operation that waits for its clearance, and for what it runs in.
 struct Awaiting {
+    _turn: Turn,
     wanted: Arc<Want>,
     patience: Duration,
     plan: LaunchPlan,
@@ -236,6 +252,15 @@ impl Prepared for Awaiting {
 
 impl SessionLauncher {
     fn start_keeper(&self, wanted: &Wanted) -> io::Result<()> {
+        // One that listened and was killed has left its socket.
+        let has_listened = self.directory.join(wire::SOCKET_FILE).exists();
+        let is_on_its_way =
+            |(_, at): &(Child, Instant)| !has_listened && at.elapsed() < BEGIN_LIMIT;
+        let started = self.started.lock();
+        let mut started = started.unwrap_or_else(PoisonError::into_inner);
+        if !wanted.replaces && started.as_ref().is_some_and(is_on_its_way) {
+            return Ok(());
+        }
         let charge = Charge {
             directory: self.directory.clone(),
             idle_timeout: self.idle_timeout,
@@ -255,22 +280,24 @@ impl SessionLauncher {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.wait_for_ended();
         let mut keeper = command.spawn()?;
         let told = match keeper.stdin.take() {
             Some(mut stdin) => stdin.write_all(&charge.encode()),
             None => Ok(()),
         };
-        if let Ok(mut started) = self.started.lock() {
-            started.push(keeper);
+        if let Some((mut last, _)) = started.replace((keeper, Instant::now())) {
+            last.wait()?;
         }
         told
     }
 
-    /// Waits for the keepers that have ended: in a program that lives long, nobody else does.
-    fn wait_for_ended(&self) {
-        if let Ok(mut started) = self.started.lock() {
-            started.retain_mut(|keeper| matches!(keeper.try_wait(), Ok(None)));
+    /// Waits for what the last keeper was started with, which ends at once: in a program that lives long, nobody else
+    /// does.
+    fn wait_for_parent(&self) {
+        let started = self.started.lock();
+        let parent = started.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((mut parent, _)) = parent {
+            parent.wait().ok();
         }
     }
 }

@@ -24,8 +24,24 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Looks at the host for a confinement of `plan`, of which nothing is mounted yet.
+    pub(crate) fn for_building(plan: &LaunchPlan) -> Result<Self, LaunchError> {
+        Self::looking(plan, Looks::recording())
+    }
+
+    fn looking(plan: &LaunchPlan, looks: Looks) -> Result<Self, LaunchError> {
+        let workspace = check_workspace(plan, &looks)?;
+        let ids = Ids::of(&workspace, plan.host_ids);
+        Self::with(plan, lay_out(plan, &ids, looks)?)
+    }
+
+    /// Returns what it was found to show.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Adds what stands behind the paths of a layout that was made just now, and of which nothing is mounted yet.
-    pub(crate) fn with(plan: &LaunchPlan, mut layout: Layout) -> Result<Self, LaunchError> {
+    fn with(plan: &LaunchPlan, mut layout: Layout) -> Result<Self, LaunchError> {
         let looks = layout.take_looks();
         let layers = Layers::of(plan)?.map(|layers| layers.directory);
         let bound = layout.entries.values().filter_map(|entry| {
@@ -46,13 +62,13 @@ impl Seen {
     /// Returns whether building for `plan` would come to the same now: because nothing of what was looked at has
     /// changed, or else by doing it again up to there.
     pub(crate) fn is_still_so(&self, plan: &LaunchPlan) -> bool {
-        self.looks.is_unchanged() || Self::now(plan).is_ok_and(|now| self.is_the_same_as(&now))
+        let now = || Self::looking(plan, Looks::default());
+        self.is_unchanged() || now().is_ok_and(|now| self.is_the_same_as(&now))
     }
 
-    fn now(plan: &LaunchPlan) -> Result<Self, LaunchError> {
-        let workspace = check_workspace(plan, &Looks::default())?;
-        let ids = Ids::of(&workspace, plan.host_ids);
-        Self::with(plan, lay_out(plan, &ids, Looks::default())?)
+    /// Returns whether nothing of what was looked at has changed. One that says no may be wrong.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.looks.is_unchanged()
     }
 
     fn is_the_same_as(&self, other: &Self) -> bool {

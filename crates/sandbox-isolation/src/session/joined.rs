@@ -13,6 +13,7 @@ use rustix::{
     fs::{MemfdFlags, SealFlags},
     io::Errno,
     pipe::PipeFlags,
+    process::Pid,
 };
 
 use super::{
@@ -69,6 +70,13 @@ pub(crate) enum Refusal {
     Gone,
 }
 
+/// How much longer to wait for each operation that waits already: they get theirs one after the other, and who builds
+/// its own meanwhile takes the time for that from all of them.
+const PATIENCE_IN_QUEUE: Duration = Duration::from_millis(100);
+
+/// How often who waits makes sure that nothing was said yet: what comes then is no older than that.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Waits for the keeper's answer.
 ///
 /// It was asked at `asked`, and may have answered any time since.
@@ -77,37 +85,52 @@ pub(crate) fn await_grant(
     patience: Duration,
     asked: Instant,
 ) -> Result<Grant, Refusal> {
-    let since = if keeper.is_silent() {
-        Instant::now()
-    } else {
-        asked
-    };
-    match keeper.await_answer(Some(Instant::now() + patience)) {
-        Some((Answer::Granted(pid, upper), descriptors)) => {
-            let mut descriptors = descriptors.into_iter();
-            let mut next = || descriptors.next().ok_or(Refusal::Gone);
-            let (begin, handle) = (next()?, next()?);
-            let layers = match upper {
-                Some(upper) => Some(Mounted {
-                    upper,
-                    lock: next()?,
-                }),
-                None => None,
-            };
-            let tree = Tree::taken_over(pid, handle, keeper);
-            Ok(Grant {
-                tree,
-                begin,
-                layers,
-                network: descriptors.next(),
-                since,
-            })
+    let mut deadline = Instant::now() + patience;
+    let mut since = asked;
+    loop {
+        if keeper.is_silent() {
+            since = Instant::now();
         }
-        Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
-        // Readable without an answer: it was closed.
-        None if wire::is_readable_until(keeper.as_fd(), Some(Instant::now())) => Err(Refusal::Gone),
-        Some(_) | None => Err(Refusal::Busy),
+        return match keeper.await_answer(Some(deadline.min(since + LOOK_EVERY))) {
+            Some((Answer::Queued(ahead), _)) => {
+                deadline += PATIENCE_IN_QUEUE * ahead;
+                continue;
+            }
+            Some((Answer::Granted(pid, upper), descriptors)) => {
+                let grant = taken_over(keeper, (pid, upper), descriptors, since);
+                grant.ok_or(Refusal::Gone)
+            }
+            Some((Answer::Refused { foreign: true }, _)) => Err(Refusal::Foreign),
+            // Readable without an answer: it was closed.
+            None if !keeper.is_silent() => Err(Refusal::Gone),
+            None if Instant::now() < deadline => continue,
+            Some(_) | None => Err(Refusal::Busy),
+        };
     }
+}
+
+fn taken_over(
+    keeper: Connection,
+    (init, upper): (Pid, Option<Identity>),
+    descriptors: Vec<OwnedFd>,
+    since: Instant,
+) -> Option<Grant> {
+    let mut descriptors = descriptors.into_iter();
+    let (begin, handle) = (descriptors.next()?, descriptors.next()?);
+    let layers = match upper {
+        Some(upper) => Some(Mounted {
+            upper,
+            lock: descriptors.next()?,
+        }),
+        None => None,
+    };
+    Some(Grant {
+        tree: Tree::taken_over(init, handle, keeper),
+        begin,
+        layers,
+        network: descriptors.next(),
+        since,
+    })
 }
 
 impl Grant {

@@ -2,11 +2,15 @@
 //!
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
+mod events;
+
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     io::{self, Read},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -22,31 +26,33 @@ use super::{
     key::{self, Key},
     layers::{self, Identity, MakeLayers, Mounted},
     place::{Charge, Place, watch},
+    spares::{Demand, Spare},
     wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
 };
+use events::Happened;
+
 use crate::{
-    child::status::Message,
     egress,
-    launch::{
-        error::LaunchError,
-        start::{self, Built, read_message},
-        tree::Tree,
-    },
+    launch::{error::LaunchError, start, tree::Tree},
     plan::LaunchPlan,
     sys::process,
 };
 
 /// Conversations at once; who comes later starts without a session.
-const GUESTS_MAX: usize = 32;
+const GUESTS_MAX: usize = 256;
+/// Operations at once, with those that wait for a confinement: each of them needs descriptors here.
+const OPERATIONS_MAX: usize = 200;
 /// How long a confinement is not built after one was taken: its operation is to have the machine first.
 const BUILD_AFTER: Duration = Duration::from_millis(10);
 /// How often the directories are looked at where nobody tells of their changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is built anew, because the host has changed, before somebody uses one.
-const BUILDS_MAX: u32 = 16;
+/// How often they are built anew, because the host changes, before one is used: then it is waited for somebody who asks.
+const REBUILDS_MAX: u32 = 16;
+
 /// Keeps a session until nobody has used it for its time, or it is told to end. `charge` is what
 /// [`super::SessionLauncher`] gave this program as its standard input; `layers` makes the next operation's. The process
-/// is expected to do nothing else.
+/// is expected to do nothing else, and to have one thread: the session is kept in a copy of it, which is nobody's child,
+/// and this call returns at once in the process itself.
 ///
 /// # Errors
 ///
@@ -57,6 +63,10 @@ pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::R
     let mut bytes = Vec::new();
     charge.read_to_end(&mut bytes)?;
     let charge = Charge::decode(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+    // Nobody's child: who has started this may live long, and not wait for it.
+    if process::fork()?.is_some() {
+        return Ok(());
+    }
     // No terminal, no process group that a Ctrl-C reaches.
     rustix::process::setsid()?;
     rustix::thread::set_name(c"sandbox-keeper")?;
@@ -69,16 +79,6 @@ pub fn keep_session(mut charge: impl Read, layers: &mut MakeLayers<'_>) -> io::R
     };
     let mut keeper = Keeper::new(charge, place, layers)?;
     keeper.run()
-}
-
-/// A confinement that waits for its operation, or is on its way to that.
-struct Spare {
-    built: Built,
-    seen: Seen,
-    layers: Option<Mounted>,
-    /// Of its network, if that leads anywhere. They wait here and not in a channel, where all that a user sends count.
-    sockets: Vec<OwnedFd>,
-    is_ready: bool,
 }
 
 /// An operation that was started here.
@@ -100,14 +100,17 @@ struct Keeper<'a> {
     plan: LaunchPlan,
     /// Which directory the plan's workspace is.
     workspace: Identity,
-    spare: Option<Spare>,
-    build_at: Option<Instant>,
-    /// How often it was built since one was taken.
-    builds: u32,
+    /// What they were built from, if they were built at all.
+    seen: Option<Rc<Seen>>,
+    spares: Vec<Spare>,
+    demand: Demand,
+    build_at: Instant,
+    /// How often they were built anew since one was taken.
+    rebuilds: u32,
     /// They have not asked yet.
     guests: Vec<Connection>,
-    /// They have asked, and wait for the spare.
-    waiting: Vec<Connection>,
+    /// They have asked, and wait for a spare, the first one first.
+    waiting: VecDeque<Connection>,
     operations: Vec<Operation>,
     /// Those who have not gone yet though their operation has ended.
     leaving: Vec<Connection>,
@@ -121,24 +124,11 @@ struct Keeper<'a> {
     mounts: File,
 }
 
-/// What [`Keeper::await_event`] waits for, in the order of its descriptors.
-#[derive(Clone, Copy)]
-enum Event {
-    Knock,
-    Spare,
-    Places,
-    Mounts,
-    Guest(usize),
-    Ended(usize),
-    Gone(usize),
-}
-
 impl<'a> Keeper<'a> {
     fn new(charge: Charge, place: Place, layers: &'a mut MakeLayers<'a>) -> io::Result<Self> {
         let invalid = io::ErrorKind::InvalidData;
         let plan = key::plan(&charge.key.site).ok_or(invalid)?;
-        let workspace = Identity::of(&plan.workspace)?;
-        let watch = watch(&charge.directory, &plan.workspace)?;
+        let (workspace, watch) = watch(&charge.directory, &plan.workspace)?;
         let look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         Ok(Self {
             place: Some(place),
@@ -147,11 +137,13 @@ impl<'a> Keeper<'a> {
             key: charge.key,
             plan,
             workspace,
-            spare: None,
-            build_at: Some(Instant::now()),
-            builds: 0,
+            seen: None,
+            spares: Vec::new(),
+            demand: Demand::new(Instant::now()),
+            build_at: Instant::now(),
+            rebuilds: 0,
             guests: Vec::new(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             operations: Vec::new(),
             leaving: Vec::new(),
             layers,
@@ -169,93 +161,53 @@ impl<'a> Keeper<'a> {
                 self.look_at = Some(now + LOOK_EVERY);
                 self.look_at_places();
             }
-            if self.place.is_some() && self.build_at.is_some_and(|at| now >= at) {
+            self.demand.pass(now);
+            self.forget_recipes();
+            self.spares
+                .truncate(self.demand.wanted().max(self.waiting.len()));
+            while self.is_to_build(now) {
                 self.build();
             }
             let is_idle = self.operations.is_empty() && now >= self.used_at + self.idle_timeout;
             if is_idle || (self.place.is_none() && self.operations.is_empty()) {
                 return Ok(());
             }
-            let mut asked = Vec::new();
-            let (mut ended, mut gone) = (Vec::new(), Vec::new());
-            for event in self.await_event()? {
-                match event {
-                    Event::Knock => self.let_in(),
-                    Event::Spare => self.hear_spare(),
-                    Event::Places => self.look_at_places(),
-                    Event::Mounts => self.rebuild(),
-                    Event::Guest(index) => asked.push(index),
-                    Event::Ended(index) => ended.push(index),
-                    Event::Gone(index) => gone.push(index),
-                }
-            }
-            // From behind, so that the numbers of the others stay.
-            for index in asked.into_iter().rev() {
-                let guest = self.guests.swap_remove(index);
-                self.answer(guest);
-            }
-            for index in gone.into_iter().rev() {
-                drop(self.leaving.swap_remove(index));
-                self.build_now();
-            }
-            for index in ended.into_iter().rev() {
-                let operation = self.operations.swap_remove(index);
-                self.reap(operation);
-            }
+            let happened = self.await_events()?;
+            self.see_to(happened);
         }
     }
 
-    fn await_event(&self) -> io::Result<Vec<Event>> {
-        let mut watched: Vec<(Event, BorrowedFd<'_>, PollFlags)> = Vec::new();
-        if let Some(place) = &self.place {
-            watched.push((Event::Knock, place.socket.as_fd(), PollFlags::IN));
-            let watch = self.watch.iter();
-            watched.extend(watch.map(|it| (Event::Places, it.as_fd(), PollFlags::IN)));
-            watched.push((Event::Mounts, self.mounts.as_fd(), PollFlags::PRI));
+    fn see_to(&mut self, happened: Happened) {
+        if happened.knocks > 0 {
+            self.let_in();
         }
-        if let Some(spare) = &self.spare {
-            watched.push((Event::Spare, spare.built.status.as_fd(), PollFlags::IN));
+        // From behind, so that the numbers of the others stay.
+        for index in happened.left.into_iter().rev() {
+            self.waiting.remove(index);
         }
-        for (index, guest) in self.guests.iter().enumerate() {
-            watched.push((Event::Guest(index), guest.as_fd(), PollFlags::IN));
+        for index in happened.told.into_iter().rev() {
+            self.hear_spare(index);
         }
-        for (index, operation) in self.operations.iter().enumerate() {
-            if let Ok(handle) = operation.tree.handle() {
-                watched.push((Event::Ended(index), handle, PollFlags::IN));
-            }
+        let asked = happened.asked.into_iter().rev();
+        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
+        for index in happened.gone.into_iter().rev() {
+            drop(self.leaving.swap_remove(index));
+            self.build_now();
         }
-        for (index, caller) in self.leaving.iter().enumerate() {
-            watched.push((Event::Gone(index), caller.as_fd(), PollFlags::IN));
+        for index in happened.ended.into_iter().rev() {
+            let operation = self.operations.swap_remove(index);
+            self.reap(operation);
         }
-        let mut fds: Vec<PollFd<'_>> = watched
-            .iter()
-            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags))
-            .collect();
-        match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+        if happened.mounts {
+            self.rebuild();
         }
-        let events = watched.iter().zip(&fds);
-        Ok(events
-            .filter(|(_, fd)| !fd.revents().is_empty())
-            .map(|((event, ..), _)| *event)
-            .collect())
-    }
-
-    /// How long nothing needs to be done if nothing happens; `None` for ever.
-    fn timeout(&self) -> Option<Timespec> {
-        let idle = self
-            .operations
-            .is_empty()
-            .then(|| self.used_at + self.idle_timeout);
-        let there = self.place.is_some();
-        let next = [
-            idle,
-            self.build_at.filter(|_| there),
-            self.look_at.filter(|_| there),
-        ];
-        let next = next.into_iter().flatten().min()?;
-        Timespec::try_from(next.saturating_duration_since(Instant::now())).ok()
+        for guest in asked {
+            self.answer(guest);
+        }
+        self.hand_over();
+        if happened.places {
+            self.look_at_places();
+        }
     }
 
     fn let_in(&mut self) {
@@ -313,96 +265,118 @@ impl<'a> Keeper<'a> {
             // The next one is likely to be of the same kind.
             return self.adopt(key);
         }
-        if !self.waiting.is_empty() {
+        if self.waiting.len() + self.operations.len() >= OPERATIONS_MAX {
             return refuse(false);
         }
-        self.waiting.push(guest);
-        if self.spare.is_none() {
-            self.build_at = Some(Instant::now());
-        }
+        let ahead = self.waiting.len();
+        self.waiting.push_back(guest);
+        let operations = self.operations.len() + self.waiting.len();
+        self.demand.note(operations, Instant::now());
         self.hand_over();
+        if let Some(guest) = self.waiting.get(ahead) {
+            let queued = Answer::Queued(u32::try_from(ahead).unwrap_or(u32::MAX));
+            guest.answer(queued, &[]).ok();
+        }
     }
 
-    /// Gives the spare to who waits for it, if it is what would be built now.
+    /// Gives spares to who waits for them, if they are what would be built now.
     fn hand_over(&mut self) {
-        let spare = self.spare.as_ref().filter(|spare| spare.is_ready);
-        let Some(spare) = spare.filter(|_| !self.waiting.is_empty()) else {
-            return;
-        };
-        if !spare.seen.is_still_so(&self.plan) || self.mounts_have_changed() {
-            return self.rebuild();
+        let mut looked_at: Option<Rc<Seen>> = None;
+        while !self.waiting.is_empty() {
+            let Some(index) = self.spares.iter().position(|spare| spare.is_ready) else {
+                return;
+            };
+            let seen = &self.spares[index].seen;
+            if !looked_at.as_ref().is_some_and(|it| Rc::ptr_eq(it, seen)) {
+                if !seen.is_still_so(&self.plan) || self.mounts_have_changed() {
+                    return self.rebuild();
+                }
+                looked_at = Some(Rc::clone(seen));
+            }
+            self.give(index);
         }
-        let Some(guest) = self.waiting.pop() else {
+    }
+
+    /// Gives one spare to the first who waits, if that one is still there.
+    fn give(&mut self, index: usize) {
+        let (Some(spare), Some(guest)) = (self.spares.get(index), self.waiting.pop_front()) else {
             return;
         };
-        let Some(Spare {
-            built,
-            layers,
-            mut sockets,
-            ..
-        }) = self.spare.take()
-        else {
-            return;
-        };
+        let Spare { built, layers, .. } = spare;
         let (Some(init), Ok(handle)) = (built.tree.init(), built.tree.handle()) else {
-            return self.rebuild();
+            return;
         };
         let mut descriptors = vec![built.begin.as_fd(), handle];
         descriptors.extend(layers.as_ref().map(|layers| layers.lock.as_fd()));
-        let network = (!sockets.is_empty()).then(|| egress::pass_on(&sockets));
         // A keeper without descriptors left is none.
-        let Ok(network) = network.transpose() else {
+        let Ok(network) = egress::pass_on(&spare.sockets) else {
             return self.end();
         };
         descriptors.extend(network.as_ref().map(OwnedFd::as_fd));
         let upper = layers.as_ref().map(|layers| layers.upper);
         let granted = guest.answer(Answer::Granted(init, upper), &descriptors);
-        self.builds = 0;
-        self.build_at = Some(Instant::now() + BUILD_AFTER);
-        if granted.is_ok() {
-            // From now on init lives as long as its caller: our end of its socket closes here.
-            self.operations.push(Operation {
-                tree: built.tree,
-                caller: guest,
-                _layers: layers,
-                _watch: sockets.pop().filter(egress::is_watch),
-            });
+        if granted.is_err() {
+            return;
         }
+        self.rebuilds = 0;
+        self.build_at = Instant::now() + BUILD_AFTER;
+        // From now on init lives as long as its caller: our end of its socket closes here.
+        let Spare {
+            built,
+            layers,
+            mut sockets,
+            ..
+        } = self.spares.remove(index);
+        self.operations.push(Operation {
+            tree: built.tree,
+            caller: guest,
+            _layers: layers,
+            _watch: sockets.pop().filter(egress::is_watch),
+        });
     }
 
-    fn hear_spare(&mut self) {
-        let Some(spare) = &mut self.spare else {
+    fn hear_spare(&mut self, index: usize) {
+        let Some(spare) = self.spares.get_mut(index) else {
             return;
         };
-        match read_message(&mut spare.built.status) {
-            Ok(Some(Message::Ready)) => {
-                spare.is_ready = true;
-                drop(spare.built.tree.take_recipe());
-                // They were sent before that.
-                let channel = spare.built.network.take();
-                let taken = channel
-                    .as_ref()
-                    .map_or(Ok(Vec::new()), egress::take_sockets);
-                let Ok(sockets) = taken else {
-                    return self.end();
-                };
-                spare.sockets = sockets;
-                self.hand_over();
-            }
+        if spare.hear() {
+            return;
+        }
+        if spare.is_first {
             // It cannot be built, or was killed. Who starts without a session is told why.
-            Ok(_) | Err(_) => self.end(),
+            self.end();
+        } else {
+            // What it was built from may have gone.
+            self.rebuild();
         }
     }
 
-    /// Starts to build.
+    /// Whether as many are ready, or on their way, as are wanted.
+    fn is_enough(&self) -> bool {
+        let on_their_way = self.spares.iter().filter(|spare| !spare.is_ready).count();
+        self.spares.len() >= self.wanted() || on_their_way >= self.demand.builders
+    }
+
+    fn wanted(&self) -> usize {
+        let ahead = if self.rebuilds < REBUILDS_MAX {
+            self.demand.wanted()
+        } else {
+            0
+        };
+        ahead.max(self.waiting.len())
+    }
+
+    fn is_to_build(&self, now: Instant) -> bool {
+        let is_time = self.spares.len() < self.waiting.len() || now >= self.build_at;
+        self.place.is_some() && is_time && !self.is_enough()
+    }
+
+    /// Starts to build one.
     fn build(&mut self) {
-        self.build_at = None;
-        self.spare = None;
-        self.builds += 1;
-        let built = self.try_build();
-        match built {
-            Ok(spare) if self.builds <= BUILDS_MAX => self.spare = Some(spare),
-            Ok(_) | Err(_) => self.end(),
+        match self.try_build() {
+            Ok(spare) => self.spares.push(spare),
+            Err(_) if self.seen.is_some() => self.rebuild(),
+            Err(_) => self.end(),
         }
     }
 
@@ -410,34 +384,44 @@ impl<'a> Keeper<'a> {
         // What changes while this is built is found when it is handed over.
         self.mounts_have_changed();
         let layers = layers::supply(&mut self.plan, self.layers)?;
-        let see = |layout| Seen::with(&self.plan, layout);
-        let (mut built, seen) = start::prepare_ahead(&self.plan, see)?;
-        let born = built.tree.await_birth(&mut built.status);
-        match born {
-            Ok(None) => {}
-            Ok(Some(failure)) | Err(failure) => return Err(built.tree.failed(failure)),
-        }
+        // Whether it is still so is asked when it is handed over.
+        let seen = match &self.seen {
+            Some(seen) => Rc::clone(seen),
+            None => Rc::new(Seen::for_building(&self.plan)?),
+        };
+        let is_first = self.seen.is_none();
+        let built = start::prepare_ahead(&self.plan, seen.layout())?;
+        self.seen = Some(Rc::clone(&seen));
         Ok(Spare {
             built,
             seen,
             layers,
             sockets: Vec::new(),
             is_ready: false,
+            is_first,
         })
     }
 
+    /// A builder that is dead is waited for once something else has happened: it takes its time for taking the mounts
+    /// down that nobody needs any more.
+    fn forget_recipes(&mut self) {
+        let spares = self.spares.iter_mut().map(|spare| &mut spare.built.tree);
+        let operations = self.operations.iter_mut().map(|it| &mut it.tree);
+        spares.chain(operations).for_each(Tree::drop_recipe_of_dead);
+    }
+
     fn rebuild(&mut self) {
-        self.spare = None;
-        self.build_at = Some(Instant::now());
+        self.spares.clear();
+        self.seen = None;
+        self.rebuilds += 1;
+        self.build_at = Instant::now();
     }
 
     fn adopt(&mut self, key: Key) {
         let Some(plan) = key::plan(&key.site) else {
             return;
         };
-        let places = Identity::of(&plan.workspace)
-            .and_then(|workspace| Ok((workspace, watch(&self.directory, &plan.workspace)?)));
-        let Ok((workspace, watch)) = places else {
+        let Ok((workspace, watch)) = watch(&self.directory, &plan.workspace) else {
             return self.end();
         };
         self.workspace = workspace;
@@ -445,7 +429,7 @@ impl<'a> Keeper<'a> {
         self.plan = plan;
         self.look_at = watch.is_none().then(|| Instant::now() + LOOK_EVERY);
         self.watch = watch;
-        self.builds = 0;
+        self.rebuilds = 0;
         self.rebuild();
     }
 
@@ -453,8 +437,7 @@ impl<'a> Keeper<'a> {
     fn end(&mut self) {
         self.waiting.clear();
         self.guests.clear();
-        self.spare = None;
-        self.build_at = None;
+        self.spares.clear();
         self.place = None;
     }
 
@@ -470,9 +453,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn build_now(&mut self) {
-        if self.build_at.is_some() {
-            self.build_at = Some(Instant::now());
-        }
+        self.build_at = Instant::now();
     }
 
     /// Ends if the session's directory or its workspace has gone, or another one is there.
@@ -498,7 +479,7 @@ impl<'a> Keeper<'a> {
     fn status(&self) -> SessionStatus {
         SessionStatus {
             pid: std::process::id(),
-            is_ready: self.spare.as_ref().is_some_and(|spare| spare.is_ready),
+            is_ready: self.spares.iter().any(|spare| spare.is_ready),
             operations: u32::try_from(self.operations.len()).unwrap_or(u32::MAX),
             idle: self.used_at.elapsed(),
             idle_timeout: self.idle_timeout,

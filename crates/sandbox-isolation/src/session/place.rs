@@ -19,13 +19,14 @@ use rustix::{
 
 use super::{
     key::Key,
+    layers::Identity,
     wire::{self, Connection, Request, SOCKET_FILE},
 };
 
 /// Locked by the keeper that listens.
 const LOCK_FILE: &str = "session.lock";
 /// Conversations that wait to be accepted.
-const BACKLOG: i32 = 32;
+const BACKLOG: i32 = 256;
 /// How long a keeper that is to give way may take.
 const GIVE_WAY_LIMIT: Duration = Duration::from_secs(2);
 
@@ -120,12 +121,13 @@ impl Drop for Place {
     }
 }
 
-/// Returns what tells when one of these directories goes, or something goes from the session's; `None` if this user has
-/// no more of that.
-pub(super) fn watch(directory: &Path, workspace: &Path) -> io::Result<Option<OwnedFd>> {
+/// Returns which directory the workspace is, and what tells when one of these directories goes, or something goes from
+/// the session's; `None` if this user has no more of that.
+pub(super) fn watch(directory: &Path, workspace: &Path) -> io::Result<(Identity, Option<OwnedFd>)> {
     use inotify::{CreateFlags, WatchFlags};
+    let identity = Identity::of(workspace)?;
     let watch = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
-        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok(None),
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return Ok((identity, None)),
         watch => watch?,
     };
     let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB;
@@ -133,11 +135,11 @@ pub(super) fn watch(directory: &Path, workspace: &Path) -> io::Result<Option<Own
     for (path, events) in [(directory, socket_gone), (workspace, gone)] {
         match inotify::add_watch(&watch, path, events) {
             // `fs.inotify.max_user_watches`.
-            Err(Errno::NOSPC) => return Ok(None),
+            Err(Errno::NOSPC) => return Ok((identity, None)),
             watched => watched.map(drop)?,
         }
     }
-    Ok(Some(watch))
+    Ok((identity, Some(watch)))
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub(crate) enum Answer {
     /// The confinement, whose init this is; with it come init's order socket, its handle, and the lock of the layers
     /// that are mounted in it, whose upper one this is.
     Granted(Pid, Option<Identity>),
+    /// There is none yet, and so many others wait for theirs.
+    Queued(u32),
     /// There is none; another keeper would have to be started if `foreign`.
     Refused { foreign: bool },
     /// Init is dead and waited for.
@@ -105,6 +107,7 @@ impl Answer {
                     upper.map_or((0, 0, 0), |upper| (1, upper.device, upper.inode));
                 [1, u64::from(number(init)), is_there, device, inode, 0]
             }
+            Self::Queued(ahead) => [5, u64::from(ahead), 0, 0, 0, 0],
             Self::Refused { foreign } => [2, u64::from(foreign), 0, 0, 0, 0],
             Self::Reaped(status, used) => [
                 3,
@@ -165,6 +168,7 @@ impl Answer {
                 idle: Duration::from_millis(fourth),
                 idle_timeout: Duration::from_millis(fifth),
             })),
+            5 => Some(Self::Queued(small(first)?)),
             _ => None,
         }
     }
@@ -346,6 +350,7 @@ mod tests {
                     inode: u64::MAX,
                 }),
             ),
+            Answer::Queued(17),
             Answer::Refused { foreign: true },
             Answer::Reaped(-9, used),
             Answer::Status(status),

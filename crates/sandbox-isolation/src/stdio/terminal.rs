@@ -102,7 +102,9 @@ impl Shape {
     /// Reads it from an order; `None` if it says that there is none.
     pub(crate) fn of_words(words: &[u64; SHAPE_WORDS]) -> Option<Self> {
         let [flags, size, codes @ ..] = words;
-        let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
+        // In the order in which they were put in.
+        let mut parts = size.to_le_bytes().into_iter();
+        let mut part = || u16::from_le_bytes([0; 2].map(|_: u8| parts.next().unwrap_or_default()));
         let mut keys = [0; KEYS.len()];
         for (keys, word) in keys.chunks_mut(8).zip(codes) {
             for (key, byte) in keys.iter_mut().zip(word.to_le_bytes()) {
@@ -111,10 +113,10 @@ impl Shape {
         }
         (flags & IS_THERE != 0).then_some(Self {
             size: Winsize {
-                ws_row: u16::from_le_bytes([a, b]),
-                ws_col: u16::from_le_bytes([c, d]),
-                ws_xpixel: u16::from_le_bytes([e, f]),
-                ws_ypixel: u16::from_le_bytes([g, h]),
+                ws_row: part(),
+                ws_col: part(),
+                ws_xpixel: part(),
+                ws_ypixel: part(),
             },
             codes: keys,
             utf8: flags & IS_UTF8 != 0,

@@ -85,7 +85,18 @@ impl<T> Lent<T> {
 
     /// Waits until the child is dead; returns what it was given.
     pub(crate) fn take_back(self) -> Result<Box<T>, Errno> {
-        process::wait(Children::One(self.child), Patience::Block)?;
+        self.wait(Patience::Block).map_err(|_lent| Errno::CHILD)
+    }
+
+    /// The same if the child is dead already.
+    pub(crate) fn try_take_back(self) -> Result<Box<T>, Self> {
+        self.wait(Patience::Poll)
+    }
+
+    fn wait(self, patience: Patience) -> Result<Box<T>, Self> {
+        let Ok(Some(_)) = process::wait(Children::One(self.child), patience) else {
+            return Err(self);
+        };
         drop(ManuallyDrop::into_inner(self.stack));
         // SAFETY: leaked by `start`; the child that had it is dead, and `self` ends here.
         Ok(unsafe { Box::from_raw(self.context.as_ptr()) })

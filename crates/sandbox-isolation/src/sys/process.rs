@@ -70,6 +70,15 @@ pub(crate) enum Patience {
     Poll,
 }
 
+/// Copies this process; returns the child's id in the parent, `None` in the child, which has this thread alone.
+pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the child goes on with a copy of everything. What other threads held locked then stays locked there, so
+    // this is for programs that have no other threads: a keeper, which has just begun.
+    let child = unsafe { libc::fork() };
+    let child = check(child.into())?;
+    Ok(i32::try_from(child).ok().and_then(Pid::from_raw))
+}
+
 /// Waits for the end of a child; returns its id, its wait status, and what
 /// it and its own awaited children used. `None` means that none has ended.
 pub(crate) fn wait(

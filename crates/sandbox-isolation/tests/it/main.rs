@@ -25,6 +25,8 @@ mod profiles;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod spares;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod view;

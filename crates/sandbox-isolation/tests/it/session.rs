@@ -29,9 +29,9 @@ use crate::lab::{Collect, Lab, PATIENCE, eventually, is_alive};
 const LONG: Duration = Duration::from_secs(600);
 
 /// A workspace with a session, which ends with it.
-struct Session {
+pub(crate) struct Session {
     lab: Lab,
-    launcher: SessionLauncher,
+    pub(crate) launcher: SessionLauncher,
     turn: u32,
     _alone: MutexGuard<'static, ()>,
 }
@@ -40,7 +40,7 @@ struct Session {
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Session {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::lasting(LONG)
     }
 
@@ -56,12 +56,12 @@ impl Session {
         }
     }
 
-    fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         self.lab.base().join("session")
     }
 
     /// Plans a shell script in a transaction of its own.
-    fn plan(&mut self, script: &str) -> LaunchPlan {
+    pub(crate) fn plan(&mut self, script: &str) -> LaunchPlan {
         self.turn += 1;
         plan(&self.lab.base(), &format!("turn{}", self.turn), script)
     }
@@ -76,12 +76,12 @@ impl Session {
         session_status(&self.directory()).unwrap()
     }
 
-    fn keeper(&self) -> u32 {
+    pub(crate) fn keeper(&self) -> u32 {
         self.status().map_or(0, |status| status.pid)
     }
 
     /// Starts the keeper, by running something without it, and waits until it has built something.
-    fn ready(mut self) -> Self {
+    pub(crate) fn ready(mut self) -> Self {
         let first = self.plan("true");
         finish(&mut *self.launch(first).unwrap());
         self.launcher.keep_ready();
@@ -119,7 +119,7 @@ impl Session {
         launch(&self.launcher, plan)
     }
 
-    fn is_joined(&self, running: &dyn Running) -> bool {
+    pub(crate) fn is_joined(&self, running: &dyn Running) -> bool {
         parent_of(running.root_pid()) == Some(self.keeper())
     }
 }
@@ -156,7 +156,10 @@ fn plan(base: &Path, set: &str, script: &str) -> LaunchPlan {
 }
 
 /// Starts a plan whose transaction begins in between, with the layers that are mounted already if there are any.
-fn launch(launcher: &SessionLauncher, plan: LaunchPlan) -> Result<Box<dyn Running>, LaunchError> {
+pub(crate) fn launch(
+    launcher: &SessionLauncher,
+    plan: LaunchPlan,
+) -> Result<Box<dyn Running>, LaunchError> {
     let WorkspaceMode::Overlay { upper, .. } = &plan.workspace_mode else {
         panic!("these tests have transactions");
     };
@@ -184,7 +187,7 @@ fn make_layers(_workspace: &Path, layers: &Path) -> io::Result<ReadyLayers> {
     Ok(ReadyLayers { upper, work, lock })
 }
 
-fn finish(running: &mut dyn Running) -> (Ended, String) {
+pub(crate) fn finish(running: &mut dyn Running) -> (Ended, String) {
     let mut collect = Collect::default();
     let ended = running.wait(&mut collect, &Cancellation::new()).unwrap();
     running.release().unwrap();
@@ -196,13 +199,13 @@ fn finish(running: &mut dyn Running) -> (Ended, String) {
     (ended, text)
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(1)?.parse().ok()
 }
 
-fn children_of(pid: u32) -> usize {
+pub(crate) fn children_of(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten();
@@ -213,7 +216,7 @@ fn children_of(pid: u32) -> usize {
     children.sum()
 }
 
-fn is_there(pid: u32) -> bool {
+pub(crate) fn is_there(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // A dead one that nobody has waited for is gone, for what it held.
     !stat.is_empty() && !stat.contains(") Z ")

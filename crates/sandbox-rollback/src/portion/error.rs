@@ -42,7 +42,10 @@ pub enum PortionError {
         to: PathBuf,
     },
     /// The selected paths were edited since.
-    #[error("cannot undo or redo a part of operation '{id}': {} changed since", counted(paths))]
+    #[error(
+        "cannot undo or redo a part of operation '{id}': {} changed since",
+        counted(paths)
+    )]
     Conflict {
         /// The operation.
         id: OperationId,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io,
+    io::{self, Seek as _},
     os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -103,9 +103,51 @@ pub(super) fn export(
 pub(super) fn export_to(
     repository: &Repository,
     id: &SnapshotId,
-    output: File,
+    mut output: File,
 ) -> Result<Exported, ExportError> {
-    write(repository, id, (output, Path::new("-")))
+    let directory = &repository.directory;
+    let spool = spool_in(directory).map_err(cannot("write", directory))?;
+    let spooled = spool.try_clone().map_err(cannot("write", directory))?;
+    let exported = write(repository, id, (spooled, directory))?;
+    let mut copy = || -> io::Result<()> {
+        let mut spool = &spool;
+        spool.rewind()?;
+        io::copy(&mut spool, &mut output)?;
+        match output.sync_data() {
+            // A pipe or a terminal.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    };
+    copy().map_err(cannot("write", "-"))?;
+    Ok(exported)
+}
+
+/// What the name of a file begins with that lost its name at once, unless a kill came between.
+pub(super) const SPOOL: &str = "spool-";
+
+/// Opens a file without a name in `directory`, also where the file system makes none.
+pub(super) fn spool_in(directory: &Path) -> io::Result<File> {
+    match unnamed_in(directory) {
+        Err(error) if cannot_be_unnamed(&error) && directory.is_dir() => named_in(directory),
+        unnamed => unnamed,
+    }
+}
+
+pub(super) fn named_in(directory: &Path) -> io::Result<File> {
+    let path = directory.join(format!("{SPOOL}{}", OperationId::generate()));
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    match fs::remove_file(&path) {
+        // Somebody else took it for what a kill left.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(file),
+    }
 }
 
 fn parent(path: &Path) -> &Path {
@@ -199,7 +241,9 @@ fn write(
 ) -> Result<Exported, ExportError> {
     let session = Session::read(repository)?;
     let sealing = sealing_of(repository, &session)?;
-    let root = session.find(&id.to_string())?.root.content;
+    let snapshot = session.find(&id.to_string())?;
+    repository.progress.expect(snapshot.bytes);
+    let root = snapshot.root.content;
     let reader = session.reader()?;
     let draft = Draft::over(output, EXPORT_NUMBER, sealing).map_err(cannot("write", path))?;
     let mut output = Output {
@@ -260,6 +304,9 @@ impl Output<'_> {
             }
             fresh = true;
             let chunk = self.reader.chunk(&hash)?;
+            if kind == Kind::Data {
+                self.reader.progress.add(chunk.len() as u64);
+            }
             if self.block(kind).is_full_for(chunk.len()) {
                 self.flush(kind)?;
             }

@@ -17,7 +17,11 @@ use super::{
     pack,
     session::pack_files,
 };
-use crate::{file_error::cannot, raw, step::step};
+use crate::{
+    file_error::cannot,
+    raw,
+    step::{self, step},
+};
 
 /// The version of a repository, and that of an encrypted one.
 const VERSION: u64 = 1;
@@ -91,7 +95,7 @@ pub(super) fn write(repository: &Repository, slot: Option<&Slot>) -> Result<(), 
         step()?;
         let mut file = private(&draft)?;
         file.write_all(text(slot).as_bytes())?;
-        file.sync_all()?;
+        step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, &path)
     };

@@ -21,7 +21,7 @@ use super::{
     index::private,
     wire::{In, Out},
 };
-use crate::step::step;
+use crate::step::{self, step};
 
 const MAGIC: &[u8; 6] = b"SBINDX";
 const VERSION: u16 = 1;
@@ -65,11 +65,11 @@ impl Image {
         let sealed = sealed(&self.bytes()?, cipher)?;
         let mut file = private(&draft)?;
         file.write_all(&sealed)?;
-        file.sync_all()?;
+        step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, path)?;
         step()?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        step::sync_all(&File::open(path.parent().unwrap_or(Path::new(".")))?)
     }
 }
 

@@ -9,18 +9,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use rustix::fs::OFlags;
 
 use super::{
     Repository,
     error::RepositoryError,
-    export::{EXPORT_NUMBER, unnamed_in},
+    export::{EXPORT_NUMBER, spool_in},
     frame::{Compression, Kind},
     index::{META, SNAPSHOTS, sync_directory},
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
     pack::{self, Depth, Form, Found},
     reader::Reader,
-    record::{Snapshot, SnapshotId},
+    record::{MESSAGE_BYTES_MAX, Snapshot, SnapshotId, TAG_BYTES_MAX},
     session::{META_NUMBER, Session},
     take::{add_chunks, append_record},
     writer::{Packer, Writer},
@@ -30,6 +31,10 @@ use crate::{
     layout::make_private,
     stat::Stat,
 };
+
+/// The most patterns of a snapshot that is taken in, and how long they are together.
+const PATTERNS_MAX: usize = 10_000;
+const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// The largest directory that is taken in, in bytes of its canonical form.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
@@ -75,7 +80,11 @@ impl From<FileError> for ImportError {
     }
 }
 
-pub(super) fn import(repository: &Repository, path: &Path) -> Result<Imported, ImportError> {
+pub(super) fn import(
+    repository: &Repository,
+    path: &Path,
+    now: Timestamp,
+) -> Result<Imported, ImportError> {
     // Nobody waits for who writes to a pipe: it is refused below.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let mut options = File::options();
@@ -84,34 +93,42 @@ pub(super) fn import(repository: &Repository, path: &Path) -> Result<Imported, I
     if !Stat::of_fd(&file).map_err(cannot("read", path))?.is_file() {
         return Err(damaged(path, "it is no regular file"));
     }
-    take_in(repository, (&file, path))
+    take_in(repository, (&file, path), now)
 }
 
 pub(super) fn import_from(
     repository: &Repository,
     input: &mut dyn io::Read,
+    now: Timestamp,
 ) -> Result<Imported, ImportError> {
     let directory = &repository.directory;
     make_private(directory).map_err(cannot("create", directory))?;
     let mut spool = || -> io::Result<File> {
-        let mut file = unnamed_in(directory)?;
+        let mut file = spool_in(directory)?;
         io::copy(input, &mut file)?;
         Ok(file)
     };
     let file = spool().map_err(cannot("keep what comes in", directory))?;
-    take_in(repository, (&file, Path::new("-")))
+    take_in(repository, (&file, Path::new("-")), now)
 }
 
-fn take_in(repository: &Repository, (file, path): (&File, &Path)) -> Result<Imported, ImportError> {
+fn take_in(
+    repository: &Repository,
+    (file, path): (&File, &Path),
+    now: Timestamp,
+) -> Result<Imported, ImportError> {
     // An encrypted repository gives files that are encrypted, each with a key of its own.
     let slot = pack::slot_of(file);
     let cipher = slot.map(|slot| repository.open_slot(&slot, path));
     let cipher = cipher.transpose()?;
     let form = Form::new(EXPORT_NUMBER, cipher.as_ref());
+    let length = file.metadata().map_err(cannot("read", path))?.len();
+    // It is read twice.
+    repository.progress.expect(2 * length);
     // All of it before anything is written.
-    let parts = read(file, form, path)?;
+    let parts = read(repository, (file, form), path)?;
     let session = Session::write_or_create(repository)?;
-    let imported = store(&session, (&parts, form), (file, path));
+    let imported = store(&session, (&parts, form, now), (file, path));
     if imported.is_err() {
         // If this fails, the next change does it.
         drop(session.remove_strays());
@@ -162,9 +179,14 @@ fn chunks(
     Ok(None)
 }
 
-fn read(file: &File, form: Form<'_>, path: &Path) -> Result<Parts, ImportError> {
+fn read(
+    repository: &Repository,
+    (file, form): (&File, Form<'_>),
+    path: &Path,
+) -> Result<Parts, ImportError> {
     let mut parts = Parts::default();
     let examined = pack::examine(file, form, Depth::Payloads, |found| {
+        repository.progress.add(found.bytes);
         let wrong = chunks(&found, |hash, chunk| {
             match found.header.kind {
                 Kind::Data => {
@@ -198,13 +220,18 @@ fn read(file: &File, form: Form<'_>, path: &Path) -> Result<Parts, ImportError> 
 
 fn store(
     session: &Session<'_>,
-    (parts, form): (&Parts, Form<'_>),
+    (parts, form, now): (&Parts, Form<'_>, Timestamp),
     (file, path): (&File, &Path),
 ) -> Result<Imported, ImportError> {
     let record = parts.record.as_deref();
     let record = record.and_then(|bytes| Some((Hash::of(bytes), Snapshot::decoded(bytes)?)));
     let Some((exported, snapshot)) = record else {
         return Err(damaged(path, "it holds no snapshot"));
+    };
+    check_record(&snapshot).map_err(|why| damaged(path, why))?;
+    let snapshot = Snapshot {
+        imported_at: Some(now),
+        ..snapshot
     };
     let reader = session.reader()?;
     check_complete(parts, &reader, &snapshot.root)?.map_err(|why| damaged(path, why))?;
@@ -218,6 +245,7 @@ fn store(
     );
     let mut writer = Writer::new(&lookup, packer, next.block);
     let examined = pack::examine(file, form, Depth::Payloads, |found| {
+        session.repository.progress.add(found.bytes);
         let kind = found.header.kind;
         if !matches!(kind, Kind::Data | Kind::Tree) {
             return Ok(());
@@ -266,6 +294,24 @@ fn store(
     })
 }
 
+/// Says what of a record no snapshot of ours would have.
+fn check_record(snapshot: &Snapshot) -> Result<(), &'static str> {
+    let patterns = &snapshot.excludes.patterns;
+    let pattern_bytes: usize = patterns.iter().map(String::len).sum();
+    let long = snapshot.tags.iter().any(|tag| tag.len() > TAG_BYTES_MAX)
+        || snapshot
+            .message
+            .as_ref()
+            .is_some_and(|it| it.len() > MESSAGE_BYTES_MAX);
+    if long || pattern_bytes > PATTERN_BYTES_MAX || patterns.len() > PATTERNS_MAX {
+        return Err("its message, a tag or its patterns are too long");
+    }
+    match snapshot.excludes.compile() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("its patterns cannot be understood"),
+    }
+}
+
 /// Returns the newest snapshot that was taken before this one.
 fn before(
     session: &Session<'_>,
@@ -274,7 +320,7 @@ fn before(
     let older = session.snapshots()?;
     let mut older = older.into_iter().rev();
     Ok(older
-        .find(|it| it.created_at <= snapshot.created_at)
+        .find(|it| it.counted_at() <= snapshot.counted_at())
         .map(|it| it.id))
 }
 

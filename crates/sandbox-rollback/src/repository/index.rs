@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     file_error::{FileError, cannot},
-    step::step,
+    step::{self, step},
 };
 
 /// Chunk -> block, offset in the block, length.
@@ -99,7 +99,7 @@ impl Index {
         let open = || {
             let mut builder = builder();
             builder.set_check_integrity_on_open(check == Check::All);
-            Ok(Handle::Write(builder.open(path)?))
+            Ok(Handle::Write(step::open_database(&builder, path)?))
         };
         Self::opened(path, open)
     }
@@ -185,7 +185,7 @@ impl Index {
             _ => {}
         }
         private(&draft).map_err(cannot("create", &draft))?;
-        contain(|| filled(builder().create(&draft)?, fill))
+        contain(|| filled(step::create_database(&builder(), &draft)?, fill))
             .map_err(|trouble| trouble.at(&draft))?;
         publish(&draft, path).map_err(cannot("publish", &draft))?;
         Ok(())
@@ -356,7 +356,7 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {
 }
 
 fn publish(draft: &Path, path: &Path) -> io::Result<()> {
-    File::open(draft)?.sync_all()?;
+    step::sync_all(&File::open(draft)?)?;
     step()?;
     fs::rename(draft, path)?;
     sync_directory(path.parent().unwrap_or(Path::new("."))).map_err(|error: FileError| error.source)
@@ -366,7 +366,7 @@ fn publish(draft: &Path, path: &Path) -> io::Result<()> {
 pub(super) fn sync_directory(path: &Path) -> Result<(), FileError> {
     let sync = || {
         step()?;
-        File::open(path)?.sync_all()
+        step::sync_all(&File::open(path)?)
     };
     sync().map_err(cannot("sync", path))
 }

@@ -129,7 +129,7 @@ impl KeepPolicy {
             if one.reasons.is_empty() || stays(one) {
                 continue;
             }
-            one.beyond = if self.not_before.is_some_and(|it| snapshot.created_at < it) {
+            one.beyond = if self.not_before.is_some_and(|it| snapshot.counted_at() < it) {
                 Some("max-age")
             } else if let Some(limit) = self.bytes_max {
                 bytes += if bytes > limit { 0 } else { added(snapshot)? };
@@ -161,7 +161,8 @@ impl KeepPolicy {
                 ("last", snapshots.len() - at <= self.last),
                 (
                     "since",
-                    self.since.is_some_and(|since| snapshot.created_at >= since),
+                    self.since
+                        .is_some_and(|since| snapshot.counted_at() >= since),
                 ),
             ];
             let meant = reasons.into_iter().filter(|(_, meant)| *meant);
@@ -169,11 +170,11 @@ impl KeepPolicy {
         }
         for (name, count, period) in self.periods() {
             let mut met = BTreeSet::new();
-            for one in kept.iter_mut().rev() {
+            for (snapshot, one) in snapshots.iter().zip(&mut kept).rev() {
                 if met.len() == count {
                     break;
                 }
-                if met.insert(period(&Moment::of(one.created_at))) {
+                if met.insert(period(&Moment::of(snapshot.counted_at()))) {
                     one.reasons.push(name);
                 }
             }
@@ -238,6 +239,7 @@ mod tests {
             torn: 0,
             excludes: super::super::exclude::Excludes::default(),
             root: root.clone(),
+            imported_at: None,
             random: None,
         };
         (1..).zip(times).map(of).collect()

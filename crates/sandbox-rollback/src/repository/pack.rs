@@ -26,7 +26,7 @@ use super::{
     cipher::Sealing,
     frame::{self, CHECK_BYTES, Fault, Header},
 };
-use crate::step::step;
+use crate::step::{self, step};
 use form::Located;
 
 /// The size at which a pack is closed and another one begun.
@@ -139,7 +139,7 @@ impl Draft {
         self.file.write_all(&foot)?;
         self.file.flush()?;
         step()?;
-        match self.file.get_ref().sync_data() {
+        match step::sync_data(self.file.get_ref()) {
             // A pipe or a terminal.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
             synced => synced?,

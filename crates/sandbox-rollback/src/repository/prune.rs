@@ -415,6 +415,7 @@ fn rewrite(
     let mut sound = true;
     let form = Form::new(number, session.sealing.as_deref());
     let examined = pack::examine(&file, form, Depth::Payloads, |found| {
+        session.repository.progress.add(found.bytes);
         let Some(Ok(bytes)) = found.block else {
             sound = false;
             return Ok(());

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
     pack::{self, Form},
 };
-use crate::file_error::cannot;
+use crate::{file_error::cannot, progress::Progress};
 
 /// How many blocks are kept unpacked: neighbours are asked for one after the other.
 const BLOCKS_KEPT: usize = 16;
@@ -32,6 +33,7 @@ pub(super) struct Reader {
     packs: PathBuf,
     lookup: Lookup,
     sealing: Sealing,
+    pub(super) progress: Arc<Progress>,
     files: RefCell<BTreeMap<u32, Rc<File>>>,
     kept: RefCell<VecDeque<Unpacked>>,
     /// Directories that were looked at and are in no pack.
@@ -39,11 +41,16 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(packs: &Path, lookup: Lookup, sealing: Sealing) -> Self {
+    pub(super) fn new(
+        packs: &Path,
+        lookup: Lookup,
+        (sealing, progress): (Sealing, Arc<Progress>),
+    ) -> Self {
         Self {
             packs: packs.to_owned(),
             lookup,
             sealing,
+            progress,
             files: RefCell::default(),
             kept: RefCell::default(),
             extra: BTreeMap::new(),

@@ -74,6 +74,7 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
         let problems = &mut rebuilt.problems;
         let form = Form::new(number, sealing.as_deref());
         let examined = pack::examine(&file, form, Depth::Payloads, |found| {
+            repository.progress.add(found.bytes);
             if let Err(what) = rows.add(number, &found) {
                 problems.push(format!(
                     "{} at {}: {what}",

@@ -106,6 +106,9 @@ pub struct Snapshot {
     pub excludes: Excludes,
     #[serde(skip)]
     pub(crate) root: Node,
+    /// When it was taken in, if it was: `created_at` is what its file says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported_at: Option<Timestamp>,
     /// In an encrypted repository: random, so that its name says nothing of its content.
     #[serde(skip)]
     pub(crate) random: Option<String>,
@@ -131,10 +134,19 @@ struct Document {
     excludes: Excludes,
     root: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    imported_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     random: Option<String>,
 }
 
 impl Snapshot {
+    /// Returns the time that counts among the others: one from elsewhere is not younger than its
+    /// arrival.
+    pub fn counted_at(&self) -> Timestamp {
+        let arrived = self.imported_at.unwrap_or(self.created_at);
+        self.created_at.min(arrived)
+    }
+
     /// Returns the bytes of its record. Its id is not among them: it is made of them.
     pub(super) fn encoded(&self) -> Vec<u8> {
         let document = Document {
@@ -154,6 +166,7 @@ impl Snapshot {
             torn: self.torn,
             excludes: self.excludes.clone(),
             root: raw::hex(&self.root.encoded()),
+            imported_at: self.imported_at,
             random: self.random.clone(),
         };
         serde_json::to_vec(&document).unwrap_or_default()
@@ -183,6 +196,7 @@ impl Snapshot {
             torn: document.torn,
             excludes: document.excludes,
             root,
+            imported_at: document.imported_at,
             random: document.random,
         })
     }

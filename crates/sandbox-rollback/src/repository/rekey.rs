@@ -31,7 +31,11 @@ use super::{
     pack::{self, Depth, Draft, Form},
     session::{Session, Sharing, pack_files, remove, take_lock},
 };
-use crate::{file_error::cannot, layout::make_private, step::step};
+use crate::{
+    file_error::cannot,
+    layout::make_private,
+    step::{self, step},
+};
 
 /// What was done with a new key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -89,7 +93,7 @@ fn finish(repository: &Repository, slot: &Slot) -> Result<u64, RepositoryError> 
             step()?;
             let file = File::options().write(true).open(&path)?;
             pack::write_slot(&file, slot)?;
-            file.sync_data()
+            step::sync_data(&file)
         };
         write().map_err(cannot("write", &path))?;
         packs += 1;
@@ -156,6 +160,7 @@ fn seal_pack(
     let mut draft = Draft::create(to, number, sealing.clone()).map_err(cannot("create", to))?;
     let mut sound = true;
     let examined = pack::examine(&file, Form::new(number, None), Depth::Payloads, |found| {
+        session.repository.progress.add(found.bytes);
         sound &= matches!(found.block, Some(Ok(_)));
         let length = usize::try_from(found.bytes).map_err(io::Error::other)?;
         let mut frame = vec![0; length];

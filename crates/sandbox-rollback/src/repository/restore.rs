@@ -34,7 +34,7 @@ use crate::{
     file_error::{FileError, cannot},
     manager::RollbackManager,
     stat::Stat,
-    step::step,
+    step::{self, step},
     survey::Survey,
     transaction::Transaction,
     trash,
@@ -409,7 +409,7 @@ fn write_to(
             let attributes = &snapshot.root.attributes;
             attributes.apply_permitted(&root.into(), std::ffi::OsStr::new(""))?;
         }
-        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
+        step::sync_file_system(fs::File::open(path)?)
     };
     enter().map_err(cannot("fill", path))?;
     Ok(stage.notes)

@@ -13,6 +13,7 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 
 use redb::ReadOnlyTable;
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     attributes::Attributes,
     file_error::{FileError, cannot},
+    progress::Progress,
     stat::{Stat, Time, is_absent},
     tree::{Tree, is_link, names},
     xattr::Xattrs,
@@ -139,6 +141,7 @@ pub(super) struct Walk<'a> {
     pub(super) seen: Seen,
     pub(super) sink: Sink<'a>,
     pub(super) excludes: Matcher,
+    pub(super) progress: Arc<Progress>,
     links: BTreeMap<(u64, u64), Linked>,
     pub(super) found: Found,
 }
@@ -159,6 +162,7 @@ impl<'a> Walk<'a> {
             seen,
             sink,
             excludes: Matcher::none(),
+            progress: Arc::default(),
             links: BTreeMap::new(),
             found: Found::default(),
         })
@@ -333,6 +337,7 @@ impl<'a> Walk<'a> {
 
     fn count(&mut self, stat: &Stat) {
         self.found.files += 1;
+        self.progress.add_entry(stat.file_bytes());
         self.found.bytes = self.found.bytes.saturating_add(stat.file_bytes());
     }
 

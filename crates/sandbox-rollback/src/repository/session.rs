@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use super::{
     Repository,
     cipher::{self, Sealing},
     error::{RepositoryError, Trouble},
+    export::SPOOL,
     format,
     index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, private, sync_directory},
     node::Hash,
@@ -28,7 +30,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::make_private,
     lock, raw,
-    step::step,
+    step::{self, step},
 };
 
 /// How long a change waits for another one, and a reader for a change.
@@ -130,8 +132,12 @@ impl<'a> Session<'a> {
         sealing: Sealing,
         lock: OwnedFd,
     ) -> Result<Self, RepositoryError> {
-        // From here on the index may change: its seal holds again when it is closed.
-        remove(&repository.seal())?;
+        // From here on the index may change: its seal holds again when it is closed. A power cut that
+        // keeps the old seal and a new index would look like damage.
+        if repository.seal().exists() {
+            remove(&repository.seal())?;
+            sync_directory(&repository.directory)?;
+        }
         let index = Index::open(&repository.index(&sealing), Check::AsNeeded)?;
         let session = Self::of(repository, (index, sealing), lock);
         session.remove_strays()?;
@@ -145,6 +151,7 @@ impl<'a> Session<'a> {
     pub(super) fn remove_strays(&self) -> Result<(), RepositoryError> {
         let known = self.packs()?;
         let packs = self.packs_directory();
+        remove_spools(&self.repository.directory)?;
         for number in pack_files(&packs)? {
             if !known.iter().any(|(known, _)| *known == number) {
                 remove(&pack::path(&packs, number))?;
@@ -172,7 +179,12 @@ impl<'a> Session<'a> {
     pub(super) fn reader(&self) -> Result<Reader, RepositoryError> {
         let lookup = self.index.lookup()?;
         let packs = self.packs_directory();
-        Ok(Reader::new(&packs, lookup, self.sealing.clone()))
+        let progress = Arc::clone(&self.repository.progress);
+        Ok(Reader::new(
+            &packs,
+            lookup,
+            (self.sealing.clone(), progress),
+        ))
     }
 
     /// Returns the hashes of the records of all snapshots, oldest first.
@@ -187,13 +199,13 @@ impl<'a> Session<'a> {
     }
 
     /// Returns all snapshots, oldest first: one that was taken in from elsewhere has its place among
-    /// the others by the time at which it was taken.
+    /// the others by the time at which it was taken, but none after the time at which it came.
     pub(super) fn snapshots(&self) -> Result<Vec<Snapshot>, RepositoryError> {
         let reader = self.reader()?;
         let records = self.records()?;
         let read = |hash: &Hash| self.snapshot(&reader, hash);
         let mut all: Vec<_> = records.iter().map(read).collect::<Result<_, _>>()?;
-        all.sort_by_key(|it| (it.created_at, it.number));
+        all.sort_by_key(|it| (it.counted_at(), it.number));
         Ok(all)
     }
 
@@ -266,7 +278,9 @@ impl<'a> Session<'a> {
         let write = || -> io::Result<()> {
             step()?;
             let sealed = seal_of(&index)?;
-            private(&draft)?.write_all(&sealed)?;
+            let mut file = private(&draft)?;
+            file.write_all(&sealed)?;
+            step::sync_data(&file)?;
             fs::rename(&draft, &seal)
         };
         write().map_err(cannot("write", &seal))?;
@@ -304,6 +318,24 @@ pub(super) fn seal_of(index: &Path) -> io::Result<Vec<u8>> {
     out.bytes(b"SBS1");
     out.bytes(&digest.finalize());
     Ok(out.0)
+}
+
+/// Removes what a kill left of [`super::export::spool_in`].
+fn remove_spools(directory: &Path) -> Result<(), FileError> {
+    let remove = || -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(SPOOL.as_bytes())
+            {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(cannot("remove what is left in", directory))
 }
 
 /// Returns the numbers of the pack files that are there.

@@ -1,6 +1,6 @@
 //! Takes a snapshot: walk, store, make durable, then one change of the index.
 
-use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, io, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use redb::WriteTransaction;
@@ -135,6 +135,7 @@ fn store(
         torn: found.torn.len() as u64,
         excludes: new.excludes.clone(),
         root,
+        imported_at: None,
         random: session.random()?,
     };
     let record = append_record(&mut stored, &snapshot)?;
@@ -205,6 +206,7 @@ fn walk(
     let sink = Sink::Store(Writer::new(&lookup, packer, next.block));
     let mut walk = Walk::new(&layout.workspace, started, seen(session)?, sink)?;
     walk.excludes = excludes;
+    walk.progress = Arc::clone(&session.repository.progress);
     let mut root = walk.run()?;
     let gate = layout.lock()?;
     let path = layout.layers.join("lock");

@@ -16,10 +16,27 @@ mod crash;
 mod damage;
 mod encrypted;
 mod excludes;
+mod flips;
 mod hostile;
+mod power;
 mod properties;
 mod transfer;
 mod upkeep;
+
+impl Repository {
+    fn take_in(&self, path: &Path) -> Result<Imported, ImportError> {
+        self.import(path, arrival())
+    }
+
+    fn take_in_from(&self, input: &mut dyn std::io::Read) -> Result<Imported, ImportError> {
+        self.import_from(input, arrival())
+    }
+}
+
+/// When snapshots from elsewhere come.
+fn arrival() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
 
 impl Lab {
     fn repository(&self) -> Repository {
@@ -40,7 +57,7 @@ impl Lab {
 
 fn new() -> NewSnapshot {
     NewSnapshot {
-        created_at: jiff::Timestamp::UNIX_EPOCH,
+        created_at: Timestamp::UNIX_EPOCH,
         tags: Vec::new(),
         message: None,
         state_sequence: None,
@@ -84,6 +101,11 @@ fn listed(changes: &[Change]) -> Vec<String> {
 /// A workspace with a bit of everything.
 fn rich() -> Lab {
     let lab = Lab::new();
+    fill(&lab);
+    lab
+}
+
+fn fill(lab: &Lab) {
     lab.file("a", "one")
         .file("dir/b", "two")
         .file("dir/sub/c", "three");
@@ -93,7 +115,6 @@ fn rich() -> Lab {
     fs::hard_link(lab.ws().join("a"), lab.ws().join("dir/a2")).unwrap();
     set_xattr(&lab.ws().join("dir/b"), "user.note", "kept");
     fs::set_permissions(lab.ws().join("a"), fs::Permissions::from_mode(0o640)).unwrap();
-    lab
 }
 
 #[test]

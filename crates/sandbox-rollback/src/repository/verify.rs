@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 mod known;
@@ -29,7 +30,10 @@ use super::{
     rekey,
     session::{Session, Sharing, pack_files, seal_of, take_lock},
 };
-use crate::file_error::{FileError, cannot};
+use crate::{
+    file_error::{FileError, cannot},
+    progress::Progress,
+};
 
 /// The most paths that one problem names.
 const PATHS_NAMED_MAX: usize = 1000;
@@ -185,6 +189,7 @@ struct Checked {
     chunks: Known,
     reseal: bool,
     sealing: Sealing,
+    progress: Arc<Progress>,
 }
 
 impl Checked {
@@ -222,6 +227,11 @@ impl Checked {
         let Expected { blocks, chunks } = expected;
         self.chunks = chunks;
         let packs = session.packs()?;
+        self.progress = Arc::clone(&session.repository.progress);
+        if depth == VerifyDepth::Data {
+            let bytes = packs.iter().map(|(_, bytes)| bytes);
+            self.progress.expect(bytes.sum());
+        }
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;
         for (number, bytes) in packs {
@@ -264,8 +274,12 @@ impl Checked {
         }
         let mut strange = Vec::new();
         let chunks = &mut self.chunks;
+        let progress = &self.progress;
         let form = Form::new(number, self.sealing.as_deref());
         let examined = pack::examine(&file, form, depth_of(depth), |found| {
+            if depth == VerifyDepth::Data {
+                progress.add(found.bytes);
+            }
             strange.extend(frame(&found, number, blocks, chunks));
             Ok(())
         });

@@ -44,11 +44,7 @@ pub(crate) struct Comparison {
 }
 
 /// Compares what is not a directory; `xattrs` are those of the upper side.
-pub(crate) fn files(
-    upper: Side<'_>,
-    xattrs: &Xattrs,
-    lower: Side<'_>,
-) -> io::Result<Comparison> {
+pub(crate) fn files(upper: Side<'_>, xattrs: &Xattrs, lower: Side<'_>) -> io::Result<Comparison> {
     if upper.stat.kind() != lower.stat.kind() || !same_content(upper, lower)? {
         return Ok(Comparison {
             kind: Some(ChangeKind::Modified),

@@ -195,6 +195,7 @@ impl<'a> Walk<'a> {
             path: entry.path.clone(),
             ino: entry.stat.ino,
             number,
+            directory: Stat::of_fd(entry.dir).ok().map(|dir| (dir.ino, dir.mtime)),
         });
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn rich(name: &str) -> (Lab, Transaction) {
     (lab, tx)
 }
 
-fn fill(lab: &Lab, tx: &Transaction) {
+pub(crate) fn fill(lab: &Lab, tx: &Transaction) {
     let up = tx.upper().to_owned();
     write(&up.join("edit"), "new");
     set_xattr(&up.join("edit"), "user.overlay.origin", "");

@@ -151,7 +151,7 @@ fn plain(manifest: &Manifest) -> Manifest {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn the_visible_tree_is_committed_and_undone(

@@ -7,7 +7,10 @@ use crate::step::with_steps;
 
 /// Copies a tree of the workspace into the upper layer, with all attributes, as mv does.
 pub(super) fn copy(lab: &Lab, tx: &Transaction, from: &str, to: &str) {
-    #[expect(clippy::disallowed_methods, reason = "cp -a is the reference for a copy")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cp -a is the reference for a copy"
+    )]
     let mut cp = std::process::Command::new("cp");
     let (from, to) = (lab.ws().join(from), tx.upper().join(to));
     let status = cp.arg("-a").arg("--").arg(from).arg(to).status();
@@ -23,16 +26,23 @@ fn told(tx: &Transaction) -> Vec<String> {
     told_changes(&changes).iter().map(line).collect()
 }
 
-/// A directory of three levels that was moved by copying it.
-fn moved() -> (Lab, Transaction) {
+/// A directory of three levels that was moved to `new` by copying it.
+fn moved_to(new: &str) -> (Lab, Transaction) {
     let lab = Lab::new();
-    lab.file("old/a", "text a").file("old/in/b", "text b").file("old/in/c", "");
+    lab.file("old/a", "text a")
+        .file("old/in/b", "text b")
+        .file("old/in/c", "");
     set_xattr(&lab.ws().join("old/in"), "user.kept", "yes");
     std::os::unix::fs::symlink("a", lab.ws().join("old/link")).unwrap();
     let tx = lab.begin("op");
-    copy(&lab, &tx, "old", "new");
+    fs::create_dir_all(tx.upper().join(new).parent().unwrap()).unwrap();
+    copy(&lab, &tx, "old", new);
     whiteout(&tx.upper().join("old"));
     (lab, tx)
+}
+
+fn moved() -> (Lab, Transaction) {
+    moved_to("new")
 }
 
 #[test]
@@ -69,11 +79,47 @@ fn a_moved_directory_is_told_as_renamed_and_stored_once() {
     }
 }
 
+/// Into a directory that is new itself.
+#[test]
+fn what_moves_into_a_new_directory_is_stored_once_too() {
+    let (lab, tx) = moved_to("lib/deep/new");
+    write(&tx.upper().join("lib/deep/other"), "");
+    let before = lab.manifest();
+    let inode = |path: &str| Stat::at(rustix::fs::CWD, &lab.ws().join(path)).unwrap().ino;
+    let (old, deep) = (
+        inode("old/in/b"),
+        Stat::at(rustix::fs::CWD, tx.upper().join("lib/deep")),
+    );
+    commit(tx);
+    assert_eq!(inode("lib/deep/new/in/b"), old);
+    let now = Stat::at(rustix::fs::CWD, &lab.ws().join("lib/deep")).unwrap();
+    assert_eq!(now.mtime, deep.unwrap().mtime, "as the operation left it");
+    assert_eq!(
+        fs::read_dir(lab.layers().join("undo/op/kept"))
+            .unwrap()
+            .count(),
+        0
+    );
+    let after = lab.manifest();
+    for _ in 0..2 {
+        lab.undo("op");
+        assert_same(&before, &lab.manifest(), "undone");
+        lab.manager.redo(&id("op"), OnConflict::Refuse).unwrap();
+        assert_same(&after, &lab.manifest(), "redone");
+    }
+}
+
 #[test]
 fn a_rename_stopped_anywhere_is_before_or_after() {
+    for new in ["new", "lib/deep/new"] {
+        stop_everywhere(new);
+    }
+}
+
+fn stop_everywhere(new: &str) {
     let mut endings = [0, 0];
     for steps in 0..500 {
-        let (lab, tx) = moved();
+        let (lab, tx) = moved_to(new);
         let before = lab.manifest();
         let survey = tx.survey().unwrap();
         let (_, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
@@ -82,7 +128,7 @@ fn a_rename_stopped_anywhere_is_before_or_after() {
             endings[0] += 1;
         } else {
             endings[1] += 1;
-            assert!(lab.ws().join("new/in/b").exists() && !lab.ws().join("old").exists());
+            assert!(lab.ws().join(new).join("in/b").exists() && !lab.ws().join("old").exists());
             lab.undo("op");
         }
         assert_same(&before, &lab.manifest(), &format!("at {steps}"));
@@ -105,7 +151,9 @@ fn what_is_no_exact_copy_is_stored_twice() {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(new.join("a"), fs::Permissions::from_mode(0o600)).unwrap();
         }),
-        ("attribute", |new| set_xattr(&new.join("a"), "user.other", "yes")),
+        ("attribute", |new| {
+            set_xattr(&new.join("a"), "user.other", "yes")
+        }),
     ];
     for (what, edit) in edits {
         let (lab, tx) = moved();
@@ -119,11 +167,12 @@ fn what_is_no_exact_copy_is_stored_twice() {
     }
 }
 
-
 #[test]
 fn files_are_found_by_time_or_name() {
     let lab = Lab::new();
-    lab.file("a/one.txt", "the same text").file("two.txt", "other text").file("x", "xx");
+    lab.file("a/one.txt", "the same text")
+        .file("two.txt", "other text")
+        .file("x", "xx");
     let tx = lab.begin("op");
     copy(&lab, &tx, "two.txt", "three.txt");
     write(&tx.upper().join("b/one.txt"), "the same text");
@@ -158,9 +207,15 @@ fn an_edit_goes_back_with_the_file() {
     assert!(matches!(refused, Err(crate::UndoError::Conflict { .. })));
     lab.file("old", "in the way");
     let done = lab.manager.undo(&id("op"), OnConflict::KeepBoth).unwrap();
-    assert_eq!(done.kept, [(PathBuf::from("old"), PathBuf::from("old.edited"))]);
+    assert_eq!(
+        done.kept,
+        [(PathBuf::from("old"), PathBuf::from("old.edited"))]
+    );
     assert_eq!(fs::read_to_string(lab.ws().join("old/a")).unwrap(), "mine");
-    assert_eq!(fs::read_to_string(lab.ws().join("old.edited")).unwrap(), "in the way");
+    assert_eq!(
+        fs::read_to_string(lab.ws().join("old.edited")).unwrap(),
+        "in the way"
+    );
     assert!(!lab.ws().join("new").exists());
 }
 
@@ -180,6 +235,11 @@ fn five_thousand_levels_are_listed_and_committed() {
     assert_eq!(commit(tx).changes.len(), 5_000);
     lab.undo("op");
     assert_eq!(fs::read_dir(lab.ws()).unwrap().count(), 0);
-    lab.manager.retain(&crate::UndoLimits::newest(0), std::time::SystemTime::UNIX_EPOCH).unwrap();
+    lab.manager
+        .retain(
+            &crate::UndoLimits::newest(0),
+            std::time::SystemTime::UNIX_EPOCH,
+        )
+        .unwrap();
     lab.manager.empty_trash().unwrap();
 }

@@ -24,14 +24,26 @@ fn all_are_undone_and_redone() {
     let lab = Lab::new();
     let [before, after] = chain(&lab);
     let (undo, refuse) = (Direction::Undo, OnConflict::Refuse);
-    let plan = lab.manager.plan_together(undo, &newest_first(), refuse).unwrap();
+    let plan = lab
+        .manager
+        .plan_together(undo, &newest_first(), refuse)
+        .unwrap();
     assert_eq!(plan.conflicts, Vec::<PathBuf>::new());
-    let of = |path: &str| plan.changes.iter().filter(|it| it.path == Path::new(path)).count();
+    let of = |path: &str| {
+        plan.changes
+            .iter()
+            .filter(|it| it.path == Path::new(path))
+            .count()
+    };
     assert_eq!([of("a"), of("dir/c"), of("new-op2")], [1, 1, 1]);
-    lab.manager.go_together(undo, &newest_first(), refuse).unwrap();
+    lab.manager
+        .go_together(undo, &newest_first(), refuse)
+        .unwrap();
     assert_same(&before, &lab.manifest(), "undone");
     let oldest_first = ["op1", "op2", "op3"].map(id);
-    lab.manager.go_together(Direction::Redo, &oldest_first, refuse).unwrap();
+    lab.manager
+        .go_together(Direction::Redo, &oldest_first, refuse)
+        .unwrap();
     assert_same(&after, &lab.manifest(), "redone");
 }
 
@@ -41,8 +53,12 @@ fn an_edit_refuses_all_of_them() {
     chain(&lab);
     lab.file("dir/c", "mine");
     let now = lab.manifest();
-    let refused = lab.manager.go_together(Direction::Undo, &newest_first(), OnConflict::Refuse);
-    assert!(matches!(refused, Err(UndoError::Conflict { paths, .. }) if paths == [Path::new("dir/c")]));
+    let refused = lab
+        .manager
+        .go_together(Direction::Undo, &newest_first(), OnConflict::Refuse);
+    assert!(
+        matches!(refused, Err(UndoError::Conflict { paths, .. }) if paths == [Path::new("dir/c")])
+    );
     assert_same(&now, &lab.manifest(), "refused");
     assert_eq!(lab.manager.undoable().unwrap().len(), 3);
 }
@@ -56,7 +72,9 @@ fn stopped_anywhere_it_is_all_or_nothing() {
         let [before, after] = chain(&lab);
         let (_, ran_out) = with_steps(steps, || {
             let ids = newest_first();
-            lab.manager.go_together(Direction::Undo, &ids, OnConflict::Refuse).is_ok()
+            lab.manager
+                .go_together(Direction::Undo, &ids, OnConflict::Refuse)
+                .is_ok()
         });
         recover_with_crashes(&lab, steps);
         assert!(!lab.layers().join("together").exists(), "{steps}");
@@ -90,7 +108,10 @@ fn what_cannot_go_on_is_reversed() {
     for steps in 0..400 {
         let (_, ran_out) = with_steps(steps, || {
             let ids = newest_first();
-            drop(lab.manager.go_together(Direction::Undo, &ids, OnConflict::Refuse));
+            drop(
+                lab.manager
+                    .go_together(Direction::Undo, &ids, OnConflict::Refuse),
+            );
         });
         if lab.manager.undoable().unwrap().len() < 3 {
             // The last one of them is damaged after the crash.
@@ -106,7 +127,9 @@ fn what_cannot_go_on_is_reversed() {
         lab.manager.recover().unwrap();
         let oldest_first = ["op1", "op2", "op3"].map(id);
         if lab.manager.undoable().unwrap().is_empty() {
-            lab.manager.go_together(Direction::Redo, &oldest_first, OnConflict::Refuse).unwrap();
+            lab.manager
+                .go_together(Direction::Redo, &oldest_first, OnConflict::Refuse)
+                .unwrap();
         }
     }
     panic!("no step is between two of them");
@@ -130,7 +153,10 @@ fn a_part_stopped_anywhere_is_undone_or_whole() {
         let part = id("part");
         let (_, ran_out) = with_steps(steps, || {
             let what = (&globs[..], &part);
-            drop(lab.manager.go_part((Direction::Undo, &id("op")), what, OnConflict::Refuse));
+            drop(
+                lab.manager
+                    .go_part((Direction::Undo, &id("op")), what, OnConflict::Refuse),
+            );
         });
         recover_with_crashes(&lab, steps);
         assert_eq!(lab.manager.undoable().unwrap(), [id("op")], "{steps}");
@@ -155,7 +181,9 @@ fn a_part_stopped_anywhere_is_undone_or_whole() {
 #[test]
 fn both_are_kept() {
     let lab = Lab::new();
-    lab.file("edit", "old").file("gone", "gone").file("sub/deep", "old");
+    lab.file("edit", "old")
+        .file("gone", "gone")
+        .file("sub/deep", "old");
     let tx = lab.begin("op");
     write(&tx.upper().join("edit"), "new");
     write(&tx.upper().join("made/x"), "new");
@@ -167,7 +195,10 @@ fn both_are_kept() {
     }
     lab.file("edit.edited", "another");
     let both = OnConflict::KeepBoth;
-    let plan = lab.manager.plan_of(Direction::Undo, &id("op"), both).unwrap();
+    let plan = lab
+        .manager
+        .plan_of(Direction::Undo, &id("op"), both)
+        .unwrap();
     let pair = |path: &str, aside: &str| (PathBuf::from(path), PathBuf::from(aside));
     let mut kept = plan.kept.clone();
     kept.sort();
@@ -181,8 +212,18 @@ fn both_are_kept() {
     let done = lab.manager.undo(&id("op"), both).unwrap();
     assert_eq!(done.kept, plan.kept);
     let text = |path: &str| fs::read_to_string(lab.ws().join(path)).unwrap_or_default();
-    assert_eq!([text("edit"), text("gone"), text("sub/deep")], ["old", "gone", "old"]);
-    assert_eq!([text("edit.edited-2"), text("gone.edited"), text("made.edited/x")], ["mine"; 3]);
+    assert_eq!(
+        [text("edit"), text("gone"), text("sub/deep")],
+        ["old", "gone", "old"]
+    );
+    assert_eq!(
+        [
+            text("edit.edited-2"),
+            text("gone.edited"),
+            text("made.edited/x")
+        ],
+        ["mine"; 3]
+    );
     assert_eq!(text("edit.edited"), "another");
     assert!(!lab.ws().join("made").exists());
     // And back: the edits are where they were.
@@ -220,9 +261,13 @@ fn the_ends_of_a_rename_are_not_parted() {
     commit(tx);
     let portion = |globs: &[&str]| {
         let globs: Vec<String> = globs.iter().map(|&it| it.to_owned()).collect();
-        lab.manager.portion_plan(Direction::Undo, &id("op"), (&globs, OnConflict::Refuse))
+        lab.manager
+            .portion_plan(Direction::Undo, &id("op"), (&globs, OnConflict::Refuse))
     };
-    assert!(matches!(portion(&["old"]), Err(PortionError::Renamed { .. })));
+    assert!(matches!(
+        portion(&["old"]),
+        Err(PortionError::Renamed { .. })
+    ));
     assert!(portion(&["old", "new"]).unwrap().is_some());
     assert!(portion(&["other"]).unwrap().is_some());
 }

@@ -19,7 +19,9 @@ pub enum UndoError {
         id: OperationId,
     },
     /// Another commit, undo or recovery takes too long.
-    #[error("cannot {direction} operation '{id}': the workspace is busy with another commit or undo")]
+    #[error(
+        "cannot {direction} operation '{id}': the workspace is busy with another commit or undo"
+    )]
     Busy {
         /// Which way.
         direction: Direction,
@@ -43,7 +45,10 @@ pub enum UndoError {
         source: FileError,
     },
     /// These paths were edited since.
-    #[error("cannot {direction} operation '{id}': {} changed since", counted(paths))]
+    #[error(
+        "cannot {direction} operation '{id}': {} changed since",
+        counted(paths)
+    )]
     Conflict {
         /// Which way.
         direction: Direction,

@@ -381,4 +381,3 @@ fn highest_in(set: &Path) -> Result<u64, FileError> {
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     Ok(entries.flatten().filter_map(number).max().unwrap_or(0))
 }
-

@@ -130,7 +130,7 @@ fn lock(path: &Path, operation: FlockOperation) -> Result<Option<SealingLock>, K
     Ok(Some(SealingLock(handle)))
 }
 
-fn next(path: &Path) -> std::path::PathBuf {
+pub(super) fn next(path: &Path) -> std::path::PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(NEXT);

@@ -10,9 +10,8 @@ use std::{
 use sandbox_types::Bytes;
 use serde_json::json;
 
-use super::short;
+use super::{progress, short};
 use crate::{
-    commands::waiting,
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
@@ -31,8 +30,12 @@ pub(super) fn export(settings: &Settings, id: &str, file: &Path) -> Result<u8, F
     };
     let core = settings.open()?;
     let exported = match output {
-        Some(output) => waiting::wait_for(core.export_snapshot_to(id, output))??,
-        None => waiting::wait_for(core.export_snapshot(id, file))??,
+        Some(output) => progress::wait_for(
+            settings,
+            (&core, "export"),
+            core.export_snapshot_to(id, output),
+        )??,
+        None => progress::wait_for(settings, (&core, "export"), core.export_snapshot(id, file))??,
     };
     if settings.ui.is_json() {
         ui::print_json(&exported)?;
@@ -82,9 +85,13 @@ pub(super) fn import(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     let imported = if file == Path::new(STREAM) {
         let input = io::stdin().as_fd().try_clone_to_owned();
         let input = File::from(input.map_err(|error| failed("read standard input", &error))?);
-        waiting::wait_for(core.import_snapshot_from(input))??
+        progress::wait_for(
+            settings,
+            (&core, "import"),
+            core.import_snapshot_from(input),
+        )??
     } else {
-        waiting::wait_for(core.import_snapshot(file))??
+        progress::wait_for(settings, (&core, "import"), core.import_snapshot(file))??
     };
     let snapshot = &imported.snapshot;
     if settings.ui.is_json() {

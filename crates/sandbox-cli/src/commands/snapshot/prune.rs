@@ -4,7 +4,7 @@ use sandbox_core::{KeepPolicy, Kept, time_before_now};
 use sandbox_types::Bytes;
 use serde_json::json;
 
-use super::short;
+use super::{progress, short};
 use crate::{
     args::SnapshotPruneArgs, commands::waiting, exit_codes, failure::Failure, settings::Settings,
     ui,
@@ -19,7 +19,7 @@ pub(super) fn run(settings: &Settings, args: &SnapshotPruneArgs) -> Result<u8, F
     } else {
         waiting::wait_for(core.forget_snapshots(policy, dry_run))??
     };
-    let pruned = waiting::wait_for(core.prune_snapshots(dry_run))??;
+    let pruned = progress::wait_for(settings, (&core, "prune"), core.prune_snapshots(dry_run))??;
     if settings.ui.is_json() {
         ui::print_json(&json!({
             "dry_run": dry_run,

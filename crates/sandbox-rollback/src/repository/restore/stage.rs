@@ -229,7 +229,9 @@ impl<'a> Stage<'a> {
                     ends_with_hole = true;
                 }
                 Extent::Data { hash, .. } => {
-                    file.write_all(&self.reader.chunk(hash)?)?;
+                    let chunk = self.reader.chunk(hash)?;
+                    file.write_all(&chunk)?;
+                    self.reader.progress.add(chunk.len() as u64);
                     ends_with_hole = false;
                 }
             }

@@ -31,10 +31,10 @@ fn secretive() -> Lab {
     fs::create_dir(lab.ws().join("confidential-name-dir")).unwrap();
     lab.file(
         "confidential-name-dir/confidential-name",
-        &"the quick brown fox\n".repeat(4000),
+        &"the quick brown fox\n".repeat(400),
     );
-    fs::write(lab.ws().join("random"), noise(3 << 20)).unwrap();
-    symlink("elsewhere-target", lab.ws().join("link")).unwrap();
+    fs::write(lab.ws().join("random"), noise(20_000)).unwrap();
+    symlink("elsewhere-target", lab.ws().join("link2")).unwrap();
     set_xattr(&lab.ws().join("a"), "user.note", "wordless");
     lab
 }
@@ -104,6 +104,7 @@ fn no_content_name_or_address_is_readable() {
     assert!(contains(&place(&lab), &chunk.0), "and their addresses");
 
     let lab = secretive();
+    fs::write(lab.ws().join("large"), noise(2 << 20)).unwrap();
     let repository = sealed(&lab, 1);
     let again = take(&repository);
     assert_ne!(
@@ -130,11 +131,11 @@ fn it_does_all_that_a_repository_does() {
     let before = lab.manifest();
     let repository = sealed(&lab, 1);
     let first = take(&repository);
-    lab.file("a", "second");
+    lab.file("dir/b", "second");
     let second = take(&repository);
     assert_eq!(second.files_read, 1, "the stat cache holds");
     let changes = repository.diff(&first.snapshot.id, Some(&second.snapshot.id));
-    assert_eq!(listed(&changes.unwrap()), ["Modified a"]);
+    assert_eq!(listed(&changes.unwrap()), ["Modified dir/b"]);
     assert!(repository.verify(VerifyDepth::Structure).unwrap().ok);
     fs::remove_file(place(&lab).join("index.sealed")).unwrap();
     fs::remove_file(place(&lab).join("format.json")).unwrap();
@@ -285,18 +286,18 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
         "the file has a key of its own"
     );
     let other = Lab::new();
-    let refused = other.repository().import(&file);
+    let refused = other.repository().take_in(&file);
     assert!(matches!(
         refused,
         Err(ImportError::Repository(RepositoryError::Locked { .. }))
     ));
-    let refused = sealed(&other, 9).import(&file);
+    let refused = sealed(&other, 9).take_in(&file);
     assert!(matches!(
         refused,
         Err(ImportError::Repository(RepositoryError::WrongKey { .. }))
     ));
     let plain = other.repository().with_key(key(1));
-    let imported = plain.import(&file).unwrap();
+    let imported = plain.take_in(&file).unwrap();
     let out = other.root.path().join("out");
     let elsewhere = |name: &str| RestoreOptions {
         to: Destination::Directory(out.join(name)),
@@ -315,7 +316,7 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
     plain.export(&imported.snapshot.id, &open).unwrap();
     let third = Lab::new();
     let closed = sealed(&third, 5);
-    let imported = closed.import(&open).unwrap();
+    let imported = closed.take_in(&open).unwrap();
     closed
         .restore(&imported.snapshot.id, &elsewhere("closed"))
         .unwrap();
@@ -330,7 +331,7 @@ fn a_snapshot_moves_between_repositories_that_are_encrypted_or_not() {
         let mut bad = bytes.clone();
         bad[at] ^= 4;
         fs::write(&file, &bad).unwrap();
-        assert!(plain.import(&file).is_err(), "byte {at}");
+        assert!(plain.take_in(&file).is_err(), "byte {at}");
     }
 }
 

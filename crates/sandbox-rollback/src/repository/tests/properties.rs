@@ -3,10 +3,13 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::tests::properties::{Edit, edit};
+use crate::tests::{
+    cases,
+    properties::{Edit, edit},
+};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn a_restore_is_the_tree(

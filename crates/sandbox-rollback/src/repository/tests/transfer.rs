@@ -23,7 +23,7 @@ fn a_snapshot_moves_to_another_repository() {
     let other = Lab::new();
     other.file("else", "here before");
     other.take();
-    let imported = other.repository().import(&file(&lab)).unwrap();
+    let imported = other.repository().take_in(&file(&lab)).unwrap();
     assert_eq!(imported.exported, taken.snapshot.id);
     assert_eq!(imported.snapshot.number, 2);
     let place = other.root.path().join("out");
@@ -46,7 +46,7 @@ fn a_snapshot_moves_to_another_repository() {
             .is_empty()
     );
     assert!(other.repository().verify(VerifyDepth::Data).unwrap().ok);
-    let again = other.repository().import(&file(&lab)).unwrap();
+    let again = other.repository().take_in(&file(&lab)).unwrap();
     assert_eq!(again.snapshot.new_bytes, 0);
     assert_eq!(other.repository().snapshots().unwrap().len(), 3);
 }
@@ -71,7 +71,7 @@ fn a_changed_byte_or_a_cut_imports_nothing() {
     let other = Lab::new();
     let refused = |bytes: &[u8], what: &str| {
         fs::write(file(&other), bytes).unwrap();
-        let imported = other.repository().import(&file(&other));
+        let imported = other.repository().take_in(&file(&other));
         assert!(
             matches!(imported, Err(ImportError::Damaged { .. })),
             "{what}"
@@ -85,7 +85,7 @@ fn a_changed_byte_or_a_cut_imports_nothing() {
     }
     assert!(other.repository().snapshots().unwrap().is_empty());
     fs::write(file(&other), &whole).unwrap();
-    other.repository().import(&file(&other)).unwrap();
+    other.repository().take_in(&file(&other)).unwrap();
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_file_without_all_parts_imports_nothing() {
             }
         }
         draft.finish().unwrap();
-        let imported = other.repository().import(&path);
+        let imported = other.repository().take_in(&path);
         assert!(
             matches!(imported, Err(ImportError::Damaged { .. })),
             "without frame {left_out}: {imported:?}"
@@ -143,9 +143,9 @@ fn a_snapshot_goes_through_a_pipe_and_no_file_is_lost() {
     let to = fs::File::from(std::os::fd::OwnedFd::from(to));
     let writer = std::thread::spawn(move || repository.export_to(&id, to).unwrap());
     let other = Lab::new();
-    let imported = other.repository().import_from(&mut from).unwrap();
+    let imported = other.repository().take_in_from(&mut from).unwrap();
     assert_eq!(imported.exported, writer.join().unwrap().snapshot);
-    let cut = other.repository().import_from(&mut b"SBPACK".as_slice());
+    let cut = other.repository().take_in_from(&mut b"SBPACK".as_slice());
     assert!(matches!(cut, Err(ImportError::Damaged { .. })));
     assert_eq!(other.repository().snapshots().unwrap().len(), 1);
 }
@@ -161,7 +161,7 @@ fn an_older_snapshot_that_comes_in_is_not_the_newest() {
         ..new()
     };
     let own = other.repository().snapshot(&later).unwrap().snapshot.id;
-    let imported = other.repository().import(&file(&lab)).unwrap().snapshot;
+    let imported = other.repository().take_in(&file(&lab)).unwrap().snapshot;
     assert_eq!(imported.parent, None);
     let all = other.repository().snapshots().unwrap();
     let ids: Vec<_> = all.iter().map(|it| it.id).collect();
