@@ -88,12 +88,15 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     );
 
     let is_long = has("--long");
+    let is_loud = has("--progress");
     let one_shot = Variant {
         is_long,
+        is_loud,
         is_joined: false,
     };
     let joined = Variant {
         is_long,
+        is_loud,
         is_joined: true,
     };
     let mut is_blocked = true;
@@ -202,6 +205,9 @@ fn try_all(cases: &[Case], variant: Variant) -> Vec<Verdict> {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let verdict = try_case(*case, variant);
+                    if variant.is_loud {
+                        println!("test {} ... {}", name_of(case), verdict.says());
+                    }
                     verdicts.lock().unwrap().push(verdict);
                 }
             });

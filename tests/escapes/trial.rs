@@ -40,6 +40,8 @@ pub(crate) struct Attempt {
 pub(crate) struct Variant {
     /// The long variants.
     pub(crate) is_long: bool,
+    /// Says of each case when it has ended.
+    pub(crate) is_loud: bool,
     /// By operations that join a session, where there can be one.
     pub(crate) is_joined: bool,
 }
@@ -76,7 +78,9 @@ impl Trial {
     pub(crate) fn new(variant: Variant) -> Self {
         let mut lab = Lab::new();
         if variant.is_joined {
-            lab = lab.env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m");
+            lab = lab
+                .env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m")
+                .env("SANDBOX_SESSION__PATIENCE", "30s");
         }
         Self {
             lab,
@@ -373,4 +377,16 @@ pub(crate) fn is_root() -> bool {
 /// Returns the text of a path.
 pub(crate) fn text_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
+}
+
+/// Returns the largest memory that the program has had, in KiB. Its parent goes on while `execve` has not yet replaced
+/// the memory of the two (`vfork(2)`); the name, which is replaced after it, tells.
+pub(crate) fn peak_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    if !status.starts_with("Name:\tsandbox\n") {
+        return 0;
+    }
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|it| it.split_whitespace().next());
+    number.and_then(|it| it.parse().ok()).unwrap_or(0)
 }

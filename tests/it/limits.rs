@@ -182,8 +182,13 @@ fn a_bomb_of_processes_or_zombies_ends_on_time_and_is_named() {
         } else {
             bomb.to_owned()
         };
-        let report = attempt(&lab, &["--pids", "40", "--timeout", "5s"], &script);
-        assert_eq!(report["outcome"], "timed_out", "{report:#}");
+        // How many it can make in that time is up to the machine: an emulated one reads Python for seconds.
+        let reached = ["5s", "20s", "80s"].into_iter().find_map(|time| {
+            let report = attempt(&lab, &["--pids", "40", "--timeout", time], &script);
+            assert_eq!(report["outcome"], "timed_out", "{report:#}");
+            (time == "80s" || !report["limits"]["reached"].is_null()).then_some(report)
+        });
+        let report = reached.unwrap();
         assert_eq!(
             report["limits"]["reached"],
             json!(["processes"]),

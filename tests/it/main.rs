@@ -77,6 +77,8 @@ mod story;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod systemd;
+#[cfg(test)]
 mod terminal;
 #[cfg(test)]
 mod tools;

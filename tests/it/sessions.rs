@@ -15,7 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A laboratory whose sandboxes have sessions.
 fn lab() -> Lab {
-    Lab::new().env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m")
+    Lab::new()
+        .env("SANDBOX_SESSION__IDLE_TIMEOUT", "10m")
+        // As long as an emulated processor may take to look whether what was built is still right.
+        .env("SANDBOX_SESSION__PATIENCE", "30s")
 }
 
 fn session(lab: &Lab) -> Value {

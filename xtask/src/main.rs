@@ -56,8 +56,8 @@ usage: cargo xtask TASK
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
-  vm [--kernel PACKAGE] [PROFILE [NAME]]
-                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns
+  vm [--kernel PACKAGE] [--as root|user|delegated|logged-in] [--suite units|isolation|cli|escapes] [PROFILE [NAME...]]
+                      run the tests of confinement and limits in virtual machines: cgroup2, no-userns, systemd
   ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state and virtual machines)
 ";
 

@@ -11,6 +11,9 @@ mod cpio;
 mod guest;
 mod image;
 mod kernel;
+mod login;
+mod progress;
+mod wanted;
 
 use std::{
     env,
@@ -22,6 +25,8 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{process, test::Built};
+
+pub(crate) use wanted::Wanted;
 
 /// The programs that are needed, and the Debian packages that have them.
 const TOOLS: [(&str, &str); 6] = [
@@ -39,8 +44,18 @@ pub(super) struct Profile {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) passes: &'static [Pass],
-    /// Whether user namespaces are switched off after the start.
-    pub(super) without_user_namespaces: bool,
+    pub(super) start: Start,
+}
+
+/// What is different about the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing runs but the tests.
+    Alone,
+    /// The same, with user namespaces switched off.
+    WithoutUserNamespaces,
+    /// systemd is the first process, and runs a manager for the user.
+    Systemd,
 }
 
 /// One run of some tests by one user.
@@ -60,6 +75,8 @@ pub(super) enum User {
     Plain,
     /// In a cgroup that is its own, as systemd makes them for each user.
     Delegated,
+    /// In a cgroup of root's, with a manager of systemd that has one for the user.
+    LoggedIn,
 }
 
 /// A program of tests.
@@ -75,7 +92,31 @@ pub(super) enum Suite {
     Escapes,
 }
 
+impl User {
+    const ALL: [Self; 4] = [Self::Root, Self::Plain, Self::Delegated, Self::LoggedIn];
+
+    /// Returns how it is called on the command line.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Plain => "user",
+            Self::Delegated => "delegated",
+            Self::LoggedIn => "logged-in",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+}
+
 impl Suite {
+    const ALL: [Self; 4] = [Self::Units, Self::Isolation, Self::Cli, Self::Escapes];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.file() == name)
+    }
+
     pub(super) const fn file(self) -> &'static str {
         match self {
             Self::Units => "units",
@@ -93,7 +134,7 @@ const fn pass(user: User, suite: Suite, only: &'static [&'static str]) -> Pass {
 /// The tests of the binary that this is about.
 const CLI_TESTS: &[&str] = &["limits", "frozen", "freez", "suspend"];
 
-const PROFILES: [Profile; 2] = [
+const PROFILES: [Profile; 3] = [
     Profile {
         name: "cgroup2",
         about: "the unified hierarchy alone",
@@ -109,7 +150,7 @@ const PROFILES: [Profile; 2] = [
             pass(User::Delegated, Suite::Isolation, &["limits"]),
             pass(User::Delegated, Suite::Cli, &["limits", "frozen", "freez"]),
         ],
-        without_user_namespaces: false,
+        start: Start::Alone,
     },
     Profile {
         name: "no-userns",
@@ -118,70 +159,48 @@ const PROFILES: [Profile; 2] = [
             pass(User::Root, Suite::Cli, &["without_user_namespaces"]),
             pass(User::Plain, Suite::Cli, &["without_user_namespaces"]),
         ],
-        without_user_namespaces: true,
+        start: Start::WithoutUserNamespaces,
+    },
+    Profile {
+        name: "systemd",
+        about: "a user whom systemd has given no cgroup, but a manager that has one",
+        passes: &[pass(User::LoggedIn, Suite::Cli, &["systemd::"])],
+        start: Start::Systemd,
     },
 ];
-
-/// What is to be run.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted<'a> {
-    /// One profile; all without.
-    pub(crate) profile: Option<&'a str>,
-    /// Only tests whose names contain this.
-    pub(crate) filter: Option<&'a str>,
-    /// The package of another kernel than the default one of the distribution.
-    pub(crate) kernel: Option<&'a str>,
-}
-
-impl<'a> Wanted<'a> {
-    /// Reads `[--kernel PACKAGE] [PROFILE [NAME]]`; `None` if it is something else.
-    pub(crate) fn parse(mut words: &[&'a str]) -> Option<Self> {
-        let mut wanted = Self::default();
-        if let ["--kernel", package, rest @ ..] = words {
-            wanted.kernel = Some(package);
-            words = rest;
-        }
-        match words {
-            [] => {}
-            [profile] => wanted.profile = Some(profile),
-            [profile, filter] => {
-                wanted.profile = Some(profile);
-                wanted.filter = Some(filter);
-            }
-            _ => return None,
-        }
-        let known = |name: &str| PROFILES.iter().any(|it| it.name == name);
-        wanted.profile.is_none_or(known).then_some(wanted)
-    }
-}
 
 /// Runs all profiles.
 pub(crate) fn all() -> anyhow::Result<()> {
     run(&Wanted::default())
 }
 
+/// A run of tests and what became of it.
+type Row = (&'static str, String, boot::Totals);
+
 /// Boots, runs and tells what ran, passed and failed.
 pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     check_tools()?;
+    let chosen = wanted.chosen();
+    if chosen.is_empty() {
+        bail!("no profile has such a run");
+    }
     let cache = target_directory().join("vm");
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let kernel = kernel::fetch(&cache, wanted.kernel)?;
     println!("==> {} ({})", kernel.release, kernel.package);
     let built = Built::of(&["-p", "sandbox-isolation", "-p", "sandbox-cli"])?;
     let work = Work::take(&cache)?;
-    let (mut totals, mut table) = (boot::Totals::default(), Vec::new());
-    let profiles = PROFILES
-        .iter()
-        .filter(|it| wanted.profile.is_none_or(|name| name == it.name));
-    for profile in profiles {
+    let disk = image::disk(&built, &work.path)?;
+    let mut table: Vec<Row> = Vec::new();
+    for (profile, passes) in chosen {
         println!("==> {}: {}", profile.name, profile.about);
-        let machine = image::make(&kernel, &built, (profile, wanted.filter), &work.path)?;
+        let job = guest::job(profile, &passes, wanted);
+        let machine = image::make(&kernel, (profile, &job), &disk, &work.path)?;
         let told = boot::run(&machine)?;
-        for pass in profile.passes {
-            let title = guest::title(*pass);
-            let of_pass = told.of(&title);
-            totals.add(of_pass);
-            table.push((profile.name, title, of_pass));
+        for pass in passes {
+            let title = guest::title(pass);
+            let totals = told.of(&title);
+            table.push((profile.name, title, totals));
         }
         if !told.is_complete {
             bail!(
@@ -190,14 +209,24 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
             );
         }
     }
+    conclude(&table, wanted.is_part())
+}
+
+/// Prints the table, and fails if something in it has.
+fn conclude(table: &[Row], is_part: bool) -> anyhow::Result<()> {
+    let mut totals = boot::Totals::default();
     println!("\npassed  failed  not shown  run");
-    for (profile, title, of_pass) in &table {
+    for (profile, title, of_pass) in table {
+        totals.add(*of_pass);
         let boot::Totals {
             passed,
             failed,
             skipped,
             broken,
         } = of_pass;
+        if is_part && passed + failed + broken == 0 {
+            continue;
+        }
         let broken = if *broken > 0 { " (broke off)" } else { "" };
         println!("{passed:>6}  {failed:>6}  {skipped:>9}  {profile}: {title}{broken}");
     }
@@ -218,8 +247,7 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The directory that machines are made in. One process has it at a time, so that what a killed one left is gone when
-/// the next one begins.
+/// The directory that machines are made in, and kept in for the next time. One process has it at a time.
 struct Work {
     path: PathBuf,
     _alone: File,
@@ -234,19 +262,11 @@ impl Work {
             bail!("another `cargo xtask vm` is running in {}", cache.display());
         }
         let path = cache.join("machine");
-        // Mostly not there.
-        let _removed = fs::remove_dir_all(&path);
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self {
             path,
             _alone: alone,
         })
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let _left_to_the_next = fs::remove_dir_all(&self.path);
     }
 }
 

@@ -161,11 +161,10 @@ impl Home {
 
     fn launcher(&self, state: &Path, config: &SandboxConfig) -> Box<dyn Launcher> {
         match (&self.sessions, config.session_idle_timeout()) {
-            (Some(keeper), Some(idle_timeout)) => Box::new(SessionLauncher::new(
-                state.to_owned(),
-                idle_timeout,
-                keeper.clone(),
-            )),
+            (Some(keeper), Some(idle_timeout)) => Box::new(
+                SessionLauncher::new(state.to_owned(), idle_timeout, keeper.clone())
+                    .with_patience(config.session_patience()),
+            ),
             (None, _) | (_, None) => Box::new(KernelLauncher::new()),
         }
     }

@@ -119,6 +119,7 @@ impl Running for ScriptedProcess {
             exit: self.0,
             usage: ProcessUsage::default(),
             network: None,
+            limits_reached: Vec::new(),
             violations: Vec::new(),
             enforcement: Enforcement::default(),
         })

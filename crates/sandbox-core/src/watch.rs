@@ -138,7 +138,9 @@ impl<'a> Watch<'a> {
         course.killed = self.orders.and_then(Orders::end);
         let killed = course.killed.as_ref();
         let limit = self.processes.map(u64::from);
-        let is_reached = limit.is_some_and(|limit| usage.processes_peak >= limit);
+        // Where no cgroup tells what was refused, so many were seen at once.
+        let is_reached = ended.limits_reached.contains(&LimitKind::Processes)
+            || limit.is_some_and(|limit| usage.processes_peak >= limit);
         Execution {
             exit: killed.map_or(ended.exit, |order| order.exit(ended.exit)),
             usage,

@@ -24,6 +24,7 @@ mod io_device;
 mod leave;
 mod limits;
 mod orphans;
+mod scope;
 mod stale;
 mod stop;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use orphans::{
     OrphanError, OrphanedCgroup, end_orphaned_cgroup, end_orphaned_guest, is_first_of_guest,
     orphaned_cgroups,
 };
+pub(crate) use scope::{create_in_scope, user_bus};
 pub use stale::remove_stale;
 
 use discover::Seat;
@@ -195,6 +197,14 @@ pub(crate) enum CgroupError {
         path: PathBuf,
         /// The process.
         pid: Pid,
+        /// Why not.
+        source: io::Error,
+    },
+    /// systemd has not made one.
+    #[error("cannot get the scope {unit} from systemd")]
+    Scope {
+        /// What it was to be called.
+        unit: String,
         /// Why not.
         source: io::Error,
     },

@@ -38,6 +38,12 @@ const HOST_NAME: &[u8] = b"sandbox";
 /// the old root.
 pub(crate) const PROCESSES: u32 = 2;
 
+/// Returns the limit of a cgroup in which init is, too, for `processes` of the guest. Those that only build are gone
+/// before the guest can have many.
+pub(crate) fn with_own_processes(processes: u32) -> u32 {
+    processes.saturating_add(1).max(PROCESSES + 1)
+}
+
 /// Names this process, as `ps` shows it inside, and its host.
 pub(crate) fn set_names() -> Result<(), Failure> {
     // Without a name of its own it would have the caller's.

@@ -154,6 +154,8 @@ pub struct Ended {
     pub usage: ProcessUsage,
     /// What it did over the network, if it had a list of allowed hosts.
     pub network: Option<NetworkActivity>,
+    /// The limits that it reached and that did not end it, as the kernel counted them.
+    pub limits_reached: Vec<LimitKind>,
     /// What it ran into, as far as that can be seen.
     pub violations: Vec<Violation>,
     /// Which mechanisms held.

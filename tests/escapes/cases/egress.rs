@@ -14,7 +14,7 @@ use super::{network::Listener, rebinding};
 use crate::{
     attacker::FLAG,
     suite::Case,
-    trial::{Reach, Trial, answers, end, program, said},
+    trial::{Reach, Trial, answers, end, peak_of, program, said},
 };
 
 #[rustfmt::skip]
@@ -244,14 +244,7 @@ fn supervisor(trial: &mut Trial) {
     let text = thread::spawn(move || std::io::read_to_string(output).unwrap());
     let mut peak = 0;
     let status = loop {
-        let lines =
-            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = lines.lines().find_map(|it| it.strip_prefix("VmHWM:"));
-        peak = peak.max(
-            line.and_then(|it| it.split_whitespace().next())
-                .and_then(|it| it.parse::<u64>().ok())
-                .unwrap_or(0),
-        );
+        peak = peak.max(peak_of(child.id()));
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     attacker::FLAG,
     suite::Case,
-    trial::{Reach, Trial, is_root, program, said},
+    trial::{Reach, Trial, is_root, peak_of, program, said},
 };
 
 #[rustfmt::skip]
@@ -228,6 +228,7 @@ fn output(trial: &mut Trial) {
             control >= 48 << 20,
             kept > 2 << 20 || text.len() > 4 << 20,
         );
+        trial.never("its memory was not seen", peak == 0);
         trial.never(
             format!("{mib} MiB of {name} in memory of {peak} KiB"),
             peak > 40 << 10,
@@ -235,14 +236,6 @@ fn output(trial: &mut Trial) {
     }
     let journal = size_of(&trial.lab.data());
     trial.never("the same on the host's disk", journal > 16 << 20);
-}
-
-/// Returns the largest memory that a process has had, in KiB.
-fn peak_of(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|it| it.split_whitespace().next());
-    number.and_then(|it| it.parse().ok()).unwrap_or(0)
 }
 
 fn size_of(directory: &std::path::Path) -> u64 {

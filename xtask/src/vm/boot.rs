@@ -11,12 +11,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{guest, image::Machine, tool};
+use super::{guest, image::Machine, progress::Progress, tool};
 
 /// How long the whole machine may take.
 const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
-/// How long it may say nothing: the escapes print when all are tried.
+/// How long it may say nothing.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How often it is said what runs, if nothing else is.
+const TELL_AFTER: Duration = Duration::from_secs(20);
 /// How long it may take to start, with the processor's own virtualisation: some claim to have it and hang.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -165,31 +167,38 @@ fn run_on(processor: Processor, machine: &Machine) -> anyhow::Result<Option<Told
 }
 
 fn listen(processor: Processor, lines: &mpsc::Receiver<Vec<u8>>) -> anyhow::Result<Option<Told>> {
-    let (start, mut is_up, mut told) = (Instant::now(), false, Told::default());
+    let (mut progress, mut is_up, mut told) = (Progress::new(), false, Told::default());
+    let mut heard_at = Instant::now();
     loop {
         let patience = if processor == Processor::Kvm && !is_up {
             START_LIMIT
         } else {
             SILENCE_LIMIT
         };
-        let line = match lines.recv_timeout(patience) {
+        if progress.took() > TIME_LIMIT {
+            bail!("the virtual machine took more than {TIME_LIMIT:?}");
+        }
+        let line = match lines.recv_timeout(TELL_AFTER) {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => return Ok(is_up.then_some(told)),
+            Err(RecvTimeoutError::Timeout) if heard_at.elapsed() < patience => {
+                println!("{}", progress.says());
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) if !is_up => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the virtual machine said nothing for {SILENCE_LIMIT:?}")
             }
         };
+        heard_at = Instant::now();
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches('\r');
         is_up |= line.starts_with(guest::UP);
-        if is_up || line.contains("panic") {
+        let is_for_us = progress.take(line);
+        if (is_up && !is_for_us) || line.contains("panic") || line.contains("systemd[") {
             println!("{line}");
         }
         told.take(line);
-        if start.elapsed() > TIME_LIMIT {
-            bail!("the virtual machine took more than {TIME_LIMIT:?}");
-        }
     }
 }
 
@@ -215,7 +224,7 @@ fn command(processor: Processor, machine: &Machine) -> Command {
         .arg(&machine.first_root)
         .arg("-drive")
         .arg(format!(
-            "file={},format=raw,if=virtio,cache=unsafe",
+            "file={},format=raw,if=virtio,snapshot=on",
             machine.disk.display()
         ))
         .args([

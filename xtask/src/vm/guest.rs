@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Pass, Profile, User};
+use super::{Pass, Profile, Start, Suite, User, Wanted, login};
 
 /// What the guest prints before and after each run of tests, and at its end.
 pub(super) const PASS: &str = "VM-PASS ";
+pub(super) const LISTED: &str = "VM-TEST ";
 pub(super) const RESULT: &str = "VM-RESULT ";
 pub(super) const UP: &str = "VM-UP";
 pub(super) const DONE: &str = "VM-DONE";
@@ -13,12 +14,12 @@ pub(super) const DONE: &str = "VM-DONE";
 /// Where the disk is seen.
 const DISK: &str = "/vm";
 /// The unprivileged user, in every system's user table.
-const UNPRIVILEGED_ID: u32 = 65_534;
+pub(super) const UNPRIVILEGED_ID: u32 = 65_534;
 /// The cgroups that systemd makes for that user's services; all that is in the last one is its own.
 const DELEGATED: &str = "user.slice/user-65534.slice/user@65534.service";
 
 /// The first process, a script for busybox: loads the modules, puts the root together, goes there.
-pub(super) fn init(modules: &[String]) -> String {
+pub(super) fn init(start: Start, modules: &[String]) -> String {
     let mut text = String::from(
         "#!/bin/busybox sh\n\
          mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev\n",
@@ -37,13 +38,24 @@ pub(super) fn init(modules: &[String]) -> String {
          mount -t devpts -o mode=620,ptmxmode=666 pts /root/dev/pts; mount -t tmpfs shm /root/dev/shm\n\
          mount -t cgroup2 -o nsdelegate cgroup2 /root/sys/fs/cgroup\n\
          ip link set lo up\n\
-         exec switch_root /root /vm/job\n",
+         cp /job /root/vm/job\n",
     );
+    let first = match start {
+        Start::Alone | Start::WithoutUserNamespaces => "/vm/job".to_owned(),
+        Start::Systemd => {
+            text.push_str("cp -r /units/. /root/etc/systemd/system/\n");
+            format!(
+                "/usr/lib/systemd/systemd --log-target=console --log-level=warning --show-status=false --unit={}",
+                login::UNIT
+            )
+        }
+    };
+    let _infallible = writeln!(text, "exec switch_root /root {first}");
     text
 }
 
 /// The second one, on the complete root: runs the tests and switches the machine off.
-pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
+pub(super) fn job(profile: &Profile, passes: &[Pass], wanted: &Wanted<'_>) -> String {
     let mut text = format!(
         "#!/bin/sh\n\
          export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n\
@@ -51,7 +63,25 @@ pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
          read up rest < /proc/uptime\n\
          echo \"{UP} ${{up}} s, $(uname -r)\"\n"
     );
-    text.push_str(
+    if profile.start != Start::Systemd {
+        text.push_str(&hierarchy());
+    }
+    if profile.start == Start::WithoutUserNamespaces {
+        text.push_str("echo 0 > /proc/sys/user/max_user_namespaces\n");
+    }
+    for pass in passes {
+        text.push_str(&run(*pass, &wanted.names_of(*pass)));
+    }
+    let _infallible = writeln!(
+        text,
+        "echo {DONE}; sync; echo o > /proc/sysrq-trigger; while :; do :; done"
+    );
+    text
+}
+
+/// Gives all controllers to the places of the tests, as systemd would.
+fn hierarchy() -> String {
+    let mut text = String::from(
         "controllers='+memory +pids +cpu +io'\n\
          cg=/sys/fs/cgroup\n\
          echo \"$controllers\" > $cg/cgroup.subtree_control\n",
@@ -67,37 +97,38 @@ pub(super) fn job(profile: &Profile, filter: Option<&str>) -> String {
          done\n\
          echo \"$controllers\" > $own/app.slice/cgroup.subtree_control"
     );
-    if profile.without_user_namespaces {
-        text.push_str("echo 0 > /proc/sys/user/max_user_namespaces\n");
-    }
-    for pass in profile.passes {
-        text.push_str(&run(*pass, filter));
-    }
-    let _infallible = writeln!(
-        text,
-        "echo {DONE}; sync; echo o > /proc/sysrq-trigger; sleep 60"
-    );
     text
 }
 
-fn run(pass: Pass, filter: Option<&str>) -> String {
-    let names: Vec<&str> = match filter {
-        Some(filter) => vec![filter],
-        None => pass.only.to_vec(),
-    };
+fn run(pass: Pass, names: &[&str]) -> String {
     let (title, file) = (title(pass), pass.suite.file());
-    let program = format!("{DISK}/bin/{file} --test-threads=2 {}", names.join(" "));
+    let names = names.join(" ");
+    let loudly = match pass.suite {
+        Suite::Escapes => "--progress",
+        Suite::Units | Suite::Isolation | Suite::Cli => "--color never --test-threads=2",
+    };
+    let program = format!("{DISK}/bin/{file} {loudly} {names}");
     let as_user = format!(
         "HOME={DISK}/home setpriv --reuid {UNPRIVILEGED_ID} --regid {UNPRIVILEGED_ID} --clear-groups {program}"
     );
+    let move_to = |place: &str| format!("echo 0 > {place}/cgroup.procs; ");
     let (place, command) = match pass.user {
-        User::Root => ("$cg", format!("HOME={DISK}/root {program}")),
-        User::Plain => ("$cg", as_user),
-        User::Delegated => ("$own/app.slice/test.scope", as_user),
+        User::Root => (move_to("$cg"), format!("HOME={DISK}/root {program}")),
+        User::Plain => (move_to("$cg"), as_user),
+        User::Delegated => (move_to("$own/app.slice/test.scope"), as_user),
+        User::LoggedIn => {
+            // The bus is started by who first needs it, and has been by the time of a login.
+            let bus = format!(
+                "setpriv --reuid {UNPRIVILEGED_ID} env XDG_RUNTIME_DIR=/run/user/{UNPRIVILEGED_ID} \
+                 busctl --user --timeout=120 status org.freedesktop.systemd1 > /dev/null; "
+            );
+            (bus, as_user)
+        }
     };
     format!(
         "echo '{PASS}{title}'\n\
-         ( echo 0 > {place}/cgroup.procs; cd {DISK}/home; {command} ) < /dev/null\n\
+         {DISK}/bin/{file} --list {names} 2> /dev/null | while read -r line; do echo \"{LISTED}$line\"; done\n\
+         ( {place}cd {DISK}/home; {command} ) < /dev/null\n\
          echo \"{RESULT}$?\"\n"
     )
 }
@@ -108,6 +139,7 @@ pub(super) fn title(pass: Pass) -> String {
         User::Root => "root",
         User::Plain => "user",
         User::Delegated => "user with a delegated cgroup",
+        User::LoggedIn => "user with a manager of systemd",
     };
     format!("{} as {user}", pass.suite.file())
 }

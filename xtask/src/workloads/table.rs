@@ -21,7 +21,8 @@ macro_rules! debian_source {
     };
 }
 
-/// One workload. Both texts are for bash; what has to be kept outside of the workspace is in `$CACHE`.
+/// One workload. Both texts are for bash; what has to be kept outside of the workspace is in `$CACHE`, tools that are
+/// in our home are copied to `$TOOLS`, for another user's `PATH`.
 pub(super) struct Workload {
     pub(super) name: &'static str,
     /// Fills the workspace; may ask registries. It fails where a tool is missing.
@@ -52,7 +53,10 @@ fn there_and_back() {
     assert!(std::process::Command::new("cat").arg(&file).status().unwrap().success());
 }
 END
-            cargo vendor -q > .cargo/config.toml"#,
+            cargo vendor -q > .cargo/config.toml
+            sysroot=$(rustc --print sysroot)
+            mkdir "$TOOLS"
+            cp -al "$sysroot/bin" "$sysroot/lib" "$TOOLS" 2> /dev/null || cp -a "$sysroot/bin" "$sysroot/lib" "$TOOLS""#,
         run: "env -u CARGO_TARGET_DIR cargo test --offline --frozen",
         grants: &[],
     },

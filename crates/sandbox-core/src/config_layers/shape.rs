@@ -30,7 +30,10 @@ pub(super) const CONFIG: Shape = Section(&[
     ("monitoring_config", MONITORING_CONFIG),
     ("isolation", ISOLATION),
     ("events", Section(&[("file", Text)])),
-    ("session", Section(&[("idle_timeout", Text)])),
+    (
+        "session",
+        Section(&[("idle_timeout", Text), ("patience", Text)]),
+    ),
 ]);
 
 const RESOURCE_LIMITS: Shape = Section(&[

@@ -97,9 +97,14 @@ impl Reach {
             .filter_map(|controller| {
                 let own = own_directory(controller, &memberships, &mounts)?.ok()?;
                 let parent = own.parent().map(Path::to_owned);
+                let scopes = match controller {
+                    Some(_) => Vec::new(),
+                    None => scopes_of(caller),
+                };
                 let bases: Vec<PathBuf> = [Some(own), parent]
                     .into_iter()
                     .flatten()
+                    .chain(scopes)
                     .filter(|base| base.join("cgroup.procs").exists() && may_write(base).is_ok())
                     .collect();
                 (!bases.is_empty()).then_some(Self {
@@ -110,6 +115,23 @@ impl Reach {
             })
             .collect()
     }
+}
+
+/// Returns the scopes in which systemd has put operations of `caller`.
+fn scopes_of(caller: u32) -> Vec<PathBuf> {
+    let guests = super::stop::guests_of(caller);
+    let places = guests.into_iter().filter_map(unified_directory_of);
+    let scopes = places.filter_map(|place| Some(place.parent()?.to_owned()));
+    scopes
+        .filter(|path| path.extension().is_some_and(|it| it == "scope"))
+        .collect()
+}
+
+/// Returns where a process is in the unified hierarchy, as far as that is seen here.
+pub(super) fn unified_directory_of(pid: rustix::process::Pid) -> Option<PathBuf> {
+    let cgroup = read(&format!("/proc/{}/cgroup", pid.as_raw_nonzero()));
+    let mountinfo = read("/proc/self/mountinfo");
+    own_directory(None, &parse_memberships(&cgroup), &parse_mounts(&mountinfo))?.ok()
 }
 
 /// Says why operations are in no cgroup that can be frozen.
@@ -162,6 +184,25 @@ pub(super) fn from_text(cgroup: &str, mountinfo: &str) -> Hierarchies {
 }
 
 impl Hierarchies {
+    /// Below a scope that is ours and has no members itself.
+    pub(super) fn of_scope(path: PathBuf) -> Self {
+        let controllers = available(&path);
+        Self {
+            separate: BTreeMap::new(),
+            unified: Ok(UnifiedBase {
+                path,
+                controllers,
+                must_leave: false,
+            }),
+        }
+    }
+
+    /// Whether `controller` can be used somewhere; CPU time is counted in every cgroup of version 2.
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.version_of(controller).is_ok()
+            || (controller == Controller::CpuAccounting && self.unified.is_ok())
+    }
+
     /// Returns the place of `controller`.
     pub(super) fn seat(&self, controller: Controller) -> Seat<'_> {
         match (self.separate.get(&controller), &self.unified) {

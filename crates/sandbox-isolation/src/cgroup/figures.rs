@@ -32,10 +32,6 @@ impl OperationCgroup {
     }
 
     /// Whether a member was refused a new process or thread.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the process limit refuses, it does not end a run")
-    )]
     pub(crate) fn pids_exceeded(&self) -> bool {
         self.path_of(Controller::Pids)
             .is_some_and(|path| counter(&path.join("pids.events"), "max") > 0)

@@ -141,7 +141,7 @@ const ROWS: &[Row] = &[
                 && host.exists("run/systemd/system")
                 && !host.is_delegated()
         },
-        reason: "systemd has delegated no cgroup to this user's session",
+        reason: "systemd has delegated no cgroup to this login; where the user has a manager, it makes one for a limit that is asked for",
         remedy: "systemd-run --user --scope -p Delegate=yes sandbox run …",
     },
     Row {
@@ -221,7 +221,7 @@ impl Host<'_> {
         points.any(|at| at.starts_with("/proc/"))
     }
 
-    /// Whether this process's own cgroup of version 2, or the one above, may have controllers for children.
+    /// Whether this process is where systemd's manager of its user is, and has controllers there.
     fn is_delegated(&self) -> bool {
         let own = self.text("proc/self/cgroup").unwrap_or_default();
         let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
@@ -229,7 +229,12 @@ impl Host<'_> {
         };
         let directory = Path::new("sys/fs/cgroup").join(path.trim());
         let file = directory.join("cgroup.controllers");
-        let controllers = file.to_str().and_then(|file| self.text(file));
+        // A login over ssh has controllers, too, in a cgroup of root's.
+        let is_managers = path.contains("/user@");
+        let controllers = file
+            .to_str()
+            .filter(|_| is_managers)
+            .and_then(|file| self.text(file));
         controllers.is_some_and(|list| list.split_whitespace().any(|name| name == "memory"))
     }
 }

@@ -53,6 +53,11 @@ enum State {
     There(OperationCgroup),
     /// To be made late, where version 1 has them.
     Planned(Young),
+    /// To be asked of systemd once init is there, for the limits that somebody asked for.
+    Asked {
+        requested: Vec<Controller>,
+        best_effort: bool,
+    },
     /// Being made by a thread.
     Coming(Late),
     None,
@@ -92,10 +97,9 @@ impl Meter {
         let wanted = Wanted {
             memory: limits.memory.map(|limit| limit.value),
             cpu_percent: limits.cpu_percent.map(|limit| limit.value),
-            // Our own are members too.
             processes: limits
                 .processes
-                .map(|limit| limit.value.saturating_add(init::PROCESSES)),
+                .map(|limit| init::with_own_processes(limit.value)),
             io: (limits.io_read.is_some() || limits.io_write.is_some()).then(|| IoLimit {
                 device,
                 read: limits.io_read.map(|limit| limit.value.get()),
@@ -128,6 +132,19 @@ impl Meter {
                     return Ok(meter);
                 }
             }
+        }
+        // Where this user may make none, systemd may; it takes some milliseconds, so not for built-in limits.
+        if cgroup::user_bus().is_some()
+            && requested
+                .iter()
+                .any(|it| !hierarchies.has(*it) && !cgroup::is_likely_separate(*it))
+        {
+            let best_effort = limits.best_effort;
+            meter.state = State::Asked {
+                requested,
+                best_effort,
+            };
+            return Ok(meter);
         }
         match cgroup::create(&hierarchies, name, &meter.wanted) {
             Ok(cgroup) => meter.take(cgroup, &requested, limits.best_effort)?,
@@ -172,16 +189,45 @@ impl Meter {
 
     /// Returns whether init must be attached before the guest starts.
     pub(crate) fn is_strict(&self) -> bool {
-        matches!(self.state, State::There(_))
+        matches!(self.state, State::There(_) | State::Asked { .. })
     }
 
     /// Puts init, and with it all that it will start, into the cgroups that are there.
-    pub(crate) fn attach(&self, init: Pid) -> Result<(), LaunchError> {
-        match &self.state {
-            State::There(cgroup) => cgroup.attach(init).map_err(|error| {
-                LaunchError::new("put the guest into its cgroups", io::Error::other(error))
-            }),
-            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+    pub(crate) fn attach(&mut self, init: Pid) -> Result<(), LaunchError> {
+        match std::mem::replace(&mut self.state, State::None) {
+            State::There(cgroup) => {
+                let attached = cgroup.attach(init);
+                self.state = State::There(cgroup);
+                attached.map_err(|error| {
+                    LaunchError::new("put the guest into its cgroups", io::Error::other(error))
+                })
+            }
+            State::Asked {
+                requested,
+                best_effort,
+            } => self.ask_for_scope(init, &requested, best_effort),
+            other @ (State::Planned(_) | State::Coming(_) | State::None) => {
+                self.state = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets systemd make what this user may not.
+    fn ask_for_scope(
+        &mut self,
+        init: Pid,
+        requested: &[Controller],
+        best_effort: bool,
+    ) -> Result<(), LaunchError> {
+        match cgroup::create_in_scope(&self.name, &self.wanted, init) {
+            Ok(cgroup) => self.take(cgroup, requested, best_effort),
+            Err(error) if best_effort => {
+                self.missing
+                    .push(format!("the resource limits: {error}{}", in_words(&error)));
+                Ok(())
+            }
+            Err(error) => Err(refused("the resource limits", io::Error::other(error))),
         }
     }
 
@@ -251,7 +297,7 @@ impl Meter {
                     State::None
                 }
             },
-            other @ (State::There(_) | State::Planned(_) | State::None) => other,
+            other @ (State::There(_) | State::Planned(_) | State::Asked { .. } | State::None) => other,
         };
     }
 
@@ -282,7 +328,7 @@ impl Meter {
     fn cgroup(&self) -> Option<&OperationCgroup> {
         match &self.state {
             State::There(cgroup) => Some(cgroup),
-            State::Planned(_) | State::Coming(_) | State::None => None,
+            State::Planned(_) | State::Asked { .. } | State::Coming(_) | State::None => None,
         }
     }
 
@@ -318,6 +364,11 @@ impl Meter {
         self.cgroup().is_some_and(OperationCgroup::out_of_memory)
     }
 
+    /// Returns whether the kernel refused a process or thread for their limit.
+    pub(crate) fn refused_processes(&self) -> bool {
+        self.cgroup().is_some_and(OperationCgroup::pids_exceeded)
+    }
+
     /// Removes the cgroups; all members must be dead.
     pub(crate) fn remove(&mut self) -> Result<(), LaunchError> {
         if let State::Coming(late) = &self.state {
@@ -328,7 +379,7 @@ impl Meter {
             State::There(cgroup) => cgroup.remove().map_err(|error| {
                 LaunchError::new("remove the guest's cgroups", io::Error::other(error))
             }),
-            State::Planned(_) | State::Coming(_) | State::None => Ok(()),
+            State::Planned(_) | State::Asked { .. } | State::Coming(_) | State::None => Ok(()),
         }
     }
 }
@@ -366,6 +417,13 @@ fn absent(wanted: &Wanted, reason: &str) -> Vec<String> {
     let cpu = wanted.cpu_percent.map(|_| "cpu");
     let sentence = |limit| format!("default {limit} limit: {reason}");
     memory.into_iter().chain(cpu).map(sentence).collect()
+}
+
+/// Returns the cause of `error`, for a sentence that is to have it.
+fn in_words(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or_else(String::new, |cause| format!(": {cause}"))
 }
 
 fn refused(what: &str, source: io::Error) -> LaunchError {

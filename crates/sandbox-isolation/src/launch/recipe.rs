@@ -448,11 +448,12 @@ fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, 
     }
     if let Some(processes) = limits.processes {
         // Counted by user id within the guest's own user namespace (since Linux 5.14), so it is a limit of the
-        // tree. Our own processes count if they have the guest's id.
+        // tree. Our own processes count if they have the guest's id. One more than a cgroup would allow, so that it
+        // is the cgroup that refuses where there is one: it tells.
         let own = if shares_id_with_init {
             init::PROCESSES
         } else {
-            0
+            1
         };
         list.push((
             Resource::Nproc,

@@ -5,7 +5,10 @@ use super::*;
 /// A modern host on which nothing stands in the way.
 const WELL: &[(&str, &str)] = &[
     ("proc/self/ns/user", ""),
-    ("proc/self/cgroup", "0::/user.slice/own.scope\n"),
+    (
+        "proc/self/cgroup",
+        "0::/user.slice/user@7.service/own.scope\n",
+    ),
     (
         "proc/self/mountinfo",
         "20 1 0:5 / /proc rw - proc proc rw\n21 20 0:6 / /proc/sys/fs/binfmt_misc rw - autofs x rw\n",
@@ -25,7 +28,7 @@ const WELL: &[(&str, &str)] = &[
     ("sys/kernel/security/lsm", "capability,landlock,apparmor\n"),
     ("sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n"),
     (
-        "sys/fs/cgroup/user.slice/own.scope/cgroup.controllers",
+        "sys/fs/cgroup/user.slice/user@7.service/own.scope/cgroup.controllers",
         "memory pids\n",
     ),
     ("run/systemd/system/x", ""),
@@ -70,7 +73,7 @@ type Case = (
 const RELEASE: &str = "proc/sys/kernel/osrelease";
 const DEBIAN: &str = "proc/sys/kernel/unprivileged_userns_clone";
 const UBUNTU: &str = "proc/sys/kernel/apparmor_restrict_unprivileged_userns";
-const OWN: &str = "sys/fs/cgroup/user.slice/own.scope/cgroup.controllers";
+const OWN: &str = "sys/fs/cgroup/user.slice/user@7.service/own.scope/cgroup.controllers";
 const MASKED: &str =
     "20 1 0:5 / /proc rw - proc proc rw\n21 20 0:7 / /proc/kcore rw - tmpfs x rw\n";
 
@@ -125,6 +128,11 @@ const CASES: &[Case] = &[
         )],
         &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
         &["use a kernel with CONFIG_SECCOMP_FILTER, Linux 4.14 or later"],
+    ),
+    (
+        &[("proc/self/cgroup", Some("0::/user.slice/session-1.scope\n"))],
+        &["systemd-run --user --scope -p Delegate=yes sandbox run …"],
+        &[],
     ),
     (
         &[(OWN, Some("pids\n"))],

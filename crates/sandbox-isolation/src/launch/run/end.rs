@@ -80,6 +80,11 @@ impl Confined {
             exit,
             usage,
             network,
+            limits_reached: if self.meter.refused_processes() {
+                vec![LimitKind::Processes]
+            } else {
+                Vec::new()
+            },
             violations,
             enforcement,
         }
