@@ -4,6 +4,8 @@
 //! a short command takes. So built-in limits, which nobody asked for, arrive there a little late; limits
 //! that were asked for, and all limits of version 2, hold from the first instruction.
 
+mod late;
+
 use std::{
     fs, io,
     path::PathBuf,
@@ -30,11 +32,6 @@ const LATE_AFTER: Duration = Duration::from_millis(10);
 const LATE_AFTER_MAX: Duration = Duration::from_millis(100);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
-/// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end
-/// faster than that are searched for at every tick, and reported.
-const SWEEPS_MAX: usize = 200;
-/// A process may be born behind a search's back, so one that finds nothing proves little.
-const CLEAN_SWEEPS: usize = 2;
 
 /// The cgroups of one run.
 #[derive(Debug)]
@@ -260,7 +257,7 @@ impl Meter {
         let (name, wanted) = (self.name.clone(), self.wanted.clone());
         let is_over = Arc::new(AtomicBool::new(false));
         let seen_by_thread = Arc::clone(&is_over);
-        let work = move || make_and_sweep(&name, &wanted, init, &seen_by_thread);
+        let work = move || late::make_and_sweep(&name, &wanted, init, &seen_by_thread);
         match thread::Builder::new()
             .name("sandbox-cgroup".to_owned())
             .spawn(work)
@@ -297,14 +294,16 @@ impl Meter {
                     State::None
                 }
             },
-            other @ (State::There(_) | State::Planned(_) | State::Asked { .. } | State::None) => other,
+            other @ (State::There(_) | State::Planned(_) | State::Asked { .. } | State::None) => {
+                other
+            }
         };
     }
 
     /// Moves processes into cgroups that came late, if any are outside still.
     pub(crate) fn sweep(&mut self, init: Pid) {
         if let (State::There(cgroup), Some(escaped)) = (&self.state, &mut self.escaped) {
-            *escaped += sweep(cgroup, init);
+            *escaped += late::sweep(cgroup, init);
         }
     }
 
@@ -429,61 +428,6 @@ fn in_words(error: &dyn std::error::Error) -> String {
 fn refused(what: &str, source: io::Error) -> LaunchError {
     LaunchError::new(format!("hold {what}"), source)
         .with_hint("run where that controller may be used, or set `best_effort: true` to run without the limit")
-}
-
-fn make_and_sweep(
-    name: &str,
-    wanted: &Wanted,
-    init: Pid,
-    is_over: &AtomicBool,
-) -> Result<(OperationCgroup, usize), Vec<String>> {
-    let hierarchies = cgroup::discover();
-    hierarchies
-        .version_of(Controller::Memory)
-        .map_err(|reason| absent(wanted, &reason))?;
-    if is_over.load(Ordering::Relaxed) {
-        return Err(absent(wanted, TOO_LATE));
-    }
-    let mut cgroup = cgroup::create(&hierarchies, name, wanted)
-        .map_err(|error| vec![format!("the resource limits: {error}")])?;
-    if is_over.load(Ordering::Relaxed) {
-        drop(cgroup.remove());
-        return Err(absent(wanted, TOO_LATE));
-    }
-    // Init first: whatever is born of it from now on is born inside.
-    if let Err(error) = cgroup.attach(init) {
-        drop(cgroup.remove());
-        return Err(vec![format!("the resource limits: {error}")]);
-    }
-    let escaped = sweep_until_clean(&cgroup, init, is_over);
-    Ok((cgroup, escaped))
-}
-
-/// Returns how many processes are outside still.
-fn sweep_until_clean(cgroup: &OperationCgroup, init: Pid, is_over: &AtomicBool) -> usize {
-    let (mut clean, mut outside) = (0, 0);
-    for _ in 0..SWEEPS_MAX {
-        outside = sweep(cgroup, init);
-        clean = if outside == 0 { clean + 1 } else { 0 };
-        if clean == CLEAN_SWEEPS || is_over.load(Ordering::Relaxed) {
-            return 0;
-        }
-    }
-    outside
-}
-
-/// Moves all processes of the tree into the cgroups; returns how many were outside.
-fn sweep(cgroup: &OperationCgroup, init: Pid) -> usize {
-    let mut outside = cgroup.without_membership(descendants(init));
-    if outside.contains(&init) && cgroup.is_frozen() {
-        // It was let out on purpose: see `cgroup/freeze.rs`.
-        outside.retain(|pid| *pid != init);
-    }
-    for &pid in &outside {
-        // It may have ended meanwhile; the next sweep tells.
-        drop(cgroup.attach(pid));
-    }
-    outside.len()
 }
 
 /// Returns the processes below `root`, parents first.
