@@ -427,6 +427,8 @@ pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
                 path: twin.came.clone(),
                 ino: twin.ino,
                 number,
+                // Its directory gets its attributes back in the end.
+                directory: None,
             });
             if plan.directories.iter().all(|it| it.path != parent.path) {
                 plan.directories.push(parent.clone());

@@ -4,14 +4,14 @@
 //! a short command takes. So built-in limits, which nobody asked for, arrive there a little late; limits
 //! that were asked for, and all limits of version 2, hold from the first instruction.
 
-mod late;
+pub(super) mod young;
 
 use std::{
     fs, io,
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -20,18 +20,21 @@ use std::{
 use rustix::process::Pid;
 use sandbox_types::{CgroupKind, CgroupPaths, LimitSource, Limits};
 
+use young::Young;
+
 use super::{error::LaunchError, own_limits};
 use crate::{
     cgroup::{self, Controller, IoLimit, OperationCgroup, Version, Wanted},
     init,
 };
 
-/// How long a guest runs before built-in limits are attached on version 1, if it has a processor.
-const LATE_AFTER: Duration = Duration::from_millis(10);
-/// The same, however many there are.
-const LATE_AFTER_MAX: Duration = Duration::from_millis(100);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
+/// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end
+/// faster than that are searched for at every tick, and reported.
+const SWEEPS_MAX: usize = 200;
+/// A process may be born behind a search's back, so one that finds nothing proves little.
+const CLEAN_SWEEPS: usize = 2;
 
 /// The cgroups of one run.
 #[derive(Debug)]
@@ -58,26 +61,6 @@ enum State {
     /// Being made by a thread.
     Coming(Late),
     None,
-}
-
-/// Guests of this process for which cgroups will be made late.
-static YOUNG: AtomicUsize = AtomicUsize::new(0);
-
-/// One of them.
-#[derive(Debug)]
-struct Young(());
-
-impl Young {
-    fn new() -> Self {
-        YOUNG.fetch_add(1, Ordering::Relaxed);
-        Self(())
-    }
-}
-
-impl Drop for Young {
-    fn drop(&mut self) {
-        YOUNG.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The thread that makes cgroups late.
@@ -233,16 +216,6 @@ impl Meter {
         matches!(self.state, State::Planned(_))
     }
 
-    /// How long after its start: as long as it takes to get [`LATE_AFTER`] of a processor beside the others that are
-    /// as young. Making cgroups for each of many short operations would take longer than these.
-    pub(crate) fn late_after() -> Duration {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let young = YOUNG.load(Ordering::Relaxed).div_ceil(processors).max(1);
-        LATE_AFTER
-            .saturating_mul(u32::try_from(young).unwrap_or(u32::MAX))
-            .min(LATE_AFTER_MAX)
-    }
-
     /// Whether there is no cgroup, and none will be made.
     pub(crate) fn has_no_cgroup(&self) -> bool {
         matches!(self.state, State::Planned(_) | State::None)
@@ -257,7 +230,7 @@ impl Meter {
         let (name, wanted) = (self.name.clone(), self.wanted.clone());
         let is_over = Arc::new(AtomicBool::new(false));
         let seen_by_thread = Arc::clone(&is_over);
-        let work = move || late::make_and_sweep(&name, &wanted, init, &seen_by_thread);
+        let work = move || make_and_sweep(&name, &wanted, init, &seen_by_thread);
         match thread::Builder::new()
             .name("sandbox-cgroup".to_owned())
             .spawn(work)
@@ -303,7 +276,7 @@ impl Meter {
     /// Moves processes into cgroups that came late, if any are outside still.
     pub(crate) fn sweep(&mut self, init: Pid) {
         if let (State::There(cgroup), Some(escaped)) = (&self.state, &mut self.escaped) {
-            *escaped += late::sweep(cgroup, init);
+            *escaped += sweep(cgroup, init);
         }
     }
 
@@ -428,6 +401,61 @@ fn in_words(error: &dyn std::error::Error) -> String {
 fn refused(what: &str, source: io::Error) -> LaunchError {
     LaunchError::new(format!("hold {what}"), source)
         .with_hint("run where that controller may be used, or set `best_effort: true` to run without the limit")
+}
+
+fn make_and_sweep(
+    name: &str,
+    wanted: &Wanted,
+    init: Pid,
+    is_over: &AtomicBool,
+) -> Result<(OperationCgroup, usize), Vec<String>> {
+    let hierarchies = cgroup::discover();
+    hierarchies
+        .version_of(Controller::Memory)
+        .map_err(|reason| absent(wanted, &reason))?;
+    if is_over.load(Ordering::Relaxed) {
+        return Err(absent(wanted, TOO_LATE));
+    }
+    let mut cgroup = cgroup::create(&hierarchies, name, wanted)
+        .map_err(|error| vec![format!("the resource limits: {error}")])?;
+    if is_over.load(Ordering::Relaxed) {
+        drop(cgroup.remove());
+        return Err(absent(wanted, TOO_LATE));
+    }
+    // Init first: whatever is born of it from now on is born inside.
+    if let Err(error) = cgroup.attach(init) {
+        drop(cgroup.remove());
+        return Err(vec![format!("the resource limits: {error}")]);
+    }
+    let escaped = sweep_until_clean(&cgroup, init, is_over);
+    Ok((cgroup, escaped))
+}
+
+/// Returns how many processes are outside still.
+fn sweep_until_clean(cgroup: &OperationCgroup, init: Pid, is_over: &AtomicBool) -> usize {
+    let (mut clean, mut outside) = (0, 0);
+    for _ in 0..SWEEPS_MAX {
+        outside = sweep(cgroup, init);
+        clean = if outside == 0 { clean + 1 } else { 0 };
+        if clean == CLEAN_SWEEPS || is_over.load(Ordering::Relaxed) {
+            return 0;
+        }
+    }
+    outside
+}
+
+/// Moves all processes of the tree into the cgroups; returns how many were outside.
+fn sweep(cgroup: &OperationCgroup, init: Pid) -> usize {
+    let mut outside = cgroup.without_membership(descendants(init));
+    if outside.contains(&init) && cgroup.is_frozen() {
+        // It was let out on purpose: see `cgroup/freeze.rs`.
+        outside.retain(|pid| *pid != init);
+    }
+    for &pid in &outside {
+        // It may have ended meanwhile; the next sweep tells.
+        drop(cgroup.attach(pid));
+    }
+    outside.len()
 }
 
 /// Returns the processes below `root`, parents first.
