@@ -64,68 +64,9 @@ usage: cargo xtask TASK
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match args.as_slice() {
-        ["layers"] => layers::check(),
-        ["tidy"] => tidy::check(),
-        ["generate"] => generate::write(),
-        ["generate", "--check"] => generate::check(),
-        ["test"] => test::all(),
-        ["test", name] => test::named(name),
-        ["escapes"] => test::escapes(false),
-        ["escapes", "--long"] => test::escapes(true),
-        ["soak"] => test::soak(test::SOAK_OPERATIONS),
-        ["soak", count] => match count.parse() {
-            Ok(count) => test::soak(count),
-            Err(_not_a_number) => return usage(),
-        },
-        ["bench", "exec", rest @ ..] => match exec_wanted(rest) {
-            Some((runs, load)) => bench::exec(runs, load),
-            None => return usage(),
-        },
-        ["bench", "sessions"] => bench::sessions(bench::SANDBOXES),
-        ["bench", "sessions", count] => bench::sessions(count),
-        ["bench", "throughput"] => bench::throughput(bench::OPERATIONS),
-        ["bench", "throughput", count] => bench::throughput(count),
-        ["bench", "layers"] => bench::layers(bench::ROUNDS),
-        ["bench", "layers", runs] => bench::layers(runs),
-        ["bench", "egress"] => bench::egress(),
-        ["bench", "safety"] => bench::safety("/usr/share/doc"),
-        ["bench", "safety", directory] => bench::safety(directory),
-        ["bench", "scan"] => bench::scan("/usr/share/doc"),
-        ["bench", "scan", directory] => bench::scan(directory),
-        ["bench", "rollback", "transactions"] => bench::transactions(),
-        ["bench", "rollback"] => bench::rollback(None),
-        ["bench", "rollback", which] => bench::rollback(Some(which)),
-        ["vm", rest @ ..] => match vm::Wanted::parse(rest) {
-            Some(wanted) => vm::run(&wanted),
-            None => return usage(),
-        },
-        ["workloads"] => workloads::run(""),
-        ["workloads", name] => workloads::run(name),
-        ["eval", "safety", rest @ ..] => match eval::Wanted::parse(rest) {
-            Some(wanted) => eval::safety(&wanted),
-            None => return usage(),
-        },
-        ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
-        ["fuzz", target, seconds] => match seconds.parse() {
-            Ok(seconds) => fuzz::run(target, seconds),
-            Err(_not_a_number) => return usage(),
-        },
-        ["crash"] => crash::all(),
-        ["crash", "states"] => crash::states(),
-        ["crash", "damage"] => crash::damage(),
-        ["crash", "kills"] => crash::kills(1),
-        ["crash", "faults"] => crash::faults(1),
-        ["crash", what @ ("kills" | "faults"), every] => match (every.parse(), *what) {
-            (Ok(every @ 1..), "kills") => crash::kills(every),
-            (Ok(every @ 1..), _) => crash::faults(every),
-            _ => return usage(),
-        },
-        ["state"] => state::crashes(),
-        ["clients"] => clients::run(),
-        ["ci"] => ci::run(),
-        ["ci", "--full"] => ci::full(),
-        _ => return usage(),
+    let Some(done) = task(&args) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -139,6 +80,76 @@ fn main() -> ExitCode {
     }
 }
 
+/// Carries out the task that `words` name; `None` if they name none.
+fn task(words: &[&str]) -> Option<anyhow::Result<()>> {
+    let done = match words {
+        ["layers"] => layers::check(),
+        ["tidy"] => tidy::check(),
+        ["generate"] => generate::write(),
+        ["generate", "--check"] => generate::check(),
+        ["test"] => test::all(),
+        ["test", name] => test::named(name),
+        ["escapes"] => test::escapes(false),
+        ["escapes", "--long"] => test::escapes(true),
+        ["soak"] => test::soak(test::SOAK_OPERATIONS),
+        ["soak", count] => test::soak(count.parse().ok()?),
+        ["bench", words @ ..] => return bench_task(words),
+        ["vm", words @ ..] => vm::run(&vm::Wanted::parse(words)?),
+        ["workloads"] => workloads::run(""),
+        ["workloads", name] => workloads::run(name),
+        ["eval", "safety", words @ ..] => eval::safety(&eval::Wanted::parse(words)?),
+        ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
+        ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().ok()?),
+        ["crash", words @ ..] => return crash_task(words),
+        ["state"] => state::crashes(),
+        ["clients"] => clients::run(),
+        ["ci"] => ci::run(),
+        ["ci", "--full"] => ci::full(),
+        _ => return None,
+    };
+    Some(done)
+}
+
+fn bench_task(words: &[&str]) -> Option<anyhow::Result<()>> {
+    let done = match words {
+        ["exec", words @ ..] => {
+            let (runs, load) = exec_wanted(words)?;
+            bench::exec(runs, load)
+        }
+        ["sessions"] => bench::sessions(bench::SANDBOXES),
+        ["sessions", count] => bench::sessions(count),
+        ["throughput"] => bench::throughput(bench::OPERATIONS),
+        ["throughput", count] => bench::throughput(count),
+        ["layers"] => bench::layers(bench::ROUNDS),
+        ["layers", runs] => bench::layers(runs),
+        ["egress"] => bench::egress(),
+        ["safety"] => bench::safety("/usr/share/doc"),
+        ["safety", directory] => bench::safety(directory),
+        ["scan"] => bench::scan("/usr/share/doc"),
+        ["scan", directory] => bench::scan(directory),
+        ["rollback", "transactions"] => bench::transactions(),
+        ["rollback"] => bench::rollback(None),
+        ["rollback", which] => bench::rollback(Some(which)),
+        _ => return None,
+    };
+    Some(done)
+}
+
+fn crash_task(words: &[&str]) -> Option<anyhow::Result<()>> {
+    let every = |count: &str| count.parse().ok().filter(|every| *every > 0);
+    let done = match words {
+        [] => crash::all(),
+        ["states"] => crash::states(),
+        ["damage"] => crash::damage(),
+        ["kills"] => crash::kills(1),
+        ["kills", count] => crash::kills(every(count)?),
+        ["faults"] => crash::faults(1),
+        ["faults", count] => crash::faults(every(count)?),
+        _ => return None,
+    };
+    Some(done)
+}
+
 fn exec_wanted(words: &[&str]) -> Option<(usize, bench::Load)> {
     let (words, load) = match words {
         ["--busy", rest @ ..] => (rest, bench::Load::Full),
@@ -149,9 +160,4 @@ fn exec_wanted(words: &[&str]) -> Option<(usize, bench::Load)> {
         [runs] => Some((runs.parse().ok()?, load)),
         _ => None,
     }
-}
-
-fn usage() -> ExitCode {
-    eprint!("{USAGE}");
-    ExitCode::from(2)
 }
