@@ -297,7 +297,9 @@ impl Meter {
                     State::None
                 }
             },
-            other @ (State::There(_) | State::Planned(_) | State::Asked { .. } | State::None) => other,
+            other @ (State::There(_) | State::Planned(_) | State::Asked { .. } | State::None) => {
+                other
+            }
         };
     }
 
