@@ -10,6 +10,7 @@ mod keys;
 mod policy;
 mod records;
 mod rollback;
+mod settings;
 mod with_state;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -34,7 +35,10 @@ pub use records::{
     RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored, SnapshotsRekeyed,
 };
 pub use rollback::{RollbackOptions, RollbackOutcome};
+pub(crate) use settings::compression;
 pub use with_state::StateBack;
+
+use settings::{excludes, retention};
 
 use crate::{
     core::{SandboxCore, in_background},
@@ -457,33 +461,6 @@ pub(crate) fn allowed() -> Verdict {
         terms: Vec::new(),
         commands: Vec::new(),
     }
-}
-
-pub(crate) fn compression(config: &SandboxConfig) -> Compression {
-    match config.safety_constraints.compress_snapshots {
-        Some(false) => Compression::None,
-        Some(true) | None => Compression::Zstd,
-    }
-}
-
-/// Returns what the configuration and the caller leave out; where they differ, the caller counts.
-fn excludes(config: &SandboxConfig, asked: &Excludes) -> Excludes {
-    let set = &config.safety_constraints;
-    let mb = set.snapshot_exclude_larger_mb;
-    let limit = mb.and_then(|mb| u64::try_from(mb).ok());
-    Excludes {
-        patterns: [set.snapshot_exclude.as_slice(), &asked.patterns].concat(),
-        larger_than: asked
-            .larger_than
-            .or(limit.map(|mb| mb.saturating_mul(1 << 20))),
-    }
-}
-
-fn retention(config: &SandboxConfig) -> Retention {
-    let built_in = SandboxConfig::built_in().safety_constraints.max_snapshots;
-    let kept = config.safety_constraints.max_snapshots.or(built_in);
-    kept.and_then(|it| usize::try_from(it).ok())
-        .map_or(Retention::All, Retention::Newest)
 }
 
 fn report(taken: Taken, duration_ms: f64) -> SnapshotReport {

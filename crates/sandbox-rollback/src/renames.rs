@@ -414,7 +414,10 @@ pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
             false
         }
         Move::Attach { path, .. } => !copies.contains(path.as_path()),
-        _ => true,
+        Move::Exchange { .. }
+        | Move::Detach { .. }
+        | Move::Rename { .. }
+        | Move::MakeDirectory { .. } => true,
     });
     plan.cleanings.retain(|cleaning| {
         let (Cleaning::Attributes { path, .. } | Cleaning::Shelve { path, .. }) = cleaning;
@@ -427,6 +430,8 @@ pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
                 path: twin.came.clone(),
                 ino: twin.ino,
                 number,
+                // Its directory gets its attributes back in the end.
+                directory: None,
             });
             if plan.directories.iter().all(|it| it.path != parent.path) {
                 plan.directories.push(parent.clone());
@@ -458,7 +463,7 @@ pub(crate) fn drop_copies(layout: &Layout, set: &Path, plan: &Plan) {
     let shelf = |copy: &Path| {
         plan.cleanings.iter().find_map(|cleaning| match cleaning {
             Cleaning::Shelve { path, number, .. } if path == copy => Some(Place::Kept(*number)),
-            _ => None,
+            Cleaning::Attributes { .. } | Cleaning::Shelve { .. } => None,
         })
     };
     for (number, change) in plan.moves.iter().enumerate().filter(|(_, it)| renamed(it)) {

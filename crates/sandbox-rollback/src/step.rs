@@ -8,7 +8,10 @@ mod watched;
 use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 #[cfg(test)]
-pub(crate) use watched::*;
+pub(crate) use watched::{
+    Doubles, Event, StandsFor, as_seen, create_database, open_database, returned, set_doubles,
+    step, sync_all, sync_data, sync_file_system, watched, with_steps,
+};
 
 /// Announces one change on disk. Outside of tests it does nothing.
 ///

@@ -399,8 +399,10 @@ pub(crate) fn output_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
     // `xargs -I{} sh -c '{}'`: each line of what is not known is a command.
     let lines = command.fed
         && is_shell(command.program())
-        && has_option(command.args(), "-c")
-        && command.args().last().is_some_and(|it| it.text == "{}");
+        && command
+            .args()
+            .windows(2)
+            .any(|pair| pair[0].text == "-c" && pair[1].text == "{}");
     (piped || substituted || lines).then_some(command.span)
 }
 

@@ -1,5 +1,9 @@
 //! Code of other languages in an argument or a heredoc, looked through for the same effects.
 
+mod strings;
+
+pub(crate) use strings::{shell_strings, strings};
+
 use crate::{
     gate::Scanner,
     paths::{Place, place_of},
@@ -443,71 +447,4 @@ pub(crate) fn code_runs_download(scene: &Scene<'_>, command: &SimpleCommand) -> 
             .any(|(at, _)| has(window(&code, at), &DOWNLOADS))
     });
     runs.then_some(span)
-}
-
-/// Returns the shell text that code hands to a shell: `os.system("…")`, `subprocess.run(["…"])`, ….
-pub(crate) fn shell_strings(code: &str) -> Vec<String> {
-    const CALLS: [&str; 17] = [
-        "os.system(",
-        "os.popen(",
-        "subprocess.run(",
-        "subprocess.call(",
-        "subprocess.check_call(",
-        "subprocess.check_output(",
-        "subprocess.Popen(",
-        "system(",
-        "system ",
-        "exec(",
-        "exec ",
-        "execSync(",
-        "spawnSync(",
-        "shell_exec(",
-        "passthru(",
-        "popen(",
-        "os.execute(",
-    ];
-    let mut found = Vec::new();
-    for call in CALLS {
-        for (at, _) in code.match_indices(call).take(16) {
-            let behind = &window(code, at)[call.len()..];
-            let list = behind.trim_start().starts_with('[') || call == "spawnSync(";
-            let end = if list {
-                behind.find(']').unwrap_or(behind.len())
-            } else {
-                behind.len()
-            };
-            let texts = strings(&behind[..end]);
-            let directly = behind.trim_start().starts_with(['"', '\'', '[', 'f', 'r']);
-            if !directly {
-                continue;
-            }
-            if list {
-                found.push(texts.join(" "));
-            } else {
-                found.extend(texts.into_iter().next());
-            }
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-/// Returns the string literals in `code`.
-pub(crate) fn strings(code: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut chars = code.chars();
-    while let Some(quote) = chars.by_ref().find(|c| matches!(c, '"' | '\'')) {
-        let mut text = String::new();
-        loop {
-            match chars.next() {
-                None => return found,
-                Some('\\') => text.extend(chars.next()),
-                Some(c) if c == quote => break,
-                Some(c) => text.push(c),
-            }
-        }
-        found.push(text);
-    }
-    found
 }

@@ -21,6 +21,10 @@ const CALLS: &str = "write,pwrite64,writev,fsync,fdatasync,syncfs,rename,renamea
     utimensat,setxattr,lsetxattr,removexattr,lremovexattr,copy_file_range,sendfile";
 /// More than any command makes.
 const POINTS_MAX: usize = 5000;
+/// How long one command may take.
+const SECONDS_MAX: &str = "120";
+/// How strace shows what is no file.
+const NO_FILES: [&str; 5] = ["anon_inode:", "pipe:[", "socket:[", "</dev/", "</proc/"];
 /// How long what was killed may still be in the table of processes.
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 
@@ -51,6 +55,15 @@ impl fmt::Display for Injection {
         };
         f.pad(&text)
     }
+}
+
+/// What an injection met.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Reached {
+    Nothing,
+    File,
+    /// What wakes a thread, a terminal: no storage.
+    Other,
 }
 
 /// What was counted.
@@ -199,11 +212,14 @@ impl Lab {
                 self.all(case.before)?;
                 let inject = injection.option(call, point);
                 let (output, reached) = self.injected(&command, &inject)?;
-                if !reached {
+                if reached != Reached::File {
                     for command in case.back.iter().chain(case.otherwise) {
                         self.sandbox(command)?;
                     }
-                    break;
+                    if reached == Reached::Nothing {
+                        break;
+                    }
+                    continue;
                 }
                 tally.points += 1;
                 if let Err(error) = self.judge((case, &output), (&before, &after), &mut tally) {
@@ -232,20 +248,36 @@ impl Lab {
     }
 
     /// Runs a command under strace; returns also whether the point was reached.
-    fn injected(&self, args: &[&str], inject: &str) -> anyhow::Result<(Output, bool)> {
+    fn injected(&self, args: &[&str], inject: &str) -> anyhow::Result<(Output, Reached)> {
         let log = self.root.path().join("strace");
         // What the program executes is let go: the command in the sandbox does as it likes.
-        let fixed = ["-f", "-b", "execve", "-q", "-o"];
+        let fixed = [
+            SECONDS_MAX,
+            "strace",
+            "-f",
+            "-b",
+            "execve",
+            "-q",
+            "-y",
+            "-o",
+        ];
         let mut words: Vec<OsString> = fixed.map(OsString::from).to_vec();
         words.push(log.clone().into());
         words.extend(["-e", &format!("trace={CALLS}"), "-e", inject, "--"].map(OsString::from));
         words.push(self.program.clone().into());
         words.extend(args.iter().map(OsString::from));
-        let output = self.command(Path::new("strace"), &words).output()?;
+        let output = self.command(Path::new("timeout"), &words).output()?;
         let log = fs::read(&log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let reached = log.contains("killed by SIGKILL") && inject.contains("SIGKILL")
-            || log.contains("(INJECTED)");
+        if log.contains("killed by SIGKILL") && inject.contains("SIGKILL") {
+            return Ok((output, Reached::File));
+        }
+        let mut injected = log.lines().filter(|line| line.contains("(INJECTED)"));
+        let reached = match injected.next() {
+            None => Reached::Nothing,
+            Some(line) if NO_FILES.iter().any(|it| line.contains(it)) => Reached::Other,
+            Some(_) => Reached::File,
+        };
         Ok((output, reached))
     }
 

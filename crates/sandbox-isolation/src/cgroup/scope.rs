@@ -106,11 +106,12 @@ fn start(bus: &Path, unit: &str, init: Pid) -> io::Result<()> {
     };
     stream.write_all(&start.encode(2, "ssa(sv)a(sa(sv))", &scope_of(unit, init)))?;
     loop {
-        let answer = message::read(&mut stream).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => {
+        let answer = message::read(&mut stream).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
                 io::Error::new(io::ErrorKind::TimedOut, "systemd has not answered")
+            } else {
+                error
             }
-            _ => error,
         })?;
         match (answer.kind, answer.answers) {
             (Kind::Error, Some(1 | 2)) => return Err(io::Error::other(answer.says)),
@@ -146,7 +147,8 @@ fn scope_of(unit: &str, init: Pid) -> Message {
 /// Says who we are; the kernel tells the server whether that is true.
 fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
     let uid = rustix::process::geteuid().as_raw().to_string();
-    let uid: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
+    // Hexadecimal: that of a decimal digit is a 3 and the digit.
+    let uid: String = uid.chars().flat_map(|digit| ['3', digit]).collect();
     stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes())?;
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {

@@ -4,12 +4,14 @@
 //! a short command takes. So built-in limits, which nobody asked for, arrive there a little late; limits
 //! that were asked for, and all limits of version 2, hold from the first instruction.
 
+pub(super) mod young;
+
 use std::{
     fs, io,
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -18,16 +20,14 @@ use std::{
 use rustix::process::Pid;
 use sandbox_types::{CgroupKind, CgroupPaths, LimitSource, Limits};
 
+use young::Young;
+
 use super::{error::LaunchError, own_limits};
 use crate::{
     cgroup::{self, Controller, IoLimit, OperationCgroup, Version, Wanted},
     init,
 };
 
-/// How long a guest runs before built-in limits are attached on version 1, if it has a processor.
-const LATE_AFTER: Duration = Duration::from_millis(10);
-/// The same, however many there are.
-const LATE_AFTER_MAX: Duration = Duration::from_millis(100);
 /// Why limits are missing that were to be attached late.
 const TOO_LATE: &str = "the operation ended before it was attached";
 /// How often in a row the tree is searched for processes that were born outside meanwhile. Those that fork and end
@@ -61,26 +61,6 @@ enum State {
     /// Being made by a thread.
     Coming(Late),
     None,
-}
-
-/// Guests of this process for which cgroups will be made late.
-static YOUNG: AtomicUsize = AtomicUsize::new(0);
-
-/// One of them.
-#[derive(Debug)]
-struct Young(());
-
-impl Young {
-    fn new() -> Self {
-        YOUNG.fetch_add(1, Ordering::Relaxed);
-        Self(())
-    }
-}
-
-impl Drop for Young {
-    fn drop(&mut self) {
-        YOUNG.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The thread that makes cgroups late.
@@ -234,16 +214,6 @@ impl Meter {
     /// Returns whether [`Self::attach_late`] is to be called after [`LATE_AFTER`].
     pub(crate) fn is_planned(&self) -> bool {
         matches!(self.state, State::Planned(_))
-    }
-
-    /// How long after its start: as long as it takes to get [`LATE_AFTER`] of a processor beside the others that are
-    /// as young. Making cgroups for each of many short operations would take longer than these.
-    pub(crate) fn late_after() -> Duration {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let young = YOUNG.load(Ordering::Relaxed).div_ceil(processors).max(1);
-        LATE_AFTER
-            .saturating_mul(u32::try_from(young).unwrap_or(u32::MAX))
-            .min(LATE_AFTER_MAX)
     }
 
     /// Whether there is no cgroup, and none will be made.

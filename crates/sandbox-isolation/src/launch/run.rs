@@ -17,9 +17,16 @@ use sandbox_types::{
 };
 
 use super::{
-    Cancellation, Ended, Observer, Running, alone::TemporaryDirectory, clock::WallClock,
-    error::LaunchError, meter::Meter, own_limits::OwnLimits, refused::Refused,
-    signal::send_to_guest, start::read_message, tree::Tree,
+    Cancellation, Ended, Observer, Running,
+    alone::TemporaryDirectory,
+    clock::WallClock,
+    error::LaunchError,
+    meter::{Meter, young::late_after},
+    own_limits::OwnLimits,
+    refused::Refused,
+    signal::send_to_guest,
+    start::read_message,
+    tree::Tree,
 };
 use crate::{
     child::status::{End, Message, Unroutable},
@@ -219,7 +226,7 @@ impl Confined {
             }
             let now = Instant::now();
             if let (true, Some(init)) = (self.meter.is_planned(), self.tree.init())
-                && now >= self.running_since + Meter::late_after()
+                && now >= self.running_since + late_after()
             {
                 self.meter.attach_late(init);
             }
@@ -328,7 +335,7 @@ impl Confined {
         let late = self
             .meter
             .is_planned()
-            .then(|| self.running_since + Meter::late_after());
+            .then(|| self.running_since + late_after());
         [deadline, late]
             .into_iter()
             .flatten()

@@ -174,14 +174,14 @@ impl Wrapping {
         Self { key, name }
     }
 
-    fn bound_to(salt: &[u8; SALT_BYTES], name: &[u8; NAME_BYTES]) -> Vec<u8> {
+    fn bound_to(salt: &[u8; SALT_BYTES], name: [u8; NAME_BYTES]) -> Vec<u8> {
         [SLOT_DOMAIN, salt.as_slice(), name.as_slice()].concat()
     }
 
     fn open(&self, parts: &Parts) -> Option<KeyBytes> {
         let payload = Payload {
             msg: &parts.sealed,
-            aad: &Self::bound_to(&parts.salt, &parts.name),
+            aad: &Self::bound_to(&parts.salt, parts.name),
         };
         let aead = XChaCha20Poly1305::new((&*self.key).into());
         let opened = aead.decrypt(&XNonce::from(parts.nonce), payload).ok()?;
@@ -193,7 +193,7 @@ impl Wrapping {
         let nonce: [u8; NONCE_BYTES] = random()?;
         let payload = Payload {
             msg: content.as_slice(),
-            aad: &Self::bound_to(&salt, &self.name),
+            aad: &Self::bound_to(&salt, self.name),
         };
         let aead = XChaCha20Poly1305::new((&*self.key).into());
         let sealed = aead.encrypt(&XNonce::from(nonce), payload);

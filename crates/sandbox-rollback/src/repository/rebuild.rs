@@ -13,7 +13,7 @@ use super::{
     Repository,
     error::RepositoryError,
     format,
-    index::{BLOCKS, CHUNKS, DELETED, Index, META, PACKS, SNAPSHOTS},
+    index::{BLOCKS, CHUNKS, DELETED, Index, Location, META, PACKS, SNAPSHOTS},
     node::Hash,
     pack::{self, Depth, Form, Found},
     record::Snapshot,
@@ -97,34 +97,7 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
     rebuilt.snapshots = rows.snapshots.len() as u64;
     remove(&repository.seal())?;
     set_aside(&location.path)?;
-    Index::create(&location, |transaction| {
-        let mut chunks = transaction.open_table(CHUNKS)?;
-        for (hash, place) in &rows.chunks {
-            chunks.insert(&hash.0, *place)?;
-        }
-        let mut blocks = transaction.open_table(BLOCKS)?;
-        for (block, place) in &rows.blocks {
-            blocks.insert(*block, *place)?;
-        }
-        let mut packs = transaction.open_table(PACKS)?;
-        for (number, bytes) in &rows.packs {
-            packs.insert(*number, *bytes)?;
-        }
-        let mut snapshots = transaction.open_table(SNAPSHOTS)?;
-        for (number, record) in &rows.snapshots {
-            snapshots.insert(*number, &record.0)?;
-        }
-        let mut deleted = transaction.open_table(DELETED)?;
-        for (record, deletion) in &rows.deletions {
-            if rows.records.contains(record) {
-                deleted.insert(&record.0, &deletion.0)?;
-            }
-        }
-        transaction
-            .open_table(META)?
-            .insert(META_NUMBER, rows.number)?;
-        Ok(())
-    })?;
+    rows.write(&location)?;
     format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
     drop(lock);
     Session::write(repository)?.close()?;
@@ -144,6 +117,38 @@ fn set_aside(index: &Path) -> Result<(), RepositoryError> {
 }
 
 impl Rows {
+    /// Makes the index of them.
+    fn write(&self, location: &Location) -> Result<(), RepositoryError> {
+        Index::create(location, |transaction| {
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            for (hash, place) in &self.chunks {
+                chunks.insert(&hash.0, *place)?;
+            }
+            let mut blocks = transaction.open_table(BLOCKS)?;
+            for (block, place) in &self.blocks {
+                blocks.insert(*block, *place)?;
+            }
+            let mut packs = transaction.open_table(PACKS)?;
+            for (number, bytes) in &self.packs {
+                packs.insert(*number, *bytes)?;
+            }
+            let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+            for (number, record) in &self.snapshots {
+                snapshots.insert(*number, &record.0)?;
+            }
+            let mut deleted = transaction.open_table(DELETED)?;
+            for (record, deletion) in &self.deletions {
+                if self.records.contains(record) {
+                    deleted.insert(&record.0, &deletion.0)?;
+                }
+            }
+            transaction
+                .open_table(META)?
+                .insert(META_NUMBER, self.number)?;
+            Ok(())
+        })
+    }
+
     /// Adds a frame that is what it says.
     fn add(&mut self, pack: u32, found: &Found) -> Result<(), &'static str> {
         let bytes = match &found.block {

@@ -8,11 +8,13 @@ use std::{
     sync::Arc,
 };
 
+mod frames;
 mod known;
 
 use redb::ReadableTable as _;
 use serde::Serialize;
 
+use frames::frame;
 use known::Known;
 
 use super::{
@@ -207,10 +209,14 @@ impl Checked {
         repository: &Repository,
         error: RepositoryError,
     ) -> Result<Sealing, RepositoryError> {
-        match error {
-            RepositoryError::Damaged { .. } | RepositoryError::Newer { .. } => {}
-            RepositoryError::WrongKey { .. } => {}
-            _ => return Err(error),
+        let may_be_the_file = matches!(
+            error,
+            RepositoryError::Damaged { .. }
+                | RepositoryError::Newer { .. }
+                | RepositoryError::WrongKey { .. }
+        );
+        if !may_be_the_file {
+            return Err(error);
         }
         let sealing = repository.unlock_by_packs()?;
         if self.verification.problems.is_empty() {
@@ -447,48 +453,6 @@ fn depth_of(depth: VerifyDepth) -> Depth {
         VerifyDepth::Structure => Depth::Headers,
         VerifyDepth::Data => Depth::Payloads,
     }
-}
-
-/// Compares a frame with the index, notes its good chunks, and returns what is wrong with it.
-fn frame(
-    found: &Found,
-    pack: u32,
-    blocks: &Blocks,
-    chunks: &mut Known,
-) -> Option<(u64, &'static str)> {
-    let offset = found.offset;
-    let Some((block, bytes)) = blocks.get(&(pack, offset)) else {
-        return Some((offset, "the index does not know this frame"));
-    };
-    if u64::from(*bytes) != found.bytes {
-        return Some((offset, "the index has another length for this frame"));
-    }
-    let content = match &found.block {
-        Some(Err(fault)) => return Some((offset, fault.as_str())),
-        Some(Ok(content)) => Some(content),
-        None => None,
-    };
-    let mut start = 0_u32;
-    let mut wrong = None;
-    for (hash, length) in &found.header.members {
-        let range = start as usize..(start + length) as usize;
-        let place = (*block, start, *length);
-        start += length;
-        let is_right = content.is_none_or(|content| {
-            content
-                .get(range)
-                .is_some_and(|chunk| Hash::of(chunk) == *hash)
-        });
-        match chunks.place(hash) {
-            // Another copy of it is the one that is used.
-            Some(known) if known.0 != *block => {}
-            Some(known) if known == place && is_right => {
-                chunks.set_good(hash);
-            }
-            Some(_) | None => wrong = Some((offset, "it does not hold what the index says")),
-        }
-    }
-    wrong
 }
 
 fn expected(session: &Session<'_>) -> Result<Expected, RepositoryError> {

@@ -90,9 +90,9 @@ impl Effort {
             return self;
         }
         Self {
-            one_in: self.one_in * 6,
+            one_in: self.one_in * 12,
             compound_one_in: 4,
-            compound: (2, 5),
+            compound: (2, 20),
             ..self
         }
     }

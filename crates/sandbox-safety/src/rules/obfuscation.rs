@@ -72,6 +72,7 @@ pub(super) static RULES: &[Rule] = &[
             "cat x | tr a b | sh",
             "xclip -o | bash",
             "sh -c \"$(cat /tmp/x)\"",
+            "xargs -a list -I{} sh -c '{}'",
             "eval \"$(cat x)\"",
         ],
         spares: &[
@@ -80,6 +81,7 @@ pub(super) static RULES: &[Rule] = &[
             "echo ls | sh",
             "eval \"$(direnv hook bash)\"",
             "sort x | uniq",
+            "find . -exec sh -c 'echo \"$0\"' {} \\;",
         ],
     },
     Rule {

@@ -5,7 +5,10 @@
 //! is bounded by what can be counted here, and its weak spots (heredocs inside substitutions,
 //! quotes inside heredocs) never reach it. Substitutions are read by themselves later.
 
+mod arithmetic;
 mod heredoc;
+
+use arithmetic::arithmetic_length;
 
 use super::Span;
 
@@ -480,23 +483,4 @@ impl<'a> Scanner<'a> {
         }
         None
     }
-}
-
-/// Returns the length of `(( … ))` when both closing parentheses belong together.
-fn arithmetic_length(rest: &[u8]) -> Option<usize> {
-    let mut open = 0_usize;
-    for (at, byte) in rest.iter().enumerate() {
-        match byte {
-            b'(' => open += 1,
-            b')' => {
-                open -= 1;
-                if open == 1 {
-                    return (rest.get(at + 1) == Some(&b')')).then_some(at + 2);
-                }
-            }
-            b'\n' | b'\'' => return None,
-            _ => {}
-        }
-    }
-    None
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Effort, Facts, Recording, Scenario,
-    image::{Data, Image, Op},
+    image::{Data, Image, Name, Op},
     recorded, scenarios, tried,
 };
 
@@ -44,17 +44,14 @@ pub(crate) fn packs_removed_early(scenario: &Scenario) {
     let (recording, facts) = recorded(scenario);
     let mut image: Image = recording.base.clone();
     let mut is_pack = |op: &Op| {
-        let named = match op {
-            Op::Unlink((dir, name)) => {
-                matches!(
-                    image.nodes.get(dir).map(|node| &node.data),
-                    Some(Data::Names(names)) if names.contains_key(name)
-                ) && name.to_string_lossy().ends_with(".pack")
-            }
-            _ => false,
+        let is_there = |(dir, name): &Name| {
+            let data = image.nodes.get(dir).map(|node| &node.data);
+            matches!(data, Some(Data::Names(names)) if names.contains_key(name))
         };
+        let named = |name: &Name| name.1.to_string_lossy().ends_with(".pack");
+        let removed = matches!(op, Op::Unlink(name) if is_there(name) && named(name));
         image.apply(op);
-        named
+        removed
     };
     let (early, mut rest): (Vec<Op>, Vec<Op>) =
         recording.ops.iter().cloned().partition(|op| is_pack(op));
