@@ -9,6 +9,7 @@
 //! The same in `undone/`. The workspace is not touched: an undo or redo of the new set does that.
 
 mod error;
+mod halves;
 
 use std::{
     collections::BTreeSet,
@@ -17,12 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::GlobSet;
 use rustix::fs::RenameFlags;
 use sandbox_types::{Change, OperationId};
 use serde::{Deserialize, Serialize};
 
 pub use error::PortionError;
+use halves::halves;
 
 use crate::{
     Direction, OnConflict, RollbackManager,
@@ -32,7 +33,7 @@ use crate::{
     gate::{compile, covers},
     journal,
     layout::{self, CHANGES, Layout, SEALED, UNSEALED, make_private},
-    plan::{Directory, Identity, Move, Place, Plan},
+    plan::{Identity, Move, Place, Plan},
     retention,
     settle::{self, Finished},
     split::make_directories,
@@ -292,36 +293,6 @@ impl Kept {
         }
         parted.map_or(Ok(()), |path| Err(PortionError::HardLink { path }))
     }
-}
-
-/// Takes the plan and the changes apart. What moves belongs to one half; of a directory that stays,
-/// its new attributes do. A time that only tells of moves in it is put back with each half.
-fn halves(plan: &Plan, changes: &[Change], globs: &GlobSet) -> (Half, Half) {
-    let (mut part, mut rest) = (Half::default(), Half::default());
-    rest.plan.cleanings.clone_from(&plan.cleanings);
-    let mut parents = [BTreeSet::new(), BTreeSet::new()];
-    for change in &plan.moves {
-        let selected = covers(globs, change.path());
-        let half = if selected { &mut part } else { &mut rest };
-        half.plan.moves.push(change.clone());
-        parents[usize::from(selected)].extend(change.paths().filter_map(Path::parent));
-    }
-    for directory in &plan.directories {
-        let Directory { path, before, .. } = directory;
-        let time_alone = before.same_but_time(&directory.after);
-        for (selected, half) in [(false, &mut rest), (true, &mut part)] {
-            let shared = time_alone && parents[usize::from(selected)].contains(path.as_path());
-            if shared || covers(globs, path) == selected {
-                half.plan.directories.push(directory.clone());
-            }
-        }
-    }
-    for change in changes {
-        let selected = covers(globs, &change.path);
-        let half = if selected { &mut part } else { &mut rest };
-        half.changes.push(change.clone());
-    }
-    (part, rest)
 }
 
 /// Returns where a move left a file in the set, and which.
