@@ -177,6 +177,7 @@ fn kill_after(child: &mut Child, delay: Duration) {
 #[test]
 fn a_killed_rollback_of_workspace_and_state_is_before_or_after() {
     let lab = Lab::new().file("a", "0").file("b", "0");
+    lab.sandbox(&["create"]).code(0);
     let state = |value: &str| {
         lab.sandbox_with_input(&["state", "set", "k", value], "")
             .code(0);
@@ -235,6 +236,7 @@ fn a_killed_rollback_of_workspace_and_state_is_before_or_after() {
 #[test]
 fn the_intent_of_a_rollback_is_finished_or_forgotten() {
     let lab = Lab::new().file("a", "0");
+    lab.sandbox(&["create"]).code(0);
     lab.sandbox(&["state", "set", "k", "before"]).code(0);
     let first = operation(&lab.run("echo 1 > a"));
     lab.sandbox(&["state", "set", "k", "after"]).code(0);

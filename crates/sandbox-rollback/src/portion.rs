@@ -9,7 +9,7 @@
 //! The same in `undone/`. The workspace is not touched: an undo or redo of the new set does that.
 
 mod error;
-mod finish;
+mod halves;
 
 use std::{
     collections::BTreeSet,
@@ -18,27 +18,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::GlobSet;
+use rustix::fs::RenameFlags;
 use sandbox_types::{Change, OperationId};
 use serde::{Deserialize, Serialize};
 
 pub use error::PortionError;
-use finish::finish;
-pub(crate) use finish::finish_all;
+use halves::halves;
 
 use crate::{
     Direction, OnConflict, RollbackManager,
-    apply::{OPEN_TO_OWNER, is_privileged},
+    apply::{OPEN_TO_OWNER, is_privileged, spot, transfer},
     commit::save_changes,
     file_error::{FileError, cannot},
     gate::{compile, covers},
     journal,
-    layout::{self, Layout, SEALED, UNSEALED, make_private},
-    plan::{Directory, Identity, Move, Place, Plan},
-    settle,
+    layout::{self, CHANGES, Layout, SEALED, UNSEALED, make_private},
+    plan::{Identity, Move, Place, Plan},
+    retention,
+    settle::{self, Finished},
     split::make_directories,
     stat::Stat,
-    step::{self, step},
+    step::step,
     tree::Tree,
     undo::{self, Done, UndoPlan},
 };
@@ -295,36 +295,6 @@ impl Kept {
     }
 }
 
-/// Takes the plan and the changes apart. What moves belongs to one half; of a directory that stays,
-/// its new attributes do. A time that only tells of moves in it is put back with each half.
-fn halves(plan: &Plan, changes: &[Change], globs: &GlobSet) -> (Half, Half) {
-    let (mut part, mut rest) = (Half::default(), Half::default());
-    rest.plan.cleanings.clone_from(&plan.cleanings);
-    let mut parents = [BTreeSet::new(), BTreeSet::new()];
-    for change in &plan.moves {
-        let selected = covers(globs, change.path());
-        let half = if selected { &mut part } else { &mut rest };
-        half.plan.moves.push(change.clone());
-        parents[usize::from(selected)].extend(change.paths().filter_map(Path::parent));
-    }
-    for directory in &plan.directories {
-        let Directory { path, before, .. } = directory;
-        let time_alone = before.same_but_time(&directory.after);
-        for (selected, half) in [(false, &mut rest), (true, &mut part)] {
-            let shared = time_alone && parents[usize::from(selected)].contains(path.as_path());
-            if shared || covers(globs, path) == selected {
-                half.plan.directories.push(directory.clone());
-            }
-        }
-    }
-    for change in changes {
-        let selected = covers(globs, &change.path);
-        let half = if selected { &mut part } else { &mut rest };
-        half.changes.push(change.clone());
-    }
-    (part, rest)
-}
-
 /// Returns where a move left a file in the set, and which.
 const fn held(change: &Move) -> Option<(Place, &Identity)> {
     match change {
@@ -417,11 +387,88 @@ fn prepare(layout: &Layout, mark: &Mark, (part, rest): &(Half, Half)) -> Result<
         step()?;
         fs::write(&path, serde_json::to_vec(mark)?)?;
         step()?;
-        step::sync_file_system(fs::File::open(&path)?)
+        Ok(rustix::fs::syncfs(fs::File::open(&path)?)?)
     };
     set_mark().map_err(cannot::<io::Error>("write", &path))?;
     journal::write(&whole, PARTING, workspace, &rest.plan).inspect_err(|_| {
         // One that stays is done later: both sets are whole then, too.
         drop(step().and_then(|()| fs::remove_file(whole.join(PARTING))));
     })
+}
+
+/// Moves the files to the new set, and files it beside the old one.
+fn finish(layout: &Layout, mark: &Mark) -> Result<(), FileError> {
+    let whole = mark.direction.set(layout, &mark.id);
+    let new = whole.join(PART);
+    let (last, _) = mark.direction.last();
+    let sync = || {
+        step()?;
+        Ok(rustix::fs::syncfs(fs::File::open(&whole)?)?)
+    };
+    let sync = || sync().map_err(cannot::<io::Error>("sync the file system of", &whole));
+    if new.exists() {
+        let plan = journal::read(&new, last, layout.workspace_ino()?)?.unwrap_or_default();
+        let (old, target) = (Tree::open(&whole)?, Tree::open(&new)?);
+        for change in &plan.moves {
+            let Some((place, file)) = held(change) else {
+                continue;
+            };
+            let path = place.path(change.path());
+            // What the workspace kept for somebody else's sake is in neither set.
+            let transfer = || transfer(spot(&old, &path)?, spot(&target, &path)?, file);
+            transfer().map_err(old.cannot("move", &path))?;
+        }
+        retention::forget_size(&whole)?;
+        sync()?;
+        let beside = mark.direction.set(layout, &mark.part);
+        settle::relocate(&new, &beside).map_err(cannot("file", &new))?;
+        sync()?;
+    }
+    let file = || {
+        for (draft, name) in [("changes.rest", CHANGES), (PARTING, last)] {
+            step()?;
+            let (from, to) = (whole.join(draft), whole.join(name));
+            match rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                from,
+                rustix::fs::CWD,
+                to,
+                RenameFlags::empty(),
+            ) {
+                Err(error) if error != rustix::io::Errno::NOENT => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    file().map_err(cannot::<io::Error>("file", &whole))?;
+    sync()?;
+    // A mark that stays costs the next command a look.
+    drop(step().and_then(|()| fs::remove_file(layout.layers.join(PARTING))));
+    Ok(())
+}
+
+/// Completes what a killed process left.
+pub(crate) fn finish_all(layout: &Layout, finished: &mut Finished) -> Result<(), FileError> {
+    let path = layout.layers.join(PARTING);
+    let mark: Mark = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => match serde_json::from_slice(&read.map_err(cannot("read", &path))?) {
+            Ok(mark) => mark,
+            // It is synced before anything moves: this one was not.
+            Err(_) => return fs::remove_file(&path).map_err(cannot("remove", &path)),
+        },
+    };
+    let whole = mark.direction.set(layout, &mark.id);
+    if !whole.join(PARTING).exists() {
+        let remove = || {
+            step()?;
+            fs::remove_file(&path)
+        };
+        return remove().map_err(cannot("remove", &path));
+    }
+    if let Err(error) = finish(layout, &mark) {
+        finished.failed.push((mark.id, error));
+    }
+    Ok(())
 }

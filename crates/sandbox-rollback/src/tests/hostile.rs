@@ -26,7 +26,7 @@ fn deep_trees_are_committed_undone_and_deleted() {
     let lab = Lab::new();
     let before = lab.manifest();
     let tx = lab.begin("op");
-    let mut dir = std::os::fd::OwnedFd::from(fs::File::open(tx.upper()).unwrap());
+    let mut dir = OwnedFd::from(fs::File::open(tx.upper()).unwrap());
     for _ in 0..LEVELS {
         use rustix::fs::{Mode, OFlags};
         rustix::fs::mkdirat(&dir, "d", Mode::RWXU).unwrap();

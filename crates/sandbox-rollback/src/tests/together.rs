@@ -255,7 +255,7 @@ fn the_ends_of_a_rename_are_not_parted() {
     let lab = Lab::new();
     lab.file("old/x", "text").file("other", "0");
     let tx = lab.begin("op");
-    super::renames::copy(&lab, &tx, "old", "new");
+    renames::copy(&lab, &tx, "old", "new");
     whiteout(&tx.upper().join("old"));
     write(&tx.upper().join("other"), "1");
     commit(tx);
