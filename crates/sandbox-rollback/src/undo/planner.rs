@@ -216,8 +216,9 @@ impl Planner {
 
     /// Plans that nothing stands at `path`, and that there is a directory for it.
     fn make_room(&mut self, path: &Path) -> io::Result<()> {
-        if self.vacated.contains(path) {
-            // What stands there now leaves before.
+        let brought = |it: &Move| matches!(it, Move::Attach { path: top, .. } if path.starts_with(top) && path != top);
+        if self.vacated.contains(path) || self.moves.iter().any(brought) {
+            // What stands there now leaves before, or its directory comes before.
             return Ok(());
         }
         match self.tree.find(path)? {
