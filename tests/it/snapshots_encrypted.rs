@@ -18,7 +18,7 @@ fn lab() -> Lab {
     let lab = Lab::new();
     lab.sandbox(&["create"]).code(0);
     let lab = lab.file("confidential-name", &"the quick brown fox\n".repeat(2));
-    fs::write(lab.workspace().join("noise"), [0xA5; 5000]).unwrap();
+    fs::write(lab.workspace().join("noise"), [0xA5_u8; 5000]).unwrap();
     lab
 }
 
