@@ -15,6 +15,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use globset::GlobMatcher;
+use sandbox_core::OnConflict;
 use sandbox_types::SandboxName;
 
 use crate::ui::Form;
@@ -262,12 +263,29 @@ pub(crate) struct WayArgs {
     /// Only say what would be put back
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) edited: EditedArgs,
+}
+
+/// What becomes of what was edited since.
+#[derive(Debug, Args)]
+pub(crate) struct EditedArgs {
     /// Put back also what was edited since; the edits leave the workspace
     #[arg(long)]
-    pub(crate) force: bool,
+    force: bool,
     /// Put back also what was edited since; the edits stay beside it, as NAME.edited
     #[arg(long, conflicts_with = "force")]
-    pub(crate) keep_both: bool,
+    keep_both: bool,
+}
+
+impl EditedArgs {
+    pub(crate) fn on_conflict(&self) -> OnConflict {
+        match (self.force, self.keep_both) {
+            (true, _) => OnConflict::Force,
+            (false, true) => OnConflict::KeepBoth,
+            (false, false) => OnConflict::Refuse,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

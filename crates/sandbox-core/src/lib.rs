@@ -131,7 +131,7 @@ pub use sandbox_isolation::{
 pub use sandbox_monitor as monitor;
 pub use sandbox_monitor::{Health, HealthCheck, HealthState, Recovery, RecoveryFailure};
 pub use sandbox_rollback::{
-    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission,
+    Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, OnConflict,
     PortionError, Problem, Progress as SnapshotProgress, Pruned, Rebuilt,
     Rekeyed as RepositoryRekeyed, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId,
     SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::SystemTime};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    CommitError, DiscardError, PortionError, ResumeError, SplitError, Transaction, UndoError,
-    UndoLimits, UpkeepError,
+    CommitError, DiscardError, OnConflict, PortionError, ResumeError, SplitError, Transaction,
+    UndoError, UndoLimits, UpkeepError,
 };
 use sandbox_state::AppendError;
 use sandbox_types::{Change, ChangeSummary, OperationId, Settlement};
@@ -178,11 +178,8 @@ pub struct UndoOptions {
     pub id: Option<String>,
     /// Only say what would be put back.
     pub dry_run: bool,
-    /// Put back also what was edited meanwhile; the edits are moved aside, not lost.
-    pub force: bool,
-    /// Put back also what was edited meanwhile; the edits stay in the workspace, as `NAME.edited`.
-    /// With `force` too, that holds.
-    pub keep_both: bool,
+    /// What becomes of what was edited meanwhile.
+    pub on_conflict: OnConflict,
     /// Globs relative to the workspace; none means all that it changed.
     pub paths: Vec<String>,
 }

@@ -17,14 +17,13 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use sandbox_rollback::{
-    Compression, Destination, Excludes, NewSnapshot, Omission, Progress, Pruned, Rebuilt,
-    Repository, RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification,
-    VerifyDepth,
+    Destination, Excludes, NewSnapshot, Omission, Progress, Pruned, Rebuilt, Repository,
+    RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
 };
 use sandbox_state::When;
 use sandbox_types::{
-    Change, ChangeSummary, Decision, OperationId, ReportedOperation, Risk, SandboxConfig,
-    Settlement, Verdict, causes,
+    Change, ChangeSummary, Decision, OperationId, ReportedOperation, Risk, Settlement, Verdict,
+    causes,
 };
 use serde::{Serialize, Serializer};
 

@@ -21,11 +21,7 @@ impl Sandbox {
         self.check_workspace()?;
         let rollback = self.rollback()?;
         let whole = self.meant(direction, rollback, options)?;
-        let on_conflict = match (options.force, options.keep_both) {
-            (true, _) => OnConflict::Force,
-            (false, true) => OnConflict::KeepBoth,
-            (false, false) => OnConflict::Refuse,
-        };
+        let on_conflict = options.on_conflict;
         let ordered = (whole.clone(), options.paths.as_slice(), on_conflict);
         let (plan, is_part) = plan(rollback, direction, &ordered)?;
         if options.dry_run {
@@ -48,13 +44,12 @@ impl Sandbox {
             None
         };
         // Another caller may have left nothing but what is selected: then it is the whole.
-        let (operation, done) = match parted {
-            Some((part, done)) => (part, done),
-            None => {
-                let done = rollback.go(direction, &whole, on_conflict);
-                let done = done.map_err(|source| failed(direction, &whole, source))?;
-                (whole.clone(), done)
-            }
+        let (operation, done) = if let Some(part) = parted {
+            part
+        } else {
+            let done = rollback.go(direction, &whole, on_conflict);
+            let done = done.map_err(|source| failed(direction, &whole, source))?;
+            (whole.clone(), done)
         };
         let kind = match direction {
             Direction::Undo => ledger::UNDONE,
@@ -131,12 +126,12 @@ pub(crate) fn portion_failed(
     id: &OperationId,
     source: PortionError,
 ) -> ReviewError {
-    match source {
-        PortionError::Conflict { paths, .. } => conflict(direction, paths),
-        source => ReviewError::Portion {
-            id: id.clone(),
-            source,
-        },
+    if let PortionError::Conflict { paths, .. } = source {
+        return conflict(direction, paths);
+    }
+    ReviewError::Portion {
+        id: id.clone(),
+        source,
     }
 }
 

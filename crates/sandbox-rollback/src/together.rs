@@ -232,7 +232,7 @@ impl RollbackManager {
         }
         let done = done.map_err(|source| PortionError::Go {
             id: id.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let was = halves.0.changes;
         Ok(Some(Part { was, done }))

@@ -59,9 +59,10 @@ pub struct Undone {
 }
 
 /// What to do with paths that were edited since.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub enum OnConflict {
     /// Change nothing and fail with the list of them.
+    #[default]
     Refuse,
     /// Put them back too, moving the edited files out of the workspace, to where a redo finds them.
     Force,

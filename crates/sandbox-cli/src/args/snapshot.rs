@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use sandbox_types::{Bytes, parse_duration};
 
+use super::EditedArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// Take a snapshot of the workspace as it is committed; reads only what changed since the last
@@ -166,12 +168,8 @@ pub(crate) struct RollbackArgs {
     /// Roll all keys of the state back too, secrets included
     #[arg(long)]
     pub(crate) state: bool,
-    /// Put back also what was edited since an operation; the edits leave the workspace
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Put back also what was edited since an operation; the edits stay beside it, as NAME.edited
-    #[arg(long, conflicts_with = "force")]
-    pub(crate) keep_both: bool,
+    #[command(flatten)]
+    pub(crate) edited: EditedArgs,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -16,8 +16,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     let options = RollbackOptions {
         paths: args.paths,
         state: args.state,
-        force: args.force,
-        keep_both: args.keep_both,
+        on_conflict: args.edited.on_conflict(),
         dry_run: args.dry_run,
     };
     let done = waiting::wait_for(core.roll_back(&args.target, options))??;

@@ -30,8 +30,7 @@ fn options(id: Option<String>, how: WayArgs) -> UndoOptions {
     UndoOptions {
         id,
         dry_run: how.dry_run,
-        force: how.force,
-        keep_both: how.keep_both,
+        on_conflict: how.edited.on_conflict(),
         paths: how.paths,
     }
 }

@@ -25,23 +25,11 @@ pub struct RollbackOptions {
     pub paths: Vec<String>,
     /// Roll the versioned state of the sandbox back too.
     pub state: bool,
-    /// Put back also what was edited since one of the operations; the edits are moved aside. What a
-    /// snapshot brings back replaces edits in any case: `undo` of it brings them back.
-    pub force: bool,
-    /// The same, and the edits stay in the workspace, as `NAME.edited`.
-    pub keep_both: bool,
+    /// What becomes of what was edited since one of the operations. What a snapshot brings back
+    /// replaces edits in any case: `undo` of it brings them back.
+    pub on_conflict: OnConflict,
     /// Only say what would be done.
     pub dry_run: bool,
-}
-
-impl RollbackOptions {
-    const fn on_conflict(&self) -> OnConflict {
-        match (self.force, self.keep_both) {
-            (true, _) => OnConflict::Force,
-            (false, true) => OnConflict::KeepBoth,
-            (false, false) => OnConflict::Refuse,
-        }
-    }
 }
 
 /// What was rolled back.
@@ -89,7 +77,7 @@ impl Sandbox {
         if options.dry_run {
             return Ok(outcome);
         }
-        if options.on_conflict() == OnConflict::Refuse && !outcome.conflicts.is_empty() {
+        if options.on_conflict == OnConflict::Refuse && !outcome.conflicts.is_empty() {
             return Err(SnapshotError::Conflict {
                 paths: outcome.conflicts,
             });
@@ -175,7 +163,7 @@ impl Sandbox {
             Some(_) => self.known_store()?,
             None => None,
         };
-        let before = store.as_ref().map_or(Ok(0), |it| it.sequence());
+        let before = store.as_ref().map_or(Ok(0), sandbox_state::Store::sequence);
         let before = before.map_err(super::with_state::read_failed)?;
         let intent = Intent {
             target: outcome.target.clone(),
@@ -269,14 +257,8 @@ impl Sandbox {
             Way::Operations(ids) => {
                 let done = self
                     .rollback()?
-                    .go_together(Direction::Undo, ids, options.on_conflict())
-                    .map_err(|source| match source {
-                        UndoError::Conflict { paths, .. } => SnapshotError::Conflict { paths },
-                        source => SnapshotError::Undo {
-                            target: outcome.target.clone(),
-                            source: Box::new(source),
-                        },
-                    })?;
+                    .go_together(Direction::Undo, ids, options.on_conflict)
+                    .map_err(|source| undo_failed(&outcome.target, source))?;
                 outcome.kept = kept(done.into_iter().flat_map(|it| it.kept).collect());
                 for id in ids {
                     ledger::about(self.journal(), ledger::UNDONE, id, None, now)
@@ -392,7 +374,7 @@ fn plan_undos(
     going: &mut Vec<OperationId>,
     options: &RollbackOptions,
 ) -> Result<TogetherPlan, SnapshotError> {
-    let (on_conflict, globs) = (options.on_conflict(), options.paths.as_slice());
+    let (on_conflict, globs) = (options.on_conflict, options.paths.as_slice());
     let mut plans = Vec::new();
     let mut touching = Vec::new();
     for id in mem::take(going) {
@@ -430,16 +412,25 @@ fn plan_undos(
     Ok(TogetherPlan::of(plans))
 }
 
+fn undo_failed(target: &str, source: UndoError) -> SnapshotError {
+    if let UndoError::Conflict { paths, .. } = source {
+        return SnapshotError::Conflict { paths };
+    }
+    SnapshotError::Undo {
+        target: target.to_owned(),
+        source: Box::new(source),
+    }
+}
+
 impl SnapshotError {
     /// Returns whether the next command goes on with what failed.
     fn is_interrupted(&self) -> bool {
-        match self {
-            Self::Undo { source, .. } => matches!(**source, UndoError::Interrupted { .. }),
-            Self::Restore { source, .. } => matches!(
-                source,
-                RestoreError::Commit(CommitError::Interrupted { .. })
-            ),
-            _ => false,
+        if let Self::Undo { source, .. } = self {
+            return matches!(**source, UndoError::Interrupted { .. });
         }
+        let commit = |error: &RestoreError| {
+            matches!(error, RestoreError::Commit(CommitError::Interrupted { .. }))
+        };
+        matches!(self, Self::Restore { source, .. } if commit(source))
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use sandbox_monitor::{Health, HealthCheck, HealthState};
 use sandbox_state::Secrecy;
+use sandbox_types::SandboxConfig;
 use tempfile::TempDir;
 
 use super::*;

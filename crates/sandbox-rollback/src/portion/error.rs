@@ -59,7 +59,7 @@ pub enum PortionError {
         id: OperationId,
         /// Why.
         #[source]
-        source: UndoError,
+        source: Box<UndoError>,
     },
     /// A directory is closed to its owner.
     #[error("cannot select '{}': the directory is closed to its owner", .path.display())]

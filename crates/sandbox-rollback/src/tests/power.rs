@@ -148,7 +148,7 @@ pub(crate) fn recorded(scenario: &Scenario) -> (Recording, Facts) {
         (scenario.run)(&lab, &mut facts);
     });
     facts.after = lab.manifest();
-    (recorder.recording().to_the_last_return(), facts)
+    (recorder.recording().until_last_returned(), facts)
 }
 
 /// Opens the disk in every chosen state; counts those that break a promise.

@@ -62,7 +62,7 @@ fn a_moved_directory_is_told_as_renamed_and_stored_once() {
         assert!(told.contains(&line.to_owned()), "{line} in {told:?}");
     }
     assert_eq!(told.len(), expected.len(), "{told:?}");
-    let inode = |path: &str| Stat::at(rustix::fs::CWD, &lab.ws().join(path)).unwrap().ino;
+    let inode = |path: &str| Stat::at(rustix::fs::CWD, lab.ws().join(path)).unwrap().ino;
     let old = inode("old/in/b");
     let committed = commit(tx);
     assert!(committed.left_alone.is_empty());
@@ -85,14 +85,14 @@ fn what_moves_into_a_new_directory_is_stored_once_too() {
     let (lab, tx) = moved_to("lib/deep/new");
     write(&tx.upper().join("lib/deep/other"), "");
     let before = lab.manifest();
-    let inode = |path: &str| Stat::at(rustix::fs::CWD, &lab.ws().join(path)).unwrap().ino;
+    let inode = |path: &str| Stat::at(rustix::fs::CWD, lab.ws().join(path)).unwrap().ino;
     let (old, deep) = (
         inode("old/in/b"),
         Stat::at(rustix::fs::CWD, tx.upper().join("lib/deep")),
     );
     commit(tx);
     assert_eq!(inode("lib/deep/new/in/b"), old);
-    let now = Stat::at(rustix::fs::CWD, &lab.ws().join("lib/deep")).unwrap();
+    let now = Stat::at(rustix::fs::CWD, lab.ws().join("lib/deep")).unwrap();
     assert_eq!(now.mtime, deep.unwrap().mtime, "as the operation left it");
     assert_eq!(
         fs::read_dir(lab.layers().join("undo/op/kept"))
@@ -152,7 +152,7 @@ fn what_is_no_exact_copy_is_stored_twice() {
             fs::set_permissions(new.join("a"), fs::Permissions::from_mode(0o600)).unwrap();
         }),
         ("attribute", |new| {
-            set_xattr(&new.join("a"), "user.other", "yes")
+            set_xattr(&new.join("a"), "user.other", "yes");
         }),
     ];
     for (what, edit) in edits {
@@ -193,7 +193,9 @@ fn files_are_found_by_time_or_name() {
     tx.each_change(&mut |change| streamed.push(change)).unwrap();
     streamed.sort();
     let mut listed = tx.changes().unwrap();
-    listed.iter_mut().for_each(|it| it.from = None);
+    for change in &mut listed {
+        change.from = None;
+    }
     assert_eq!(streamed, listed);
 }
 

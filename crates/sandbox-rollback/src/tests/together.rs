@@ -106,7 +106,7 @@ fn what_cannot_go_on_is_reversed() {
     let journal = lab.layers().join("undo/op1/journal");
     let whole = fs::read(&journal).unwrap();
     for steps in 0..400 {
-        let (_, ran_out) = with_steps(steps, || {
+        let ((), ran_out) = with_steps(steps, || {
             let ids = newest_first();
             drop(
                 lab.manager
@@ -151,7 +151,7 @@ fn a_part_stopped_anywhere_is_undone_or_whole() {
         commit(tx);
         let after = lab.manifest();
         let part = id("part");
-        let (_, ran_out) = with_steps(steps, || {
+        let ((), ran_out) = with_steps(steps, || {
             let what = (&globs[..], &part);
             drop(
                 lab.manager

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::LimitSource;
+use crate::{Bytes, Limit};
 
 const CUSTOMER: &str = r#"{"sandbox_id": "my-sandbox", "workspace_path": "/tmp/sandbox-workspace",
 "resource_limits": {"memory_mb": 1024, "cpu_percent": 50, "disk_mb": 2048},

@@ -23,6 +23,10 @@ pub(super) type Name = (u64, OsString);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Data {
     Names(BTreeMap<OsString, u64>),
+    #[expect(
+        clippy::rc_buffer,
+        reason = "it grows, and most copies of a picture share it"
+    )]
     Bytes(Rc<Vec<u8>>),
     Target(Vec<u8>),
     Special(u32, u32),
@@ -248,7 +252,7 @@ pub(super) fn between(before: &Image, after: &Image) -> Vec<Op> {
             let data = match &node.data {
                 Data::Names(_) => Data::Names(BTreeMap::new()),
                 Data::Bytes(_) => Data::Bytes(Rc::default()),
-                special => special.clone(),
+                special @ (Data::Target(_) | Data::Special(..)) => special.clone(),
             };
             ops.push(Op::Make(
                 *ino,

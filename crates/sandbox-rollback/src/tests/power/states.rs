@@ -115,7 +115,7 @@ impl Recording {
     }
 
     /// What was recorded until the last call returned.
-    pub(super) fn to_the_last_return(mut self) -> Self {
+    pub(super) fn until_last_returned(mut self) -> Self {
         let end = self.ops.iter().rposition(|op| matches!(op, Op::Returned));
         self.ops.truncate(end.map_or(self.ops.len(), |end| end + 1));
         self
@@ -255,8 +255,8 @@ impl<'a> States<'a> {
                     0 | 1 => with(&|it| it != one),
                     2 => with(&|it| it == one),
                     3 => with(&|it| it <= one),
-                    4 => with(&|it| bits[it] & 7 == 0),
-                    5 => with(&|it| bits[it] & 7 != 0),
+                    4 => with(&|it| bits[it].is_multiple_of(8)),
+                    5 => with(&|it| !bits[it].is_multiple_of(8)),
                     _ => with(&|it| bits[it] & 1 == 0),
                 });
             }
