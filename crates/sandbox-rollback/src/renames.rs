@@ -185,7 +185,7 @@ impl Search<'_> {
             let came = self.path(end.change);
             let in_last = twins.last().is_some_and(|it| came.starts_with(&it.came));
             let top = came.ancestors().find(|it| attached.contains(it));
-            let Some(top) = top.filter(|_| !in_last) else {
+            let Some(top) = top.filter(|top| !in_last && *top == came) else {
                 continue;
             };
             let alike = alike.get_mut();
