@@ -249,8 +249,18 @@ impl Sandbox {
         sequence: u64,
         now: Timestamp,
     ) -> Result<RolledBack, StateAccessError> {
+        self.rollback_state_prefix("", sequence, now)
+    }
+
+    /// Makes the keys that begin with `prefix` what they were at `sequence`, in one commit.
+    pub(crate) fn rollback_state_prefix(
+        &self,
+        prefix: &str,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<RolledBack, StateAccessError> {
         self.change(now, |store| {
-            let restored = store.rollback_to(NAMESPACE, sequence, now);
+            let restored = store.rollback_prefix((NAMESPACE, prefix), sequence, now);
             Ok(restored.map_err(StateError::from)?)
         })
     }
