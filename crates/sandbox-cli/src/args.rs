@@ -28,7 +28,9 @@ pub(crate) use scan::ScanArgs;
 pub(crate) use snapshot::{
     RollbackArgs, SnapshotCommand, SnapshotCreateArgs, SnapshotPruneArgs, SnapshotRestoreArgs,
 };
-pub(crate) use state::{StateCommand, StateGetArgs, StateSetArgs, StateWatchArgs};
+pub(crate) use state::{
+    StateCommand, StateGetArgs, StateRollbackArgs, StateSetArgs, StateWatchArgs,
+};
 
 /// Judge, confine, run and undo commands
 #[derive(Debug, Parser)]

@@ -152,6 +152,39 @@ impl Sandbox {
             })
     }
 
+    /// Returns the end of an operation that has started, if it has one. Only what is newer than its start is read.
+    pub(crate) fn end_of(&self, id: &OperationId) -> Result<Option<LogEntry>, HistoryError> {
+        let mut afterwards = Afterwards::default();
+        let records = self.journal().records_newest_first();
+        for record in records.map_err(HistoryError::Read)? {
+            let record = record.map_err(HistoryError::Read)?;
+            match record.kind.as_str() {
+                ledger::FINISHED if operation_id(&record).as_ref() == Some(id) => {
+                    return Ok(finished(&record, &mut afterwards));
+                }
+                ledger::STARTED if operation_id(&record).as_ref() == Some(id) => {
+                    return Ok(self.interrupted(&record, &afterwards));
+                }
+                _ => afterwards.note(&record),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the full name of the operation that `text` begins, ends or is; one that runs is found without reading
+    /// the whole journal.
+    pub(crate) fn resolve_running(&self, text: &str) -> Result<OperationId, HistoryError> {
+        let running = self.running().map_err(HistoryError::Read)?;
+        let mut like = running.iter().filter(|it| is_name(&it.id, text));
+        match (like.next(), like.next()) {
+            (Some(only), None) => Ok(only.id.clone()),
+            (Some(_), Some(_)) => Err(HistoryError::Ambiguous {
+                id: text.to_owned(),
+            }),
+            (None, _) => self.resolve(text),
+        }
+    }
+
     /// Returns the full name of the operation that `text` begins, ends or is.
     pub(crate) fn resolve(&self, text: &str) -> Result<OperationId, HistoryError> {
         let mut matching: Option<OperationId> = None;
@@ -170,8 +203,7 @@ impl Sandbox {
             if id.as_str() == text {
                 return Ok(id);
             }
-            let like =
-                text.len() >= 4 && (id.as_str().starts_with(text) || id.as_str().ends_with(text));
+            let like = is_name(&id, text);
             if like && matching.as_ref().is_some_and(|it| *it != id) {
                 return Err(HistoryError::Ambiguous {
                     id: text.to_owned(),
@@ -241,6 +273,12 @@ impl Sandbox {
             id,
         })
     }
+}
+
+/// Whether `text` is the name of an operation, or a beginning or end of it that is long enough.
+fn is_name(id: &OperationId, text: &str) -> bool {
+    let id = id.as_str();
+    id == text || text.len() >= 4 && (id.starts_with(text) || id.ends_with(text))
 }
 
 fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {

@@ -395,7 +395,9 @@ impl Home {
                 .with_validators(self.plugins.validators()),
             approvals: Shelf::of(&state),
             plugins: self.plugins.clone(),
-            state: state::of(&self.host, &self.layout, &record.name),
+            state: state::of(&self.host, &self.layout, &record.name)
+                .with_versions_kept(config.state_keep())
+                .with_versions_kept_for(config.state_keep_age()),
             ledger,
             launcher,
             host: self.host.clone(),

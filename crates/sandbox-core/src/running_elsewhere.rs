@@ -102,7 +102,7 @@ impl SandboxCore {
         let mut followed = true;
         let sandbox = Arc::clone(self.shared());
         let text = id.to_owned();
-        let id = in_background(move || sandbox.resolve(&text)).await?;
+        let id = in_background(move || sandbox.resolve_running(&text)).await?;
         loop {
             if let Some(entry) = self.ended(&id).await? {
                 return Ok(entry);
@@ -145,7 +145,7 @@ impl SandboxCore {
     pub async fn kill(&self, id: &str, how: Kill, who: Who) -> Result<LogEntry, KillError> {
         let (sandbox, text) = (Arc::clone(self.shared()), id.to_owned());
         let (id, process) = in_background(move || {
-            let id = sandbox.resolve(&text)?;
+            let id = sandbox.resolve_running(&text)?;
             let running = sandbox.running().map_err(HistoryError::Read)?;
             let Some(found) = running.into_iter().find(|it| it.id == id) else {
                 return Err(KillError::NotRunning { id });
@@ -180,12 +180,7 @@ impl SandboxCore {
     /// Returns the end of an operation, if it has one.
     async fn ended(&self, id: &OperationId) -> Result<Option<LogEntry>, HistoryError> {
         let (sandbox, id) = (Arc::clone(self.shared()), id.clone());
-        in_background(move || match sandbox.show(id.as_str()) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(HistoryError::Unknown { .. }) => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await
+        in_background(move || sandbox.end_of(&id)).await
     }
 
     fn process_of(&self, id: &OperationId) -> Result<Option<ProcessMark>, HistoryError> {

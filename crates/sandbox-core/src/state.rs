@@ -262,6 +262,19 @@ impl Sandbox {
         self.change_in(store, now, |store| rollback_to(store, sequence, now))
     }
 
+    /// Makes the keys that begin with `prefix` what they were at `sequence`, in one commit.
+    pub(crate) fn rollback_state_prefix(
+        &self,
+        prefix: &str,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<RolledBack, StateAccessError> {
+        self.change(now, |store| {
+            let restored = store.rollback_prefix((NAMESPACE, prefix), sequence, now);
+            Ok(restored.map_err(StateError::from)?)
+        })
+    }
+
     pub(crate) fn state_get(
         &self,
         key: &str,

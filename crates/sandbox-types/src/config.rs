@@ -18,6 +18,7 @@ use crate::{AllowList, IdError, Limits, NetworkAccess, SandboxName, parse_durati
 mod content;
 mod draft;
 mod limits;
+mod kept;
 mod schema;
 mod session;
 #[cfg(test)]
@@ -161,6 +162,13 @@ pub struct SafetyConstraints {
     /// How much may be kept for undoing, in MiB; the newest operation can be undone whatever it takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo_keep_mb: Option<i64>,
+    /// Old versions that are kept of each key of the state. A snapshot keeps what it needs besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_keep: Option<i64>,
+    /// How long a version of a key is kept after another has replaced it, as in `720h`. Without it, as long as it is
+    /// among the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_keep_age: Option<String>,
     /// How long an operation that waits for approval can be approved, as in `30m`, `24h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval_expiry: Option<String>,
@@ -319,6 +327,8 @@ impl SandboxConfig {
                 undo_keep: Some(50),
                 undo_keep_age: None,
                 undo_keep_mb: None,
+                state_keep: Some(100),
+                state_keep_age: None,
                 approval_expiry: Some("24h".to_owned()),
                 network: NetworkConstraints {
                     allow_external: Some(false),
@@ -379,25 +389,6 @@ impl SandboxConfig {
     /// Returns how strictly commands are judged.
     pub fn profile(&self) -> SafetyProfile {
         self.safety_constraints.profile.unwrap_or_default()
-    }
-
-    /// Returns how many operations can be undone.
-    pub fn undo_keep(&self) -> usize {
-        let built_in = Self::built_in().safety_constraints.undo_keep;
-        let kept = self.safety_constraints.undo_keep.or(built_in);
-        kept.and_then(|it| usize::try_from(it).ok()).unwrap_or(0)
-    }
-
-    /// Returns how long an operation can be undone, if that is limited.
-    pub fn undo_keep_age(&self) -> Option<Duration> {
-        let text = self.safety_constraints.undo_keep_age.as_ref()?;
-        parse_duration(text).ok()
-    }
-
-    /// Returns how many bytes may be kept for undoing, if that is limited.
-    pub fn undo_keep_bytes(&self) -> Option<u64> {
-        let mb = u64::try_from(self.safety_constraints.undo_keep_mb?).ok()?;
-        Some(mb.saturating_mul(1 << 20))
     }
 
     /// Returns how long an operation that waits for approval can be approved.

@@ -29,14 +29,10 @@ pub(crate) enum StateCommand {
         key: String,
     },
     /// Make an old version the newest one again, as a new version
-    Rollback {
-        /// The key
-        #[arg(value_name = "KEY")]
-        key: String,
-        /// The number of the version, as `state history` shows it
-        #[arg(long, value_name = "N")]
-        version: u64,
-    },
+    #[command(
+        override_usage = "sandbox state rollback [OPTIONS] KEY --version N\n       sandbox state rollback [OPTIONS] [PREFIX] --sequence N"
+    )]
+    Rollback(StateRollbackArgs),
     /// Make several changes in one commit: all of them, or none
     Apply {
         /// A JSON list, as in `[{"set": "a", "text": "1", "if_version": 2}, {"delete": "b"}]`; a value is `text` or
@@ -75,6 +71,25 @@ pub(crate) struct StateWatchArgs {
     pub(crate) since: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct StateRollbackArgs {
+    /// The key; with --sequence all keys that begin with this, or all
+    #[arg(value_name = "KEY", default_value = "", hide_default_value = true)]
+    pub(crate) key: String,
+    /// The number of the version, as `state history` shows it
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "sequence",
+        requires = "key"
+    )]
+    pub(crate) version: Option<u64>,
+    /// Bring the keys to where they were after this change of the state, in one commit; those that were not there are
+    /// deleted
+    #[arg(long, value_name = "N", conflicts_with = "version")]
+    pub(crate) sequence: Option<u64>,
+}
+
 /// Stores a value of up to 64 MiB
 #[derive(Debug, Args)]
 #[command(
@@ -105,8 +120,11 @@ pub(crate) struct StateGetArgs {
     #[arg(value_name = "KEY")]
     pub(crate) key: String,
     /// The value of this version, as `state history` shows it
-    #[arg(long, value_name = "N", conflicts_with_all = ["at", "time"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "time", "sequence"])]
     pub(crate) version: Option<u64>,
+    /// The value that the key had after this change of the state, as `state history --json` numbers them
+    #[arg(long, value_name = "N", conflicts_with_all = ["at", "time"])]
+    pub(crate) sequence: Option<u64>,
     /// The value that the key had when this snapshot was taken: its id, or a unique beginning of it
     #[arg(long, value_name = "SNAPSHOT", conflicts_with = "time")]
     pub(crate) at: Option<String>,

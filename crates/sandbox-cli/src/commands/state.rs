@@ -10,7 +10,7 @@ use sandbox_types::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{StateCommand, StateGetArgs, StateSetArgs},
+    args::{StateCommand, StateGetArgs, StateRollbackArgs, StateSetArgs},
     commands::{describe, input, waiting},
     exit_codes,
     failure::{Failure, Kind},
@@ -30,7 +30,7 @@ pub(crate) fn run(settings: &Settings, command: StateCommand) -> Result<u8, Fail
         StateCommand::List { prefix } => list(settings, &prefix),
         StateCommand::History { key } => history(settings, &key),
         StateCommand::Delete { key } => delete(settings, &key),
-        StateCommand::Rollback { key, version } => rollback(settings, &key, version),
+        StateCommand::Rollback(args) => rollback(settings, &args),
         StateCommand::Apply { file } => whole::apply(settings, &file),
         StateCommand::Diff { before, after } => whole::diff(settings, &before, after.as_deref()),
         StateCommand::Watch(args) => whole::watch(settings, &args),
@@ -69,10 +69,11 @@ fn value_of(typed: Option<OsString>, file: Option<&Path>) -> Result<Vec<u8>, Fai
 
 fn get(settings: &Settings, args: &StateGetArgs) -> Result<u8, Failure> {
     let core = settings.open_to_read()?;
-    let when = match (args.version, &args.at) {
-        (Some(version), _) => When::Version(version),
-        (None, Some(snapshot)) => core.state_of_snapshot(snapshot)?,
-        (None, None) => args.time.map_or(When::Newest, When::Time),
+    let when = match (args.version, args.sequence, &args.at) {
+        (Some(version), ..) => When::Version(version),
+        (None, Some(sequence), _) => When::Sequence(sequence),
+        (None, None, Some(snapshot)) => core.state_of_snapshot(snapshot)?,
+        (None, None, None) => args.time.map_or(When::Newest, When::Time),
     };
     let Some(entry) = waiting::wait_for(core.state_get(&args.key, when.clone()))?? else {
         return Err(nothing(&args.key, &when));
@@ -158,7 +159,17 @@ fn delete(settings: &Settings, key: &str) -> Result<u8, Failure> {
     }
 }
 
-fn rollback(settings: &Settings, key: &str, version: u64) -> Result<u8, Failure> {
+fn rollback(settings: &Settings, args: &StateRollbackArgs) -> Result<u8, Failure> {
+    let key = &args.key;
+    if let Some(sequence) = args.sequence {
+        return whole::rollback(settings, key, sequence);
+    }
+    let Some(version) = args.version.filter(|_| !key.is_empty()) else {
+        return Err(
+            Failure::new(Kind::Usage, "cannot tell which key to roll back".to_owned())
+                .hint("name it: sandbox state rollback KEY --version N"),
+        );
+    };
     let core = settings.open()?;
     let restored = waiting::wait_for(core.state_rollback(key, version))??;
     done(settings.ui, "rolled back", key, &restored)

@@ -69,6 +69,8 @@ const SAFETY_CONSTRAINTS: Shape = Section(&[
     ("undo_keep", Integer),
     ("undo_keep_age", Text),
     ("undo_keep_mb", Integer),
+    ("state_keep", Integer),
+    ("state_keep_age", Text),
     ("approval_expiry", Text),
     (
         "network",

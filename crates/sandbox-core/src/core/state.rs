@@ -130,7 +130,21 @@ impl SandboxCore {
     /// Fails when the state has not come so far, what a key was then is no longer kept, and as
     /// [`SandboxCore::state_set`]. Then nothing was changed.
     pub async fn rollback_state_to(&self, sequence: u64) -> Result<RolledBack, StateAccessError> {
-        self.with_state(move |it| it.rollback_state_to(sequence, now()))
+        self.rollback_state_prefix("", sequence).await
+    }
+
+    /// Makes the keys that begin with `prefix` what they were at `sequence`, by new versions in one commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`SandboxCore::rollback_state_to`].
+    pub async fn rollback_state_prefix(
+        &self,
+        prefix: &str,
+        sequence: u64,
+    ) -> Result<RolledBack, StateAccessError> {
+        let prefix = prefix.to_owned();
+        self.with_state(move |it| it.rollback_state_prefix(&prefix, sequence, now()))
             .await
     }
 

@@ -185,6 +185,15 @@ pub const RANGES: &[NumberRange] = &[
         read: |it| it.safety_constraints.undo_keep_mb,
     },
     NumberRange {
+        key: "safety_constraints.state_keep",
+        min: 1,
+        too_small: "0 or less would keep none",
+        max: 1_000_000,
+        too_large: "more cannot be listed in a useful time",
+        unit: "versions",
+        read: |it| it.safety_constraints.state_keep,
+    },
+    NumberRange {
         key: "safety_constraints.snapshot_exclude_larger_mb",
         min: 1,
         too_small: NOTHING,
@@ -304,6 +313,9 @@ pub(super) fn check(config: &SandboxConfig) -> Result<(), ConfigError> {
     }
     if let Some(text) = &config.safety_constraints.undo_keep_age {
         check_wall_time("safety_constraints.undo_keep_age", text)?;
+    }
+    if let Some(text) = &config.safety_constraints.state_keep_age {
+        check_wall_time("safety_constraints.state_keep_age", text)?;
     }
     if let Some(text) = &config.safety_constraints.approval_expiry {
         check_wall_time("safety_constraints.approval_expiry", text)?;

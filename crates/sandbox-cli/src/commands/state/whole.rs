@@ -95,6 +95,34 @@ pub(super) fn apply(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     Ok(exit_codes::DONE)
 }
 
+/// Brings all keys that begin with `prefix` to where they were.
+pub(super) fn rollback(settings: &Settings, prefix: &str, sequence: u64) -> Result<u8, Failure> {
+    let core = settings.open()?;
+    let back = waiting::wait_for(core.rollback_state_prefix(prefix, sequence))??;
+    let ui = settings.ui;
+    if ui.is_json() {
+        let changed = back.changed.iter().map(|(key, it)| described(key, it));
+        let changed: Vec<_> = changed.collect();
+        ui::print_json(&json!({ "sequence": back.sequence, "changed": changed }))?;
+        return Ok(exit_codes::DONE);
+    }
+    if back.changed.is_empty() {
+        ui.note("sandbox: every key is as it was then");
+    } else {
+        let count = back.changed.len();
+        let keys = if count == 1 {
+            "key is what it was"
+        } else {
+            "keys are what they were"
+        };
+        ui.note(&format!(
+            "sandbox: {count} {keys} after change {sequence}; that is change {} now",
+            back.sequence
+        ));
+    }
+    Ok(exit_codes::DONE)
+}
+
 pub(super) fn diff(settings: &Settings, before: &str, after: Option<&str>) -> Result<u8, Failure> {
     let core = settings.open_to_read()?;
     let when = |text: &str| -> Result<When, Failure> {
