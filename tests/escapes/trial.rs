@@ -37,6 +37,7 @@ pub(crate) struct Attempt {
 
 /// How all cases are tried.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Variant {
     /// The long variants.
     pub(crate) is_long: bool,

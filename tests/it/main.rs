@@ -65,6 +65,7 @@ mod snapshots;
 mod snapshots_choice;
 #[cfg(test)]
 mod snapshots_encrypted;
+#[cfg(test)]
 mod snapshots_files;
 #[cfg(test)]
 mod snapshots_state;

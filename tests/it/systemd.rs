@@ -33,7 +33,9 @@ fn scopes() -> Vec<String> {
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("sandbox-") && name.ends_with(".scope") {
+            if name.starts_with("sandbox-")
+                && Path::new(&name).extension().is_some_and(|it| it == "scope")
+            {
                 found.push(name);
             } else if entry.file_type().is_ok_and(|it| it.is_dir()) {
                 waiting.push(entry.path());

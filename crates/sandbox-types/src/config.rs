@@ -17,8 +17,8 @@ use crate::{AllowList, IdError, Limits, NetworkAccess, SandboxName, parse_durati
 
 mod content;
 mod draft;
-mod limits;
 mod kept;
+mod limits;
 mod schema;
 mod session;
 #[cfg(test)]

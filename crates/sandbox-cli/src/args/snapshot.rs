@@ -154,10 +154,6 @@ pub(crate) struct SnapshotRestoreArgs {
 }
 
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag that can be typed"
-)]
 pub(crate) struct RollbackArgs {
     /// A snapshot, or an operation: back to just before it
     #[arg(value_name = "TARGET")]

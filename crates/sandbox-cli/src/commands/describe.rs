@@ -172,7 +172,7 @@ pub(crate) fn edited_since(conflicts: &[PathBuf], kept: &[KeptEdit], verb: &str)
             Some(edit) => format!("changed since: kept as {}", shown(&edit.kept_as)),
             None => format!("changed since: {verb} refuses it without --force or --keep-both"),
         };
-        text.push_str(&format!("  ! {} ({becomes})\n", shown(path)));
+        text.extend(["  ! ", &shown(path), " (", &becomes, ")\n"]);
     }
     text
 }

@@ -70,8 +70,8 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         count => format!("{count} operation(s) undone, "),
     };
     ui.note(&format!("sandbox: rolled back: {undone}{counts}{back}"));
-    describe::kept_edits(&done.kept)
-        .iter()
-        .for_each(|it| ui.note(&format!("sandbox: {it}")));
+    for edit in describe::kept_edits(&done.kept) {
+        ui.note(&format!("sandbox: {edit}"));
+    }
     Ok(exit_codes::DONE)
 }

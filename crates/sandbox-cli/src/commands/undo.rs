@@ -59,9 +59,9 @@ fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u
         }
         None => ui.note(&format!("sandbox: {did} {id}: {counts}")),
     }
-    describe::kept_edits(&done.kept)
-        .iter()
-        .for_each(|it| ui.note(&format!("sandbox: {it}")));
+    for edit in describe::kept_edits(&done.kept) {
+        ui.note(&format!("sandbox: {edit}"));
+    }
     Ok(exit_codes::DONE)
 }
 

@@ -53,24 +53,29 @@ pub(super) const fn is_refusal(error: &ReviewError) -> bool {
 /// Says what to select instead.
 pub(super) fn with_part_hint(failure: Failure, error: &ReviewError) -> Failure {
     let option = |path: &Path| format!("--path {}", quoted(&path.to_string_lossy()));
-    match error {
-        ReviewError::Split {
-            source: SplitError::Whole { path },
-            ..
-        }
-        | ReviewError::Portion {
-            source: PortionError::Whole { path },
-            ..
-        } => failure.hint(format!("take the directory as a whole: {}", option(path))),
-        ReviewError::Portion {
-            source: PortionError::Renamed { from, to },
-            ..
-        } => failure.hint(format!("take both: {} {}", option(from), option(to))),
-        ReviewError::Split { .. } => failure
-            .hint("`sandbox diff` lists what waits; a glob is read from the workspace's root"),
-        ReviewError::Portion { id, .. } => failure.hint(format!(
+    if let ReviewError::Split {
+        source: SplitError::Whole { path },
+        ..
+    }
+    | ReviewError::Portion {
+        source: PortionError::Whole { path },
+        ..
+    } = error
+    {
+        failure.hint(format!("take the directory as a whole: {}", option(path)))
+    } else if let ReviewError::Portion {
+        source: PortionError::Renamed { from, to },
+        ..
+    } = error
+    {
+        failure.hint(format!("take both: {} {}", option(from), option(to)))
+    } else if let ReviewError::Split { .. } = error {
+        failure.hint("`sandbox diff` lists what waits; a glob is read from the workspace's root")
+    } else if let ReviewError::Portion { id, .. } = error {
+        failure.hint(format!(
             "`sandbox show {id}` lists what it changed; a glob is read from the workspace's root"
-        )),
-        _ => failure,
+        ))
+    } else {
+        failure
     }
 }

@@ -80,7 +80,10 @@ impl From<SnapshotKeyError> for Failure {
             SnapshotKeyError::NoNewKey { .. } => failure(Kind::Usage)
                 .hint("set SANDBOX_SNAPSHOT_KEY_NEW or SANDBOX_SNAPSHOT_PASSPHRASE_NEW to the one that is to come"),
             SnapshotKeyError::Repository { source, .. } => of_repository(failure, source),
-            _ => with_system_hint(failure(Kind::Sandbox), &error),
+            SnapshotKeyError::Key(_)
+            | SnapshotKeyError::Find(_)
+            | SnapshotKeyError::Record { .. }
+            | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
 }

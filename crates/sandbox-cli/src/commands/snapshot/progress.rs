@@ -56,12 +56,11 @@ fn line((entries, bytes, total): (u64, u64, u64)) -> String {
     if entries > 0 {
         parts.push(format!("{entries} files"));
     }
-    if total > 0 {
-        let part = bytes.min(total).saturating_mul(100) / total;
-        parts.push(format!("{part} % of {}", Bytes(total)));
-    } else {
-        parts.push(Bytes(bytes).to_string());
-    }
+    let done = bytes.min(total).saturating_mul(100);
+    parts.push(match done.checked_div(total) {
+        Some(part) => format!("{part} % of {}", Bytes(total)),
+        None => Bytes(bytes).to_string(),
+    });
     parts.join(", ")
 }
 
