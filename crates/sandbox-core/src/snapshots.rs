@@ -21,10 +21,7 @@ use sandbox_rollback::{
     RestoreOptions, Restored, Retention, Snapshot, SnapshotId, Taken, Verification, VerifyDepth,
 };
 use sandbox_state::When;
-use sandbox_types::{
-    Change, ChangeSummary, Decision, OperationId, ReportedOperation, Risk, Settlement, Verdict,
-    causes,
-};
+use sandbox_types::{Change, ChangeSummary, OperationId, ReportedOperation, Settlement, causes};
 use serde::{Serialize, Serializer};
 
 pub use error::SnapshotError;
@@ -34,7 +31,7 @@ pub use records::{
     RollbackDone, SnapshotCreated, SnapshotDeleted, SnapshotRestored, SnapshotsRekeyed,
 };
 pub use rollback::{RollbackOptions, RollbackOutcome};
-pub(crate) use settings::compression;
+pub(crate) use settings::{allowed, compression};
 pub use with_state::StateBack;
 
 use settings::{excludes, retention};
@@ -447,18 +444,6 @@ impl Sandbox {
             cwd: self.workspace().to_string_lossy().into_owned(),
             secrets: Vec::new(),
         }
-    }
-}
-
-/// What the judge would say: the sandbox runs no command here.
-pub(crate) fn allowed() -> Verdict {
-    Verdict {
-        decision: Decision::Allow,
-        risk: Risk::of_score(0),
-        residual_risk: Risk::of_score(0),
-        findings: Vec::new(),
-        terms: Vec::new(),
-        commands: Vec::new(),
     }
 }
 

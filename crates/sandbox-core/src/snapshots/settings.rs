@@ -1,7 +1,7 @@
-//! What the configuration says of snapshots.
+//! What holds for snapshots without being asked for.
 
 use sandbox_rollback::{Compression, Excludes, Retention};
-use sandbox_types::SandboxConfig;
+use sandbox_types::{Decision, Risk, SandboxConfig, Verdict};
 
 pub(crate) fn compression(config: &SandboxConfig) -> Compression {
     match config.safety_constraints.compress_snapshots {
@@ -28,4 +28,16 @@ pub(super) fn retention(config: &SandboxConfig) -> Retention {
     let kept = config.safety_constraints.max_snapshots.or(built_in);
     kept.and_then(|it| usize::try_from(it).ok())
         .map_or(Retention::All, Retention::Newest)
+}
+
+/// What the judge would say: the sandbox runs no command here.
+pub(crate) fn allowed() -> Verdict {
+    Verdict {
+        decision: Decision::Allow,
+        risk: Risk::of_score(0),
+        residual_risk: Risk::of_score(0),
+        findings: Vec::new(),
+        terms: Vec::new(),
+        commands: Vec::new(),
+    }
 }

@@ -138,7 +138,7 @@ fn a_damaged_snapshot_changes_no_state() {
         assert_eq!(&*now.value, b"now");
         let versions = core.state_history("k").await.unwrap();
         let restored: Vec<_> = versions.iter().map(|it| it.restores).collect();
-        assert_eq!(restored, [None, None, Some(1), Some(2)], "it was put back");
+        assert_eq!(restored, [None, None], "it comes after the workspace");
         assert_eq!(fs::read_to_string(&file).unwrap(), "changed");
     });
 }

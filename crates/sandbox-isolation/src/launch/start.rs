@@ -61,12 +61,25 @@ const WITHOUT_PROC: &str =
 /// A guest that is built as far as that is possible before it may start.
 #[derive(Debug)]
 pub(crate) struct Readied {
-    /// The guest starts when a message is sent to it. Its end is dropped before what waits for that: a keeper that
-    /// waits for the message ends by nothing else.
-    begin: OwnedFd,
-    confined: Confined,
+    waiting: Waiting,
     /// What to build it from once more, and when it was looked at; not if nothing is hidden by where it is.
     again: Option<(LaunchPlan, Instant)>,
+}
+
+/// A guest that waits for its start, and what it starts by: a message.
+#[derive(Debug)]
+struct Waiting(Option<(OwnedFd, Confined)>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some((begin, mut confined)) = self.0.take() else {
+            return;
+        };
+        // As long as only its builder knows init, nobody would wait for it.
+        confined.tree.await_birth(&mut confined.status).ok();
+        // Before what waits for that: a keeper that waits for the message ends by nothing else.
+        drop(begin);
+    }
 }
 
 /// How long what was found on the host counts. An operation may wait long for its turn, and a secret that somebody
@@ -187,15 +200,13 @@ pub fn probe_namespaces() -> Result<(), LaunchError> {
 /// Starts to build what `plan` says.
 pub(crate) fn prepare(plan: LaunchPlan) -> Result<Readied, LaunchError> {
     let now = Instant::now();
-    let (begin, confined) = build(&plan)?;
     Ok(Readied {
-        begin,
-        confined,
+        waiting: build(&plan)?,
         again: Some((plan, now)),
     })
 }
 
-fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
+fn build(plan: &LaunchPlan) -> Result<Waiting, LaunchError> {
     let site = Site::of(plan)?;
     let order = order(plan, &site.ids, When::Now)?;
     let mut streams = open_streams(plan.stdin.clone(), &site.ids)?;
@@ -214,7 +225,7 @@ fn build(plan: &LaunchPlan) -> Result<(OwnedFd, Confined), LaunchError> {
     let mut confined = Confined::of(built.tree, built.status, parts);
     confined.set_network(own_network, egress);
     confined.enforcement.missing.extend(uncounted(plan));
-    Ok((built.begin, confined))
+    Ok(Waiting(Some((built.begin, confined))))
 }
 
 /// Starts to build what every operation of `plan`'s kind needs, as `layout` says.
@@ -269,25 +280,22 @@ impl Readied {
     /// Returns a guest that starts when a byte is written to `begin`.
     pub(super) fn of(confined: Confined, begin: OwnedFd) -> Self {
         Self {
-            begin,
-            confined,
+            waiting: Waiting(Some((begin, confined))),
             again: None,
         }
     }
 
     /// Lets the guest start.
     pub(crate) fn launch(self) -> Result<Confined, LaunchError> {
-        let Self {
-            mut begin,
-            mut confined,
-            again,
-        } = self;
+        let Self { mut waiting, again } = self;
         if let Some((plan, _)) = again.filter(|(_, since)| since.elapsed() > FOUND_COUNTS) {
-            // In this order, and before: see `Self::begin`; and the cgroups have the same name.
-            drop(begin);
-            drop(confined);
-            (begin, confined) = build(&plan)?;
+            // Before: the cgroups have the same name.
+            drop(waiting);
+            waiting = build(&plan)?;
         }
+        let Some((begin, mut confined)) = waiting.0.take() else {
+            return Err(LaunchError::new("start the guest", Errno::CHILD));
+        };
         let told = confined.tree.await_birth(&mut confined.status);
         let told = told.map_err(|failure| confined.tree.failed(failure))?;
         if let Some(failure) = told {

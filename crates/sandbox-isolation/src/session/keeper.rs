@@ -411,7 +411,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn rebuild(&mut self) {
-        self.spares.clear();
+        self.drop_spares();
         self.seen = None;
         self.rebuilds += 1;
         self.build_at = Instant::now();
@@ -434,10 +434,17 @@ impl<'a> Keeper<'a> {
     }
 
     /// Gives the place up, and the spare. The process stays until its operations have ended.
+    fn drop_spares(&mut self) {
+        for Spare { mut built, .. } in self.spares.drain(..) {
+            // As long as only its builder knows init, nobody would wait for it.
+            built.tree.await_birth(&mut built.status).ok();
+        }
+    }
+
     fn end(&mut self) {
         self.waiting.clear();
         self.guests.clear();
-        self.spares.clear();
+        self.drop_spares();
         self.place = None;
     }
 

@@ -161,7 +161,7 @@ fn what_is_not_there_is_said() {
     let format = lab.root.path().join("repo/format.json");
     let newer = fs::read_to_string(&format)
         .unwrap()
-        .replace("\"version\":1", "\"version\":2");
+        .replace("\"version\":1", "\"version\":3");
     fs::write(&format, newer).unwrap();
     assert!(matches!(
         repository.snapshots(),
