@@ -9,6 +9,7 @@ mod library;
 mod safety;
 mod scan;
 mod snapshots;
+mod state;
 mod transactions;
 
 use std::{
@@ -27,6 +28,7 @@ pub(crate) use library::{OPERATIONS, ROUNDS, SANDBOXES, layers, sessions, throug
 pub(crate) use safety::safety;
 pub(crate) use scan::scan;
 pub(crate) use snapshots::rollback;
+pub(crate) use state::state;
 pub(crate) use transactions::transactions;
 
 /// Timed runs of each program.

@@ -27,7 +27,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sandbox-cli", &["sandbox-types", "sandbox-core"]),
     (
         "xtask",
-        &["sandbox-types", "sandbox-safety", "sandbox-core"],
+        &[
+            "sandbox-types",
+            "sandbox-safety",
+            "sandbox-state",
+            "sandbox-core",
+        ],
     ),
 ];
 
@@ -49,6 +54,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("memmap2", &["sandbox-state"]),
     ("procfs", &["sandbox-monitor"]),
     ("redb", &["sandbox-state", "sandbox-rollback"]),
+    ("rusqlite", &["xtask"]),
     ("seccompiler", &["sandbox-isolation"]),
     ("serde-saphyr", &["sandbox-core", "sandbox-safety"]),
     ("strsim", &["sandbox-types"]),

@@ -41,6 +41,7 @@ usage: cargo xtask TASK
                       10,000 operations of the library, 64 at a time, against plain starts
   bench layers [RUNS] what each layer of a confinement costs, as a table
   bench egress        time the list of allowed hosts against the same client outside
+  bench state         time the store against SQLite, the journal, and `sandbox status`
   bench safety [DIR]  time judging, `sandbox check`, and the content scan by the number of words
   bench scan [DIR]    time `sandbox scan` against the bare automaton and ripgrep
   bench rollback transactions
@@ -123,6 +124,7 @@ fn bench_task(words: &[&str]) -> Option<anyhow::Result<()>> {
         ["layers"] => bench::layers(bench::ROUNDS),
         ["layers", runs] => bench::layers(runs),
         ["egress"] => bench::egress(),
+        ["state"] => bench::state(),
         ["safety"] => bench::safety("/usr/share/doc"),
         ["safety", directory] => bench::safety(directory),
         ["scan"] => bench::scan("/usr/share/doc"),
