@@ -163,11 +163,9 @@ impl<'a> Keeper<'a> {
             }
             self.demand.pass(now);
             self.forget_recipes();
-            self.spares
-                .truncate(self.demand.wanted().max(self.waiting.len()));
-            while self.is_to_build(now) {
-                self.build();
-            }
+            self.drop_spares_behind(self.demand.wanted().max(self.waiting.len()));
+            // After one that failed it is heard first who still waits.
+            while self.is_to_build(now) && self.build() {}
             let is_idle = self.operations.is_empty() && now >= self.used_at + self.idle_timeout;
             if is_idle || (self.place.is_none() && self.operations.is_empty()) {
                 return Ok(());
@@ -178,18 +176,18 @@ impl<'a> Keeper<'a> {
     }
 
     fn see_to(&mut self, happened: Happened) {
+        // From behind, so that the numbers of the others stay; and first, for the keeper may end below.
+        let asked = happened.asked.into_iter().rev();
+        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
         if happened.knocks > 0 {
             self.let_in();
         }
-        // From behind, so that the numbers of the others stay.
         for index in happened.left.into_iter().rev() {
             self.waiting.remove(index);
         }
         for index in happened.told.into_iter().rev() {
             self.hear_spare(index);
         }
-        let asked = happened.asked.into_iter().rev();
-        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
         for index in happened.gone.into_iter().rev() {
             drop(self.leaving.swap_remove(index));
             self.build_now();
@@ -202,7 +200,10 @@ impl<'a> Keeper<'a> {
             self.rebuild();
         }
         for guest in asked {
-            self.answer(guest);
+            // Who asks a keeper that has ended hears that it is gone.
+            if self.place.is_some() {
+                self.answer(guest);
+            }
         }
         self.hand_over();
         if happened.places {
@@ -371,18 +372,23 @@ impl<'a> Keeper<'a> {
         self.place.is_some() && is_time && !self.is_enough()
     }
 
-    /// Starts to build one.
-    fn build(&mut self) {
-        match self.try_build() {
+    /// Starts to build one; returns whether it is on its way.
+    fn build(&mut self) -> bool {
+        // What the others show may be covered now. What changes from here on is found when it is handed over.
+        if self.mounts_have_changed() && self.seen.is_some() {
+            self.rebuild();
+        }
+        let built = self.try_build();
+        let is_built = built.is_ok();
+        match built {
             Ok(spare) => self.spares.push(spare),
             Err(_) if self.seen.is_some() => self.rebuild(),
             Err(_) => self.end(),
         }
+        is_built
     }
 
     fn try_build(&mut self) -> Result<Spare, LaunchError> {
-        // What changes while this is built is found when it is handed over.
-        self.mounts_have_changed();
         let layers = layers::supply(&mut self.plan, self.layers)?;
         // Whether it is still so is asked when it is handed over.
         let seen = match &self.seen {
@@ -411,7 +417,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn rebuild(&mut self) {
-        self.drop_spares();
+        self.drop_spares_behind(0);
         self.seen = None;
         self.rebuilds += 1;
         self.build_at = Instant::now();
@@ -424,6 +430,10 @@ impl<'a> Keeper<'a> {
         let Ok((workspace, watch)) = watch(&self.directory, &plan.workspace) else {
             return self.end();
         };
+        // Who waits asked for another kind.
+        for guest in self.waiting.drain(..) {
+            guest.answer(Answer::Refused { foreign: false }, &[]).ok();
+        }
         self.workspace = workspace;
         self.key = key;
         self.plan = plan;
@@ -433,18 +443,21 @@ impl<'a> Keeper<'a> {
         self.rebuild();
     }
 
-    /// Gives the place up, and the spare. The process stays until its operations have ended.
-    fn drop_spares(&mut self) {
-        for Spare { mut built, .. } in self.spares.drain(..) {
+    /// Drops all spares but the first ones.
+    fn drop_spares_behind(&mut self, kept: usize) {
+        let kept = kept.min(self.spares.len());
+        for mut spare in self.spares.drain(kept..) {
             // As long as only its builder knows init, nobody would wait for it.
+            let built = &mut spare.built;
             built.tree.await_birth(&mut built.status).ok();
         }
     }
 
+    /// Gives the place up, and the spare. The process stays until its operations have ended.
     fn end(&mut self) {
         self.waiting.clear();
         self.guests.clear();
-        self.drop_spares();
+        self.drop_spares_behind(0);
         self.place = None;
     }
 
