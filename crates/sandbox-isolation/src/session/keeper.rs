@@ -2,6 +2,7 @@
 //!
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
+mod building;
 mod events;
 
 use std::{
@@ -33,7 +34,7 @@ use events::Happened;
 
 use crate::{
     egress,
-    launch::{error::LaunchError, start, tree::Tree},
+    launch::{start, tree::Tree},
     plan::LaunchPlan,
     sys::process,
 };
@@ -372,42 +373,6 @@ impl<'a> Keeper<'a> {
         self.place.is_some() && is_time && !self.is_enough()
     }
 
-    /// Starts to build one; returns whether it is on its way.
-    fn build(&mut self) -> bool {
-        // What the others show may be covered now. What changes from here on is found when it is handed over.
-        if self.mounts_have_changed() && self.seen.is_some() {
-            self.rebuild();
-        }
-        let built = self.try_build();
-        let is_built = built.is_ok();
-        match built {
-            Ok(spare) => self.spares.push(spare),
-            Err(_) if self.seen.is_some() => self.rebuild(),
-            Err(_) => self.end(),
-        }
-        is_built
-    }
-
-    fn try_build(&mut self) -> Result<Spare, LaunchError> {
-        let layers = layers::supply(&mut self.plan, self.layers)?;
-        // Whether it is still so is asked when it is handed over.
-        let seen = match &self.seen {
-            Some(seen) => Rc::clone(seen),
-            None => Rc::new(Seen::for_building(&self.plan)?),
-        };
-        let is_first = self.seen.is_none();
-        let built = start::prepare_ahead(&self.plan, seen.layout())?;
-        self.seen = Some(Rc::clone(&seen));
-        Ok(Spare {
-            built,
-            seen,
-            layers,
-            sockets: Vec::new(),
-            is_ready: false,
-            is_first,
-        })
-    }
-
     /// A builder that is dead is waited for once something else has happened: it takes its time for taking the mounts
     /// down that nobody needs any more.
     fn forget_recipes(&mut self) {
@@ -441,16 +406,6 @@ impl<'a> Keeper<'a> {
         self.watch = watch;
         self.rebuilds = 0;
         self.rebuild();
-    }
-
-    /// Drops all spares but the first ones.
-    fn drop_spares_behind(&mut self, kept: usize) {
-        let kept = kept.min(self.spares.len());
-        for mut spare in self.spares.drain(kept..) {
-            // As long as only its builder knows init, nobody would wait for it.
-            let built = &mut spare.built;
-            built.tree.await_birth(&mut built.status).ok();
-        }
     }
 
     /// Gives the place up, and the spare. The process stays until its operations have ended.
