@@ -450,9 +450,11 @@ pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
     plan.directories.sort_by(|a, b| b.path.cmp(&a.path));
 }
 
-/// Moves the copies of what was renamed to the trash. One that stays behind costs only space.
-pub(crate) fn drop_copies(layout: &Layout, set: &Path, plan: &Plan) {
-    let renamed = |it: &Move| it.old_path().is_some();
+/// Moves the copies of what was renamed to the trash, but for those whose rename was left alone: they may be the last
+/// ones. One that stays behind costs only space.
+pub(crate) fn drop_copies(layout: &Layout, set: &Path, (plan, left_alone): (&Plan, &[PathBuf])) {
+    let renamed =
+        |it: &Move| it.old_path().is_some() && !left_alone.iter().any(|path| path == it.path());
     if !plan.moves.iter().any(renamed) {
         return;
     }

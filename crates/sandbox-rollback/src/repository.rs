@@ -102,6 +102,11 @@ pub fn rekey_repository(
 ///
 /// Fails when it does not, or cannot be read.
 pub fn opens(directory: &Path, key: &RepositoryKey) -> Result<bool, RepositoryError> {
+    if !directory.is_dir() {
+        return Ok(false);
+    }
+    // Somebody may be about to encrypt it.
+    let _lock = session::take_lock(directory, session::Sharing::Shared)?;
     match alone(directory, key).unlock() {
         Ok(sealing) => Ok(sealing.is_some()),
         Err(RepositoryError::Empty) => Ok(false),
@@ -352,6 +357,15 @@ impl Repository {
             Err(RepositoryError::Empty) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes what a killed process left, such as packs that were not encrypted.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the repository cannot be written.
+    pub fn sweep(&self) -> Result<(), RepositoryError> {
+        Session::write(self)?.close()
     }
 
     /// Makes the index again from the packs. Costs one reading of all that is kept, and the next

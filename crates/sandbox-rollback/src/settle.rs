@@ -42,7 +42,7 @@ pub(crate) fn finish_commit(
     // the changes.
     seal(&set, SEALED).map_err(cannot("seal", &set))?;
     sides.sync()?;
-    renames::drop_copies(layout, &set, plan);
+    renames::drop_copies(layout, &set, (plan, &left_alone));
     relocate(&set, &layout.undo(id)).map_err(cannot("file", &set))?;
     Ok(left_alone)
 }

@@ -153,12 +153,16 @@ impl RollbackManager {
             on_conflict,
             back: false,
         };
-        begin(layout, &list).map_err(failed)?;
+        begin_new(layout, &list).map_err(failed)?;
         let done = ids
             .iter()
             .map(|id| undo::go_locked(layout, (direction, id), on_conflict))
             .collect::<Result<Vec<_>, _>>();
         if let Err(error) = done {
+            if matches!(error, UndoError::Interrupted { .. }) {
+                // That one is half-way: when it has been completed, recovery goes on with the list.
+                return Err(error);
+            }
             return Err(match go_back(layout, &mut list) {
                 Ok(()) => error,
                 Err(source) => UndoError::Interrupted {
@@ -209,7 +213,7 @@ impl RollbackManager {
             on_conflict,
             back: false,
         };
-        begin(layout, &list).map_err(failed)?;
+        begin_new(layout, &list).map_err(failed)?;
         let mark = Mark {
             direction,
             id: id.clone(),
@@ -280,10 +284,20 @@ pub(crate) fn finish(layout: &Layout, finished: &mut Finished) -> Result<(), Fil
         Direction::Redo => &mut finished.redos,
     };
     done.retain(|id| !list.ids.contains(id));
-    if !list.back && go_on(layout, &list, &mut finished.left_alone).is_ok() {
-        let filed = |id: &&OperationId| list.direction.back().set(layout, id).exists();
-        done.extend(list.ids.iter().filter(filed).cloned());
-        return end(layout);
+    if !list.back {
+        match go_on(layout, &list, &mut finished.left_alone) {
+            Ok(()) => {
+                let filed = |id: &&OperationId| list.direction.back().set(layout, id).exists();
+                done.extend(list.ids.iter().filter(filed).cloned());
+                return end(layout);
+            }
+            Err(UndoError::Interrupted { id, source, .. }) => {
+                // As above: the list waits for it.
+                finished.failed.push((id, source));
+                return Ok(());
+            }
+            Err(_) => {}
+        }
     }
     match go_back(layout, &mut list) {
         Ok(()) => finished.reversed.extend(list.ids),
@@ -382,12 +396,15 @@ fn begin(layout: &Layout, list: &List) -> Result<(), FileError> {
         step()?;
         step::sync_all(&File::open(&layout.layers)?)
     };
-    write()
-        .inspect_err(|_| {
-            // One that stays is done by recovery.
-            drop(step().and_then(|()| fs::remove_file(&path)));
-        })
-        .map_err(cannot::<io::Error>("write", &path))
+    write().map_err(cannot::<io::Error>("write", &path))
+}
+
+/// As [`begin`], where there is no list yet.
+fn begin_new(layout: &Layout, list: &List) -> Result<(), FileError> {
+    begin(layout, list).inspect_err(|_| {
+        // One that stays is done by recovery.
+        drop(step().and_then(|()| fs::remove_file(layout.together())));
+    })
 }
 
 /// Removes the list, durably: what is done after it must not be taken for a part of it.

@@ -112,6 +112,8 @@ impl Sandbox {
         let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
         let repository = self.repository()?;
         if repository.is_encrypted()? == Some(true) {
+            // One that was killed at its end has left the plain ones.
+            repository.sweep()?;
             return Ok(None);
         }
         let rekeyed = repository.rekey(&of(&self.host))?;
@@ -137,17 +139,21 @@ impl Home {
             let sandbox = sandbox.clone();
             |source| SnapshotKeyError::Repository { sandbox, source }
         };
-        let mut encrypted = Vec::new();
-        for name in names {
-            let directory = layout.sandbox(&name).join(REPOSITORY);
-            let opened = sandbox_rollback::opens(&directory, &old).map_err(failed(&name))?;
-            if opened {
-                encrypted.push((name, directory));
+        let encrypted = || -> Result<Vec<_>, SnapshotKeyError> {
+            let mut encrypted = Vec::new();
+            for name in &names {
+                let directory = layout.sandbox(name).join(REPOSITORY);
+                if sandbox_rollback::opens(&directory, &old).map_err(failed(name))? {
+                    encrypted.push((name.clone(), directory));
+                }
             }
-        }
+            Ok(encrypted)
+        };
+        encrypted()?;
         let (new, file) = next(host)?;
         let mut done = Vec::new();
-        for (name, directory) in encrypted {
+        // Once more: who encrypts from now on takes the next key, and who began before is waited for.
+        for (name, directory) in encrypted()? {
             let rekeyed = rekey_repository(&directory, &old, &new).map_err(failed(&name))?;
             let ledger = Ledger::open(&layout.sandbox(&name), &name);
             records::rekeyed(&ledger, rekeyed, now()).map_err(|source| {

@@ -176,8 +176,8 @@ impl Sandbox {
         };
         self.intend(&intent)?;
         if let Err(error) = self.go_back_workspace(&intent.way, (options, outcome), now) {
-            // What is half-way goes on at the next command, and the rest with it.
-            if !error.is_interrupted() {
+            // What is half-way, or perhaps done, goes on at the next command, and the rest with it.
+            if !error.may_have_gone() {
                 self.forget_intent()?;
             }
             return Err(error);
@@ -198,6 +198,8 @@ impl Sandbox {
                 state.keys = done.changed.into_iter().map(back).collect();
                 Ok(())
             }
+            // It went back, and only the journal does not say so: the next command does that.
+            Err(error) if store.sequence().ok() != Some(before) => Err(error.into()),
             Err(error) => Err(self.without_state(&intent, error.into())),
         }
     }
@@ -423,10 +425,16 @@ fn undo_failed(target: &str, source: UndoError) -> SnapshotError {
 }
 
 impl SnapshotError {
-    /// Returns whether the next command goes on with what failed.
-    fn is_interrupted(&self) -> bool {
+    /// Returns whether the workspace may have gone back all the same, or will.
+    fn may_have_gone(&self) -> bool {
         if let Self::Undo { source, .. } = self {
-            return matches!(**source, UndoError::Interrupted { .. });
+            return matches!(
+                **source,
+                UndoError::Interrupted { .. } | UndoError::Record { .. }
+            );
+        }
+        if let Self::Record(_) = self {
+            return true;
         }
         let commit = |error: &RestoreError| {
             matches!(error, RestoreError::Commit(CommitError::Interrupted { .. }))

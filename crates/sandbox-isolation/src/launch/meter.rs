@@ -211,7 +211,7 @@ impl Meter {
         }
     }
 
-    /// Returns whether [`Self::attach_late`] is to be called after [`LATE_AFTER`].
+    /// Returns whether [`Self::attach_late`] is to be called after [`late_after`](super::meter::young::late_after).
     pub(crate) fn is_planned(&self) -> bool {
         matches!(self.state, State::Planned(_))
     }

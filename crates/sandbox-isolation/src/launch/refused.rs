@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
-use rustix::io::Errno;
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+};
 use sandbox_types::{Violation, ViolationKind};
 
 use crate::{seccomp_profile::name_of_call, sys::notify};
@@ -28,16 +31,21 @@ impl Refused {
         self.listener = Some(listener);
     }
 
-    /// Returns what becomes readable when there is something to hear.
+    /// Returns what becomes readable, or is hung up, when there is something to hear.
     pub(super) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
         self.listener.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Hears of one call, after [`Self::waits_for`] was readable, and refuses it.
+    /// Hears of one call, after something happened to [`Self::waits_for`], and refuses it.
     pub(super) fn hear(&mut self) {
         let Some(listener) = &self.listener else {
             return;
         };
+        if !is_readable(listener) {
+            // Nobody is left who could be refused anything, and kernels before 6.11 would wait for that.
+            self.listener = None;
+            return;
+        }
         match notify::receive(listener.as_fd()) {
             Ok(call) => {
                 // It fails only if its process is dead.
@@ -73,4 +81,11 @@ impl Refused {
             }
         })
     }
+}
+
+fn is_readable(listener: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let now = rustix::event::Timespec::default();
+    let polled = rustix::event::poll(&mut fds, Some(&now));
+    polled.is_ok() && fds[0].revents().contains(PollFlags::IN)
 }

@@ -293,9 +293,12 @@ impl Readied {
             drop(waiting);
             waiting = build(&plan)?;
         }
-        let Some((begin, mut confined)) = waiting.0.take() else {
+        let Some((begin, confined)) = waiting.0.take() else {
             return Err(LaunchError::new("start the guest", Errno::CHILD));
         };
+        // On every way out `begin` is dropped first: a keeper that waits for its message ends by nothing else.
+        let mut confined = confined;
+        let begin = begin;
         let told = confined.tree.await_birth(&mut confined.status);
         let told = told.map_err(|failure| confined.tree.failed(failure))?;
         if let Some(failure) = told {
@@ -408,7 +411,8 @@ impl Confined {
     /// Whether the guest may have run, though its start was not told.
     pub(crate) fn has_begun(&self) -> bool {
         let order = self.order.as_ref();
-        order.is_some_and(|order| {
+        // Without it, the start was told.
+        order.is_none_or(|order| {
             let received = rustix::net::recv(order, &mut [0; 1], RecvFlags::DONTWAIT);
             matches!(received, Ok((1, _)))
         })

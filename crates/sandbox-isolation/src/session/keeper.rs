@@ -2,6 +2,7 @@
 //!
 //! One thread, which sleeps until something happens. It holds no secret: it was executed anew, without environment.
 
+mod building;
 mod events;
 
 use std::{
@@ -33,7 +34,7 @@ use events::Happened;
 
 use crate::{
     egress,
-    launch::{error::LaunchError, start, tree::Tree},
+    launch::{start, tree::Tree},
     plan::LaunchPlan,
     sys::process,
 };
@@ -163,11 +164,9 @@ impl<'a> Keeper<'a> {
             }
             self.demand.pass(now);
             self.forget_recipes();
-            self.spares
-                .truncate(self.demand.wanted().max(self.waiting.len()));
-            while self.is_to_build(now) {
-                self.build();
-            }
+            self.drop_spares_behind(self.demand.wanted().max(self.waiting.len()));
+            // After one that failed it is heard first who still waits.
+            while self.is_to_build(now) && self.build() {}
             let is_idle = self.operations.is_empty() && now >= self.used_at + self.idle_timeout;
             if is_idle || (self.place.is_none() && self.operations.is_empty()) {
                 return Ok(());
@@ -178,18 +177,18 @@ impl<'a> Keeper<'a> {
     }
 
     fn see_to(&mut self, happened: Happened) {
+        // From behind, so that the numbers of the others stay; and first, for the keeper may end below.
+        let asked = happened.asked.into_iter().rev();
+        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
         if happened.knocks > 0 {
             self.let_in();
         }
-        // From behind, so that the numbers of the others stay.
         for index in happened.left.into_iter().rev() {
             self.waiting.remove(index);
         }
         for index in happened.told.into_iter().rev() {
             self.hear_spare(index);
         }
-        let asked = happened.asked.into_iter().rev();
-        let asked: Vec<_> = asked.map(|it| self.guests.swap_remove(it)).collect();
         for index in happened.gone.into_iter().rev() {
             drop(self.leaving.swap_remove(index));
             self.build_now();
@@ -202,7 +201,10 @@ impl<'a> Keeper<'a> {
             self.rebuild();
         }
         for guest in asked {
-            self.answer(guest);
+            // Who asks a keeper that has ended hears that it is gone.
+            if self.place.is_some() {
+                self.answer(guest);
+            }
         }
         self.hand_over();
         if happened.places {
@@ -371,37 +373,6 @@ impl<'a> Keeper<'a> {
         self.place.is_some() && is_time && !self.is_enough()
     }
 
-    /// Starts to build one.
-    fn build(&mut self) {
-        match self.try_build() {
-            Ok(spare) => self.spares.push(spare),
-            Err(_) if self.seen.is_some() => self.rebuild(),
-            Err(_) => self.end(),
-        }
-    }
-
-    fn try_build(&mut self) -> Result<Spare, LaunchError> {
-        // What changes while this is built is found when it is handed over.
-        self.mounts_have_changed();
-        let layers = layers::supply(&mut self.plan, self.layers)?;
-        // Whether it is still so is asked when it is handed over.
-        let seen = match &self.seen {
-            Some(seen) => Rc::clone(seen),
-            None => Rc::new(Seen::for_building(&self.plan)?),
-        };
-        let is_first = self.seen.is_none();
-        let built = start::prepare_ahead(&self.plan, seen.layout())?;
-        self.seen = Some(Rc::clone(&seen));
-        Ok(Spare {
-            built,
-            seen,
-            layers,
-            sockets: Vec::new(),
-            is_ready: false,
-            is_first,
-        })
-    }
-
     /// A builder that is dead is waited for once something else has happened: it takes its time for taking the mounts
     /// down that nobody needs any more.
     fn forget_recipes(&mut self) {
@@ -411,7 +382,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn rebuild(&mut self) {
-        self.drop_spares();
+        self.drop_spares_behind(0);
         self.seen = None;
         self.rebuilds += 1;
         self.build_at = Instant::now();
@@ -424,6 +395,10 @@ impl<'a> Keeper<'a> {
         let Ok((workspace, watch)) = watch(&self.directory, &plan.workspace) else {
             return self.end();
         };
+        // Who waits asked for another kind.
+        for guest in self.waiting.drain(..) {
+            guest.answer(Answer::Refused { foreign: false }, &[]).ok();
+        }
         self.workspace = workspace;
         self.key = key;
         self.plan = plan;
@@ -434,17 +409,10 @@ impl<'a> Keeper<'a> {
     }
 
     /// Gives the place up, and the spare. The process stays until its operations have ended.
-    fn drop_spares(&mut self) {
-        for Spare { mut built, .. } in self.spares.drain(..) {
-            // As long as only its builder knows init, nobody would wait for it.
-            built.tree.await_birth(&mut built.status).ok();
-        }
-    }
-
     fn end(&mut self) {
         self.waiting.clear();
         self.guests.clear();
-        self.drop_spares();
+        self.drop_spares_behind(0);
         self.place = None;
     }
 

@@ -4,7 +4,7 @@ use std::{fs, sync::Arc, thread};
 
 use rustix::process::Pid;
 use sandbox_isolation::{LaunchPlan, StdinSource, end_session};
-use sandbox_types::ExitReason;
+use sandbox_types::{ExitReason, NetworkAccess};
 
 use crate::{
     lab::eventually,
@@ -62,6 +62,34 @@ fn operations_at_the_same_time_wait_for_the_keeper_and_leave_nothing() {
     });
     assert!(end_session(&session.directory()).unwrap());
     eventually("the keeper has ended", || !is_there(keeper));
+}
+
+/// Who waits for a keeper that takes another kind meanwhile gets none of that kind.
+#[test]
+fn what_others_ask_for_is_nobody_elses() {
+    let mut session = Session::new().ready();
+    let outside = fs::read_link("/proc/self/ns/net").unwrap();
+    let plans: Vec<_> = (0..32)
+        .map(|number| {
+            let mut plan = session.plan("readlink /proc/self/ns/net");
+            if number % 2 == 0 {
+                plan.network = NetworkAccess::Host;
+            }
+            plan
+        })
+        .collect();
+    thread::scope(|scope| {
+        for plan in plans {
+            let (session, outside) = (&session, &outside);
+            scope.spawn(move || {
+                let is_host = plan.network == NetworkAccess::Host;
+                let mut running = launch(&session.launcher, plan).unwrap();
+                let (ended, told) = finish(&mut *running);
+                assert_eq!(ended.exit, ExitReason::Exited(0));
+                assert_eq!(told.trim() == outside.to_str().unwrap(), is_host, "{told}");
+            });
+        }
+    });
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) fn rekey(
     let marker = repository.directory.join(MARKER);
     let mark = || step().and_then(|()| private(&marker)).map(drop);
     mark().map_err(cannot("create", &marker))?;
+    sync_directory(&repository.directory)?;
     format::write(repository, Some(&cipher.slot))?;
     let packs = finish(repository, &cipher.slot)?;
     session.close()?;
@@ -237,7 +238,8 @@ fn remove_plain(repository: &Repository) -> Result<(), RepositoryError> {
     ] {
         remove(&repository.directory.join(name))?;
     }
-    remove_all(&repository.plain_packs())
+    remove_all(&repository.plain_packs())?;
+    Ok(sync_directory(&repository.directory)?)
 }
 
 fn remove_all(directory: &Path) -> Result<(), RepositoryError> {
