@@ -1,6 +1,6 @@
-//! `cargo xtask bench state`: the store against SQLite, the journal against plain writes, and `sandbox status`.
+//! `cargo xtask bench state`: the store against `SQLite`, the journal against plain writes, and `sandbox status`.
 //!
-//! SQLite is compiled for this task only: the task starts itself again, optimized and with the feature `sqlite`.
+//! `SQLite` is compiled for this task only: the task starts itself again, optimized and with the feature `sqlite`.
 
 #[cfg(feature = "sqlite")]
 mod journal;
@@ -29,7 +29,7 @@ pub(crate) fn state() -> anyhow::Result<()> {
     status::measure(directory.path())
 }
 
-/// Starts this task again, with SQLite.
+/// Starts this task again, with `SQLite`.
 #[cfg(not(feature = "sqlite"))]
 pub(crate) fn state() -> anyhow::Result<()> {
     let words = "run --quiet --release --locked --package xtask --features sqlite -- bench state";

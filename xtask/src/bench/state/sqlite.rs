@@ -1,4 +1,4 @@
-//! The same versioned store on SQLite, as one would write it by hand: no hashes, no seals, no chain.
+//! The same versioned store on `SQLite`, as one would write it by hand: no hashes, no seals, no chain.
 
 use std::path::Path;
 

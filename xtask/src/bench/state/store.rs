@@ -1,4 +1,4 @@
-//! The store and SQLite, in turn: A B C A B C.
+//! The store and `SQLite`, in turn: A B C A B C.
 
 use std::path::Path;
 
@@ -206,7 +206,7 @@ fn opening(directory: &Path, manager: &StateManager) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SQLite has nothing like a pin; only ours is measured.
+/// `SQLite` has nothing like a pin; only ours is measured.
 fn snapshot(directory: &Path) -> anyhow::Result<()> {
     let manager = StateManager::open(&directory.join("many"));
     let store = manager.store()?;
