@@ -219,7 +219,6 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         mut plan,
         changes,
         twins,
-        kept,
         ..
     } = survey;
     if plan.is_empty() && conflicts.is_empty() {
@@ -234,7 +233,7 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         id: id.clone(),
         source,
     };
-    renames::fold(&mut plan, twins, kept);
+    renames::fold(&mut plan, twins);
     save_changes(&tx.set, &changes).map_err(record)?;
     reserve::take(&tx.set, &plan).map_err(record)?;
     Sides::open(&layout.workspace, &tx.set)

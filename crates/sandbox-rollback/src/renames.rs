@@ -7,8 +7,8 @@
 //! and the same time or name.
 //!
 //! What was deleted as a whole and came as an exact copy, attributes included, is stored once: the commit
-//! renames what was deleted, and drops the copy. If the copy lies in a directory that is new itself, it is
-//! taken out of that first.
+//! renames what was deleted, and drops the copy. A copy in a directory that is new itself comes with that, and is
+//! stored twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -20,16 +20,16 @@ use std::{
 use rustix::fs::{FileType, RenameFlags};
 
 use crate::{
-    apply::{OPEN_TO_OWNER, rename, spot},
+    apply::{rename, spot},
     attributes::Attributes,
     layout::Layout,
     overlay,
-    plan::{Cleaning, Directory, Move, Place, Plan},
+    plan::{Cleaning, Move, Place, Plan},
     stat::{Stat, Time},
     step::step,
     survey::{Survey, compare},
     tree::{Spot, Tree},
-    xattr::{self, Xattrs},
+    xattr,
 };
 
 /// How many candidates are compared with one file: more alike ones are told as created and deleted.
@@ -49,10 +49,6 @@ pub(crate) enum Moved {
 pub(crate) struct Twin {
     went: PathBuf,
     came: PathBuf,
-    /// The inode of the copy in the upper layer.
-    ino: u64,
-    /// The directory that the copy lies in, if that is new too.
-    parent: Option<Directory>,
 }
 
 /// What came and what went, by the number of its change.
@@ -173,26 +169,24 @@ impl Search<'_> {
         {
             by_key.entry(key(end)).or_default().push(end.change);
         }
-        // What lies above comes first: in a copy nothing is looked for.
-        let mut came: Vec<&End> = self.came.iter().collect();
-        came.sort_unstable_by_key(|it| self.path(it.change));
         let mut found: Vec<(usize, usize)> = Vec::new();
         let mut twins: Vec<Twin> = Vec::new();
-        for end in came {
-            let Entry::Occupied(mut alike) = by_key.entry(key(end)) else {
-                continue;
-            };
+        for end in &self.came {
             let came = self.path(end.change);
-            let in_last = twins.last().is_some_and(|it| came.starts_with(&it.came));
-            let top = came.ancestors().find(|it| attached.contains(it));
-            let Some(top) = top.filter(|top| !in_last && *top == came) else {
+            if !attached.contains(came) {
+                continue;
+            }
+            let Entry::Occupied(mut alike) = by_key.entry(key(end)) else {
                 continue;
             };
             let alike = alike.get_mut();
             for at in 0..alike.len().min(COMPARED_MAX) {
-                let twin = self.twin((came, top != came), self.path(alike[at]));
-                if let Ok(Some(twin)) = twin {
-                    twins.push(twin);
+                let went = self.path(alike[at]);
+                if matches!(self.is_twin(came, went), Ok(true)) {
+                    twins.push(Twin {
+                        went: went.to_owned(),
+                        came: came.to_owned(),
+                    });
                     found.push((end.change, alike.remove(at)));
                     break;
                 }
@@ -309,37 +303,6 @@ impl Search<'_> {
         compare::same_content(side(&upper, &above), side(&lower, &below))
     }
 
-    /// Returns how `came` can take its place by a rename of `went`; `None` if it cannot.
-    fn twin(&self, (came, is_inner): (&Path, bool), went: &Path) -> io::Result<Option<Twin>> {
-        if !self.is_twin(came, went)? {
-            return Ok(None);
-        }
-        let mut parent = None;
-        if is_inner {
-            let path = came.parent().unwrap_or(Path::new(""));
-            let spot = self.upper.spot(path)?;
-            let above = stat(&spot)?;
-            let marked = xattr::read(&spot.dir, &spot.name)?;
-            let attributes = Attributes::of(&above, overlay::merged(&marked, &Xattrs::new()));
-            if attributes.mode & OPEN_TO_OWNER != OPEN_TO_OWNER {
-                return Ok(None);
-            }
-            parent = Some(Directory {
-                path: path.to_owned(),
-                ino: above.ino,
-                ctime: above.ctime,
-                before: attributes.clone(),
-                after: attributes,
-            });
-        }
-        Ok(Some(Twin {
-            went: went.to_owned(),
-            came: came.to_owned(),
-            ino: stat(&self.upper.spot(came)?)?.ino,
-            parent,
-        }))
-    }
-
     /// Returns whether `came` of the upper layer is an exact copy of `went` of the workspace: names,
     /// contents, attributes, and no hard links, which a copy does not tell.
     fn is_twin(&self, came: &Path, went: &Path) -> io::Result<bool> {
@@ -395,9 +358,8 @@ fn side<'a>(spot: &'a Spot, stat: &'a Stat) -> compare::Side<'a> {
     }
 }
 
-/// Has the plan rename each twin instead of bringing the copy and keeping the original. `kept` is the
-/// highest number that the plan has given to a file.
-pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
+/// Has the plan rename each twin instead of bringing the copy and keeping the original.
+pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>) {
     if twins.is_empty() {
         return;
     }
@@ -423,31 +385,16 @@ pub(crate) fn fold(plan: &mut Plan, twins: Vec<Twin>, kept: u64) {
         let (Cleaning::Attributes { path, .. } | Cleaning::Shelve { path, .. }) = cleaning;
         !path.ancestors().any(|it| copies.contains(it))
     });
-    let mut shelves = Vec::new();
-    for (twin, number) in twins.iter().zip(kept + 1..) {
-        if let Some(parent) = &twin.parent {
-            shelves.push(Cleaning::Shelve {
-                path: twin.came.clone(),
-                ino: twin.ino,
-                number,
-                // Its directory gets its attributes back in the end.
-                directory: None,
-            });
-            if plan.directories.iter().all(|it| it.path != parent.path) {
-                plan.directories.push(parent.clone());
-            }
-        }
-        // After what brings the directories that the new paths lie in.
-        if let Some(file) = leaving.get(&twin.went) {
+    // After what brings the directories that the new paths lie in.
+    for Twin { went, came } in twins {
+        if let Some(file) = leaving.remove(&went) {
             plan.moves.push(Move::Rename {
-                from: twin.went.clone(),
-                to: twin.came.clone(),
-                file: *file,
+                from: went,
+                to: came,
+                file,
             });
         }
     }
-    plan.cleanings.splice(0..0, shelves);
-    plan.directories.sort_by(|a, b| b.path.cmp(&a.path));
 }
 
 /// Moves the copies of what was renamed to the trash, but for those whose rename was left alone: they may be the last
@@ -462,15 +409,8 @@ pub(crate) fn drop_copies(layout: &Layout, set: &Path, (plan, left_alone): (&Pla
         return;
     };
     let stem = set.file_name().unwrap_or_default();
-    let shelf = |copy: &Path| {
-        plan.cleanings.iter().find_map(|cleaning| match cleaning {
-            Cleaning::Shelve { path, number, .. } if path == copy => Some(Place::Kept(*number)),
-            Cleaning::Attributes { .. } | Cleaning::Shelve { .. } => None,
-        })
-    };
     for (number, change) in plan.moves.iter().enumerate().filter(|(_, it)| renamed(it)) {
-        let place = shelf(change.path()).unwrap_or(Place::Upper);
-        let path = place.path(change.path());
+        let path = Place::Upper.path(change.path());
         let mut name = stem.to_owned();
         name.push(format!("-copy-{number}"));
         let throw = || -> io::Result<()> {
