@@ -11,7 +11,7 @@
 //! Who is killed after the record leaves it: the next one to open the sandbox takes all back.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::PathBuf,
     thread,
@@ -211,19 +211,7 @@ impl Sandbox {
 
     fn try_checkpoint_lock(&self) -> Result<Option<File>, CheckpointError> {
         let path = self.checkpoint_file(LOCK);
-        let take = || {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)?;
-            match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
-                Err(TryLockError::WouldBlock) => Ok(None),
-                Err(TryLockError::Error(error)) => Err(error),
-            }
-        };
-        take().map_err(|source| CheckpointError::Record {
+        private::try_lock(&path).map_err(|source| CheckpointError::Record {
             path: path.clone(),
             source,
         })

@@ -1,7 +1,7 @@
 //! Directories of ours that nobody else can read or fill, and files that survive a power cut.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::Path,
@@ -24,6 +24,20 @@ pub(crate) fn make(path: &Path) -> io::Result<bool> {
         return Err(refuse("it is a symbolic link".to_owned()));
     }
     check(&metadata, 0o077).map(|()| false)
+}
+
+/// Takes the lock of a file that is there for that; `None` if another process has it.
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Makes the home directory with its parents. The user may have made it: it can be a symbolic link,
@@ -65,7 +79,7 @@ fn refuse(reason: String) -> io::Error {
 
 /// Writes a file, mode 0600, and waits until storage has it.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::File::options()
+    let mut file = File::options()
         .write(true)
         .create(true)
         .truncate(true)
@@ -87,7 +101,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// Waits until storage has the names in a directory.
 pub(crate) fn sync(directory: &Path) -> io::Result<()> {
-    fs::File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

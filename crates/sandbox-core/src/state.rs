@@ -152,15 +152,24 @@ pub(crate) fn of(host: &Host, layout: &Layout, name: &SandboxName) -> StateManag
 
 /// Returns the key that a variable holds, if one does; `suffix` is at the end of its name.
 fn given(host: &Host, suffix: &str) -> Option<KeySource> {
-    let variable = |name| {
+    key_in(host, (KEY_VARIABLE, PASSPHRASE_VARIABLE), suffix)
+}
+
+/// Returns the key in one of two variables, the second of which is for a passphrase.
+pub(crate) fn key_in(
+    host: &Host,
+    (key, passphrase): (&str, &str),
+    suffix: &str,
+) -> Option<KeySource> {
+    let variable = |name: &str| {
         let origin = format!("{name}{suffix}");
         let text = host.variable(&origin)?.to_owned();
         Some((Zeroizing::new(text), origin))
     };
-    if let Some((text, origin)) = variable(KEY_VARIABLE) {
+    if let Some((text, origin)) = variable(key) {
         return Some(KeySource::Text { text, origin });
     }
-    let (text, origin) = variable(PASSPHRASE_VARIABLE)?;
+    let (text, origin) = variable(passphrase)?;
     Some(KeySource::Passphrase { text, origin })
 }
 

@@ -8,7 +8,7 @@
 //! the workspace was rolled back, and then does the rest; otherwise nothing was done.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io,
     path::PathBuf,
 };
@@ -81,19 +81,7 @@ impl Sandbox {
     /// Takes the lock of the rollback that is made now; `None` if another process makes one.
     pub(super) fn rollback_lock(&self) -> Result<Option<File>, SnapshotError> {
         let path = self.rollback_file(LOCK);
-        let take = || {
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)?;
-            match file.try_lock() {
-                Ok(()) => Ok(Some(file)),
-                Err(TryLockError::WouldBlock) => Ok(None),
-                Err(TryLockError::Error(error)) => Err(error),
-            }
-        };
-        take().map_err(|source| SnapshotError::Intent {
+        private::try_lock(&path).map_err(|source| SnapshotError::Intent {
             path: path.clone(),
             source,
         })

@@ -6,7 +6,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use sandbox_rollback::{Rekeyed, RepositoryError, RepositoryKey, rekey_repository};
-use sandbox_state::{AppendError, KeyError, KeySource, Zeroizing};
+use sandbox_state::{AppendError, KeyError, KeySource};
 use sandbox_types::SandboxName;
 
 use super::{REPOSITORY, SnapshotError, records};
@@ -18,6 +18,7 @@ use crate::{
     ledger::Ledger,
     registry::{self, FindError},
     sandbox::Sandbox,
+    state::key_in,
 };
 
 /// The variable that can hold the key instead of the file.
@@ -72,16 +73,7 @@ fn file(host: &Host) -> PathBuf {
 }
 
 fn given(host: &Host, suffix: &str) -> Option<KeySource> {
-    let variable = |name| {
-        let origin = format!("{name}{suffix}");
-        let text = host.variable(&origin)?.to_owned();
-        Some((Zeroizing::new(text), origin))
-    };
-    if let Some((text, origin)) = variable(KEY_VARIABLE) {
-        return Some(KeySource::Text { text, origin });
-    }
-    let (text, origin) = variable(PASSPHRASE_VARIABLE)?;
-    Some(KeySource::Passphrase { text, origin })
+    key_in(host, (KEY_VARIABLE, PASSPHRASE_VARIABLE), suffix)
 }
 
 fn key_of(source: KeySource) -> RepositoryKey {
