@@ -175,11 +175,14 @@ fn open<'a>(
     }
 }
 
-/// What the index says of the packs.
+/// All that the index says: what follows reads no table that was not readable here.
 struct Expected {
     /// Block by pack and offset of its frame, with the frame's length.
     blocks: Blocks,
     chunks: Known,
+    packs: Vec<(u32, u64)>,
+    records: Vec<Hash>,
+    reader: Reader,
 }
 
 type Blocks = BTreeMap<(u32, u64), (u64, u32)>;
@@ -230,23 +233,28 @@ impl Checked {
             Ok(expected) => expected,
             Err(error) => return self.without_index(session.repository, (depth, &error)),
         };
-        let Expected { blocks, chunks } = expected;
+        let Expected {
+            blocks,
+            packs,
+            records,
+            reader,
+            chunks,
+        } = expected;
         self.chunks = chunks;
-        let packs = session.packs()?;
         self.progress = Arc::clone(&session.repository.progress);
         if depth == VerifyDepth::Data {
-            let bytes = packs.iter().map(|(_, bytes)| bytes);
+            let bytes = packs.iter().map(|(_, bytes)| *bytes);
             self.progress.expect(bytes.sum());
         }
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;
-        for (number, bytes) in packs {
-            self.pack(&session.packs_directory(), (number, bytes), depth, &blocks)?;
+        for pack in packs {
+            self.pack(&session.packs_directory(), pack, depth, &blocks)?;
         }
         if !blocks.is_empty() && self.verification.problems.is_empty() {
             self.blocks_found();
         }
-        self.snapshots(session)
+        self.snapshots(session, &reader, &records)
     }
 
     /// Every block of the index must have been found, else the index is wrong.
@@ -301,21 +309,25 @@ impl Checked {
     }
 
     /// Walks each snapshot, and names what of it cannot be restored.
-    fn snapshots(&mut self, session: &Session<'_>) -> Result<(), RepositoryError> {
-        let reader = session.reader()?;
+    fn snapshots(
+        &mut self,
+        session: &Session<'_>,
+        reader: &Reader,
+        records: &[Hash],
+    ) -> Result<(), RepositoryError> {
         let mut whole = BTreeSet::new();
-        for record in session.records()? {
+        for record in records {
             self.verification.snapshots += 1;
-            let id = SnapshotId(record);
-            let snapshot = match session.snapshot(&reader, &record) {
-                Ok(snapshot) if self.chunks.is_good(&record) => snapshot,
+            let id = SnapshotId(*record);
+            let snapshot = match session.snapshot(reader, record) {
+                Ok(snapshot) if self.chunks.is_good(record) => snapshot,
                 Ok(_) | Err(RepositoryError::Damaged { .. } | RepositoryError::Index { .. }) => {
                     self.affected(id, "its record is damaged", Vec::new());
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let paths = self.damaged_paths(&reader, snapshot.root, &mut whole)?;
+            let paths = self.damaged_paths(reader, snapshot.root, &mut whole)?;
             if !paths.is_empty() {
                 self.affected(id, "paths cannot be restored", paths);
             }
@@ -456,6 +468,7 @@ fn depth_of(depth: VerifyDepth) -> Depth {
 }
 
 fn expected(session: &Session<'_>) -> Result<Expected, RepositoryError> {
+    let (packs, records, reader) = (session.packs()?, session.records()?, session.reader()?);
     session.index.read(|transaction| {
         let mut blocks = Blocks::new();
         for row in transaction.open_table(BLOCKS)?.iter()? {
@@ -469,6 +482,12 @@ fn expected(session: &Session<'_>) -> Result<Expected, RepositoryError> {
             chunks.push((Hash(*hash.value()), place.value()));
         }
         let chunks = Known::of(chunks);
-        Ok(Expected { blocks, chunks })
+        Ok(Expected {
+            blocks,
+            chunks,
+            packs,
+            records,
+            reader,
+        })
     })
 }

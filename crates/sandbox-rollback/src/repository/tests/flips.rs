@@ -146,6 +146,31 @@ fn flipped_bits_are_found_and_nothing_wrong_is_restored() {
     println!("{count} flipped bits, {exhaustive} of them in packs and small files: all found");
 }
 
+/// The page that lists the tables: what is read first may be whole, and what is read later not.
+#[test]
+fn flipped_bits_in_the_list_of_tables_are_found() {
+    let target = Target::new();
+    let is_index = |(path, _): &&(PathBuf, Vec<u8>)| path.ends_with("index.redb");
+    let (path, good) = target.good.iter().find(is_index).unwrap();
+    let opened = fs::File::options().write(true).open(path).unwrap();
+    let lists = |page: &[u8]| page.windows(9).any(|it| it == b"snapshots");
+    let mut count = 0;
+    for (number, _) in good
+        .chunks(4096)
+        .enumerate()
+        .filter(|(_, page)| lists(page))
+    {
+        for bit in (number * 4096 * 8..(number * 4096 + 64) * 8).step_by(2) {
+            let (at, mask) = (bit / 8, 1 << (bit % 8));
+            opened.write_all_at(&[good[at] ^ mask], at as u64).unwrap();
+            target.judge(&format!("bit {bit} of index.redb"), false);
+            opened.write_all_at(&good[at..=at], at as u64).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count > 0, "there is such a page");
+}
+
 #[test]
 fn damaged_files_are_found_and_nothing_wrong_is_restored() {
     let target = Target::new();
