@@ -115,7 +115,8 @@ pub(super) fn verify(
                 session.close()?;
             }
         }
-        Err(error @ RepositoryError::Index { .. }) => {
+        // The index has a number of its own, and a changed one looks like a newer format.
+        Err(error @ (RepositoryError::Index { .. } | RepositoryError::Newer { .. })) => {
             let _lock = take_lock(&repository.directory, Sharing::Shared)?;
             check.without_index(repository, (depth, &error))?;
         }
