@@ -29,7 +29,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 const LONG_STEPS: [Step; 4] = [
     ("escapes --long", || test::escapes(true)),
     ("soak", || test::soak(test::SOAK_OPERATIONS)),
-    ("state", state::crashes),
+    ("state", || state::run(None)),
     ("vm", vm::all),
 ];
 

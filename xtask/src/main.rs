@@ -52,7 +52,8 @@ usage: cargo xtask TASK
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
   crash [states | damage | kills [EVERY] | faults [EVERY]]
                       cut the power, flip bits, kill and let system calls fail, in transactions and snapshots
-  state               cut the power in 10,000 random sequences of changes of the store and of the journal
+  state [NAME]        put the state through 10,000 power cuts and flipped bits, 1,000 kills, and eight processes
+                      at once: crashes, flips, workers, kills, processes, copies
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
@@ -102,7 +103,8 @@ fn task(words: &[&str]) -> Option<anyhow::Result<()>> {
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().ok()?),
         ["crash", words @ ..] => return crash_task(words),
-        ["state"] => state::crashes(),
+        ["state"] => state::run(None),
+        ["state", name] => state::run(Some(name)),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),
