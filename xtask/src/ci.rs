@@ -29,8 +29,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
 const LONG_STEPS: [Step; 5] = [
     ("escapes --long", || test::escapes(true)),
     ("soak", || test::soak(test::SOAK_OPERATIONS)),
-    ("state", state::crashes),
     ("filesystems", || filesystems::run(None, None)),
+    ("state", || state::run(None)),
     ("vm", vm::all),
 ];
 

@@ -53,7 +53,8 @@ usage: cargo xtask TASK
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
   crash [states | damage | kills [EVERY] | faults [EVERY]]
                       cut the power, flip bits, kill and let system calls fail, in transactions and snapshots
-  state               cut the power in 10,000 random sequences of changes of the store and of the journal
+  state [NAME]        put the state through 10,000 power cuts and flipped bits, 1,000 kills, and eight processes
+                      at once: crashes, flips, workers, kills, processes, copies
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
@@ -108,7 +109,8 @@ fn task(words: &[&str]) -> Option<anyhow::Result<()>> {
         ["filesystems"] => filesystems::run(None, None),
         ["filesystems", kind] => filesystems::run(Some(kind), None),
         ["filesystems", kind, name] => filesystems::run(Some(kind), Some(name)),
-        ["state"] => state::crashes(),
+        ["state"] => state::run(None),
+        ["state", name] => state::run(Some(name)),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

@@ -7,7 +7,6 @@ use crate::{
     CommitError, ResumeError, UndoLimits,
     apply::Sides,
     plan::{Identity, Move, Plan},
-    stat::{Stat, Time},
 };
 
 /// A workspace with a bit of everything, and an upper layer that changes all of it.
