@@ -43,8 +43,8 @@ pub(super) fn run(words: &[OsString]) -> Option<(GlobalArgs, RunArgs)> {
         };
         once(!std::mem::replace(flag, true))?;
     }
-    let is_right = !args.command.is_empty() && !(args.direct && args.review);
-    is_right.then_some((global, args))
+    let is_wrong = args.command.is_empty() || (args.direct && args.review);
+    (!is_wrong).then_some((global, args))
 }
 
 fn text(word: &OsString) -> Option<String> {

@@ -124,10 +124,7 @@ mod tests {
         taken.since.insert(0, start);
         assert_eq!(taken.wait(2, start), None);
         taken.since.insert(1, at(100));
-        assert_eq!(
-            taken.wait(2, at(100)),
-            Some(HELD_MAX - Duration::from_millis(100))
-        );
+        assert_eq!(taken.wait(2, at(100)), Some(Duration::from_millis(150)));
         assert_eq!(
             taken.wait(2, at(250)),
             None,
