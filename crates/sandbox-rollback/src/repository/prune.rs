@@ -16,7 +16,7 @@ use super::{
     Repository,
     error::{RepositoryError, Trouble},
     frame::{Block, Compression, Kind},
-    index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
+    index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY},
     keep::{KeepPolicy, Kept},
     node::{Content, Extent, Hash, Stream},
     pack::{self, Depth, Form},
@@ -177,7 +177,6 @@ fn delete_all(session: &Session<'_>, going: &[&Snapshot]) -> Result<(), Reposito
         deletions.push((snapshot.number, record, deletion));
     }
     stored.packer.finish()?;
-    sync_directory(&packs)?;
     session.index.write(|transaction| {
         add_chunks(transaction, &stored)?;
         let mut seen_by = transaction.open_table(SEEN_BY)?;
@@ -380,7 +379,6 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
         }
     }
     stored.packer.finish()?;
-    sync_directory(&packs)?;
     session.index.write(|transaction| {
         drop_packs(transaction, &going)?;
         add_chunks(transaction, &stored)?;
