@@ -229,7 +229,7 @@ impl Sandbox {
         before: &When,
         after: &When,
     ) -> Result<Vec<Difference>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         let found = store.diff(NAMESPACE, before, after);
@@ -296,21 +296,21 @@ impl Sandbox {
         key: &str,
         when: &When,
     ) -> Result<Option<Entry>, StateAccessError> {
-        Ok(match self.known_store()? {
+        Ok(match self.known_store_to_read()? {
             Some(store) => store.get(NAMESPACE, key, when).map_err(StateError::from)?,
             None => self.state.get(NAMESPACE, key, when)?,
         })
     }
 
     pub(crate) fn state_list(&self, prefix: &str) -> Result<Vec<Listed>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         Ok(store.list(NAMESPACE, prefix).map_err(StateError::from)?)
     }
 
     pub(crate) fn state_history(&self, key: &str) -> Result<Vec<Version>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         Ok(store.history(NAMESPACE, key).map_err(StateError::from)?)

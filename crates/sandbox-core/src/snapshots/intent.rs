@@ -173,7 +173,7 @@ impl Sandbox {
     /// Returns whether the state is as it was when the rollback began: the store was held until it
     /// was killed, so nobody else has changed it.
     fn intended_state_is_missing(&self, state: StateIntent) -> Result<bool, SnapshotError> {
-        let sequence = match self.known_store()? {
+        let sequence = match self.known_store_to_read()? {
             Some(store) => store
                 .sequence()
                 .map_err(|it| SnapshotError::State(StateAccessError::from(StateError::from(it))))?,
