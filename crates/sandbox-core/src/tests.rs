@@ -6,6 +6,7 @@
 mod afterwards;
 mod approvals;
 mod health;
+mod index;
 mod running;
 
 use std::{
