@@ -1,8 +1,10 @@
 //! What flows where: downloads into interpreters, secrets into the network, shells onto connections.
 
 mod copies;
+mod names;
 mod secrets;
 
+pub(crate) use names::data_in_a_name;
 pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
 
 use crate::{
@@ -81,7 +83,7 @@ pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
                 })
             };
             let runs = has(&["EXEC:", "SYSTEM:", "SHELL:"]);
-            let connects = has(&["TCP", "UDP", "OPENSSL", "SOCKS", "SCTP"]);
+            let connects = has(&["TCP", "UDP", "OPENSSL", "SOCKS", "SCTP", "VSOCK"]);
             (runs && connects || tied_to_shell(scene, command)).then_some(command.span)
         }
         _ => {
@@ -128,6 +130,12 @@ fn is_download(command: &SimpleCommand) -> bool {
             | "ncat"
             | "telnet"
             | "wget2"
+            // What a name server answers comes from whoever runs it.
+            | "dig"
+            | "nslookup"
+            | "drill"
+            | "kdig"
+            | "host"
     )
 }
 

@@ -9,8 +9,8 @@ pub(crate) use words::Code;
 use std::cell::OnceCell;
 
 use words::{
-    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, HERE, OPAQUE, OPENS, POSTS, RUNS,
-    SECRET_PLACES, SENDS, SHELL_PATHS, SHELLS,
+    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, FETCHES, HERE, OPAQUE, OPENS, POSTS,
+    RUNS, SECRET_PLACES, SENDS, SHELL_PATHS, SHELLS,
 };
 
 use crate::{
@@ -323,7 +323,12 @@ pub(crate) fn code_runs_download(scene: &Scene<'_>, command: &SimpleCommand) -> 
     let (code, span) = code(scene, command)?;
     let runs = EVALUATES.iter().any(|call| {
         let mut places = code.places(call);
-        places.any(|at| has(window(code.text, at), DOWNLOADS))
+        places.any(|at| {
+            let behind = window(code.text, at);
+            // What is evaluated far from where it was fetched has a name.
+            let named = behind[call.len()..].starts_with(|c: char| c.is_alphabetic());
+            has(behind, DOWNLOADS) || named && call.ends_with('(') && code.has(FETCHES)
+        })
     });
     runs.then_some(*span)
 }

@@ -307,5 +307,5 @@ fn takes_hosts(program: &str) -> bool {
 
 /// Letters of other scripts that look like Latin ones.
 fn looks_latin(c: char) -> bool {
-    matches!(c, '\u{370}'..='\u{3ff}' | '\u{400}'..='\u{52f}' | '\u{13a0}'..='\u{13ff}' | '\u{ff01}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}' | '\u{0131}' | '\u{0251}' | '\u{2024}' | '\u{2215}' | '\u{2044}' | '\u{3002}')
+    matches!(c, '\u{370}'..='\u{3ff}' | '\u{400}'..='\u{52f}' | '\u{13a0}'..='\u{13ff}' | '\u{ff01}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}' | '\u{0131}' | '\u{0251}' | '\u{2024}' | '\u{2215}' | '\u{2044}' | '\u{3002}' | '\u{ff61}' | '\u{fe52}')
 }

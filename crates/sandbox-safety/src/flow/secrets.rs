@@ -7,7 +7,7 @@ use crate::{
     paths::{Place, is_in_class, place_of},
     pattern::{has_option, is_listed, operands},
     rules::Scene,
-    shell::{RedirectKind, SimpleCommand, Span, Word, basename},
+    shell::{Known, RedirectKind, SimpleCommand, Span, Word, basename},
 };
 
 /// Programs that use a key or only look at its file; what they do with it is their purpose.
@@ -15,6 +15,19 @@ const NOT_READERS: &str = "ls ll stat chmod chown mkdir touch ssh scp sftp ssh-k
     agent test [ [[ file rm echo printf git cd mosh sshfs visudo gcloud aws kubectl helm \
     npm docker export tee ansible ansible-playbook autossh sshpass unlink ssh-keyscan \
     puttygen du tree realpath dirname basename mv shred rmdir ln curl rsync";
+
+/// Directories that hold keys and tokens, as a search names them.
+const SECRET_DIRECTORIES: [&str; 7] = [
+    ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".mozilla",
+];
+/// Keys that a history should not hold.
+const SECRET_NAMES_IN_HISTORY: [&str; 5] = [
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    ".git-credentials",
+];
 
 /// Hosts that take files from anybody.
 const DROP_SITES: &str = "file.io transfer.sh 0x0.st pastebin.com paste. webhook.site ngrok requestbin \
@@ -48,6 +61,11 @@ fn is_sender(command: &SimpleCommand) -> bool {
         | "mosquitto_pub" | "kafkacat" | "kcat" | "curlftpfs" | "telegram-send" | "slackcat" => {
             true
         }
+        // An archive on another machine: `tar -cf HOST:FILE`.
+        "tar" | "gtar" | "bsdtar" | "cpio" => {
+            let elsewhere = args.iter().any(|it| is_on_another_machine(&it.text));
+            elsewhere && !args.iter().any(|it| it.text == "--force-local")
+        }
         "openssl" => args.first().is_some_and(|it| it.text == "s_client"),
         "restic" | "borg" | "duplicity" => args.iter().any(|w| w.text.contains("://")),
         "aws" | "gsutil" | "s3cmd" | "mc" | "az" => args
@@ -58,6 +76,16 @@ fn is_sender(command: &SimpleCommand) -> bool {
             .iter()
             .any(|r| r.kind == RedirectKind::Write && is_connection(&r.target.text)),
     }
+}
+
+/// Returns whether an argument of an archiver is `HOST:FILE`, by itself or as the value of an option.
+fn is_on_another_machine(text: &str) -> bool {
+    let value = text.strip_prefix("--file=").unwrap_or(text);
+    let Some((host, path)) = value.split_once(':') else {
+        return false;
+    };
+    let name = |c: char| c.is_ascii_alphanumeric() || "@.-_".contains(c);
+    !host.is_empty() && !host.starts_with('-') && host.chars().all(name) && path.starts_with('/')
 }
 
 /// Finds secrets that are sent away.
@@ -75,7 +103,10 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
         return None;
     }
     let secret = |c: &SimpleCommand| {
-        reads_secret(scene, c).is_some() || reads_key_file(scene, c) || tells_environment(c)
+        reads_secret(scene, c).is_some()
+            || reads_key_file(scene, c)
+            || tells_environment(c)
+            || searches_secrets(c)
     };
     if sender && scene.feeders(command).any(secret) {
         return Some(command.span);
@@ -116,11 +147,13 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     let copies = matches!(
         command.program(),
         "scp" | "rsync" | "aws" | "gsutil" | "rclone" | "s3cmd" | "croc" | "wormhole"
-    );
+    ) || sender && matches!(command.program(), "tar" | "gtar" | "bsdtar");
+    let archives = command.program().ends_with("tar");
     let last = command.args().last().map(|w| w.text.as_str());
     let copied = operands(command).into_iter().find(|word| {
-        let source =
-            Some(word.text.as_str()) != last || matches!(command.program(), "croc" | "wormhole");
+        let source = Some(word.text.as_str()) != last
+            || archives
+            || matches!(command.program(), "croc" | "wormhole");
         copies
             && source
             && (is_in_class(&word.text, "secret", command, scene.places) || is_key_file(&word.text))
@@ -214,14 +247,37 @@ fn tells_environment(command: &SimpleCommand) -> bool {
     }
 }
 
+/// Returns whether a command prints the lines that look like keys or passwords.
+fn searches_secrets(command: &SimpleCommand) -> bool {
+    let wanted = [
+        "AKIA",
+        "PRIVATE KEY",
+        "BEGIN RSA",
+        "BEGIN OPENSSH",
+        "ghp_",
+        "aws_secret",
+        "AWS_SECRET",
+    ];
+    matches!(
+        command.program(),
+        "grep" | "egrep" | "fgrep" | "zgrep" | "rg" | "ag" | "ack" | "ugrep"
+    ) && command
+        .args()
+        .iter()
+        .any(|it| wanted.iter().any(|word| it.text.contains(word)))
+}
+
 /// Finds uploads to drop sites and raw connections.
 pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
     let args = command.args();
-    let raw = command
-        .redirects
-        .iter()
-        .any(|r| matches!(r.kind, RedirectKind::Write) && is_connection(&r.target.text));
-    if raw && !command.words.is_empty() {
+    let raw = command.redirects.iter().any(|r| {
+        let path = r.target.text.as_str();
+        let here = ["/localhost/", "/127.0.0.1/", "/::1/"];
+        r.kind == RedirectKind::Write
+            && is_connection(path)
+            && !here.iter().any(|host| path.contains(host))
+    });
+    if raw && !only_knocks(command) {
         return Some(command.span);
     }
     let program = command.program();
@@ -255,6 +311,21 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
     uploads.then_some(command.span)
 }
 
+/// Returns whether nothing is sent over the connection that is opened: a look whether anybody listens.
+fn only_knocks(command: &SimpleCommand) -> bool {
+    let empty_input = command
+        .redirects
+        .iter()
+        .any(|it| it.kind == RedirectKind::Read && it.target.text == "/dev/null");
+    match command.program() {
+        "" => command.words.is_empty() && command.pipe.is_none() && command.index == 0,
+        ":" | "true" => true,
+        "echo" | "printf" => command.args().iter().all(|it| it.known == Known::Literal),
+        "cat" => command.args().is_empty() && empty_input,
+        _ => false,
+    }
+}
+
 /// Returns whether a whole tree is packed and sent to another machine as it is.
 fn sends_an_archive(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
     let packs = |c: &SimpleCommand| match c.program() {
@@ -280,7 +351,21 @@ pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option
         !word.text.contains("://") && is_in_class(&word.text, "secret", command, scene.places)
     };
     let program = command.program();
+    if program == "git" {
+        // `git show REVISION:PATH` reads what the history holds.
+        let shows = operands(command)
+            .first()
+            .is_some_and(|it| matches!(it.text.as_str(), "show" | "cat-file"));
+        let mut args = command.args().iter();
+        return args
+            .find(|word| {
+                let path = word.text.split_once(':').map_or("", |(_, path)| path);
+                shows && SECRET_NAMES_IN_HISTORY.contains(&basename(path))
+            })
+            .map(|word| word.span);
+    }
     if matches!(program, "find" | "fd") {
+        let secret = |word: &Word| secret(word) || SECRET_DIRECTORIES.contains(&word.text.as_str());
         let args = command.args();
         let copies = args.windows(2).any(|pair| {
             pair[0].text.starts_with("-exec")

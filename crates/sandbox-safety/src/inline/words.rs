@@ -28,6 +28,12 @@ pub(super) const CONNECTS: &[&str] = &[
     "TcpClient",
     "ztcp",
     "using Sockets",
+    "require(\"net\")",
+    "require('net')",
+    "require(\"tls\")",
+    "require('tls')",
+    "node:net",
+    "node:tls",
 ];
 /// Handing a connection to a shell.
 pub(super) const SHELLS: &[&str] = &[
@@ -193,7 +199,21 @@ pub(super) const DOWNLOADS: &[&str] = &[
     "fetch(",
 ];
 
-static ALL: [&[&str]; 15] = [
+/// Fetching what can be evaluated.
+pub(super) const FETCHES: &[&str] = &[
+    "urlopen(",
+    "requests.get(",
+    "http.get(",
+    "https.get(",
+    "require('https').get(",
+    "require(\"https\").get(",
+    "require('http').get(",
+    "require(\"http\").get(",
+    "fetch(\"http",
+    "fetch('http",
+];
+
+static ALL: [&[&str]; 16] = [
     CONNECTS,
     SHELLS,
     SENDS,
@@ -209,6 +229,7 @@ static ALL: [&[&str]; 15] = [
     EVALUATES,
     SHELL_CALLS,
     DOWNLOADS,
+    FETCHES,
 ];
 
 static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<&'static str>)>> = LazyLock::new(|| {

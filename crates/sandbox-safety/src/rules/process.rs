@@ -2,10 +2,12 @@
 
 use sandbox_types::Effect::Availability;
 
+mod fill;
+
 use super::{Rule, When};
 use crate::{
     pattern::operands,
-    risk::{CRITICAL, HIGH, Held},
+    risk::{CRITICAL, HIGH, Held, MEDIUM},
 };
 
 pub(super) static RULES: &[Rule] = &[
@@ -93,5 +95,37 @@ pub(super) static RULES: &[Rule] = &[
             "echo '|/tmp/x' | tee /proc/sys/kernel/core_pattern",
         ],
         spares: &["cat /proc/sys/kernel/core_pattern"],
+    },
+    Rule {
+        id: "process.fill-disk",
+        score: MEDIUM,
+        effects: &[Availability],
+        held: Held::Rollback,
+        when: When::Holds(fill::fills_the_disk),
+        message: "writes until the disk is full",
+        suggestion: "say how much is to be written, and run it with --disk",
+        matches: &[
+            "yes > out.txt",
+            "yes x >> /var/log/y",
+            "cat /dev/zero > z",
+            "cat < /dev/urandom > z",
+            "dd if=/dev/zero of=fill bs=1M",
+            "head -c 200G /dev/zero > z",
+            "head --bytes=1T /dev/urandom | tee z",
+            "fallocate --length=300GiB z",
+            "tr a b < /dev/zero > z",
+        ],
+        spares: &[
+            "yes | head -n 5 > x",
+            "yes > /dev/null",
+            "yes | apt-get install x",
+            "dd if=/dev/zero of=x bs=1M count=10",
+            "dd if=disk.img of=copy.img",
+            "dd if=/dev/zero of=/dev/null",
+            "head -c 1M /dev/urandom > x",
+            "fallocate -l 1G x",
+            "tr -dc a-z < /dev/urandom | head -c 9 > x",
+            "timeout 5 yes > x",
+        ],
     },
 ];

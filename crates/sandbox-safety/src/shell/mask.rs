@@ -168,6 +168,11 @@ impl<'a> Scanner<'a> {
         self.at = end;
     }
 
+    /// What the parser sees of a gap between words: none inside of a region, which is one word to it.
+    fn gap(&self) -> u8 {
+        if self.regions.is_empty() { b' ' } else { b'x' }
+    }
+
     fn keep(&mut self) {
         let byte = self.source[self.at];
         let shown = if self.regions.is_empty() { byte } else { b'x' };
@@ -219,7 +224,8 @@ impl<'a> Scanner<'a> {
         let alone = before.is_ascii_whitespace()
             || b";|&()<>".contains(&before)
             || after.is_ascii_whitespace();
-        self.blank(2, if joins_lines && alone { b' ' } else { b'x' });
+        let gap = joins_lines && alone;
+        self.blank(2, if gap { self.gap() } else { b'x' });
     }
 
     fn single_quotes(&mut self, opening: usize, escapes: bool) -> Result<(), Unreadable> {
@@ -300,7 +306,7 @@ impl<'a> Scanner<'a> {
         if byte == b'#' && at_word_start {
             let line = &self.source[self.at..];
             let length = line.iter().position(|&b| b == b'\n').unwrap_or(line.len());
-            self.blank(length, b' ');
+            self.blank(length, self.gap());
             self.word_start = self.at;
             return Ok(());
         }
@@ -328,7 +334,7 @@ impl<'a> Scanner<'a> {
             b'\n' => self.newline(),
             b' ' | b'\t' | b'\r' => {
                 self.end_word();
-                self.blank(1, if self.regions.is_empty() { b' ' } else { b'x' });
+                self.blank(1, self.gap());
                 self.word_start = self.at;
             }
             b';' | b'|' | b'&' | b'(' | b')' | b'<' | b'>' => self.operator(byte),

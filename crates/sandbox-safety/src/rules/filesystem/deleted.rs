@@ -42,6 +42,16 @@ pub(super) fn deletes(
             if found.is_some() || !command.fed || !recursive && !fed_by_find(scene, command) {
                 return found;
             }
+            // `ls -d PLACE | xargs rm`
+            let lists = |it: &SimpleCommand| it.program() == "ls" && has_option(it.args(), "-d");
+            let all = scene.feeders(command).all(|it| lists(it) || it.taken_apart);
+            let listed = scene.feeders(command).filter(|it| all && lists(it));
+            let named = listed
+                .flat_map(operands)
+                .find_map(|word| look(word, recursive).map(|_| command.span));
+            if named.is_some() {
+                return named;
+            }
             // `find START | xargs rm`
             scene
                 .feeders(command)
@@ -51,6 +61,10 @@ pub(super) fn deletes(
                     look(start, recursive || !is_selective(find)).map(|_| command.span)
                 })
         }
+        // What is packed is deleted where it was.
+        "tar" | "gtar" | "bsdtar" if has_option(args, "--remove-files") => operands(command)
+            .into_iter()
+            .find_map(|word| look(word, true)),
         // What is moved away is as lost to the system as what is deleted.
         "mv" => {
             let all = operands(command);

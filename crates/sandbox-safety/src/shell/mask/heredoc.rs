@@ -69,7 +69,7 @@ impl Scanner<'_> {
             }
             end = (line_end + 1).min(self.source.len());
         }
-        self.blank(after - self.at, b' ');
+        self.blank(after - self.at, self.gap());
         if pending.visible {
             self.masked.heredocs.push(HereDoc {
                 at: pending.at,
