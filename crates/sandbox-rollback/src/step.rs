@@ -9,8 +9,8 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 #[cfg(test)]
 pub(crate) use watched::{
-    Doubles, Event, StandsFor, as_seen, create_database, open_database, returned, set_doubles,
-    step, sync_all, sync_data, sync_file_system, watched, with_steps,
+    DatabaseFile, Doubles, Event, StandsFor, as_seen, database_file, returned, set_doubles, step,
+    sync_all, sync_data, sync_file_system, watched, with_steps,
 };
 
 /// Announces one change on disk. Outside of tests it does nothing.
@@ -46,20 +46,13 @@ pub(crate) fn sync_file_system(of: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(of)?)
 }
 
-/// Opens a database that is there.
+/// A database's file.
 #[cfg(not(test))]
-pub(crate) fn open_database(
-    builder: &redb::Builder,
-    path: &Path,
-) -> Result<redb::Database, redb::DatabaseError> {
-    builder.open(path)
-}
+pub(crate) type DatabaseFile = redb::backends::FileBackend;
 
-/// Makes a database in an empty file.
+/// Opens a database's file, to read and to write.
 #[cfg(not(test))]
-pub(crate) fn create_database(
-    builder: &redb::Builder,
-    path: &Path,
-) -> Result<redb::Database, redb::DatabaseError> {
-    builder.create(path)
+pub(crate) fn database_file(path: &Path) -> Result<DatabaseFile, redb::DatabaseError> {
+    let file = File::options().read(true).write(true).open(path)?;
+    DatabaseFile::new(file)
 }

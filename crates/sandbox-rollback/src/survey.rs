@@ -15,6 +15,13 @@ use crate::{file_error::FileError, plan::Plan, renames, root::RootGap, stat::Tim
 /// The most bytes that the paths of one transaction may have together.
 pub const PATH_BYTES_MAX: usize = 512 << 20;
 
+/// How many changes are remembered to find the renames among them, when they are told one by one: they
+/// take some 50 MiB.
+#[cfg(not(test))]
+const REMEMBERED_MAX: usize = 100_000;
+#[cfg(test)]
+const REMEMBERED_MAX: usize = 1_000;
+
 /// What a transaction would change, and the plan to do it.
 ///
 /// It proves nothing about the workspace later on: `commit` looks again at each path.
@@ -101,25 +108,43 @@ pub(crate) struct Subject<'a> {
 
 /// Compares the upper layer with the workspace; costs nothing for what is in neither.
 pub(crate) fn take(subject: &Subject<'_>) -> Result<Survey, ChangesError> {
+    let survey = take_up_to(subject, usize::MAX)?;
+    survey.ok_or(ChangesError::TooLarge)
+}
+
+/// As [`take`]; `None` if there are more than `changes_max` changes.
+fn take_up_to(subject: &Subject<'_>, changes_max: usize) -> Result<Option<Survey>, ChangesError> {
     let modes = Modes::load(subject.set)?;
     let mut walk = walk::Walk::open(subject, modes, None)?;
-    walk.run()?;
+    if !walk.run(changes_max)? {
+        return Ok(None);
+    }
     let mut survey = walk.survey;
     renames::find(&mut survey, walk.ends, (&walk.upper, &walk.lower));
     survey.plan.sort();
     survey.changes.sort_unstable();
     survey.conflicts.sort_unstable();
     survey.conflicts.dedup();
-    Ok(survey)
+    Ok(Some(survey))
 }
 
-/// Tells `each` of every change, in the order of the walk, and remembers none.
+/// Tells `each` of every change. Up to [`REMEMBERED_MAX`] of them come by path and with the renames
+/// among them; more come in the order of the walk, and none is remembered.
 pub(crate) fn stream(
     subject: &Subject<'_>,
     each: &mut dyn FnMut(Change),
 ) -> Result<(), ChangesError> {
+    match take_up_to(subject, REMEMBERED_MAX) {
+        Ok(Some(survey)) => {
+            survey.changes.into_iter().for_each(each);
+            return Ok(());
+        }
+        Ok(None) | Err(ChangesError::TooLarge) => {}
+        Err(error) => return Err(error),
+    }
     let modes = Modes::load(subject.set)?;
-    walk::Walk::open(subject, modes, Some(each))?.run()
+    walk::Walk::open(subject, modes, Some(each))?.run(usize::MAX)?;
+    Ok(())
 }
 
 /// The modes of directories in the upper layer that an unprivileged owner had to open up to read.

@@ -96,8 +96,9 @@ impl Transaction {
         Ok(self.survey()?.changes)
     }
 
-    /// Tells `each` of every change, directory by directory, and keeps no list: its memory does not
-    /// grow with the number of changes. What was renamed is told as deleted and created.
+    /// Tells `each` of every change. Up to 100,000 come as [`Self::changes`] has them. More come directory
+    /// by directory and without a list, so that memory does not grow with their number; what was renamed
+    /// is told as deleted and created then.
     ///
     /// # Errors
     ///

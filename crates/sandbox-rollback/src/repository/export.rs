@@ -277,7 +277,10 @@ fn write(
     let mut record = Block::new(Kind::Snapshot);
     record.add(id.0, &reader.chunk(&id.0)?);
     output.append(&record)?;
-    let packed = output.draft.finish().map_err(cannot("write", path))?;
+    let packed = output
+        .draft
+        .finish_durably()
+        .map_err(cannot("write", path))?;
     Ok(Exported {
         snapshot: *id,
         chunks: output.written.len() as u64,

@@ -87,7 +87,7 @@ fn damaged(path: &Path, why: &'static str) -> RepositoryError {
     }
 }
 
-/// Writes the file, durably.
+/// Writes the file, durably, and before it all else that was written: packs and the index.
 pub(super) fn write(repository: &Repository, slot: Option<&Slot>) -> Result<(), RepositoryError> {
     let path = repository.directory.join("format.json");
     let draft = path.with_extension("json.new");
@@ -95,7 +95,7 @@ pub(super) fn write(repository: &Repository, slot: Option<&Slot>) -> Result<(), 
         step()?;
         let mut file = private(&draft)?;
         file.write_all(text(slot).as_bytes())?;
-        step::sync_all(&file)?;
+        step::sync_file_system(&file)?;
         step()?;
         fs::rename(&draft, &path)
     };

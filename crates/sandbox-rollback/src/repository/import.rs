@@ -17,7 +17,7 @@ use super::{
     error::RepositoryError,
     export::{EXPORT_NUMBER, spool_in},
     frame::{Compression, Kind},
-    index::{META, SNAPSHOTS, sync_directory},
+    index::{META, SNAPSHOTS},
     node::{Content, Extent, Hash, Node, Stream, decode_directory},
     pack::{self, Depth, Form, Found},
     reader::Reader,
@@ -276,7 +276,6 @@ fn store(
     let record = append_record(&mut stored, &snapshot)?;
     snapshot.id = SnapshotId(record);
     stored.packer.finish().map_err(RepositoryError::from)?;
-    sync_directory(&packs).map_err(RepositoryError::from)?;
     session.index.write(|transaction| {
         add_chunks(transaction, &stored)?;
         transaction

@@ -4,6 +4,7 @@
 //! answers damaged pages with panics; they are contained here.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io,
     os::unix::fs::OpenOptionsExt as _,
@@ -12,10 +13,14 @@ use std::{
     sync::Arc,
 };
 
+mod backend;
+
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction,
     ReadableDatabase as _, TableDefinition, WriteTransaction,
 };
+
+use backend::{Backend, Handle as Storage};
 
 use super::{
     cipher::{Cipher, Sealing},
@@ -57,10 +62,12 @@ const CACHE_BYTES: usize = 24 << 20;
 pub(super) struct Index {
     database: Option<Handle>,
     pub(super) path: PathBuf,
+    /// Whether a change failed halfway: redb looks at it when it opens the file again.
+    torn: Cell<bool>,
 }
 
 enum Handle {
-    Write(Database),
+    Write(Database, Storage),
     Read(ReadOnlyDatabase),
     /// In memory; each change replaces the file.
     Sealed(Database, Image, Arc<Cipher>),
@@ -97,9 +104,13 @@ impl Index {
             return Self::open_sealed(path, cipher);
         }
         let open = || {
+            let repairs = check == Check::All;
             let mut builder = builder();
-            builder.set_check_integrity_on_open(check == Check::All);
-            Ok(Handle::Write(step::open_database(&builder, path)?))
+            builder.set_check_integrity_on_open(repairs);
+            let (backend, storage) = Backend::open(path, repairs)?;
+            let database = builder.create_with_backend(backend)?;
+            storage.opened();
+            Ok(Handle::Write(database, storage))
         };
         Self::opened(path, open)
     }
@@ -144,6 +155,7 @@ impl Index {
         let index = Self {
             database: Some(contain(open).map_err(|trouble| trouble.at(path))?),
             path: path.to_owned(),
+            torn: Cell::new(false),
         };
         let format = index.read(|transaction| {
             let meta = transaction.open_table(META)?;
@@ -163,8 +175,8 @@ impl Index {
         }
     }
 
-    /// Makes a new index, filled by `fill`: under another name, renamed when it is on storage. redb
-    /// refuses for ever a file whose creation was cut off.
+    /// Makes a new index, filled by `fill`: under another name first, because redb refuses for ever a
+    /// file whose creation was cut off. It is durable when the format is written, which comes after it.
     pub(super) fn create(
         location: &Location,
         fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
@@ -185,9 +197,12 @@ impl Index {
             _ => {}
         }
         private(&draft).map_err(cannot("create", &draft))?;
-        contain(|| filled(step::create_database(&builder(), &draft)?, fill))
-            .map_err(|trouble| trouble.at(&draft))?;
-        publish(&draft, path).map_err(cannot("publish", &draft))?;
+        let make = || -> Result<_, Trouble> {
+            Ok(builder().create_with_backend(Backend::unsynced(&draft)?)?)
+        };
+        contain(|| filled(make()?, fill)).map_err(|trouble| trouble.at(&draft))?;
+        let publish = || step().and_then(|()| fs::rename(&draft, path));
+        publish().map_err(cannot("publish", &draft))?;
         Ok(())
     }
 
@@ -198,7 +213,7 @@ impl Index {
     ) -> Result<T, RepositoryError> {
         contain(|| {
             let transaction = match &self.database {
-                Some(Handle::Write(database) | Handle::Sealed(database, ..)) => {
+                Some(Handle::Write(database, _) | Handle::Sealed(database, ..)) => {
                     database.begin_read()?
                 }
                 Some(Handle::Read(database)) => database.begin_read()?,
@@ -209,14 +224,19 @@ impl Index {
         .map_err(|trouble| trouble.at(&self.path))
     }
 
-    /// Changes the index in one durable step.
+    /// Changes the index in one durable step. What was written before, packs and their names too, is
+    /// durable before it.
     pub(super) fn write(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
     ) -> Result<(), RepositoryError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let settle = || step::sync_file_system(File::open(directory)?);
+        settle().map_err(cannot("sync", directory))?;
         step().map_err(cannot("change", &self.path))?;
+        self.torn.set(true);
         contain(|| {
-            let Some(Handle::Write(database) | Handle::Sealed(database, ..)) = &self.database
+            let Some(Handle::Write(database, _) | Handle::Sealed(database, ..)) = &self.database
             else {
                 return Err(Trouble::Damaged("it was opened to read".to_owned()));
             };
@@ -226,6 +246,7 @@ impl Index {
             Ok(())
         })
         .map_err(|trouble| trouble.at(&self.path))?;
+        self.torn.set(false);
         if let Some(Handle::Sealed(_, image, cipher)) = &self.database {
             let published = image.publish(&self.path, cipher);
             published.map_err(cannot("change", &self.path))?;
@@ -248,6 +269,11 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         let database = self.database.take();
+        if let Some(Handle::Write(_, storage)) = &database
+            && !self.torn.get()
+        {
+            storage.end();
+        }
         // Closing writes to the file, and may panic like all else when that is damaged.
         drop(contain(|| {
             drop(database);
@@ -353,13 +379,6 @@ fn create_tables(transaction: &WriteTransaction) -> Result<(), Trouble> {
     transaction.open_table(SEEN_BY)?;
     transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
     Ok(())
-}
-
-fn publish(draft: &Path, path: &Path) -> io::Result<()> {
-    step::sync_all(&File::open(draft)?)?;
-    step()?;
-    fs::rename(draft, path)?;
-    sync_directory(path.parent().unwrap_or(Path::new("."))).map_err(|error: FileError| error.source)
 }
 
 /// Makes the names in a directory durable.

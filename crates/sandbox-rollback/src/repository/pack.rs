@@ -131,6 +131,18 @@ impl Draft {
     }
 
     /// Writes the foot, and makes the content durable; the name is not yet.
+    pub(super) fn finish_durably(self) -> io::Result<Packed> {
+        let file = self.file.get_ref().try_clone()?;
+        let packed = self.finish()?;
+        match step::sync_data(&file) {
+            // A pipe or a terminal.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            synced => synced?,
+        }
+        Ok(packed)
+    }
+
+    /// Writes the foot; nothing is durable yet.
     pub(super) fn finish(mut self) -> io::Result<Packed> {
         let bytes = self.bytes + self.form().foot_bytes();
         let foot = self
@@ -139,11 +151,6 @@ impl Draft {
         self.file.write_all(&foot)?;
         self.file.flush()?;
         step()?;
-        match step::sync_data(self.file.get_ref()) {
-            // A pipe or a terminal.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
-            synced => synced?,
-        }
         Ok(Packed {
             number: self.number,
             bytes,

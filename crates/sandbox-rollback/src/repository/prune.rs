@@ -16,7 +16,7 @@ use super::{
     Repository,
     error::{RepositoryError, Trouble},
     frame::{Block, Compression, Kind},
-    index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY, sync_directory},
+    index::{BLOCKS, CHUNKS, CURRENT, DELETED, PACKS, SEEN, SEEN_BY},
     keep::{KeepPolicy, Kept},
     node::{Content, Extent, Hash, Stream},
     pack::{self, Depth, Form},
@@ -114,8 +114,8 @@ fn decide(
     policy.decide(snapshots, &mut |snapshot| {
         let mut fresh = BTreeSet::new();
         need(&reader, snapshot, (&mut needed, &mut fresh))?;
-        let sizes = fresh.iter().filter_map(|hash| sizes.get(hash));
-        Ok(sizes.sum())
+        let sizes = fresh.iter().filter_map(|hash| sizes.get(hash)).copied();
+        Ok(total(sizes))
     })
 }
 
@@ -177,7 +177,6 @@ fn delete_all(session: &Session<'_>, going: &[&Snapshot]) -> Result<(), Reposito
         deletions.push((snapshot.number, record, deletion));
     }
     stored.packer.finish()?;
-    sync_directory(&packs)?;
     session.index.write(|transaction| {
         add_chunks(transaction, &stored)?;
         let mut seen_by = transaction.open_table(SEEN_BY)?;
@@ -346,10 +345,15 @@ fn need(
     Ok(())
 }
 
+/// Adds lengths that the index tells, which may be damaged.
+pub(super) fn total(bytes: impl Iterator<Item = u64>) -> u64 {
+    bytes.fold(0, u64::saturating_add)
+}
+
 /// Frees what is not needed.
 pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     let decision = Decision::of(session)?;
-    let before: u64 = decision.packs.values().map(|pack| pack.bytes).sum();
+    let before = total(decision.packs.values().map(|pack| pack.bytes));
     let mut pruned = decision.pruned();
     if pruned.removed_packs + pruned.rewritten_packs == 0 {
         return Ok(pruned);
@@ -375,7 +379,6 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
         }
     }
     stored.packer.finish()?;
-    sync_directory(&packs)?;
     session.index.write(|transaction| {
         drop_packs(transaction, &going)?;
         add_chunks(transaction, &stored)?;
@@ -397,7 +400,7 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     for number in &going {
         remove(&pack::path(&packs, *number))?;
     }
-    let after: u64 = session.packs()?.iter().map(|(_, bytes)| bytes).sum();
+    let after = total(session.packs()?.into_iter().map(|(_, bytes)| bytes));
     pruned.freed_bytes = before.saturating_sub(after);
     Ok(pruned)
 }

@@ -19,8 +19,10 @@ use super::{
 };
 use crate::{file_error::cannot, progress::Progress};
 
-/// How many blocks are kept unpacked: neighbours are asked for one after the other.
-const BLOCKS_KEPT: usize = 16;
+/// How many bytes of blocks are kept unpacked, and how many blocks: neighbours are asked for one after
+/// the other, and the directories of two trees in turn.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+const KEPT_MAX: usize = 128;
 
 /// The largest directory that is read, in bytes of its canonical form.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
@@ -116,7 +118,13 @@ impl Reader {
         };
         let mut kept = self.kept.borrow_mut();
         kept.push_front((number, Rc::clone(&block)));
-        kept.truncate(BLOCKS_KEPT);
+        kept.truncate(KEPT_MAX);
+        let mut bytes: usize = kept.iter().map(|(_, block)| block.len()).sum();
+        while bytes > KEPT_BYTES_MAX
+            && let Some((_, oldest)) = kept.pop_back()
+        {
+            bytes -= oldest.len();
+        }
         Ok(Ok(block))
     }
 

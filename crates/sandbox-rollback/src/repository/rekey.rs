@@ -179,7 +179,7 @@ fn seal_pack(
             why: "it is damaged",
         });
     }
-    Ok(draft.finish().map_err(cannot("write", to))?.bytes)
+    Ok(draft.finish_durably().map_err(cannot("write", to))?.bytes)
 }
 
 fn copy(

@@ -18,7 +18,7 @@ use super::{
     error::{RepositoryError, Trouble},
     export::SPOOL,
     format,
-    index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, private, sync_directory},
+    index::{BLOCKS, Check, DELETED, Index, META, PACKS, SNAPSHOTS, private},
     node::Hash,
     pack,
     reader::Reader,
@@ -132,11 +132,10 @@ impl<'a> Session<'a> {
         sealing: Sealing,
         lock: OwnedFd,
     ) -> Result<Self, RepositoryError> {
-        // From here on the index may change: its seal holds again when it is closed. A power cut that
-        // keeps the old seal and a new index would look like damage.
+        // From here on the index may change: its seal holds again when it is closed. That it is gone is
+        // durable before the first change: an old seal and a new index would look like damage.
         if repository.seal().exists() {
             remove(&repository.seal())?;
-            sync_directory(&repository.directory)?;
         }
         let index = Index::open(&repository.index(&sealing), Check::AsNeeded)?;
         let session = Self::of(repository, (index, sealing), lock);
@@ -394,7 +393,5 @@ fn create(repository: &Repository) -> Result<Sealing, RepositoryError> {
     make_private(&packs).map_err(cannot("create", &packs))?;
     Index::create(&repository.index(&sealing), |_| Ok(()))?;
     format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
-    let parent = repository.directory.parent().unwrap_or(Path::new("."));
-    sync_directory(parent)?;
     Ok(sealing)
 }

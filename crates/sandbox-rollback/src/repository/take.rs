@@ -10,7 +10,7 @@ use super::{
     error::{RepositoryError, Trouble},
     exclude::{Excludes, Matcher},
     frame::{Block, Compression, Kind},
-    index::{BLOCKS, CHUNKS, CURRENT, META, PACKS, SEEN, SEEN_BY, SNAPSHOTS, sync_directory},
+    index::{BLOCKS, CHUNKS, CURRENT, META, PACKS, SEEN, SEEN_BY, SNAPSHOTS},
     node::{Hash, LinkGroup, Node, Omission},
     prune::{self, Pruned, Retention},
     record::{MESSAGE_BYTES_MAX, Snapshot, SnapshotId, TAG_BYTES_MAX},
@@ -141,7 +141,6 @@ fn store(
     let record = append_record(&mut stored, &snapshot)?;
     snapshot.id = SnapshotId(record);
     stored.packer.finish()?;
-    sync_directory(&session.packs_directory())?;
     companion(&snapshot.id).map_err(RepositoryError::Companion)?;
     // No reading may be open while the index changes and is closed.
     let known = seen.table.take().is_some();

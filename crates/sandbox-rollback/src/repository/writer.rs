@@ -103,7 +103,7 @@ impl Packer {
         Ok(())
     }
 
-    /// Completes the last pack: the content of all packs is durable then.
+    /// Completes the last pack. The packs are durable when the index is about to change.
     pub(super) fn finish(&mut self) -> Result<(), FileError> {
         let path = super::pack::path(&self.packs, self.number());
         if let Some(draft) = self.draft.take() {

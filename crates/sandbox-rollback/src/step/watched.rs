@@ -145,12 +145,12 @@ pub(crate) fn sync_file_system(of: impl AsFd) -> io::Result<()> {
 
 /// A database's file, watched: between two syncs its writes have no order.
 #[derive(Debug)]
-struct Watched {
+pub(crate) struct DatabaseFile {
     file: FileBackend,
     ino: u64,
 }
 
-impl StorageBackend for Watched {
+impl StorageBackend for DatabaseFile {
     fn len(&self) -> Result<u64, io::Error> {
         self.file.len()
     }
@@ -195,26 +195,9 @@ impl StorageBackend for Watched {
     }
 }
 
-fn watched_file(path: &Path) -> Result<Watched, redb::DatabaseError> {
+pub(crate) fn database_file(path: &Path) -> Result<DatabaseFile, redb::DatabaseError> {
     let file = File::options().read(true).write(true).open(path)?;
     let ino = Stat::of_fd(&file)?.ino;
     let file = FileBackend::new(file)?;
-    Ok(Watched { file, ino })
-}
-
-pub(crate) fn open_database(
-    builder: &redb::Builder,
-    path: &Path,
-) -> Result<redb::Database, redb::DatabaseError> {
-    if std::fs::metadata(path)?.len() == 0 {
-        return builder.open(path);
-    }
-    builder.create_with_backend(watched_file(path)?)
-}
-
-pub(crate) fn create_database(
-    builder: &redb::Builder,
-    path: &Path,
-) -> Result<redb::Database, redb::DatabaseError> {
-    builder.create_with_backend(watched_file(path)?)
+    Ok(DatabaseFile { file, ino })
 }

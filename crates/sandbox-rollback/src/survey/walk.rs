@@ -100,7 +100,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    pub(super) fn run(&mut self) -> Result<(), ChangesError> {
+    /// Returns whether all was seen: it stops when it remembers more than `changes_max` changes.
+    pub(super) fn run(&mut self, changes_max: usize) -> Result<bool, ChangesError> {
         let spot = self.upper.spot(Path::new("")).map_err(cannot("open", ""))?;
         let stat = Stat::of_fd(&spot.dir).map_err(cannot("read", ""))?;
         self.visible_mode((&spot.dir, OsStr::new("")), Path::new(""), &stat)?;
@@ -114,8 +115,11 @@ impl<'a> Walk<'a> {
                 // Nobody wants the plan: it would grow with the changes.
                 self.survey = Survey::default();
             }
+            if self.survey.changes.len() > changes_max {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn directory(&mut self, frame: &Frame) -> Result<(), ChangesError> {
@@ -300,9 +304,10 @@ impl<'a> Walk<'a> {
         }
         // A directory that was opened up above gets its mode back after the move, too.
         let opened = self.modes.original(&entry.path);
+        let moved = Identity::to_move(&entry.stat);
         let entering = Identity {
-            reopen: opened.or_else(|| Identity::to_move(&entry.stat).reopen),
-            ..Identity::of(&entry.stat)
+            reopen: opened.or(moved.reopen),
+            ..moved
         };
         let path = entry.path.clone();
         if let Some((_, lower)) = &entry.lower {

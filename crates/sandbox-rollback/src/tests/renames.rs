@@ -175,8 +175,25 @@ fn files_are_found_by_time_or_name() {
     }
     let mut streamed = Vec::new();
     tx.each_change(&mut |change| streamed.push(change)).unwrap();
+    assert_eq!(streamed, tx.changes().unwrap());
+}
+
+/// More than are remembered: each is told, and a rename by its two ends.
+#[test]
+fn of_very_many_changes_each_is_told() {
+    let lab = Lab::new();
+    lab.file("one.txt", "the same text");
+    let tx = lab.begin("op");
+    copy(&lab, &tx, "one.txt", "two.txt");
+    whiteout(&tx.upper().join("one.txt"));
+    for number in 0..1_500 {
+        write(&tx.upper().join(format!("many/{number}")), "");
+    }
+    let mut streamed = Vec::new();
+    tx.each_change(&mut |change| streamed.push(change)).unwrap();
     streamed.sort();
     let mut listed = tx.changes().unwrap();
+    assert_eq!(listed.iter().filter(|it| it.from.is_some()).count(), 1);
     for change in &mut listed {
         change.from = None;
     }
