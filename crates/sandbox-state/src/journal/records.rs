@@ -12,7 +12,7 @@ use super::{
     REPAIRED,
     follow::Place,
     frame::{self, Fault, Frame},
-    snapshot::{Rest, Snapshot, Trouble},
+    snapshot::{Ahead, Rest, Snapshot, Trouble},
 };
 use crate::{Hash, OpenError};
 
@@ -169,6 +169,7 @@ impl<P: DeserializeOwned> Brief<P> {
 #[derive(Debug)]
 pub struct Records {
     snapshot: Snapshot,
+    ahead: Ahead,
     offset: u64,
     sequence: u64,
     previous: Hash,
@@ -179,6 +180,7 @@ impl Records {
     pub(super) fn new(snapshot: Snapshot) -> Self {
         Self {
             snapshot,
+            ahead: Ahead::default(),
             offset: 0,
             sequence: 0,
             previous: [0; 32],
@@ -220,7 +222,7 @@ impl Records {
         if self.snapshot.is_missing_at(self.offset) {
             return Err(Fault::Missing.into());
         }
-        let frame = self.snapshot.frame_at(self.offset)?;
+        let frame = self.snapshot.frame_ahead(self.offset, &mut self.ahead)?;
         if frame.sequence != self.sequence + 1 {
             return Err(Fault::Sequence.into());
         }

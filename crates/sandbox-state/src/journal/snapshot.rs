@@ -23,6 +23,9 @@ use crate::files::{Directory, Lock};
 /// Most records are smaller: one read fetches them whole.
 const FIRST_READ_BYTES: u64 = 4096;
 
+/// How much is read at once by who reads everything.
+const AHEAD_BYTES: u64 = 256 * 1024;
+
 /// How much is searched at once for the last whole record.
 const SEARCH_BYTES: u64 = 64 * 1024;
 
@@ -79,6 +82,26 @@ struct Part {
     file: OnceLock<Arc<File>>,
     /// It must be there, and is not. It has no bytes then.
     is_missing: bool,
+}
+
+/// A part of a journal that was read ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Ahead {
+    /// Returns the whole frame that begins at `offset`; `None` if it is not there.
+    fn frame(&self, offset: u64) -> Option<&[u8]> {
+        let skipped = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        let rest = self.bytes.get(skipped..)?;
+        rest.get(..frame::frame_length(rest).ok()?)
+    }
+
+    fn has_frame(&self, offset: u64) -> bool {
+        self.frame(offset).is_some()
+    }
 }
 
 impl Snapshot {
@@ -258,6 +281,24 @@ impl Snapshot {
         }
         bytes.truncate(length);
         Ok(frame::decode(bytes)?)
+    }
+
+    /// Returns the frame that begins at `offset`, for who reads one after the other.
+    pub(super) fn frame_ahead(&self, offset: u64, ahead: &mut Ahead) -> Result<Frame, Trouble> {
+        let available = self.end - offset;
+        if !ahead.has_frame(offset)
+            && let Ok(bytes) = self.read(offset, available.min(AHEAD_BYTES))
+        {
+            *ahead = Ahead {
+                start: offset,
+                bytes,
+            };
+        }
+        match ahead.frame(offset) {
+            Some(bytes) if bytes.len() as u64 <= available => Ok(frame::decode(bytes.to_vec())?),
+            // A large one, or one that is damaged.
+            Some(_) | None => self.frame_at(offset),
+        }
     }
 
     /// Returns the frame that ends before `end`.
