@@ -46,6 +46,10 @@ fn main() -> io::Result<()> {
     for argument in ["-static-pie", &format!("-L{}", directory.display())] {
         println!("cargo::rustc-link-arg-bin=sandbox={argument}");
     }
+    if knows_packed_relocations(&linker) {
+        // A word for 63 addresses instead of three words for each: 0.35 MB of the program.
+        println!("cargo::rustc-link-arg-bin=sandbox=-Wl,-z,pack-relative-relocs");
+    }
     println!("cargo::rustc-cfg=linked_statically");
     Ok(())
 }
@@ -70,6 +74,26 @@ fn archives(linker: &str) -> Option<Vec<PathBuf>> {
         return None;
     }
     ARCHIVES.iter().map(|name| path_of(linker, name)).collect()
+}
+
+/// Whether this C library's own start knows them: glibc does from 2.36 on. Linkers that do not know them say so, and
+/// link without.
+fn knows_packed_relocations(linker: &str) -> bool {
+    let Some(header) = path_of(linker, "libc.a") else {
+        return false;
+    };
+    // The text by which `libc.a` tells its version.
+    let text = fs::read(header).unwrap_or_default();
+    let name = b"stable release version ";
+    let mut places = text.windows(name.len()).enumerate();
+    let version = places.find(|(_, part)| part == name).and_then(|(at, _)| {
+        let rest = text.get(at + name.len()..)?;
+        let rest = std::str::from_utf8(rest.get(..8)?).ok()?;
+        let (major, minor) = rest.split_once('.')?;
+        let digits = minor.split(|it: char| !it.is_ascii_digit()).next()?;
+        Some((major.parse::<u32>().ok()?, digits.parse::<u32>().ok()?))
+    });
+    version.is_some_and(|version| version >= (2, 36))
 }
 
 fn path_of(linker: &str, archive: &str) -> Option<PathBuf> {

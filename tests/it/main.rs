@@ -58,6 +58,8 @@ mod seccomp;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod secrets_memory;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod snapshots;
@@ -71,6 +73,8 @@ mod snapshots_files;
 mod snapshots_state;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod state_campaigns;
 #[cfg(test)]
 mod state_recovery;
 #[cfg(test)]

@@ -36,7 +36,7 @@ say rename.file p 'rename("n1","n3") or print $!+0; print -e "n3" ? "there":"gon
 say rename.over sh -c 'echo over > n4; mv n4 n3; cat n3'
 say rename.none p 'rename("none","x") or print $!+0'
 say rename.into p 'rename("d2","d2/in") or print $!+0'
-say rename.notempty p 'mkdir "d3"; rename("d3","old") or print $!+0'
+say rename.notempty p 'mkdir "d3"; rename("d3","old") or print $!{ENOTEMPTY}||$!{EEXIST} ? "not empty" : $!+0'
 say rename.new-directory p 'mkdir "d4"; rename("d4","d5") or print $!+0; print -d "d5" ? "there":"gone"'
 say rename.filedir p 'rename("n3","d5") or print $!+0'
 say truncate p 'truncate("file",100000); print -s "file"'

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::{generate, layers, process, state, test, tidy, vm};
+use crate::{filesystems, generate, layers, process, state, test, tidy, vm};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -24,12 +24,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     run_steps(&STEPS)
 }
 
-/// What takes too long for every change: the long escapes, the soak, the crash sequences of the store, and the tests
-/// of confinement on other kernels.
-const LONG_STEPS: [Step; 4] = [
+/// What takes too long for every change: the long escapes, the soak, the crash sequences of the store, other file
+/// systems, and the tests of confinement on other kernels.
+const LONG_STEPS: [Step; 5] = [
     ("escapes --long", || test::escapes(true)),
     ("soak", || test::soak(test::SOAK_OPERATIONS)),
-    ("state", state::crashes),
+    ("filesystems", || filesystems::run(None, None)),
+    ("state", || state::run(None)),
     ("vm", vm::all),
 ];
 

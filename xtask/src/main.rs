@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | crash | state | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | crash | filesystems | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -11,6 +11,7 @@ mod ci;
 mod clients;
 mod crash;
 mod eval;
+mod filesystems;
 mod fuzz;
 mod generate;
 mod layers;
@@ -52,14 +53,17 @@ usage: cargo xtask TASK
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
   crash [states | damage | kills [EVERY] | faults [EVERY]]
                       cut the power, flip bits, kill and let system calls fail, in transactions and snapshots
-  state               cut the power in 10,000 random sequences of changes of the store and of the journal
+  state [NAME]        put the state through 10,000 power cuts and flipped bits, 1,000 kills, and eight processes
+                      at once: crashes, flips, workers, kills, processes, copies
   bench rollback [--quick | DIR]
                       time snapshots against restic, borg, git, tar, rsync and cp
   clients             run real network clients against the list of allowed hosts, as a table
   workloads [NAME]    run real builds and test suites outside and inside, as a table with ratios
+  filesystems [KIND [NAME]]
+                      run the tests of transactions, snapshots and the CLI on ext4, xfs and btrfs in image files
   vm [--kernel PACKAGE] [--as root|user|delegated|logged-in] [--suite units|isolation|cli|escapes] [PROFILE [NAME...]]
                       run the tests of confinement and limits in virtual machines: cgroup2, no-userns, systemd
-  ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state and virtual machines)
+  ci [--full]         everything that must pass before a commit is merged (with long escapes, soak, state, file systems and virtual machines)
 ";
 
 fn main() -> ExitCode {
@@ -102,7 +106,11 @@ fn task(words: &[&str]) -> Option<anyhow::Result<()>> {
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().ok()?),
         ["crash", words @ ..] => return crash_task(words),
-        ["state"] => state::crashes(),
+        ["filesystems"] => filesystems::run(None, None),
+        ["filesystems", kind] => filesystems::run(Some(kind), None),
+        ["filesystems", kind, name] => filesystems::run(Some(kind), Some(name)),
+        ["state"] => state::run(None),
+        ["state", name] => state::run(Some(name)),
         ["clients"] => clients::run(),
         ["ci"] => ci::run(),
         ["ci", "--full"] => ci::full(),

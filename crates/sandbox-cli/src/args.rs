@@ -3,6 +3,7 @@
 mod approvals;
 mod limits;
 mod monitor;
+mod plain;
 mod policy;
 mod run;
 mod running;
@@ -51,7 +52,7 @@ Exit codes: 0 yes, 1 no or failed, 2 wrong usage or configuration.
 `check` exits with 0 (allow), 10 (ask) or 20 (deny).";
 
 /// Options that every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct GlobalArgs {
     #[arg(
         short,
@@ -425,7 +426,7 @@ fn any(words: &[OsString]) -> Result<Typed, Unusable> {
 fn usual(words: &[OsString]) -> Option<Result<Typed, Unusable>> {
     let (global, command) = match words.get(1)?.to_str()? {
         "run" => {
-            let (global, args) = alone("run", words)?;
+            let (global, args) = plain::run(&words[2..]).or_else(|| alone("run", words))?;
             (global, Command::Run(Box::new(args)))
         }
         "check" => {
@@ -471,6 +472,8 @@ mod tests {
             "run -- true",
             "run make -j2 --json",
             "run --json -s a --net host -q -w /tmp -- ls -l --json",
+            "run --json --sandbox a -q -w /tmp --no-session --yes --review -- ls -- -l --json",
+            "run --direct --workspace x ls -l -w y --quiet",
             "run --memory 1G --timeout 30s --env A=b --shell true",
             "check ls",
             "check --quiet --in-sandbox --shell ls",

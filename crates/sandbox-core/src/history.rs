@@ -1,5 +1,7 @@
 //! Operations that ran, as the journal tells them.
 
+mod index;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -17,9 +19,6 @@ use crate::{
     part::PART_TYPE,
     sandbox::Sandbox,
 };
-
-/// How far back a name is looked for when it is not written in full.
-const SEARCHED_RECORDS_MAX: usize = 100_000;
 
 /// One operation in the log.
 #[derive(Clone, Debug, Serialize)]
@@ -137,19 +136,23 @@ impl Afterwards {
 impl Sandbox {
     /// Returns the newest `count` operations, newest first.
     pub(crate) fn log(&self, count: usize) -> Result<Vec<LogEntry>, HistoryError> {
-        self.collect(count, |_| true)
+        self.collect(count)
     }
 
     /// Returns one operation by its name, or by a unique beginning or end of it.
     pub(crate) fn show(&self, text: &str) -> Result<LogEntry, HistoryError> {
-        let id = self.resolve(text)?;
-        let found = self.collect(1, |it| *it == id)?;
-        found
-            .into_iter()
-            .next()
-            .ok_or_else(|| HistoryError::Unknown {
-                id: text.to_owned(),
-            })
+        let mut index = self.operations_index()?;
+        let id = index.resolve(text)?;
+        let mut afterwards = Afterwards::default();
+        for record in self.records_of(&index, &id)? {
+            let entry = self.entry_of(&record, &mut afterwards);
+            if let Some(entry) = entry.filter(|it| it.id == id) {
+                return Ok(entry);
+            }
+        }
+        Err(HistoryError::Unknown {
+            id: text.to_owned(),
+        })
     }
 
     /// Returns the end of an operation that has started, if it has one. Only what is newer than its start is read.
@@ -175,7 +178,7 @@ impl Sandbox {
     /// the whole journal.
     pub(crate) fn resolve_running(&self, text: &str) -> Result<OperationId, HistoryError> {
         let running = self.running().map_err(HistoryError::Read)?;
-        let mut like = running.iter().filter(|it| is_name(&it.id, text));
+        let mut like = running.iter().filter(|it| is_name(it.id.as_str(), text));
         match (like.next(), like.next()) {
             (Some(only), None) => Ok(only.id.clone()),
             (Some(_), Some(_)) => Err(HistoryError::Ambiguous {
@@ -187,42 +190,10 @@ impl Sandbox {
 
     /// Returns the full name of the operation that `text` begins, ends or is.
     pub(crate) fn resolve(&self, text: &str) -> Result<OperationId, HistoryError> {
-        let mut matching: Option<OperationId> = None;
-        let records = self
-            .journal()
-            .records_newest_first()
-            .map_err(HistoryError::Read)?;
-        for record in records.take(SEARCHED_RECORDS_MAX) {
-            let record = record.map_err(HistoryError::Read)?;
-            if record.kind != ledger::STARTED && record.kind != ledger::FINISHED {
-                continue;
-            }
-            let Some(id) = operation_id(&record) else {
-                continue;
-            };
-            if id.as_str() == text {
-                return Ok(id);
-            }
-            let like = is_name(&id, text);
-            if like && matching.as_ref().is_some_and(|it| *it != id) {
-                return Err(HistoryError::Ambiguous {
-                    id: text.to_owned(),
-                });
-            }
-            if like {
-                matching = Some(id);
-            }
-        }
-        matching.ok_or_else(|| HistoryError::Unknown {
-            id: text.to_owned(),
-        })
+        self.operations_index()?.resolve(text)
     }
 
-    fn collect(
-        &self,
-        count: usize,
-        wanted: impl Fn(&OperationId) -> bool,
-    ) -> Result<Vec<LogEntry>, HistoryError> {
+    fn collect(&self, count: usize) -> Result<Vec<LogEntry>, HistoryError> {
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut afterwards = Afterwards::default();
         let mut records = self
@@ -233,17 +204,22 @@ impl Sandbox {
             && let Some(record) = records.next()
         {
             let record = record.map_err(HistoryError::Read)?;
-            let entry = match record.kind.as_str() {
-                ledger::FINISHED => finished(&record, &mut afterwards),
-                ledger::STARTED => self.interrupted(&record, &afterwards),
-                _ => {
-                    afterwards.note(&record);
-                    None
-                }
-            };
-            entries.extend(entry.filter(|it| wanted(&it.id)));
+            entries.extend(self.entry_of(&record, &mut afterwards));
         }
         Ok(entries)
+    }
+
+    /// Returns the operation that a record tells the end of, or the start if there is no end; otherwise remembers what
+    /// it says of others. Newer records came before.
+    fn entry_of(&self, record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {
+        match record.kind.as_str() {
+            ledger::FINISHED => finished(record, afterwards),
+            ledger::STARTED => self.interrupted(record, afterwards),
+            _ => {
+                afterwards.note(record);
+                None
+            }
+        }
     }
 
     /// Returns what is known of an operation that started, has no end, and is not running.
@@ -276,8 +252,7 @@ impl Sandbox {
 }
 
 /// Whether `text` is the name of an operation, or a beginning or end of it that is long enough.
-fn is_name(id: &OperationId, text: &str) -> bool {
-    let id = id.as_str();
+fn is_name(id: &str, text: &str) -> bool {
     id == text || text.len() >= 4 && (id.starts_with(text) || id.ends_with(text))
 }
 

@@ -11,8 +11,8 @@ use std::{
 use jiff::Timestamp;
 use sandbox_monitor::AlertChange;
 use sandbox_state::{
-    AppendError, Change, Checkpoint, Journal, ReadError, Receipt, RecordsNewestFirst, StateManager,
-    Verification, Version,
+    AppendError, Change, Checkpoint, Journal, ReadError, Receipt, Record, Records,
+    RecordsNewestFirst, StateManager, Verification, Version,
 };
 use sandbox_types::{
     CapturedOutput, OperationId, OperationReport, ReportedOperation, SandboxName, Verdict,
@@ -173,6 +173,18 @@ impl Ledger {
 
     pub(crate) fn records_newest_first(&self) -> Result<RecordsNewestFirst, ReadError> {
         self.journal.records_newest_first()
+    }
+
+    pub(crate) fn records(&self) -> Result<Records, ReadError> {
+        self.journal.records()
+    }
+
+    pub(crate) fn records_since(&self, known: &Checkpoint) -> Result<Option<Records>, ReadError> {
+        self.journal.records_since(known)
+    }
+
+    pub(crate) fn records_at(&self, offsets: &[u64]) -> Result<Vec<Record>, ReadError> {
+        self.journal.records_at(offsets)
     }
 
     pub(crate) fn verify(&self) -> Result<Verification, ReadError> {

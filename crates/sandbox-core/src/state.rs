@@ -23,6 +23,7 @@ use crate::{
     host::Host,
     layout::Layout,
     ledger::{self, Ledger},
+    recover::RecoveryError,
     sandbox::Sandbox,
 };
 
@@ -130,6 +131,12 @@ pub enum StateAccessError {
         /// Why not.
         source: io::Error,
     },
+    /// A rollback that was killed cannot be finished, and the state must not change before. Nothing was changed.
+    #[error("cannot finish an interrupted rollback, and the state must not change before")]
+    Rollback(#[source] Box<RecoveryError>),
+    /// A rollback that was killed is not finished, because what an operation left cannot be settled. Nothing was changed.
+    #[error("cannot change the state before an interrupted rollback is finished")]
+    RollbackLeft,
     /// The journal cannot be read. Nothing was changed.
     #[error("cannot read the journal, in which changes of the state are recorded")]
     Journal(#[source] ReadError),
@@ -222,7 +229,7 @@ impl Sandbox {
         before: &When,
         after: &When,
     ) -> Result<Vec<Difference>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         let found = store.diff(NAMESPACE, before, after);
@@ -289,21 +296,21 @@ impl Sandbox {
         key: &str,
         when: &When,
     ) -> Result<Option<Entry>, StateAccessError> {
-        Ok(match self.known_store()? {
+        Ok(match self.known_store_to_read()? {
             Some(store) => store.get(NAMESPACE, key, when).map_err(StateError::from)?,
             None => self.state.get(NAMESPACE, key, when)?,
         })
     }
 
     pub(crate) fn state_list(&self, prefix: &str) -> Result<Vec<Listed>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         Ok(store.list(NAMESPACE, prefix).map_err(StateError::from)?)
     }
 
     pub(crate) fn state_history(&self, key: &str) -> Result<Vec<Version>, StateAccessError> {
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(Vec::new());
         };
         Ok(store.history(NAMESPACE, key).map_err(StateError::from)?)
@@ -334,11 +341,39 @@ impl Sandbox {
     ) -> Result<T, StateAccessError> {
         // Without it the sandbox was destroyed, and its directory must not be made again.
         let _in_use = self.in_use().map_err(StateAccessError::Gone)?;
-        let store = match self.known_store()? {
-            Some(store) => store,
-            None => self.state.store().map_err(StateError::from)?,
-        };
+        let store = self.store_to_change(now)?;
         self.change_in(&store, now, work)
+    }
+
+    /// Opens the store for a change, after what a killed rollback left of it is done: that one held the store until it
+    /// was killed, and what it had written down must not meet a later change.
+    fn store_to_change(&self, now: Timestamp) -> Result<Store, StateAccessError> {
+        let open = || -> Result<Store, StateAccessError> {
+            match self.known_store()? {
+                Some(store) => Ok(store),
+                None => Ok(self.state.store().map_err(StateError::from)?),
+            }
+        };
+        let store = open()?;
+        if !self.has_left_rollback()? {
+            return Ok(store);
+        }
+        drop(store);
+        self.recover(now)
+            .map_err(|source| StateAccessError::Rollback(Box::new(source)))?;
+        let store = open()?;
+        if self.has_left_rollback()? {
+            return Err(StateAccessError::RollbackLeft);
+        }
+        Ok(store)
+    }
+
+    /// Whether a process was killed in the middle of a rollback, and nobody has finished that yet. Asked while the store
+    /// is held, so none is between workspace and state.
+    fn has_left_rollback(&self) -> Result<bool, StateAccessError> {
+        self.is_rollback_left().map_err(|source| {
+            StateAccessError::Rollback(Box::new(RecoveryError::Intent(Box::new(source))))
+        })
     }
 
     fn change_in<T>(

@@ -6,9 +6,11 @@
 mod afterwards;
 mod approvals;
 mod health;
+mod index;
 mod running;
 
 use std::{
+    cell::Cell,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -45,6 +47,11 @@ use crate::{
 };
 
 type Guest = Box<dyn Fn(&Path) + Send + Sync>;
+
+thread_local! {
+    /// How many confinements of this test are built and not launched.
+    static BUILT: Cell<usize> = const { Cell::new(0) };
+}
 
 /// A launcher whose processes do what the test says, and end as it says. `None` cannot launch.
 struct Scripted {
@@ -85,12 +92,19 @@ impl Launcher for Scripted {
                 std::io::Error::from_raw_os_error(1),
             ));
         };
+        BUILT.set(BUILT.get() + 1);
         Ok(Box::new(ScriptedPlan {
             guest: Arc::clone(&self.guest),
             exit,
             launched: Arc::clone(&self.launched),
             plan,
         }))
+    }
+}
+
+impl Drop for ScriptedPlan {
+    fn drop(&mut self) {
+        BUILT.set(BUILT.get() - 1);
     }
 }
 
@@ -136,6 +150,8 @@ struct Answering {
 
 impl Caller for Answering {
     fn approve(&mut self, verdict: &Verdict) -> Answer {
+        // Others would wait for what is built while a person thinks.
+        assert_eq!(BUILT.get(), 0);
         self.asked.fetch_add(1, Ordering::SeqCst);
         *self.verdict.lock().unwrap() = Some(verdict.clone());
         if self.yes { Answer::Yes } else { Answer::Later }

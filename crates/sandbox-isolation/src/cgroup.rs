@@ -233,6 +233,8 @@ pub(crate) struct OperationCgroup {
     separate: BTreeMap<Controller, PathBuf>,
     unified: Option<Unified>,
     missing: Vec<MissingLimit>,
+    /// For one in a scope, which somebody else removes.
+    above: Option<figures::Above>,
 }
 
 /// The directory in the unified hierarchy.
@@ -257,6 +259,7 @@ pub(crate) fn create(
         separate: BTreeMap::new(),
         unified: None,
         missing: Vec::new(),
+        above: None,
     };
     if let Err(error) = cgroup.fill(hierarchies, &directory_name, wanted) {
         // The first error is the one to tell; what stays behind now, `remove_stale` removes.

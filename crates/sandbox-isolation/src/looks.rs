@@ -3,10 +3,10 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -115,6 +115,9 @@ impl Looks {
     }
 
     /// Returns whether it remembers, and nothing that it remembers has changed. One that says no may be wrong.
+    ///
+    /// Somebody waits for this, so no file is asked for twice: what is no link is what its name leads to, and below a
+    /// name that leads nowhere there is nothing.
     pub(crate) fn is_unchanged(&self) -> bool {
         let Some(Record { begun, seen }) = &self.0 else {
             return false;
@@ -123,9 +126,10 @@ impl Looks {
             let changed = stamp.as_ref().and_then(|stamp| stamp.changed);
             changed.is_none_or(|changed| changed < begun - TICK_NANOSECONDS)
         };
+        let mut again = Again::default();
         seen.borrow()
             .iter()
-            .all(|((path, way), stamp)| settled(stamp) && look(Path::new(path), *way) == *stamp)
+            .all(|((path, way), stamp)| settled(stamp) && again.look(path, *way) == *stamp)
     }
 
     /// The first look counts: what changed between two of them is to be found.
@@ -138,12 +142,48 @@ impl Looks {
     }
 }
 
+/// Looks at paths in their order, and each time at nothing that the look before has answered.
+#[derive(Default)]
+struct Again<'a> {
+    last: Option<(&'a OsStr, Way, io::Result<Metadata>)>,
+    /// The last that led nowhere.
+    nowhere: Option<&'a OsStr>,
+}
+
+impl<'a> Again<'a> {
+    fn look(&mut self, path: &'a OsStr, way: Way) -> Option<Stamp> {
+        if self.nowhere.is_some_and(|above| is_below(path, above)) {
+            return None;
+        }
+        let known = self.last.take_if(|(last, last_way, found)| {
+            let is_link = found.as_ref().is_ok_and(Metadata::is_symlink);
+            *last == path && (*last_way != Way::Itself || !is_link)
+        });
+        let found = known.map_or_else(|| find(Path::new(path), way), |(.., found)| found);
+        if found.is_err() {
+            self.nowhere = Some(path);
+        }
+        let stamp = stamp(&found, way == Way::Content);
+        self.last = Some((path, way, found));
+        stamp
+    }
+}
+
+/// Whether the one path begins with the other.
+fn is_below(path: &OsStr, above: &OsStr) -> bool {
+    let rest = path.as_bytes().strip_prefix(above.as_bytes());
+    rest.is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
 fn look(path: &Path, way: Way) -> Option<Stamp> {
-    let found = match way {
+    stamp(&find(path, way), way == Way::Content)
+}
+
+fn find(path: &Path, way: Way) -> io::Result<Metadata> {
+    match way {
         Way::Itself => fs::symlink_metadata(path),
         Way::Target | Way::Content => fs::metadata(path),
-    };
-    stamp(&found, way == Way::Content)
+    }
 }
 
 fn stamp(found: &io::Result<Metadata>, with_content: bool) -> Option<Stamp> {
@@ -187,6 +227,10 @@ mod tests {
         looks.canonicalize(&base.join("link")).unwrap();
         looks.read_link(&base.join("link")).unwrap();
         assert!(!looks.exists(&base.join("absent")));
+        assert!(looks.lstat(&base.join("absent/below")).is_err());
+        assert!(looks.lstat(&base.join("absent-too")).is_err());
+        assert!(looks.stat(&base.join("link")).is_ok());
+        assert!(looks.lstat(&base.join("file")).is_ok());
         // As if it had been made a while ago.
         if let Some(record) = &mut looks.0 {
             record.begun += 3_600_000_000_000;
@@ -198,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_changes_is_noticed() {
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 11] = [
             ("a name in a directory", |base| {
                 fs::write(base.join("listed/x"), "").unwrap();
             }),
@@ -209,6 +253,18 @@ mod tests {
             }),
             ("a file that is there", |base| {
                 fs::write(base.join("absent"), "").unwrap();
+            }),
+            ("a file below what was not there", |base| {
+                fs::create_dir(base.join("absent")).unwrap();
+                fs::write(base.join("absent/below"), "").unwrap();
+            }),
+            ("a file that is named like it", |base| {
+                fs::write(base.join("absent-too"), "").unwrap();
+            }),
+            ("what a link leads to", |base| {
+                fs::remove_dir(base.join("seen")).unwrap();
+                fs::create_dir(base.join("other")).unwrap();
+                fs::rename(base.join("other"), base.join("seen")).unwrap();
             }),
             ("one that is gone", |base| {
                 fs::remove_file(base.join("link")).unwrap();

@@ -149,8 +149,8 @@ impl Sides {
         } else if present != (Some(entering.ino), Some(leaving.ino)) {
             return Ok(Fit::Foreign);
         }
-        close_again(&outside, entering)?;
-        close_again(&kept, leaving)?;
+        as_it_was(&outside, entering)?;
+        as_it_was(&kept, leaving)?;
         Ok(Fit::Done)
     }
 
@@ -308,7 +308,7 @@ pub(crate) fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) ->
     };
     let arrived = ino(&to)?;
     if arrived == Some(file.ino) {
-        close_again(&to, file)?;
+        as_it_was(&to, file)?;
         return Ok(Fit::Done);
     }
     let present = from.as_ref().map(ino).transpose()?.flatten();
@@ -318,7 +318,7 @@ pub(crate) fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) ->
     open_to_move(&from, file)?;
     step()?;
     rename(&from, &to, RenameFlags::NOREPLACE)?;
-    close_again(&to, file)?;
+    as_it_was(&to, file)?;
     Ok(Fit::Done)
 }
 
@@ -365,7 +365,14 @@ fn open_to_move(spot: &Spot, file: &Identity) -> io::Result<()> {
     }
 }
 
-fn close_again(spot: &Spot, file: &Identity) -> io::Result<()> {
+/// Gives a file that moved back what the move, or [`open_to_move`], took from it.
+fn as_it_was(spot: &Spot, file: &Identity) -> io::Result<()> {
+    if let Some(mtime) = file.mtime
+        && Stat::at(&spot.dir, &spot.name)?.mtime != mtime
+    {
+        step()?;
+        attributes::set_mtime(&spot.dir, &spot.name, mtime)?;
+    }
     let Some(mode) = file.reopen else {
         return Ok(());
     };

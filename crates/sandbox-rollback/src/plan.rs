@@ -27,6 +27,9 @@ pub(crate) struct Identity {
     /// making it writable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reopen: Option<u32>,
+    /// The time that a directory has again after the move: xfs sets it when an exchange writes `..`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mtime: Option<Time>,
 }
 
 impl Identity {
@@ -36,15 +39,17 @@ impl Identity {
             ino: stat.ino,
             ctime: stat.ctime,
             reopen: None,
+            mtime: None,
         }
     }
 
-    /// Returns the identity of a file that moves: its mode too, if it is a directory that its owner
-    /// may not rename as it is.
+    /// Returns the identity of a file that moves: of a directory its time too, and its mode if its
+    /// owner may not rename it as it is.
     pub(crate) fn to_move(stat: &Stat) -> Self {
         let closed = stat.is_dir() && stat.permissions() & 0o200 == 0;
         Self {
             reopen: (closed && !is_privileged()).then(|| stat.permissions()),
+            mtime: stat.is_dir().then_some(stat.mtime),
             ..Self::of(stat)
         }
     }

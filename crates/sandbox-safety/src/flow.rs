@@ -85,8 +85,8 @@ pub(crate) fn reverse_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
             (runs && connects || tied_to_shell(scene, command)).then_some(command.span)
         }
         _ => {
-            let (code, span) = inline::code_of(command)?;
-            inline::ties_shell_to_socket(&code).then_some(span)
+            let (code, span) = inline::code(scene, command)?;
+            inline::ties_shell_to_socket(code).then_some(*span)
         }
     }
 }
@@ -300,8 +300,8 @@ pub(crate) fn decoded_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand)
     if piped || substituted || as_command {
         return Some(command.span);
     }
-    let (code, span) = inline::code_of(command)?;
-    inline::runs_decoded(&code).then_some(span)
+    let (code, span) = inline::code(scene, command)?;
+    inline::runs_decoded(code).then_some(*span)
 }
 
 /// Finds a program whose name is hidden by quoting or expansion.

@@ -1,15 +1,24 @@
 //! Code of other languages in an argument or a heredoc, looked through for the same effects.
 
 mod strings;
+mod words;
 
 pub(crate) use strings::{shell_strings, strings};
+pub(crate) use words::Code;
+
+use std::cell::OnceCell;
+
+use words::{
+    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, HERE, OPAQUE, OPENS, POSTS, RUNS,
+    SECRET_PLACES, SENDS, SHELL_PATHS, SHELLS,
+};
 
 use crate::{
     gate::Scanner,
     paths::{Place, place_of},
     pattern::is_listed,
     rules::Scene,
-    shell::{RedirectKind, SimpleCommand, Span, Word, read::is_shell},
+    shell::{Reading, RedirectKind, SimpleCommand, Span, Word, read::is_shell},
 };
 
 /// Only so much of a program's text is looked through.
@@ -50,7 +59,7 @@ pub(crate) fn reads_code(program: &str) -> bool {
 }
 
 /// Returns the code that a command's interpreter runs, and the words that hold it.
-pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
+pub(crate) fn code_of(command: &SimpleCommand) -> Option<(&str, Span)> {
     let letters = code_letters(command.program())?;
     let script = command
         .redirects
@@ -100,8 +109,33 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(String, Span)> {
         .then(|| (clip(&input.target.text), input.target.span))
 }
 
-fn clip(code: &str) -> String {
-    code.chars().take(CODE_BYTES_MAX).collect()
+fn clip(code: &str) -> &str {
+    &code[..code.floor_char_boundary(CODE_BYTES_MAX)]
+}
+
+/// What is run of other languages, by command; looked through once for all rules.
+#[derive(Debug)]
+pub(crate) struct Codes<'a>(Vec<OnceCell<Option<(Code<'a>, Span)>>>);
+
+impl Codes<'_> {
+    pub(crate) fn of(reading: &Reading) -> Self {
+        let mut cells = Vec::new();
+        cells.resize_with(reading.commands.len(), OnceCell::new);
+        Self(cells)
+    }
+}
+
+/// Returns the code that a command's interpreter runs.
+pub(crate) fn code<'s>(
+    scene: &'s Scene<'_>,
+    command: &SimpleCommand,
+) -> Option<&'s (Code<'s>, Span)> {
+    let cell = scene.codes.0.get(command.index)?;
+    let found = cell.get_or_init(|| {
+        let (text, span) = code_of(scene.reading.commands.get(command.index)?)?;
+        Some((Code::of(text), span))
+    });
+    found.as_ref()
 }
 
 fn has(code: &str, words: &[&str]) -> bool {
@@ -109,115 +143,21 @@ fn has(code: &str, words: &[&str]) -> bool {
 }
 
 /// Returns whether the code connects a socket and hands it to a shell.
-pub(crate) fn ties_shell_to_socket(code: &str) -> bool {
-    let connects = has(
-        code,
-        &[
-            "socket",
-            "Socket",
-            "fsockopen",
-            "/inet/tcp",
-            "/inet/udp",
-            "net.connect",
-            "net.Dial",
-            "createConnection",
-            "open_connection",
-            "gen_tcp",
-            "connectTo",
-            "Deno.connect",
-            "Bun.connect",
-            "stream_socket_client",
-            "createServer",
-            "TCPClient",
-            "TcpClient",
-            "ztcp",
-            "using Sockets",
-        ],
-    );
-    let shell = has(
-        code,
-        &[
-            "dup2",
-            "pty.spawn",
-            "p(\"/bin/",
-            "/bin/sh",
-            "/bin/bash",
-            "cmd.exe",
-            "sh -i",
-            "IO.popen",
-            "spawn(\"sh",
-            "exec $c",
-            "|& getline",
-            "open(STDIN",
-            "io.popen",
-            "fdopen($",
-            "system$_",
-            "passthru(",
-            "proc_open",
-            "exec.Command",
-            "subprocess",
-            "os.system",
-            "popen(\"$",
-            "sh <&",
-            "shell_exec(",
-            "child_process",
-            "getoutput(",
-            "ProcessBuilder",
-            "\"sh\"",
-            "'sh'",
-            "execProcess",
-            "os:cmd",
-            "callCommand",
-            "spawnSync(",
-            "Deno.Command",
-            "Process.new(",
-            "system(readLines",
-            "getline c",
-            "iex ",
-            "Invoke-Expression",
-            "eval $e",
-        ],
-    );
-    connects && shell
+pub(crate) fn ties_shell_to_socket(code: &Code<'_>) -> bool {
+    code.has(CONNECTS) && code.has(SHELLS)
 }
 
 /// Returns whether the code sends the variables of the environment or a file of the system to another machine.
-pub(crate) fn sends_secrets(code: &str) -> bool {
-    let sends = [
-        "requests.post",
-        "urlopen(",
-        "http.request(",
-        "https.request(",
-        ".request({",
-        "fetch(",
-        "Net::HTTP.post",
-        "fsockopen",
-        "Socket::INET",
-        "socket.tcp",
-        "s.tcp()",
-        "sendall(",
-        "file_get_contents(\"http",
-        "axios.post",
-    ];
-    let reads = [
-        "/etc/passwd",
-        "/etc/shadow",
-        "/.ssh/",
-        "/.aws/",
-        "/.netrc",
-        "/.kube/",
-        "id_rsa",
-    ];
-    if has(code, &["localhost", "127.0.0.1"]) {
+pub(crate) fn sends_secrets(code: &Code<'_>) -> bool {
+    if code.has(HERE) {
         return false;
     }
-    let posts_a_file =
-        has(code, &["open(\"/", "open('/"]) && has(code, &["urlopen(", "s.tcp()", "socket.tcp"]);
-    has(code, &sends) && (has(code, &reads) || reads_environment(code)) || posts_a_file
+    let posts_a_file = code.has(OPENS) && code.has(POSTS);
+    code.has(SENDS) && (code.has(SECRET_PLACES) || reads_environment(code)) || posts_a_file
 }
 
 /// Returns whether the code reads all variables of the environment, or one whose name says that it is a secret.
-fn reads_environment(code: &str) -> bool {
+fn reads_environment(code: &Code<'_>) -> bool {
     let secret = [
         "TOKEN",
         "SECRET",
@@ -226,9 +166,9 @@ fn reads_environment(code: &str) -> bool {
         "API_KEY",
         "ACCESS_KEY",
     ];
-    ["os.environ", "process.env"].iter().any(|all| {
-        code.match_indices(all).any(|(at, _)| {
-            let rest = &code[at + all.len()..];
+    ENVIRONMENTS.iter().any(|all| {
+        code.places(all).any(|at| {
+            let rest = &code.text[at + all.len()..];
             let name = rest
                 .strip_prefix(".get(")
                 .or_else(|| rest.strip_prefix('['))
@@ -244,7 +184,7 @@ fn reads_environment(code: &str) -> bool {
 }
 
 /// Returns whether the code runs text that it decodes.
-pub(crate) fn runs_decoded(code: &str) -> bool {
+pub(crate) fn runs_decoded(code: &Code<'_>) -> bool {
     let decodes = [
         "b64decode",
         "decode_base64",
@@ -256,24 +196,9 @@ pub(crate) fn runs_decoded(code: &str) -> bool {
         "decompress(",
         "rot13",
     ];
-    [
-        "exec(",
-        "eval(",
-        "eval ",
-        "system(",
-        "popen(",
-        "subprocess.run(",
-        "subprocess.call(",
-        "check_call(",
-        "check_output(",
-        "Popen(",
-        "execSync(",
-        "spawnSync(",
-    ]
-    .iter()
-    .any(|call| {
-        code.match_indices(call)
-            .any(|(at, _)| has(window(code, at), &decodes))
+    RUNS.iter().any(|call| {
+        let mut places = code.places(call);
+        places.any(|at| has(window(code.text, at), &decodes))
     })
 }
 
@@ -346,70 +271,35 @@ pub(crate) fn shell_from_code(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
     if !scene.gate.opens(Scanner::InlineCode) {
         return None;
     }
-    let (code, span) = code_of(command)?;
-    let quoted = ["/bin/sh", "/bin/bash", "/bin/zsh", "/bin/dash"]
-        .iter()
-        .any(|shell| {
-            code.match_indices(shell).any(|(at, _)| {
-                let quote = code[..at].chars().next_back();
-                let rest = &code[at + shell.len()..];
-                let ends = rest.starts_with(['"', '\'', '`', '}', ')', ']', '/', '|'])
-                    || rest.starts_with(" -i")
-                    || rest.starts_with(" -p")
-                    || rest.starts_with(" 0<")
-                    || rest.starts_with(" 1")
-                    || rest.starts_with(" &");
-                quote.is_some_and(|c| "\"'`{([/|".contains(c)) && ends
-            })
-        });
-    // Handing a program over to the kernel or loading a library leaves nothing to read.
-    let opaque = [
-        "pty.spawn(",
-        "proc_open(",
-        "pcntl_exec(",
-        "cdll.LoadLibrary",
-        "CDLL(\"/",
-        "CDLL('/",
-        "CDLL(\"./",
-        "Fiddle.dlopen",
-        "process.dlopen",
-        "DynaLoader::dl_load",
-        "package.loadlib(",
-        "FFI::DynamicLibrary",
-    ];
-    (quoted || has(&code, &opaque)).then_some(span)
+    let (code, span) = code(scene, command)?;
+    let quoted = SHELL_PATHS.iter().any(|shell| {
+        code.places(shell).any(|at| {
+            let quote = code.text[..at].chars().next_back();
+            let rest = &code.text[at + shell.len()..];
+            let ends = rest.starts_with(['"', '\'', '`', '}', ')', ']', '/', '|'])
+                || rest.starts_with(" -i")
+                || rest.starts_with(" -p")
+                || rest.starts_with(" 0<")
+                || rest.starts_with(" 1")
+                || rest.starts_with(" &");
+            quote.is_some_and(|c| "\"'`{([/|".contains(c)) && ends
+        })
+    });
+    (quoted || code.has(OPAQUE)).then_some(*span)
 }
 
 /// Finds code that deletes what does not belong to the workspace.
 pub(crate) fn code_destroys(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
-    const CALLS: [&str; 16] = [
-        "rmtree(",
-        "os.remove(",
-        "os.unlink(",
-        "os.rmdir(",
-        "rmSync(",
-        "unlinkSync(",
-        "rmdirSync(",
-        ".rm(",
-        "FileUtils.rm",
-        "File.delete(",
-        "removeSync(",
-        "rimraf",
-        "unlink(",
-        "unlink ",
-        "Path(",
-        "rmdir(",
-    ];
     if !scene.gate.opens(Scanner::InlineCode) {
         return None;
     }
-    let (code, span) = code_of(command)?;
-    let destroys = CALLS.iter().any(|call| {
-        code.match_indices(call).any(|(at, _)| {
-            let argument = strings(window(&code, at)).into_iter().next();
+    let (code, span) = code(scene, command)?;
+    let destroys = DELETES.iter().any(|call| {
+        code.places(call).any(|at| {
+            let behind = window(code.text, at);
+            let argument = strings(behind).into_iter().next();
             argument.is_some_and(|path| {
-                let behind = window(&code, at);
-                let word = Word::literal(path, span);
+                let word = Word::literal(path, *span);
                 let bad = matches!(
                     place_of(&word, command, scene.places),
                     Place::Root
@@ -422,29 +312,18 @@ pub(crate) fn code_destroys(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
             })
         })
     });
-    destroys.then_some(span)
+    destroys.then_some(*span)
 }
 
 /// Finds code that runs what it downloads.
 pub(crate) fn code_runs_download(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
-    const DOWNLOADS: [&str; 9] = [
-        "urlopen(",
-        "requests.get(",
-        "urllib",
-        "http.get(",
-        "https.get(",
-        "Net::HTTP",
-        "file_get_contents(\"http",
-        "file_get_contents('http",
-        "fetch(",
-    ];
     if !scene.gate.opens(Scanner::InlineCode) {
         return None;
     }
-    let (code, span) = code_of(command)?;
-    let runs = ["exec(", "eval(", "eval "].iter().any(|call| {
-        code.match_indices(call)
-            .any(|(at, _)| has(window(&code, at), &DOWNLOADS))
+    let (code, span) = code(scene, command)?;
+    let runs = EVALUATES.iter().any(|call| {
+        let mut places = code.places(call);
+        places.any(|at| has(window(code.text, at), DOWNLOADS))
     });
-    runs.then_some(span)
+    runs.then_some(*span)
 }

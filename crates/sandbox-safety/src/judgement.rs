@@ -6,12 +6,13 @@ use sandbox_types::{Decision, Finding, JudgedCommand, RiskLevel, RiskTerm, Verdi
 
 use crate::{
     gate::Gate,
+    inline::Codes,
     lint,
     pack::{Answer, Occasion, Packs},
     paths::Places,
     policy::Policy,
     risk::{CRITICAL, HIGH, Held, MEDIUM, Part},
-    rules::{Pipes, Scene, Told, matching},
+    rules::{Pipes, Scene, Scripts, Told, matching},
     shell::{
         Reading, SimpleCommand, Span,
         read::{Given, Problem, TEXT_BYTES_MAX},
@@ -74,6 +75,8 @@ impl Case<'_> {
             places: &places,
             gate,
             pipes: Pipes::of(reading),
+            codes: Codes::of(reading),
+            scripts: Scripts::default(),
         };
         let mut found: Vec<(Told<'_>, Span)> = Vec::new();
         let whole = lint::characters(text).into_iter().chain(lint::lines(text));

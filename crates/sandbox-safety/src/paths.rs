@@ -1,7 +1,7 @@
 //! Classes of places: what a path is to the judge.
 
 use crate::{
-    pattern::is_named,
+    pattern::{fits, is_named},
     shell::{SimpleCommand, Word},
 };
 
@@ -112,7 +112,12 @@ static DEVICES: &str = "/dev/sd*|/dev/hd*|/dev/vd*|/dev/xvd*|/dev/nvme*|/dev/mmc
 
 /// What holds keys, tokens or passwords.
 static SECRETS: &[&str] = &[
-    "~/.ssh|~/.ssh/id_*|~/.ssh/*.pem|~/.ssh/*_key|~/.ssh/*_rsa|~/.ssh/*_ed25519",
+    "~/.ssh",
+    "~/.ssh/id_*",
+    "~/.ssh/*.pem",
+    "~/.ssh/*_key",
+    "~/.ssh/*_rsa",
+    "~/.ssh/*_ed25519",
     "~/.aws/credentials",
     "~/.aws",
     "~/.netrc",
@@ -135,10 +140,24 @@ static SECRETS: &[&str] = &[
     "~/.mozilla*",
     "~/.config/google-chrome*",
     "~/Library/Keychains*",
-    "~/Library/Application Support/Google/Chrome*|~/Library/Application Support/Firefox*|~/.config/chromium*",
-    "~/.thunderbird*|~/.purple/accounts.xml|~/.config/filezilla*|~/.subversion/auth*",
-    "~/.config/sops*|~/.config/doctl*|~/.config/heroku*|~/.config/fly*|~/.fly/*|~/.oci*",
-    "~/.composer/auth.json|~/.m2/settings*.xml|~/.gem/credentials|~/.config/containers/auth.json|~/.config/github-copilot*",
+    "~/Library/Application Support/Google/Chrome*",
+    "~/Library/Application Support/Firefox*",
+    "~/.config/chromium*",
+    "~/.thunderbird*",
+    "~/.purple/accounts.xml",
+    "~/.config/filezilla*",
+    "~/.subversion/auth*",
+    "~/.config/sops*",
+    "~/.config/doctl*",
+    "~/.config/heroku*",
+    "~/.config/fly*",
+    "~/.fly/*",
+    "~/.oci*",
+    "~/.composer/auth.json",
+    "~/.m2/settings*.xml",
+    "~/.gem/credentials",
+    "~/.config/containers/auth.json",
+    "~/.config/github-copilot*",
     "~/.cargo/credentials*",
     "~/.boto",
     "~/.s3cfg",
@@ -341,9 +360,9 @@ pub(crate) fn is_in_class(
     places: &Places,
 ) -> bool {
     let path = resolve(text, command, places);
-    let any = |names: &[&str]| names.iter().any(|name| is_named(name, &path));
+    let any = |names: &[&str]| names.iter().any(|name| fits(name, &path));
     match class {
-        "device" => is_named(DEVICES, &path),
+        "device" => is_device(&path),
         "root" => place(&path) == Place::Root,
         "system" => matches!(place(&path), Place::SystemTree | Place::Root),
         "systemfile" => place(&path) == Place::SystemFile,
@@ -352,24 +371,25 @@ pub(crate) fn is_in_class(
         "secret" => {
             // Somebody's home, whosever it is.
             if let Some(rest) = path.strip_prefix("/home/*/") {
-                return SECRETS
-                    .iter()
-                    .any(|name| is_named(name, &format!("~/{rest}")));
+                let own = format!("~/{rest}");
+                return SECRETS.iter().any(|name| fits(name, &own));
             }
-            !is_named("*.pub", &path)
-                && (any(SECRETS)
-                    || SECRET_NAMES
-                        .iter()
-                        .any(|name| is_named(name, crate::shell::basename(&path))))
+            let file = crate::shell::basename(&path);
+            !path.ends_with(".pub")
+                && (any(SECRETS) || SECRET_NAMES.iter().any(|name| fits(name, file)))
         }
         "startup" => any(STARTUP),
         "account" => any(ACCOUNTS),
         "log" => any(LOGS),
         "guard" => any(GUARDS),
         "gitinternal" => any(GIT_INTERNALS),
-        "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
+        "gitdata" => any(GIT_DATA) && !path.ends_with(".lock"),
         _ => false,
     }
+}
+
+fn is_device(path: &str) -> bool {
+    path.starts_with("/dev/") && is_named(DEVICES, path)
 }
 
 /// Returns what the word names.
@@ -450,7 +470,7 @@ fn place(path: &str) -> Place {
     if whole.is_empty() || whole == "/" || path == "/*" {
         return Place::Root;
     }
-    if is_named(DEVICES, path) {
+    if is_device(path) {
         return Place::Device;
     }
     if matches!(

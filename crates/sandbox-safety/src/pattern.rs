@@ -207,7 +207,8 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
 
 /// Returns whether `name` is one of the words of a list.
 pub(crate) fn is_listed(list: &str, name: &str) -> bool {
-    list.split(' ').any(|listed| listed == name)
+    let mut listed = list.as_bytes().split(|byte| *byte == b' ');
+    listed.any(|listed| listed == name.as_bytes())
 }
 
 /// Returns whether `text` is one of the alternatives; `*` stands for anything.
@@ -215,7 +216,13 @@ pub(crate) fn is_named(alternatives: &str, text: &str) -> bool {
     alternatives.split('|').any(|name| fits(name, text))
 }
 
-fn fits(name: &str, text: &str) -> bool {
+/// Returns whether `text` is `name`, in which `*` stands for anything.
+pub(crate) fn fits(name: &str, text: &str) -> bool {
+    // Most names begin with another letter, and that is cheap to see.
+    let (first, given) = (name.as_bytes().first(), text.as_bytes().first());
+    if first != given && first != Some(&b'*') {
+        return false;
+    }
     let Some((before, mut rest)) = name.split_once('*') else {
         return name == text;
     };

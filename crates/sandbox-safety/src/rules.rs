@@ -15,6 +15,8 @@ mod privilege;
 mod process;
 mod secrets;
 
+pub(crate) use escape::Scripts;
+
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use sandbox_types::Effect;
 
 use crate::{
     gate::Gate,
+    inline::Codes,
     lint,
     pack::embedded,
     paths::Places,
@@ -103,6 +106,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) places: &'a Places,
     pub(crate) gate: Gate,
     pub(crate) pipes: Pipes,
+    pub(crate) codes: Codes<'a>,
+    pub(crate) scripts: Scripts<'a>,
 }
 
 /// Which commands stand in which pipeline, so that nobody looks for them at every command.
@@ -198,7 +203,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// One pattern, with one of the programs that it begins with.
-type Entry = (&'static str, &'static Rule, &'static str);
+struct Entry {
+    program: &'static str,
+    is_glob: bool,
+    rule: &'static Rule,
+    pattern: &'static str,
+}
+
 type Test = fn(&Scene<'_>, &SimpleCommand) -> Option<Span>;
 
 /// Patterns by the first letter of their program, listed when a program with that letter is first judged: a short
@@ -229,7 +240,12 @@ fn entries(letter: usize) -> &'static [Entry] {
             for pattern in patterns {
                 let programs = pattern.split(' ').next().unwrap_or(pattern).split('|');
                 let with_letter = programs.filter(|program| self::letter(program) == letter);
-                entries.extend(with_letter.map(|program| (program, rule, *pattern)));
+                entries.extend(with_letter.map(|program| Entry {
+                    program,
+                    is_glob: program.contains('*'),
+                    rule,
+                    pattern,
+                }));
             }
         }
         entries
@@ -272,10 +288,11 @@ pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'sta
     };
     let program = command.program();
     if !program.is_empty() && !asks_for_help(command) {
-        for (name, rule, pattern) in entries(letter(program)) {
-            if pattern::is_named(name, program) && pattern::matches(pattern, command, scene.places)
-            {
-                add(rule, command.span);
+        for entry in entries(letter(program)) {
+            let named =
+                entry.program == program || entry.is_glob && pattern::fits(entry.program, program);
+            if named && pattern::matches(entry.pattern, command, scene.places) {
+                add(entry.rule, command.span);
             }
         }
     }

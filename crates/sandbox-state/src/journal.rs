@@ -15,6 +15,7 @@ mod append;
 mod checkpoint;
 mod follow;
 mod frame;
+mod lookup;
 mod records;
 mod segments;
 mod snapshot;
@@ -32,7 +33,7 @@ pub use append::{AppendError, Receipt};
 pub use checkpoint::Checkpoint;
 pub use follow::Follower;
 pub use frame::{BODY_BYTES_MAX, FORMAT_VERSION, Fault};
-pub use records::{ReadError, Record, Records, RecordsNewestFirst};
+pub use records::{Brief, ReadError, Record, Records, RecordsNewestFirst};
 pub use segments::SEGMENT_BYTES_DEFAULT;
 use snapshot::Snapshot;
 pub use verify::{Damage, Verification};
@@ -117,6 +118,41 @@ impl Journal {
         payload: &impl Serialize,
     ) -> Result<Receipt, AppendError> {
         append::append(self, kind, at, payload, append::Durability::Storage)
+    }
+
+    /// Appends records, each a kind and its payload, one after the other by one write; returns the place of the last,
+    /// or `None` for none. A crash may leave the first of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append`]; then none of them is there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Journal::append`].
+    pub fn append_all<P: Serialize>(
+        &self,
+        at: Timestamp,
+        records: &[(&str, P)],
+    ) -> Result<Option<Receipt>, AppendError> {
+        append::append_all(self, records, at, append::Durability::System)
+    }
+
+    /// Appends records as [`Journal::append_all`], and waits once until storage has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::append_synced`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Journal::append`].
+    pub fn append_all_synced<P: Serialize>(
+        &self,
+        at: Timestamp,
+        records: &[(&str, P)],
+    ) -> Result<Option<Receipt>, AppendError> {
+        append::append_all(self, records, at, append::Durability::Storage)
     }
 
     /// Returns the records, oldest first; those that are there now. A torn end is left out.

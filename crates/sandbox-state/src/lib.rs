@@ -38,8 +38,9 @@ mod store;
 pub use files::OpenError;
 pub use hash::{Hash, hex};
 pub use journal::{
-    AppendError, BODY_BYTES_MAX, Checkpoint, Damage, FORMAT_VERSION, Fault, Follower, Journal,
-    ReadError, Receipt, Record, Records, RecordsNewestFirst, SEGMENT_BYTES_DEFAULT, Verification,
+    AppendError, BODY_BYTES_MAX, Brief, Checkpoint, Damage, FORMAT_VERSION, Fault, Follower,
+    Journal, ReadError, Receipt, Record, Records, RecordsNewestFirst, SEGMENT_BYTES_DEFAULT,
+    Verification,
 };
 pub use keys::{KeyError, KeySource};
 pub use manager::{StateError, StateManager};

@@ -127,6 +127,16 @@ impl StateManager {
         Store::open(&self.directory, &self.options)
     }
 
+    /// Opens the versioned store to read; `None` if there is none. Other readers may have it open too, nobody who
+    /// writes. The file is not changed, and nothing waits for storage.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateManager::store`]. Whoever writes through what this returns is refused.
+    pub fn store_to_read(&self) -> Result<Option<Store>, StoreError> {
+        Store::open_to_read(&self.directory, &self.options)
+    }
+
     /// Stores a new version of a key: [`Store::put`].
     ///
     /// # Errors
@@ -153,7 +163,7 @@ impl StateManager {
         key: &str,
         when: &When,
     ) -> Result<Option<Entry>, StateError> {
-        match self.existing_store()? {
+        match self.store_to_read()? {
             Some(store) => Ok(store.get(namespace, key, when)?),
             None => Ok(nothing_at(key, when).map(|()| None)?),
         }
@@ -165,7 +175,7 @@ impl StateManager {
     ///
     /// As [`StateManager::store`] and [`Store::list`].
     pub fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, StateError> {
-        let store = self.existing_store()?;
+        let store = self.store_to_read()?;
         Ok(store.map_or_else(|| Ok(Vec::new()), |it| it.list(namespace, prefix))?)
     }
 
@@ -175,7 +185,7 @@ impl StateManager {
     ///
     /// As [`StateManager::store`] and [`Store::history`].
     pub fn history(&self, namespace: &str, key: &str) -> Result<Vec<Version>, StateError> {
-        let store = self.existing_store()?;
+        let store = self.store_to_read()?;
         Ok(store.map_or_else(|| Ok(Vec::new()), |it| it.history(namespace, key))?)
     }
 
@@ -248,7 +258,7 @@ impl StateManager {
     ///
     /// As [`StateManager::store`] and [`Store::sequence`].
     pub fn sequence(&self) -> Result<u64, StateError> {
-        let store = self.existing_store()?;
+        let store = self.store_to_read()?;
         Ok(store.map_or(Ok(0), |it| it.sequence())?)
     }
 

@@ -7,6 +7,7 @@
 //! fails. Secrets are sealed with a key that lies elsewhere.
 
 mod batch;
+mod copy;
 mod creation;
 mod envelope;
 mod error;
@@ -79,12 +80,14 @@ pub(crate) struct Options {
 
 /// The versioned store of one sandbox, open.
 ///
-/// One process at a time has it open: hold it briefly.
+/// One process at a time has it open, or any number of readers: hold it briefly.
 pub struct Store {
     /// `None` only while it is being dropped.
     database: Option<Database>,
     path: PathBuf,
     options: Options,
+    /// What is written would be lost: see [`copy::Copy`].
+    is_copy: bool,
     /// Set when redb panicked: nothing it holds in memory can be trusted after that.
     broken: AtomicBool,
 }
@@ -111,6 +114,14 @@ impl Store {
         Self::open_with(directory, options, Missing::Leave)
     }
 
+    /// Opens the store in `directory` to read, with other readers; `None` if there is none.
+    pub(crate) fn open_to_read(
+        directory: &Path,
+        options: &Options,
+    ) -> Result<Option<Self>, StoreError> {
+        Self::open_with(directory, options, Missing::LeaveAndRead)
+    }
+
     fn open_with(
         directory: &Path,
         options: &Options,
@@ -121,6 +132,7 @@ impl Store {
             database: Some(database),
             path,
             options: options.clone(),
+            is_copy: missing == Missing::LeaveAndRead,
             broken: AtomicBool::new(false),
         }))
     }
@@ -398,6 +410,11 @@ impl Store {
         at: Timestamp,
         work: impl FnOnce(&mut Commit<'_>) -> Result<T, Trouble>,
     ) -> Result<T, StoreWriteError> {
+        if self.is_copy {
+            return Err(StoreWriteError::ToRead {
+                path: self.path.clone(),
+            });
+        }
         self.guarded(|database| {
             let transaction = begin_durable_write(database)?;
             let mut commit = Commit::begin(&transaction, at, &self.options)?;
@@ -442,13 +459,12 @@ impl Drop for Store {
 
 /// Starts a transaction that is on storage when its commit returns.
 ///
-/// Two-phase commit makes a torn commit detectable without trusting checksums; quick repair keeps
-/// the allocator state in each commit, so that opening after a crash takes no walk of the file.
+/// It waits for storage once: what a power cut leaves of a torn commit is told by redb's checksums, and the commit before
+/// it holds. redb's second phase and its quick repair would spare the walk of the file after a crash; that walk is made
+/// anyway, because redb checks its pages at no other time (decision 0048).
 fn begin_durable_write(database: &Database) -> Result<WriteTransaction, Trouble> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
-    transaction.set_two_phase_commit(true);
-    transaction.set_quick_repair(true);
     Ok(transaction)
 }
 

@@ -8,7 +8,7 @@ use sandbox_types::{Bytes, LimitsRequest};
 use super::values;
 
 /// Limits that can be typed after `sandbox run`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Limit the time from start to end, as in 30s

@@ -28,7 +28,7 @@ The command's own exit code is passed on. Ours:
 The report (--json, --report, `sandbox show`) says it without doubt.";
 
 /// What can be typed after `sandbox run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true), override_usage = USAGE, after_help = AFTER_HELP)]
 #[expect(
     clippy::struct_excessive_bools,

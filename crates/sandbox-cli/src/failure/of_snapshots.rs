@@ -51,6 +51,7 @@ impl From<SnapshotError> for Failure {
                 .hint("`sandbox show OP` lists what an operation changed; a glob is read from the workspace's root"),
             SnapshotError::Part { source, .. } => with_part_hint(failure(Kind::Refused), source),
             SnapshotError::Busy => failure(Kind::Refused).hint("try again when it has ended"),
+            SnapshotError::Left => failure(Kind::Refused).hint("try again: that finishes it first"),
             SnapshotError::Conflict { paths } => {
                 conflict(failure(Kind::Refused), paths).hint(
                     "for `rollback`: nothing was done; it takes --force and --keep-both too",

@@ -27,6 +27,13 @@ impl From<StateAccessError> for Failure {
             StateAccessError::Aside { .. } => {
                 with_system_hint(Self::of(Kind::Sandbox, &error), &error)
             }
+            StateAccessError::Rollback(_) | StateAccessError::RollbackLeft => with_system_hint(
+                Self::of(Kind::Sandbox, &error),
+                &error,
+            )
+            .hint(
+                "`sandbox doctor` says what cannot be settled; the rollback is finished after that",
+            ),
             StateAccessError::Journal(_) | StateAccessError::Record(_) | _ => {
                 with_system_hint(Self::of(Kind::Sandbox, &error), &error)
                     .hint("`sandbox audit verify` checks the journal")

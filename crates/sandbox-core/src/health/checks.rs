@@ -108,7 +108,7 @@ impl HealthCheck for Store {
         // Before the store: a change is committed first and recorded then. What is wrong with the
         // journal itself, its own check says.
         let recorded = self.0.recorded_sequence().ok().flatten().unwrap_or(0);
-        match state.existing_store() {
+        match state.store_to_read() {
             Ok(None) if recorded > 0 => Health::failed(format!(
                 "it is gone: the journal has changes of it up to {recorded}"
             )),

@@ -1,6 +1,13 @@
 //! Looks at the health of a sandbox again and again, for programs that keep it open.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sandbox_monitor::{HealthReport, HealthState};
 use tokio::{
@@ -9,7 +16,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{HealthOutcome, RepairBy};
+use super::{HealthOutcome, Repair, RepairBy, RepairEnd};
 use crate::{
     core::SandboxCore, event::HealthChanged, home::now, layout::RECORD_FILE, ledger,
     sandbox::Sandbox,
@@ -17,12 +24,16 @@ use crate::{
 
 /// The shortest time between two looks.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// The most repairs that one outcome tells of looks which nobody took.
+const REPAIRS_KEPT_MAX: usize = 100;
 
 /// Looks at the health of a sandbox until it is dropped.
 #[derive(Debug)]
 pub struct HealthWatch {
     task: JoinHandle<()>,
     latest: watch::Receiver<Option<Arc<HealthOutcome>>>,
+    /// Whether somebody took the latest.
+    taken: Arc<AtomicBool>,
 }
 
 impl SandboxCore {
@@ -34,8 +45,10 @@ impl SandboxCore {
     ///
     /// Panics outside of a tokio runtime, or in one without a clock (`enable_time`).
     pub fn watch_health(&self, every: Duration) -> HealthWatch {
-        let (sender, latest) = watch::channel(None);
+        let (sender, latest) = watch::channel(None::<Arc<HealthOutcome>>);
         let core = self.clone();
+        let taken = Arc::new(AtomicBool::new(true));
+        let is_taken = Arc::clone(&taken);
         let task = tokio::spawn(async move {
             let mut ticks = interval(every.max(INTERVAL_MIN));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,12 +58,23 @@ impl SandboxCore {
                 if !core.sandbox.directory().join(RECORD_FILE).exists() {
                     return;
                 }
-                let outcome = core.look().await;
+                let mut outcome = core.look().await;
                 core.sandbox.note_changes(&mut before, &outcome.health);
-                sender.send_replace(Some(Arc::new(outcome)));
+                sender.send_modify(|latest| {
+                    if !is_taken.swap(false, Ordering::SeqCst)
+                        && let Some(missed) = latest
+                    {
+                        outcome.repairs = with_missed(missed, outcome.repairs);
+                    }
+                    *latest = Some(Arc::new(outcome));
+                });
             }
         });
-        HealthWatch { task, latest }
+        HealthWatch {
+            task,
+            latest,
+            taken,
+        }
     }
 
     async fn look(&self) -> HealthOutcome {
@@ -77,11 +101,22 @@ impl HealthWatch {
         self.latest.borrow().clone()
     }
 
-    /// Waits for the next look, and returns what it found; `None` if the sandbox was destroyed.
+    /// Waits for the next look, and returns what it found, with what was repaired in earlier looks that
+    /// ended before this was called; `None` if the sandbox was destroyed.
     pub async fn next(&mut self) -> Option<Arc<HealthOutcome>> {
         self.latest.changed().await.ok()?;
-        self.latest.borrow_and_update().clone()
+        let latest = self.latest.borrow_and_update();
+        self.taken.store(true, Ordering::SeqCst);
+        latest.clone()
     }
+}
+
+/// Puts the repairs that were made in a look that nobody took before those of the next one.
+fn with_missed(missed: &HealthOutcome, new: Vec<Repair>) -> Vec<Repair> {
+    let was_made =
+        |it: &&Repair| matches!(it.end, RepairEnd::Done { .. } | RepairEnd::Failed { .. });
+    let made = missed.repairs.iter().filter(was_made).cloned();
+    made.chain(new).take(REPAIRS_KEPT_MAX).collect()
 }
 
 impl Drop for HealthWatch {

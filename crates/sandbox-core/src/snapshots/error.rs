@@ -9,8 +9,8 @@ use sandbox_state::AppendError;
 use sandbox_types::OperationId;
 
 use crate::{
-    history::HistoryError, launch_plan::PlanError, review::ReviewError, state::StateAccessError,
-    suspend::EnterError,
+    history::HistoryError, launch_plan::PlanError, recover::RecoveryError, review::ReviewError,
+    state::StateAccessError, suspend::EnterError,
 };
 
 /// Snapshots cannot be taken, found or restored.
@@ -83,6 +83,12 @@ pub enum SnapshotError {
     /// Another rollback is made.
     #[error("another rollback of this sandbox is made now")]
     Busy,
+    /// A rollback that was killed is not finished yet. Nothing was done.
+    #[error("an interrupted rollback is not finished yet")]
+    Left,
+    /// What a killed process left cannot be settled. Nothing was done.
+    #[error("cannot settle what was interrupted before")]
+    Recovery(#[source] Box<RecoveryError>),
     /// What a rollback is about to do cannot be written down or read.
     #[error("cannot write down the rollback in {}", path.display())]
     Intent {
@@ -138,4 +144,10 @@ pub enum SnapshotError {
     /// It is done, and there is no record of it.
     #[error("it is done, and cannot be recorded")]
     Record(#[source] AppendError),
+}
+
+impl SnapshotError {
+    pub(super) fn recovery(error: RecoveryError) -> Self {
+        Self::Recovery(Box::new(error))
+    }
 }

@@ -5,7 +5,8 @@
 //! ```
 //! The workspace's part is one commit of its own (a restore, or several undos as one), and so is the
 //! state's. Who is killed in between leaves the intent: the next one to open the sandbox looks whether
-//! the workspace was rolled back, and then does the rest; otherwise nothing was done.
+//! the workspace was rolled back, and then does the rest; otherwise nothing was done. So does a process that had it open
+//! before, when it changes the state or rolls back: see `Sandbox::store_to_change`.
 
 use std::{
     fs::{self, File},
@@ -87,6 +88,11 @@ impl Sandbox {
         })
     }
 
+    /// Whether a rollback is written down.
+    pub(super) fn has_intent(&self) -> bool {
+        self.rollback_file(RECORD).exists()
+    }
+
     /// Writes the intent down; when this returns, it is durable.
     pub(super) fn intend(&self, intent: &Intent) -> Result<(), SnapshotError> {
         let path = self.rollback_file(RECORD);
@@ -110,6 +116,16 @@ impl Sandbox {
         })
     }
 
+    /// Whether a killed process has left an intent that nobody has finished. One that is made now is none of these.
+    pub(crate) fn is_rollback_left(&self) -> Result<bool, SnapshotError> {
+        if !self.has_intent() {
+            return Ok(false);
+        }
+        // Once more under the lock: it may have ended meanwhile.
+        let lock = self.rollback_lock()?;
+        Ok(lock.is_some() && self.has_intent())
+    }
+
     /// Finishes or forgets the rollback that a killed process left. Does nothing while one is made.
     /// The transactions were recovered before.
     pub(crate) fn recover_intent(
@@ -117,7 +133,7 @@ impl Sandbox {
         rollback: &RollbackManager,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        if !self.rollback_file(RECORD).exists() {
+        if !self.has_intent() {
             return Ok(());
         }
         let Some(_lock) = self.rollback_lock()? else {
@@ -157,7 +173,7 @@ impl Sandbox {
     /// Returns whether the state is as it was when the rollback began: the store was held until it
     /// was killed, so nobody else has changed it.
     fn intended_state_is_missing(&self, state: StateIntent) -> Result<bool, SnapshotError> {
-        let sequence = match self.known_store()? {
+        let sequence = match self.known_store_to_read()? {
             Some(store) => store
                 .sequence()
                 .map_err(|it| SnapshotError::State(StateAccessError::from(StateError::from(it))))?,

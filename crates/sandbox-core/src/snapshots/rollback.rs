@@ -73,6 +73,9 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
         let target = self.target(target)?;
+        if !options.dry_run && self.is_rollback_left()? {
+            self.recover(now).map_err(SnapshotError::recovery)?;
+        }
         let mut outcome = self.plan_rollback(&target, options, now)?;
         if options.dry_run {
             return Ok(outcome);
@@ -84,6 +87,10 @@ impl Sandbox {
         }
         let _in_use = self.enter()?;
         let _lock = self.rollback_lock()?.ok_or(SnapshotError::Busy)?;
+        // Left by one that was killed a moment ago: the next try finishes it first. It must not be written over.
+        if self.has_intent() {
+            return Err(SnapshotError::Left);
+        }
         // A restore is undone without a snapshot.
         if options.state || matches!(target, Target::Operation(_)) {
             outcome.safety = Some(self.safety(&outcome.target, now)?.id);

@@ -143,6 +143,44 @@ fn a_damaged_snapshot_changes_no_state() {
     });
 }
 
+/// A rollback is killed between workspace and state while another process has the sandbox open: whatever that one does
+/// next to the state comes after the rollback.
+#[test]
+fn who_had_it_open_finishes_a_killed_rollback_before_the_next_change() {
+    let directory = TempDir::new().unwrap();
+    block_on(async {
+        let core = sandbox(&directory, Plugins::new()).await;
+        let value = async |key: &str| {
+            let entry = core.state_get(key, When::Newest).await.unwrap();
+            entry.map(|it| String::from_utf8(it.value.to_vec()).unwrap())
+        };
+        core.state_set("k", "then", OPEN).await.unwrap();
+        core.state_set("k", "now", OPEN).await.unwrap();
+        let intent = core.sandbox().directory().join("rollback.json");
+        // What it had written down when it was killed; the workspace is as it should be.
+        let left = r#"{"target":"t","way":"Nothing","safety":null,"state":{"before":2,"to":1}}"#;
+        // The control: one that is made now has its lock, and nobody else does its work.
+        let lock = core.sandbox().rollback_lock().unwrap().unwrap();
+        fs::write(&intent, left).unwrap();
+        core.state_set("other", "1", OPEN).await.unwrap();
+        assert_eq!(value("k").await.as_deref(), Some("now"));
+        let left = left.replace("\"before\":2", "\"before\":3");
+        fs::write(&intent, left).unwrap();
+        drop(lock);
+        core.state_set("other", "2", OPEN).await.unwrap();
+        assert!(!intent.exists());
+        assert_eq!(value("k").await.as_deref(), Some("then"));
+        assert_eq!(value("other").await.as_deref(), Some("2"), "it came after");
+        let kinds: Vec<String> = core
+            .records(3)
+            .unwrap()
+            .into_iter()
+            .map(|it| it.kind)
+            .collect();
+        assert_eq!(kinds, ["state.set", "rollback.done", "state.deleted"]);
+    });
+}
+
 /// A check of a plugin that has a built-in's name.
 #[derive(Debug)]
 struct Impostor;

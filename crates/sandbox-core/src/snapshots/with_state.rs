@@ -28,7 +28,7 @@ impl Sandbox {
     /// Takes a snapshot, and pins the state with it if there is a store.
     pub(super) fn take_with_state(&self, new: &mut NewSnapshot) -> Result<Taken, SnapshotError> {
         // Without a state it would say that there was none, and a rollback to it would delete all keys.
-        let Some(store) = self.known_store()? else {
+        let Some(store) = self.known_store_to_read()? else {
             return Ok(self.repository()?.snapshot(new)?);
         };
         let sequence = store.sequence().map_err(read_failed)?;
@@ -57,7 +57,7 @@ impl Sandbox {
     }
 
     fn try_release_pins(&self) -> Result<(), SnapshotError> {
-        let Some(store) = self.state.existing_store().map_err(open_failed)? else {
+        let Some(store) = self.state.store_to_read().map_err(open_failed)? else {
             return Ok(());
         };
         // The pins first: who takes a snapshot sets its pin and completes it while nobody else can
@@ -96,7 +96,7 @@ impl Sandbox {
             Target::Operation(id) => self.sequence_before(id),
             Target::Snapshot(id) => match self.state_of_snapshot(&id.to_string())? {
                 When::Pin(name) => {
-                    let store = self.known_store()?;
+                    let store = self.known_store_to_read()?;
                     let pins = store.map_or_else(|| Ok(Vec::new()), |it| it.pins());
                     let mut pins = pins.map_err(read_failed)?.into_iter();
                     let pin = pins.find(|pin| pin.name == name);
@@ -152,7 +152,7 @@ impl Sandbox {
     }
 
     pub(super) fn state_plan(&self, sequence: u64) -> Result<Vec<KeyBack>, SnapshotError> {
-        match self.known_store()? {
+        match self.known_store_to_read()? {
             Some(store) => store
                 .rollback_plan(crate::state::NAMESPACE, sequence)
                 .map_err(read_failed),

@@ -25,16 +25,17 @@ pub struct StateRecovered {
     pub moved_to: Option<PathBuf>,
 }
 
-/// Opens the store of a sandbox, whose last change is looked for in the newest `count` records of its journal; `None` if
+/// Opens the store of a sandbox as `open` does; its last change is looked for in the newest `count` records of its journal; `None` if
 /// there never was one.
 pub(super) fn known_store(
     state: &StateManager,
     ledger: &Ledger,
     count: usize,
+    open: impl FnOnce(&StateManager) -> Result<Option<Store>, StoreError>,
 ) -> Result<Option<Store>, StateAccessError> {
     // Before the store: a change is committed first and recorded then.
     let recorded = recorded_among(ledger, count)?;
-    let store = state.existing_store().map_err(StateError::from)?;
+    let store = open(state).map_err(StateError::from)?;
     let path = state.store_path();
     let Some(store) = store else {
         let recorded = match recorded {
@@ -62,7 +63,14 @@ pub(super) fn known_store(
 impl Sandbox {
     /// Opens the store; `None` if there never was one.
     pub(crate) fn known_store(&self) -> Result<Option<Store>, StateAccessError> {
-        known_store(&self.state, self.journal(), SEARCHED_RECORDS_MAX)
+        let open = StateManager::existing_store;
+        known_store(&self.state, self.journal(), SEARCHED_RECORDS_MAX, open)
+    }
+
+    /// Opens the store to read, with other readers; `None` if there never was one.
+    pub(crate) fn known_store_to_read(&self) -> Result<Option<Store>, StateAccessError> {
+        let open = StateManager::store_to_read;
+        known_store(&self.state, self.journal(), SEARCHED_RECORDS_MAX, open)
     }
 
     /// Returns the last change that the journal has, if there is no store with it. Only the newest records are read;

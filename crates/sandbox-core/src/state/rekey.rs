@@ -127,7 +127,8 @@ fn known(
     name: &SandboxName,
 ) -> Result<Option<(Store, Ledger)>, StateAccessError> {
     let ledger = Ledger::open(&layout.sandbox(name), name);
-    let store = known_store(&super::of(host, layout, name), &ledger, usize::MAX)?;
+    let open = sandbox_state::StateManager::existing_store;
+    let store = known_store(&super::of(host, layout, name), &ledger, usize::MAX, open)?;
     Ok(store.map(|store| (store, ledger)))
 }
 

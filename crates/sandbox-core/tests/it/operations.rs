@@ -102,7 +102,8 @@ fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// Makes the guest wait for ever, findable from outside, after it has written a file.
+/// Makes the guest wait for ever, findable from outside, after it has written a file: it has when `sleep` runs, whose
+/// words are kept apart by NUL.
 fn endless(mark: &str) -> Operation {
     let mut operation = Operation::shell(format!("echo x > made; exec sleep 1000.{mark}"));
     operation.on_failure = sandbox_core::types::OnFailure::Discard;
@@ -223,7 +224,7 @@ fn a_token_ends_an_operation() {
     let core = lab.runtime.block_on(lab.open("box"));
     let _runtime = lab.runtime.enter();
     let running = core.start(endless("10001"));
-    wait_until("it runs", || processes_with("1000.10001") > 0);
+    wait_until("it runs", || processes_with("sleep\u{0}1000.10001") > 0);
     running.cancel();
     let report = lab
         .runtime
@@ -238,7 +239,7 @@ fn a_dropped_operation_ends() {
     let core = lab.runtime.block_on(lab.open("box"));
     let _runtime = lab.runtime.enter();
     let running = core.start(endless("10002"));
-    wait_until("it runs", || processes_with("1000.10002") > 0);
+    wait_until("it runs", || processes_with("sleep\u{0}1000.10002") > 0);
     drop(running);
     check_ended(&lab, &core, "1000.10002");
 }
@@ -274,7 +275,7 @@ fn a_runtime_that_is_shut_down_ends_its_operations() {
         let _runtime = other.enter();
         core.start(endless("10004"))
     };
-    wait_until("it runs", || processes_with("1000.10004") > 0);
+    wait_until("it runs", || processes_with("sleep\u{0}1000.10004") > 0);
     // Waits until the operation is settled.
     drop(other);
     assert_eq!(processes_with("1000.10004"), 0);

@@ -1,6 +1,10 @@
 //! What an operation's cgroups have counted.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Controller, OperationCgroup, counter, value_of};
 
@@ -15,7 +19,10 @@ impl OperationCgroup {
         } else {
             "memory.oom_control"
         };
-        counter(&path.join(file), "oom_kill") > 0
+        match (fs::read_to_string(path.join(file)), &self.above) {
+            (Err(_), Some(above)) => above.has_killed(),
+            (text, _) => value_of(&text.unwrap_or_default(), "oom_kill") > Some(0),
+        }
     }
 
     /// Returns the CPU time of all members, also of those that have ended.
@@ -35,5 +42,31 @@ impl OperationCgroup {
     pub(crate) fn pids_exceeded(&self) -> bool {
         self.path_of(Controller::Pids)
             .is_some_and(|path| counter(&path.join("pids.events"), "max") > 0)
+    }
+}
+
+/// What the cgroup above an operation's scope counted before: kills of all below it, also of what is gone. systemd
+/// removes a scope as soon as it is empty, which may be before anybody has read its own counts.
+#[derive(Debug)]
+pub(super) struct Above {
+    events: PathBuf,
+    kills_before: u64,
+}
+
+impl Above {
+    /// Looks at what lies above `scope`.
+    pub(super) fn of(scope: &Path) -> Option<Self> {
+        let events = scope.parent()?.join("memory.events");
+        let text = fs::read_to_string(&events).ok()?;
+        Some(Self {
+            kills_before: value_of(&text, "oom_kill")?,
+            events,
+        })
+    }
+
+    /// Whether the kernel killed for lack of memory since. That may have been another one's process: only ask if this
+    /// operation was killed and its cgroup is gone.
+    fn has_killed(&self) -> bool {
+        counter(&self.events, "oom_kill") > self.kills_before
     }
 }

@@ -23,7 +23,10 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{CgroupError, Hierarchies, OperationCgroup, Wanted, create, discover, freeze, stale};
+use super::{
+    CgroupError, Hierarchies, OperationCgroup, Wanted, create, discover, figures::Above, freeze,
+    stale,
+};
 
 mod message;
 
@@ -63,7 +66,9 @@ pub(crate) fn create_in_scope(
     let leaf = scope.join("start");
     fs::create_dir(&leaf).map_err(no_scope)?;
     super::write_member(&leaf, init)?;
-    let cgroup = create(&Hierarchies::of_scope(scope), name, wanted)?;
+    let above = Above::of(&scope);
+    let mut cgroup = create(&Hierarchies::of_scope(scope), name, wanted)?;
+    cgroup.above = above;
     cgroup.attach(init)?;
     fs::remove_dir(&leaf).map_err(no_scope)?;
     Ok(cgroup)

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::*;
+use super::{figures::Above, *};
 
 const NOTHING: Wanted = Wanted {
     memory: None,
@@ -276,6 +276,39 @@ fn events_are_read_by_their_whole_name() {
     assert_eq!(value_of(events, "oom_kill"), Some(1));
     assert_eq!(value_of(events, "oom"), Some(3));
     assert_eq!(value_of("max\n", "max"), None);
+}
+
+/// systemd may remove a scope before its counts were read.
+#[test]
+fn a_kill_is_seen_from_above_when_the_scope_is_gone() {
+    let slice = tempfile::tempdir().unwrap();
+    let scope = slice.path().join("sandbox-1.scope");
+    let own = scope.join("sandbox-1");
+    let count = |directory: &Path, kills: u32| {
+        let events = format!("max 7\noom 9\noom_kill {kills}\n");
+        fs::write(directory.join("memory.events"), events).unwrap();
+    };
+    fs::create_dir_all(&own).unwrap();
+    count(slice.path(), 3);
+    count(&own, 0);
+    let cgroup = OperationCgroup {
+        separate: BTreeMap::new(),
+        unified: Some(Unified {
+            directory: fs::File::open(&own).unwrap().into(),
+            path: own.clone(),
+            controllers: vec![Controller::Memory],
+        }),
+        missing: Vec::new(),
+        above: Above::of(&scope),
+    };
+    assert!(!cgroup.out_of_memory());
+    count(slice.path(), 4);
+    // What is there is believed: the other kill was somebody else's.
+    assert!(!cgroup.out_of_memory());
+    fs::remove_dir_all(&scope).unwrap();
+    assert!(cgroup.out_of_memory());
+    count(slice.path(), 3);
+    assert!(!cgroup.out_of_memory());
 }
 
 /// Hosts without the unified hierarchy freeze through `freezer.state`: the same test, where it is not mounted.

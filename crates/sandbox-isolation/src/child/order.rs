@@ -30,8 +30,8 @@ const NUMBER_WORDS: usize = 9;
 const NONE: u64 = u64::MAX;
 /// Runs what is no binary and has no `#!` line, as `execvp(3)` does.
 const SHELL: &CStr = c"/bin/sh";
-/// Resources by their place here.
-const RESOURCES: [Resource; 16] = [
+/// All resources, by their place here.
+pub(crate) const RESOURCES: [Resource; 16] = [
     Resource::Cpu,
     Resource::Fsize,
     Resource::Data,

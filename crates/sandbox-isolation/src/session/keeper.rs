@@ -28,7 +28,7 @@ use super::{
     layers::{self, Identity, MakeLayers, Mounted},
     place::{Charge, Place, watch},
     spares::{Demand, Spare},
-    wire::{Answer, Connection, REQUEST_BYTES_MAX, Request, SessionStatus},
+    wire::{Answer, Connection, Request, SessionStatus},
 };
 use events::Happened;
 
@@ -235,9 +235,8 @@ impl<'a> Keeper<'a> {
 
     /// Answers who has asked, or has gone.
     fn answer(&mut self, guest: Connection) {
-        let mut buffer = vec![0; REQUEST_BYTES_MAX];
-        let length = guest.receive(&mut buffer).unwrap_or(0);
-        let request = buffer.get(..length).and_then(Request::decode);
+        let message = guest.receive().unwrap_or_default();
+        let request = Request::decode(&message);
         match request {
             None => return,
             Some(Request::Join(key)) => return self.join(guest, key),

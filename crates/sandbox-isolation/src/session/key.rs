@@ -1,19 +1,25 @@
 //! What a confinement depends on besides its operation. Two launches with the same key can use the same one.
 
 use std::{
-    ffi::OsString,
-    fs,
-    io::{self, Read as _},
-    os::unix::{
-        ffi::{OsStrExt as _, OsStringExt as _},
-        fs::MetadataExt as _,
+    ffi::{CStr, OsString},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    buffer::spare_capacity,
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+    process::Rlimit,
+};
 use sandbox_types::{AllowList, HostPattern, Limit, Limits, NetworkAccess};
 
 use crate::{
+    child::order::RESOURCES,
     launch::layers::Layers,
     plan::{Confinement, LaunchPlan, StdinSource, View, WorkspaceMode},
     seccomp_profile::{BaseProfile, SeccompProfile},
@@ -184,56 +190,76 @@ pub(crate) fn plan(site: &[u8]) -> Option<LaunchPlan> {
 
 /// Returns what a child of this process would have from it: who it is, what it may use, where it lives, and which
 /// program builds confinements.
+///
+/// Every operation asks, so what a system call tells is not read from `/proc`, where each file costs some ten of them.
 pub(crate) fn ambient() -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
-    let program = fs::metadata("/proc/self/exe")?;
-    let root = fs::metadata("/")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(c"/proc/self", flags, Mode::empty())?;
+    let program = rustix::fs::statat(&own, c"exe", AtFlags::empty())?;
+    let root = rustix::fs::stat(c"/")?;
+    let (policy, priority) = process::scheduling()?;
     let numbers = [
-        program.dev(),
-        program.ino(),
-        program.size(),
-        program.ctime().cast_unsigned(),
-        program.ctime_nsec().cast_unsigned(),
-        root.dev(),
-        root.ino(),
+        program.st_dev,
+        program.st_ino,
+        program.st_size.cast_unsigned(),
+        program.st_ctime.cast_unsigned(),
+        program.st_ctime_nsec,
+        root.st_dev,
+        root.st_ino,
         process::io_priority().cast_unsigned(),
+        process::personality()?,
+        policy,
+        priority,
     ];
     bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    let nice = rustix::process::getpriority_process(None)?;
+    bytes.extend(nice.to_le_bytes());
+    for resource in RESOURCES {
+        let Rlimit { current, maximum } = rustix::process::getrlimit(resource);
+        for limit in [current, maximum] {
+            bytes.extend(limit.unwrap_or(u64::MAX).to_le_bytes());
+        }
+    }
+    let namespaces = rustix::fs::openat(&own, c"ns", flags, Mode::empty())?;
     for name in NAMESPACES {
         // A kernel may lack some.
-        let link = fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
-        put(&mut bytes, link.as_os_str().as_bytes());
+        let link = rustix::fs::readlinkat(&namespaces, name, Vec::with_capacity(32));
+        put(&mut bytes, link.unwrap_or_default().as_bytes());
     }
-    let status = read_whole("/proc/self/status")?;
-    let lines = status.split(|byte| *byte == b'\n');
+    let mut space = Vec::with_capacity(8192);
+    read_whole(&own, c"status", &mut space)?;
+    let lines = space.split(|byte| *byte == b'\n');
     for line in lines.filter(|line| STATUS.iter().any(|name| line.starts_with(name))) {
         put(&mut bytes, line);
     }
-    let stat = read_whole("/proc/self/stat")?;
-    let stat = String::from_utf8_lossy(&stat);
-    let (_, fields) = stat.rsplit_once(") ").unwrap_or_default();
-    for field in STAT_FIELDS {
-        let field = fields.split(' ').nth(field - 3).unwrap_or_default();
-        put(&mut bytes, field.as_bytes());
-    }
     for name in FILES {
-        put(
-            &mut bytes,
-            &read_whole(&format!("/proc/self/{name}")).unwrap_or_default(),
-        );
+        // A kernel may lack some.
+        if read_whole(&own, name, &mut space).is_err() {
+            space.clear();
+        }
+        put(&mut bytes, &space);
     }
     Ok(bytes)
 }
 
-/// Reads a file of `/proc`, whose size nobody knows, without asking for it piece by piece.
-fn read_whole(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(8192);
-    fs::File::open(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Reads a file of `/proc` into `space`, without asking for its size: nobody knows it.
+fn read_whole(directory: &OwnedFd, name: &CStr, space: &mut Vec<u8>) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    space.clear();
+    loop {
+        space.reserve(2048);
+        if rustix::io::read(&file, spare_capacity(space))? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// All that a process has (namespaces(7)); init's cgroup namespace begins at the caller's cgroup.
-const NAMESPACES: [&str; 8] = ["mnt", "pid", "net", "user", "ipc", "uts", "cgroup", "time"];
+const NAMESPACES: [&CStr; 8] = [
+    c"mnt", c"pid", c"net", c"user", c"ipc", c"uts", c"cgroup", c"time",
+];
 /// Lines of `/proc/self/status`: ids, capabilities, filters, processors (`proc_pid_status(5)`).
 const STATUS: [&[u8]; 11] = [
     b"Umask:",
@@ -248,16 +274,8 @@ const STATUS: [&[u8]; 11] = [
     b"Cpus_allowed:",
     b"Mems_allowed:",
 ];
-/// Fields of `/proc/self/stat`: nice value, real-time priority, scheduling policy (`proc_pid_stat(5)`).
-const STAT_FIELDS: [usize; 3] = [19, 40, 41];
-/// Files of `/proc/self`: cgroups, resource limits, and what else is handed down.
-const FILES: [&str; 5] = [
-    "cgroup",
-    "limits",
-    "oom_score_adj",
-    "personality",
-    "attr/current",
-];
+/// Files of `/proc/self`: the cgroups, and what else is handed down.
+const FILES: [&CStr; 3] = [c"cgroup", c"oom_score_adj", c"attr/current"];
 
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend((part.len() as u64).to_le_bytes());

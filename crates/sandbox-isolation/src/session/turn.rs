@@ -2,49 +2,80 @@
 //! others until its guest runs, and from the keeper that builds for them.
 
 use std::{
+    collections::BTreeMap,
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::launch::{LaunchError, Prepared, Running};
 
 /// Each processor has one that is built and one that is judged or starts.
 const TURNS_PER_PROCESSOR: usize = 2;
-/// Nobody waits longer than this: who has a turn may be held up by something else.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+/// A turn that is held longer does not count: its operation waits for something else than a processor, such as a lock
+/// or whoever is told of it, and the others do not wait for that too.
+const HELD_MAX: Duration = Duration::from_millis(250);
 
 /// The turns of one launcher.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    taken: Mutex<usize>,
+    taken: Mutex<Taken>,
     given_back: Condvar,
+}
+
+/// The turns that are taken, by number, and since when.
+#[derive(Debug, Default)]
+struct Taken {
+    since: BTreeMap<u64, Instant>,
+    next: u64,
 }
 
 /// One operation's turn, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Turns>);
+pub(super) struct Turn {
+    turns: Arc<Turns>,
+    number: u64,
+}
+
+impl Taken {
+    /// Returns how long to wait for a turn at least, if all of `turns` are taken.
+    fn wait(&self, turns: usize, now: Instant) -> Option<Duration> {
+        let count = |since: &&Instant| now.saturating_duration_since(**since) < HELD_MAX;
+        let mut counted = self.since.values().filter(count);
+        let oldest = *counted.next()?;
+        let is_full = 1 + counted.count() >= turns;
+        is_full.then(|| HELD_MAX.saturating_sub(now.saturating_duration_since(oldest)))
+    }
+}
 
 impl Turns {
     /// Waits for a turn.
     pub(super) fn take(self: &Arc<Self>) -> Turn {
         let turns = thread::available_parallelism().map_or(1, usize::from) * TURNS_PER_PROCESSOR;
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .given_back
-            .wait_timeout_while(taken, WAIT_MAX, |taken| *taken >= turns);
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *taken += 1;
-        Turn(Arc::clone(self))
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(wait) = taken.wait(turns, Instant::now()) {
+            let waited = self.given_back.wait_timeout(taken, wait);
+            (taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        let number = taken.next;
+        taken.next += 1;
+        taken.since.insert(number, Instant::now());
+        drop(taken);
+        Turn {
+            turns: Arc::clone(self),
+            number,
+        }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let taken = self.0.taken.lock();
-        *taken.unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.given_back.notify_one();
+        let taken = self.turns.taken.lock();
+        let mut taken = taken.unwrap_or_else(PoisonError::into_inner);
+        taken.since.remove(&self.number);
+        drop(taken);
+        self.turns.given_back.notify_one();
     }
 }
 
@@ -81,6 +112,25 @@ mod tests {
         taken.pop();
         next.join().unwrap();
         drop(taken);
-        assert_eq!(*turns.taken.lock().unwrap(), 0);
+        assert!(turns.taken.lock().unwrap().since.is_empty());
+    }
+
+    #[test]
+    fn a_turn_that_is_held_long_does_not_count() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut taken = Taken::default();
+        assert_eq!(taken.wait(2, start), None);
+        taken.since.insert(0, start);
+        assert_eq!(taken.wait(2, start), None);
+        taken.since.insert(1, at(100));
+        assert_eq!(taken.wait(2, at(100)), Some(Duration::from_millis(150)));
+        assert_eq!(
+            taken.wait(2, at(250)),
+            None,
+            "the first waits for something else"
+        );
+        taken.since.insert(2, at(260));
+        assert_eq!(taken.wait(2, at(260)), Some(Duration::from_millis(90)));
     }
 }

@@ -25,7 +25,7 @@ use crate::{init::ORDER_DESCRIPTORS, sys::process::Accounted};
 /// The socket's name in the sandbox's own directory.
 pub(crate) const SOCKET_FILE: &str = "session.sock";
 /// The longest request; a key is longer only with thousands of paths in it.
-pub(crate) const REQUEST_BYTES_MAX: usize = 64 * 1024;
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// The longest answer.
 const ANSWER_BYTES_MAX: usize = 64;
 
@@ -223,9 +223,16 @@ impl Connection {
         send(self.0.as_fd(), &answer.encode(), descriptors)
     }
 
-    /// Reads a request that is there into `buffer`; returns its length, 0 at the end.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        rustix::net::recv(&self.0, buffer, RecvFlags::DONTWAIT).map(|(length, _)| length)
+    /// Reads a request that is there; nothing at the end, and of one that is too long.
+    pub(crate) fn receive(&self) -> Result<Vec<u8>, Errno> {
+        // Its length first: pages that are not needed are not touched, for the next child of the keeper copies them.
+        let peek = RecvFlags::DONTWAIT | RecvFlags::PEEK | RecvFlags::TRUNC;
+        let (_, length) = rustix::net::recv(&self.0, &mut [0; 1][..], peek)?;
+        let mut request = vec![0; length.min(REQUEST_BYTES_MAX)];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, whole) = rustix::net::recv(&self.0, &mut request[..], flags)?;
+        request.truncate(if whole > request.len() { 0 } else { whole });
+        Ok(request)
     }
 
     /// Waits for an answer, at most until `deadline`; `None` if there is none, or will be none.

@@ -157,6 +157,26 @@ pub(crate) fn io_priority() -> i64 {
     unsafe { libc::syscall(libc::SYS_ioprio_get, PROCESS, 0) }
 }
 
+/// Returns the scheduling policy and the real-time priority of this thread.
+pub(crate) fn scheduling() -> Result<(u64, u64), Errno> {
+    let mut parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: no pointers are given; 0 is the calling thread.
+    let policy = unsafe { raw::call(libc::SYS_sched_getscheduler, [0]) }?;
+    let place = (&raw mut parameters).expose_provenance();
+    // SAFETY: the kernel writes one number to where there is room for it.
+    unsafe { raw::call(libc::SYS_sched_getparam, [0, place]) }?;
+    let priority = u64::from(parameters.sched_priority.unsigned_abs());
+    Ok((policy as u64, priority))
+}
+
+/// Returns what is emulated for this process (`personality(2)`).
+pub(crate) fn personality() -> Result<u64, Errno> {
+    const ASK: usize = u32::MAX as usize;
+    // SAFETY: no pointers are given, and nothing is changed.
+    let persona = unsafe { raw::call(libc::SYS_personality, [ASK]) };
+    persona.map(|persona| persona as u64)
+}
+
 /// Lets programs that this process executes have its standard streams, and no other descriptor.
 pub(crate) fn keep_descriptors() -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: usize = 4;

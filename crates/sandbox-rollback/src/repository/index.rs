@@ -197,7 +197,9 @@ impl Index {
             _ => {}
         }
         private(&draft).map_err(cannot("create", &draft))?;
-        let make = || Ok(builder().create_with_backend(Backend::unsynced(&draft)?)?);
+        let make = || -> Result<_, Trouble> {
+            Ok(builder().create_with_backend(Backend::unsynced(&draft)?)?)
+        };
         contain(|| filled(make()?, fill)).map_err(|trouble| trouble.at(&draft))?;
         let publish = || step().and_then(|()| fs::rename(&draft, path));
         publish().map_err(cannot("publish", &draft))?;

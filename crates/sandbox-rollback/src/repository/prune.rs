@@ -114,8 +114,8 @@ fn decide(
     policy.decide(snapshots, &mut |snapshot| {
         let mut fresh = BTreeSet::new();
         need(&reader, snapshot, (&mut needed, &mut fresh))?;
-        let sizes = fresh.iter().filter_map(|hash| sizes.get(hash));
-        Ok(sizes.sum())
+        let sizes = fresh.iter().filter_map(|hash| sizes.get(hash)).copied();
+        Ok(total(sizes))
     })
 }
 
@@ -345,10 +345,15 @@ fn need(
     Ok(())
 }
 
+/// Adds lengths that the index tells, which may be damaged.
+pub(super) fn total(bytes: impl Iterator<Item = u64>) -> u64 {
+    bytes.fold(0, u64::saturating_add)
+}
+
 /// Frees what is not needed.
 pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     let decision = Decision::of(session)?;
-    let before: u64 = decision.packs.values().map(|pack| pack.bytes).sum();
+    let before = total(decision.packs.values().map(|pack| pack.bytes));
     let mut pruned = decision.pruned();
     if pruned.removed_packs + pruned.rewritten_packs == 0 {
         return Ok(pruned);
@@ -395,7 +400,7 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     for number in &going {
         remove(&pack::path(&packs, *number))?;
     }
-    let after: u64 = session.packs()?.iter().map(|(_, bytes)| bytes).sum();
+    let after = total(session.packs()?.into_iter().map(|(_, bytes)| bytes));
     pruned.freed_bytes = before.saturating_sub(after);
     Ok(pruned)
 }

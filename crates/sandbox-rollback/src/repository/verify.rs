@@ -26,7 +26,7 @@ use super::{
     index::{BLOCKS, CHUNKS, Check, Index},
     node::{Content, Hash, Node},
     pack::{self, Depth, Form, Found},
-    prune::DELETION_MAGIC,
+    prune::{DELETION_MAGIC, total},
     reader::Reader,
     record::SnapshotId,
     rekey,
@@ -115,7 +115,8 @@ pub(super) fn verify(
                 session.close()?;
             }
         }
-        Err(error @ RepositoryError::Index { .. }) => {
+        // The index has a number of its own, and a changed one looks like a newer format.
+        Err(error @ (RepositoryError::Index { .. } | RepositoryError::Newer { .. })) => {
             let _lock = take_lock(&repository.directory, Sharing::Shared)?;
             check.without_index(repository, (depth, &error))?;
         }
@@ -244,7 +245,7 @@ impl Checked {
         self.progress = Arc::clone(&session.repository.progress);
         if depth == VerifyDepth::Data {
             let bytes = packs.iter().map(|(_, bytes)| *bytes);
-            self.progress.expect(bytes.sum());
+            self.progress.expect(total(bytes));
         }
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;

@@ -304,9 +304,10 @@ impl<'a> Walk<'a> {
         }
         // A directory that was opened up above gets its mode back after the move, too.
         let opened = self.modes.original(&entry.path);
+        let moved = Identity::to_move(&entry.stat);
         let entering = Identity {
-            reopen: opened.or_else(|| Identity::to_move(&entry.stat).reopen),
-            ..Identity::of(&entry.stat)
+            reopen: opened.or(moved.reopen),
+            ..moved
         };
         let path = entry.path.clone();
         if let Some((_, lower)) = &entry.lower {

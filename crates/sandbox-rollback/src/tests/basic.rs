@@ -1,9 +1,13 @@
 //! The life of one transaction.
 
-use std::time::UNIX_EPOCH;
+use std::{os::unix::fs::MetadataExt as _, time::UNIX_EPOCH};
 
 use super::*;
-use crate::{CommitError, ResumeError, UndoLimits};
+use crate::{
+    CommitError, ResumeError, UndoLimits,
+    apply::Sides,
+    plan::{Identity, Move, Plan},
+};
 
 /// A workspace with a bit of everything, and an upper layer that changes all of it.
 pub(crate) fn rich(name: &str) -> (Lab, Transaction) {
@@ -226,4 +230,40 @@ fn old_undo_sets_are_dropped() {
     lab.manager.clone().remove_all().unwrap();
     assert!(!lab.layers().exists());
     assert!(lab.ws().join("f0").exists());
+}
+
+/// xfs gives a directory a new time when an exchange moves it to another parent.
+#[test]
+fn a_directory_has_its_time_again_after_a_move() {
+    let root = tempfile::tempdir().unwrap();
+    let (workspace, set) = (root.path().join("workspace"), root.path().join("set"));
+    fs::create_dir_all(workspace.join("old")).unwrap();
+    fs::create_dir_all(set.join("upper/old")).unwrap();
+    let had = |path: &Path, mtime: Time| Identity {
+        mtime: Some(mtime),
+        ..Identity::to_move(&Stat::of_fd(fs::File::open(path).unwrap()).unwrap())
+    };
+    let plan = Plan {
+        moves: vec![Move::Exchange {
+            path: "old".into(),
+            leaving: had(&workspace.join("old"), Time(1000, 7)),
+            entering: had(&set.join("upper/old"), Time(2000, 8)),
+        }],
+        ..Plan::default()
+    };
+    let sides = Sides::open(&workspace, &set).unwrap();
+    let times = || {
+        [workspace.join("old"), set.join("upper/old")].map(|path| {
+            let metadata = fs::metadata(path).unwrap();
+            (metadata.mtime(), metadata.mtime_nsec())
+        })
+    };
+    assert!(sides.apply(&plan).unwrap().is_empty());
+    assert_eq!(times(), [(2000, 8), (1000, 7)]);
+    // Cut off after the move, before the time was set: done again, it is set.
+    let now = fs::FileTimes::new().set_modified(UNIX_EPOCH);
+    let entered = fs::File::open(workspace.join("old")).unwrap();
+    entered.set_times(now).unwrap();
+    assert!(sides.apply(&plan).unwrap().is_empty());
+    assert_eq!(times(), [(2000, 8), (1000, 7)]);
 }

@@ -205,7 +205,7 @@ impl Planner {
         let Some(edited) = edited else {
             let copy = Identity {
                 reopen: left.reopen,
-                ..Identity::of(stat)
+                ..Identity::to_move(stat)
             };
             let same = if stat.ino == left.ino { *left } else { copy };
             return Ok((same, false));

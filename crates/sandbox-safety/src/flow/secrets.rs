@@ -62,10 +62,10 @@ fn is_sender(command: &SimpleCommand) -> bool {
 
 /// Finds secrets that are sent away.
 pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
-    if let Some((code, span)) = inline::code_of(command)
-        && inline::sends_secrets(&code)
+    if let Some((code, span)) = inline::code(scene, command)
+        && inline::sends_secrets(code)
     {
-        return Some(span);
+        return Some(*span);
     }
     let sender = is_sender(command);
     if !sender && command.program() != "curl" && command.program() != "wget" {

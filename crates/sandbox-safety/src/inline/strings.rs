@@ -1,33 +1,18 @@
 //! The texts in a program's code.
 
-use super::window;
+use super::{
+    window,
+    words::{Code, SHELL_CALLS},
+};
 
 /// Returns the shell text that code hands to a shell: `os.system("…")`, `subprocess.run(["…"])`, ….
 pub(crate) fn shell_strings(code: &str) -> Vec<String> {
-    const CALLS: [&str; 17] = [
-        "os.system(",
-        "os.popen(",
-        "subprocess.run(",
-        "subprocess.call(",
-        "subprocess.check_call(",
-        "subprocess.check_output(",
-        "subprocess.Popen(",
-        "system(",
-        "system ",
-        "exec(",
-        "exec ",
-        "execSync(",
-        "spawnSync(",
-        "shell_exec(",
-        "passthru(",
-        "popen(",
-        "os.execute(",
-    ];
+    let code = Code::of(code);
     let mut found = Vec::new();
-    for call in CALLS {
-        for (at, _) in code.match_indices(call).take(16) {
-            let behind = &window(code, at)[call.len()..];
-            let list = behind.trim_start().starts_with('[') || call == "spawnSync(";
+    for call in SHELL_CALLS {
+        for at in code.places(call).take(16) {
+            let behind = &window(code.text, at)[call.len()..];
+            let list = behind.trim_start().starts_with('[') || *call == "spawnSync(";
             let end = if list {
                 behind.find(']').unwrap_or(behind.len())
             } else {

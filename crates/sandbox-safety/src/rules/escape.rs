@@ -5,6 +5,8 @@ use sandbox_types::Effect::ExecutesUnknown;
 mod environment;
 mod written_script;
 
+pub(crate) use written_script::Scripts;
+
 use super::{Rule, When};
 use crate::{
     inline,

@@ -167,7 +167,10 @@ impl<'r> Expansion<'r> {
                     at + 1
                 }
                 _ => {
-                    let end = at + char_length(text, at);
+                    let first = at + char_length(text, at);
+                    let special = |byte: &u8| b"\\'\"$`<>*?[".contains(byte);
+                    let plain = bytes[first..].iter().position(special);
+                    let end = plain.map_or(bytes.len(), |length| first + length);
                     self.current.text.push_str(&text[at..end]);
                     end
                 }

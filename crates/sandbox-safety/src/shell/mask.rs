@@ -258,7 +258,9 @@ impl<'a> Scanner<'a> {
         }
         // Single quotes mean nothing between double quotes.
         if !self.enter(closing == b'"' || self.inside_quotes())? {
-            self.blank(1, b'x');
+            let rest = &self.source[self.at + 1..];
+            let plain = rest.iter().position(|byte| b"\\'\"$`<>}".contains(byte));
+            self.blank(1 + plain.unwrap_or(rest.len()), b'x');
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ const OPENERS_MAX: usize = 3000;
 /// Stack that the parser gets for each construct that might nest.
 const STACK_BYTES_PER_OPENER: usize = 96 * 1024;
 const STACK_BYTES_BASE: usize = 1024 * 1024;
+/// The parser sees so many of the bytes that were blanked in one place.
+const BLANKED_BYTES_KEPT: usize = 4;
 
 /// Reads `source`.
 pub(crate) fn parse(source: &str) -> Result<Vec<Node>, Unreadable> {
@@ -47,7 +49,8 @@ pub(crate) fn parse(source: &str) -> Result<Vec<Node>, Unreadable> {
 }
 
 fn parse_masked(source: &str, masked: &Masked) -> Result<Vec<Node>, Unreadable> {
-    let text = str::from_utf8(&masked.text).map_err(|_not_ascii| Unreadable::Unterminated)?;
+    let (text, cuts) = shortened(source, &masked.text);
+    let text = str::from_utf8(&text).map_err(|_not_ascii| Unreadable::Unterminated)?;
     let options = ParserOptions::default();
     let tokens = uncached_tokenize_str(text, &TokenizerOptions::default())
         .map_err(|_position_is_in_masked_text| Unreadable::Unterminated)?;
@@ -56,7 +59,11 @@ fn parse_masked(source: &str, masked: &Masked) -> Result<Vec<Node>, Unreadable> 
     }
     let program = parse_tokens(&tokens, &options)
         .map_err(|_position_is_in_masked_text| Unreadable::Unterminated)?;
-    let reader = Converter { source, masked };
+    let reader = Converter {
+        source,
+        masked,
+        cuts,
+    };
     let mut nodes = Vec::new();
     for list in &program.complete_commands {
         reader.list(list, 0, &mut nodes)?;
@@ -68,6 +75,35 @@ fn parse_masked(source: &str, masked: &Masked) -> Result<Vec<Node>, Unreadable> 
 struct Converter<'a> {
     source: &'a str,
     masked: &'a Masked,
+    cuts: Cuts,
+}
+
+/// Where bytes were taken out: the offset of the first byte behind the place, and how many bytes all places so far took.
+type Cuts = Vec<(usize, usize)>;
+
+/// Takes out most of what was blanked: the parser needs as long for a quoted page as for a page of commands.
+fn shortened(source: &str, masked: &[u8]) -> (Vec<u8>, Cuts) {
+    let mut text = Vec::with_capacity(masked.len().min(1024));
+    let mut cuts = Cuts::new();
+    let mut at = 0;
+    while let Some(byte) = masked.get(at) {
+        let run = masked[at..].iter().take_while(|it| *it == byte).count();
+        let original = source.as_bytes().get(at..at + run).unwrap_or_default();
+        // A name of that letter is one, and stays.
+        let blanked = matches!(byte, b'x' | b' ') && original.iter().any(|it| it != byte);
+        let kept = if blanked {
+            run.min(BLANKED_BYTES_KEPT)
+        } else {
+            run
+        };
+        text.resize(text.len() + kept, *byte);
+        if kept < run {
+            let before = cuts.last().map_or(0, |(_, taken)| *taken);
+            cuts.push((text.len(), before + run - kept));
+        }
+        at += run;
+    }
+    (text, cuts)
 }
 
 type Converted<T = ()> = Result<T, Unreadable>;
@@ -312,11 +348,18 @@ impl Converter<'_> {
         }
     }
 
-    /// Returns the source at a location; the masked text has the same offsets.
+    /// Returns the source at a location.
     fn slice(&self, location: Option<&SourceSpan>) -> RawWord {
         self.at(location.map_or((0, self.source.len()), |span| {
-            (span.start.index, span.end.index)
+            (self.offset(span.start.index), self.offset(span.end.index))
         }))
+    }
+
+    /// Returns the offset in the source; the masked text has the same.
+    fn offset(&self, at: usize) -> usize {
+        let before = self.cuts.partition_point(|(behind, _)| *behind <= at);
+        let last = before.checked_sub(1).and_then(|index| self.cuts.get(index));
+        at + last.map_or(0, |(_, taken)| *taken)
     }
 
     fn at(&self, (start, end): Span) -> RawWord {

@@ -135,14 +135,44 @@ pub(super) fn append(
     payload: &impl Serialize,
     durability: Durability,
 ) -> Result<Receipt, AppendError> {
+    let drafts = [draft(kind, at, payload)?];
+    append_drafts(journal, &drafts, at, durability)
+}
+
+/// Appends records one after the other, by one write.
+pub(super) fn append_all<P: Serialize>(
+    journal: &Journal,
+    records: &[(&str, P)],
+    at: Timestamp,
+    durability: Durability,
+) -> Result<Option<Receipt>, AppendError> {
+    let drafts = records
+        .iter()
+        .map(|(kind, payload)| draft(kind, at, payload));
+    let drafts: Vec<Draft> = drafts.collect::<Result<_, _>>()?;
+    if drafts.is_empty() {
+        return Ok(None);
+    }
+    append_drafts(journal, &drafts, at, durability).map(Some)
+}
+
+fn draft(kind: &str, at: Timestamp, payload: &impl Serialize) -> Result<Draft, AppendError> {
     assert!(
         !kind.starts_with(OWN_KINDS),
         "kinds in '{OWN_KINDS}' are the journal's own"
     );
-    let draft = Draft::new(&Body { at, kind, payload }).map_err(|error| refused(kind, error))?;
+    Draft::new(&Body { at, kind, payload }).map_err(|error| refused(kind, error))
+}
+
+fn append_drafts(
+    journal: &Journal,
+    drafts: &[Draft],
+    at: Timestamp,
+    durability: Durability,
+) -> Result<Receipt, AppendError> {
     loop {
         let end = End::open(journal)?;
-        let Some(written) = end.write(&draft, at, journal.segment_bytes)? else {
+        let Some(written) = end.write(drafts, at, journal.segment_bytes)? else {
             // It was full, or another process has found it full: there is a new one.
             continue;
         };
@@ -212,18 +242,18 @@ impl End {
         })
     }
 
-    /// Writes the record after the last whole one; `None` if the file is full, and not the newest any more.
+    /// Writes the records after the last whole one; `None` if the file is full, and not the newest any more.
     fn write(
         &self,
-        draft: &Draft,
+        drafts: &[Draft],
         at: Timestamp,
         segment_bytes: u64,
     ) -> Result<Option<Receipt>, AppendError> {
         let _lock = self.lock()?;
-        if self.was_sealed()? {
+        let Some(size) = self.size_unless_sealed()? else {
             return Ok(None);
-        }
-        let tail = self.tail(at)?;
+        };
+        let tail = self.tail(size, at)?;
         if tail.offset >= segment_bytes && tail.note.is_none() && !tail.is_new_file {
             let last = (tail.sequence, tail.hash);
             // A file that is too long is better than a record that is not written.
@@ -231,34 +261,34 @@ impl End {
                 return Ok(None);
             }
         }
-        let (record, hash) = draft.finish(tail.version, tail.sequence + 1, &tail.hash);
-        let bytes = match tail.note {
-            Some(mut note) => {
-                note.extend_from_slice(&record);
-                note
-            }
-            None => record,
+        let mut bytes = tail.note.unwrap_or_default();
+        bytes.reserve(drafts.iter().map(Draft::frame_bytes).sum());
+        let mut last = Receipt {
+            sequence: tail.sequence,
+            hash: tail.hash,
         };
+        for draft in drafts {
+            let sequence = last.sequence + 1;
+            let hash = draft.finish_into(&mut bytes, tail.version, sequence, &last.hash);
+            last = Receipt { sequence, hash };
+        }
         if let Err(source) = storage::append(&self.file, &bytes) {
             // A part may have been written. If it cannot be taken back, the next append finds it.
             storage::cut(&self.file, tail.offset).ok();
             let path = self.path.clone();
             return Err(AppendError::Write { path, source });
         }
-        Ok(Some(Receipt {
-            sequence: tail.sequence + 1,
-            hash,
-        }))
+        Ok(Some(last))
     }
 
-    /// Whether another process has sealed the file between open and lock.
-    fn was_sealed(&self) -> Result<bool, AppendError> {
+    /// Returns the length of the file; `None` if another process has sealed it between open and lock.
+    fn size_unless_sealed(&self) -> Result<Option<u64>, AppendError> {
         let newest = self.directory.inode_of(FILE_NAME);
-        let known = newest.and_then(|newest| Ok((newest, self.file.metadata()?.ino())));
+        let known = newest.and_then(|newest| Ok((newest, self.file.metadata()?)));
         match known {
             // The sandbox was destroyed between open and lock: nobody would ever see the record.
             Ok((None, _)) => Err(self.unread(io::ErrorKind::NotFound.into())),
-            Ok((Some((newest, _)), this)) => Ok(newest != this),
+            Ok((Some((newest, _)), this)) => Ok((newest == this.ino()).then_some(this.len())),
             Err(error) => Err(self.unread(error)),
         }
     }
@@ -270,9 +300,8 @@ impl End {
         }
     }
 
-    fn tail(&self, at: Timestamp) -> Result<Tail, AppendError> {
+    fn tail(&self, size: u64, at: Timestamp) -> Result<Tail, AppendError> {
         let failed = |source| self.unread(source);
-        let size = self.file.metadata().map_err(failed)?.len();
         if size == 0 && !self.has_sealed().map_err(failed)? {
             // Once in the life of a journal: from here on, its name survives a power cut.
             self.sync_name()?;

@@ -97,7 +97,7 @@ fn damaged(
 }
 
 /// Returns the hash that `text` has in hexadecimal.
-fn unhex(text: &str) -> Option<Hash> {
+pub(super) fn unhex(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
     for (at, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;

@@ -177,21 +177,40 @@ impl Draft {
 
     /// Returns the frame as the record `sequence` after the one with hash `previous`, and its hash.
     pub(super) fn finish(&self, version: u8, sequence: u64, previous: &Hash) -> (Vec<u8>, Hash) {
-        let mut bytes = Vec::with_capacity(self.bytes.len() + 32 + TRAILER_BYTES);
+        let mut bytes = Vec::with_capacity(self.frame_bytes());
+        let hash = self.finish_into(&mut bytes, version, sequence, previous);
+        (bytes, hash)
+    }
+
+    /// Appends that frame to `bytes`, and returns its hash.
+    pub(super) fn finish_into(
+        &self,
+        bytes: &mut Vec<u8>,
+        version: u8,
+        sequence: u64,
+        previous: &Hash,
+    ) -> Hash {
+        let start = bytes.len();
         bytes.extend_from_slice(&self.bytes);
-        let length = u32::try_from(bytes.len() - HEADER_BYTES)
+        let frame = &mut bytes[start..];
+        let length = u32::try_from(frame.len() - HEADER_BYTES)
             .expect("a body of at most BODY_BYTES_MAX bytes")
             .to_le_bytes();
-        bytes[..3].copy_from_slice(&START_MARK);
-        bytes[3] = version;
-        bytes[4..8].copy_from_slice(&length);
-        bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
-        bytes[16..48].copy_from_slice(previous);
-        let hash = sha256(&[&bytes]);
+        frame[..3].copy_from_slice(&START_MARK);
+        frame[3] = version;
+        frame[4..8].copy_from_slice(&length);
+        frame[8..16].copy_from_slice(&sequence.to_le_bytes());
+        frame[16..48].copy_from_slice(previous);
+        let hash = sha256(&[frame]);
         bytes.extend_from_slice(&hash);
         bytes.extend_from_slice(&length);
         bytes.extend_from_slice(&END_MARK);
-        (bytes, hash)
+        hash
+    }
+
+    /// Returns the length of the whole frame in bytes.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.bytes.len() + 32 + TRAILER_BYTES
     }
 }
 

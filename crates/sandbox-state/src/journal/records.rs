@@ -3,7 +3,10 @@
 use std::{borrow::Cow, io, path::PathBuf};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{
     REPAIRED,
@@ -116,7 +119,7 @@ impl Checked {
 }
 
 impl Record {
-    fn of(frame: &Frame) -> Result<Self, Fault> {
+    pub(super) fn of(frame: &Frame) -> Result<Self, Fault> {
         let body: OwnedBody =
             serde_json::from_slice(frame.body()).map_err(|_not_a_body| Fault::Body)?;
         Ok(Self {
@@ -125,6 +128,39 @@ impl Record {
             kind: body.kind,
             payload: body.payload,
             hash: frame.hash,
+        })
+    }
+}
+
+/// One record, of its payload only what is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Brief<P> {
+    /// What kind of event it is.
+    pub kind: String,
+    /// What was asked for; `None` if the payload does not have it.
+    pub payload: Option<P>,
+}
+
+impl<P: DeserializeOwned> Brief<P> {
+    pub(super) fn of(frame: &Frame) -> Result<Self, Fault> {
+        #[derive(Deserialize)]
+        struct Named<P> {
+            #[expect(dead_code, reason = "that it is a time is all that is asked")]
+            at: Timestamp,
+            kind: String,
+            payload: P,
+        }
+        if let Ok(named) = serde_json::from_slice::<Named<P>>(frame.body()) {
+            return Ok(Self {
+                kind: named.kind,
+                payload: Some(named.payload),
+            });
+        }
+        let checked: CheckedBody<'_> =
+            serde_json::from_slice(frame.body()).map_err(|_not_a_body| Fault::Body)?;
+        Ok(Self {
+            kind: checked.kind.into_owned(),
+            payload: None,
         })
     }
 }
@@ -203,7 +239,7 @@ impl Records {
         self.advance(Checked::of)
     }
 
-    fn advance<T>(
+    pub(super) fn advance<T>(
         &mut self,
         of: impl FnOnce(&Frame) -> Result<T, Fault>,
     ) -> Option<Result<T, ReadError>> {
@@ -228,8 +264,8 @@ impl Records {
         }
     }
 
-    /// Returns where the next record begins.
-    pub(super) fn offset(&self) -> u64 {
+    /// Returns where the next record begins, in bytes from the beginning of the oldest file.
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -279,6 +315,11 @@ impl RecordsNewestFirst {
             expected: None,
             ended: false,
         }
+    }
+
+    /// Returns where the record begins that was read last, in bytes from the beginning of the oldest file.
+    pub fn offset(&self) -> u64 {
+        self.end
     }
 
     fn read(&mut self) -> Result<Option<Record>, Trouble> {

@@ -1,7 +1,7 @@
 //! Opening the database file: created whole or not at all, checked, waited for with a bound.
 
 use std::{
-    fs::{File, Metadata},
+    fs::{File, Metadata, TryLockError},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use super::{
     begin_durable_write, contain,
+    copy::Copy,
     error::{Corruption, StoreError, Trouble},
     tables,
 };
@@ -28,8 +29,8 @@ const NEW_FILE_NAME: &str = "state.redb.new";
 /// Between two looks at a lock: there is no event for another process's lock that also has a bound.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-/// Pages kept in memory; the store is small and open briefly.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// The most pages kept in memory; a store of usual size never needs so many.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A file up to this size is checked whole each time it is opened, a larger one after an unclean end.
 const CHECKED_ALWAYS_BYTES: u64 = 16 * 1024 * 1024;
@@ -39,6 +40,8 @@ const CHECKED_ALWAYS_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) enum Missing {
     Create,
     Leave,
+    /// The same, for who only reads: any number at once, and the file is not changed.
+    LeaveAndRead,
 }
 
 /// Opens the store in `directory`; `None` if there is none and it is not to be created.
@@ -58,7 +61,11 @@ pub(super) fn open(
     };
     let directory = match missing {
         Missing::Create => Directory::open_or_make(directory).map(Some),
-        Missing::Leave => Directory::open(directory),
+        Missing::Leave | Missing::LeaveAndRead => Directory::open(directory),
+    };
+    let flags = match missing {
+        Missing::Create | Missing::Leave => OFlags::RDWR,
+        Missing::LeaveAndRead => OFlags::RDONLY,
     };
     let Some(directory) = directory.map_err(not_opened)? else {
         return Ok(None);
@@ -72,20 +79,20 @@ pub(super) fn open(
             Some(door) => break door,
             None if waiting.goes_on() => {}
             None => {
-                let found = open_file(&directory).map_err(not_opened)?;
+                let found = open_file(&directory, flags).map_err(not_opened)?;
                 return Err(busy(path, found.map(|(_, inode)| inode.ino())));
             }
         }
     };
     loop {
-        let Some((file, inode)) = open_file(&directory).map_err(not_opened)? else {
+        let Some((file, inode)) = open_file(&directory, flags).map_err(not_opened)? else {
             match missing {
                 Missing::Create => create(&directory, &path)?,
-                Missing::Leave => return Ok(None),
+                Missing::Leave | Missing::LeaveAndRead => return Ok(None),
             }
             continue;
         };
-        match contain(|| open_database(file, inode.len())) {
+        match contain(|| open_database(file, inode.len(), missing)) {
             Ok(Opened::Open(database)) => {
                 drop(door);
                 return Ok(Some((database, path)));
@@ -104,8 +111,8 @@ pub(super) fn open(
     }
 }
 
-fn open_file(directory: &Directory) -> Result<Option<(File, Metadata)>, OpenError> {
-    let Some(file) = directory.file(FILE_NAME, OFlags::RDWR)? else {
+fn open_file(directory: &Directory, flags: OFlags) -> Result<Option<(File, Metadata)>, OpenError> {
+    let Some(file) = directory.file(FILE_NAME, flags)? else {
         return Ok(None);
     };
     let inode = file.metadata().map_err(OpenError::System)?;
@@ -136,16 +143,24 @@ enum Opened {
     Newer(u64),
 }
 
-fn open_database(file: File, bytes: u64) -> Result<Opened, Trouble> {
+fn open_database(file: File, bytes: u64, missing: Missing) -> Result<Opened, Trouble> {
     if bytes == 0 {
         // redb would make a new database of it; ours is never empty.
         return Err(Trouble::Damaged(Corruption::NotADatabase));
     }
     let check = bytes <= CHECKED_ALWAYS_BYTES || ended_uncleanly(&file);
-    let database = match builder()
-        .set_check_integrity_on_open(check)
-        .create_with_backend(FileBackend::new(file)?)
-    {
+    let mut builder = builder();
+    builder.set_check_integrity_on_open(check);
+    let opened = match missing {
+        Missing::Create | Missing::Leave => builder.create_with_backend(FileBackend::new(file)?),
+        // The lock that redb's writers take.
+        Missing::LeaveAndRead => match file.try_lock_shared() {
+            Ok(()) => builder.create_with_backend(Copy::of(file)?),
+            Err(TryLockError::WouldBlock) => return Ok(Opened::Busy),
+            Err(TryLockError::Error(error)) => return Err(redb::Error::Io(error).into()),
+        },
+    };
+    let database = match opened {
         Ok(database) => database,
         Err(DatabaseError::DatabaseAlreadyOpen) => return Ok(Opened::Busy),
         Err(error) => return Err(error.into()),

@@ -245,7 +245,19 @@ pub(super) fn read_head(place: Place<'_>, bytes: &[u8]) -> Result<Head, Trouble>
 }
 
 fn tag(place: Place<'_>, head: &[u8]) -> Hash {
-    sha256(&[DOMAIN, &place.bytes(), head])
+    let (store, sequence) = (place.store.to_le_bytes(), place.sequence.to_le_bytes());
+    let lengths = [place.namespace, place.key].map(|name| (name.len() as u64).to_le_bytes());
+    // The same as `place.bytes()`, without a copy: each read does this.
+    sha256(&[
+        DOMAIN,
+        &store,
+        &lengths[0],
+        place.namespace.as_bytes(),
+        &lengths[1],
+        place.key.as_bytes(),
+        &sequence,
+        head,
+    ])
 }
 
 impl Head {

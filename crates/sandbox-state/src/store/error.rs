@@ -249,6 +249,12 @@ pub enum StoreWriteError {
         /// The number that was found; 0 for no value.
         found: u64,
     },
+    /// The store was opened to read.
+    #[error("cannot change the store {path}, which was opened to read")]
+    ToRead {
+        /// The store.
+        path: PathBuf,
+    },
     /// The key holds a secret, and the new value is not said to be one.
     #[error("cannot store '{key}' unsealed: it is a secret")]
     StaysSecret {

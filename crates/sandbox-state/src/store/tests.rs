@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod keys;
 mod model;
+mod readers;
 mod retention;
 mod secrets;
 

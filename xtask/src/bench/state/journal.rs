@@ -36,16 +36,21 @@ pub(super) fn measure(directory: &Path) -> anyhow::Result<()> {
     }
     append.print();
 
-    let mut batch = Row::new("100 appends, then on storage (journal)", 1);
+    let mut each = Row::new("100 appends one by one, then on storage", 1);
+    let mut batch = Row::new("100 records in one append, on storage", 1);
     let mut plain = Row::new("  100 plain writes and one fdatasync", 1);
     let mut file = File::create(state.join("plain"))?;
     let bytes = vec![b'x'; PAYLOAD_BYTES + 150];
     for _ in 0..ROUNDS * 3 {
-        batch.time(Side::Ours, || {
+        each.time(Side::Ours, || {
             for _ in 1..BATCH {
                 journal.append("bench", at, &payload)?;
             }
             Ok(journal.append_synced("bench", at, &payload)?)
+        })?;
+        batch.time(Side::Ours, || {
+            let records: Vec<_> = (0..BATCH).map(|_| ("bench", &payload)).collect();
+            Ok(journal.append_all_synced(at, &records)?)
         })?;
         plain.time(Side::Ours, || {
             for _ in 0..BATCH {
@@ -54,6 +59,7 @@ pub(super) fn measure(directory: &Path) -> anyhow::Result<()> {
             Ok(file.sync_data()?)
         })?;
     }
+    each.print();
     batch.print();
     plain.print();
     if let (Some(ours), Some(plain)) = (batch.median(Side::Ours), plain.median(Side::Ours)) {

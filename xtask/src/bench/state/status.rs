@@ -1,4 +1,4 @@
-//! `sandbox status` in a sandbox whose journal has 100,000 operations.
+//! `sandbox status` and `sandbox show` in a sandbox whose journal has 100,000 operations.
 
 use std::{path::Path, process::Command};
 
@@ -12,6 +12,8 @@ use super::{
 use crate::process;
 
 const OPERATIONS: usize = 100_000;
+/// How many records are written at once.
+const BATCH: usize = 1000;
 const ROUNDS: usize = 31;
 
 pub(super) fn measure(directory: &Path) -> anyhow::Result<()> {
@@ -50,6 +52,15 @@ pub(super) fn measure(directory: &Path) -> anyhow::Result<()> {
         }
         row.print();
         bare.print();
+        let oldest = operation(5);
+        let mut first = Row::new("first show of an old operation (process)", 1);
+        first.time(Side::Ours, || process::read(&mut ours(&["show", &oldest])))?;
+        first.print();
+        let mut show = Row::new("show of an old operation (process)", 1);
+        for _ in 0..ROUNDS {
+            show.time(Side::Ours, || process::read(&mut ours(&["show", &oldest])))?;
+        }
+        show.print();
         Ok(())
     });
     let destroyed = process::read(&mut ours(&["destroy"]));
@@ -68,13 +79,23 @@ fn records(home: &Path) -> anyhow::Result<()> {
         found.with_context(|| format!("no record of the kind {kind}"))
     };
     let (mut started, mut finished) = (of("operation.started")?, of("operation.finished")?);
+    let mut batch = Vec::new();
     for number in 0..OPERATIONS {
         // A version 7 UUID, as operations have.
-        let id = format!("0190a000-0000-7000-8000-{number:012x}");
+        let id = operation(number);
         for record in [&mut started, &mut finished] {
             record.payload["operation"]["id"] = id.as_str().into();
-            journal.append(&record.kind, record.at, &record.payload)?;
+            batch.push((record.kind.clone(), record.payload.clone()));
+        }
+        if batch.len() >= BATCH || number + 1 == OPERATIONS {
+            let records: Vec<_> = batch.iter().map(|(kind, it)| (kind.as_str(), it)).collect();
+            journal.append_all(finished.at, &records)?;
+            batch.clear();
         }
     }
     Ok(())
+}
+
+fn operation(number: usize) -> String {
+    format!("0190a000-0000-7000-8000-{number:012x}")
 }

@@ -1,10 +1,12 @@
 //! A program that is handed what was just written: a hook, a helper, a build file that starts a shell.
 
+use std::cell::OnceCell;
+
 use crate::{
     inline::reads_code,
     pattern::is_listed,
     rules::{Scene, filesystem::written},
-    shell::{RedirectKind, Route, SimpleCommand, Span, basename, read::is_shell},
+    shell::{Reading, RedirectKind, Route, SimpleCommand, Span, basename, read::is_shell},
 };
 
 /// Only so many commands before one are searched.
@@ -66,6 +68,42 @@ pub(super) fn runs_what_was_written(_: &Scene<'_>, command: &SimpleCommand) -> O
     bare.then_some(command.span)
 }
 
+/// A file that a command here writes text to.
+#[derive(Debug)]
+pub(crate) struct Script<'a> {
+    /// The command's index.
+    at: usize,
+    name: &'a str,
+    starts_shell: bool,
+}
+
+/// The files that the commands write text to, in their order; looked for once.
+#[derive(Debug, Default)]
+pub(crate) struct Scripts<'a>(OnceCell<Vec<Script<'a>>>);
+
+impl<'a> Scripts<'a> {
+    fn of(&self, reading: &'a Reading) -> &[Script<'a>] {
+        self.0.get_or_init(|| {
+            let writers = reading
+                .commands
+                .iter()
+                .filter(|it| matches!(it.program(), "echo" | "printf" | "cat" | "tee"));
+            let files = writers.flat_map(|command| {
+                let words = written(command);
+                let starts_shell = !words.is_empty() && spawns_shell(command);
+                words.into_iter().map(move |word| Script {
+                    at: command.index,
+                    name: word.text.as_str(),
+                    starts_shell,
+                })
+            });
+            files
+                .filter(|it| !it.name.starts_with("/dev/") && !it.name.is_empty())
+                .collect()
+        })
+    }
+}
+
 /// Finds programs that get a script which was written here and made executable, or that starts a shell.
 pub(super) fn gets_a_script(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
     let program = command.program();
@@ -79,16 +117,12 @@ pub(super) fn gets_a_script(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
     }
     let start = command.index.saturating_sub(LOOK_BACK_MAX);
     let earlier = scene.reading.commands.get(start..command.index)?;
-    let scripts: Vec<(&str, bool)> = earlier
+    let scripts: Vec<(&str, bool)> = scene
+        .scripts
+        .of(scene.reading)
         .iter()
-        .filter(|other| matches!(other.program(), "echo" | "printf" | "cat" | "tee"))
-        .flat_map(|other| {
-            let spawns = spawns_shell(other);
-            written(other)
-                .into_iter()
-                .map(move |word| (word.text.as_str(), spawns))
-        })
-        .filter(|(name, _)| !name.starts_with("/dev/") && !name.is_empty())
+        .filter(|script| (start..command.index).contains(&script.at))
+        .map(|script| (script.name, script.starts_shell))
         .collect();
     if scripts.is_empty() {
         return None;

@@ -16,16 +16,16 @@ pub(crate) fn written(command: &SimpleCommand) -> Vec<&Word> {
         .map(|r| &r.target)
         .collect();
     let args = command.args();
-    let all = operands(command);
+    let all = || operands(command);
     match command.program() {
         "tee" | "truncate" | "sponge" | "vi" | "vim" | "nano" | "ed" | "ex" | "visudo" => {
-            targets.extend(all);
+            targets.extend(all());
         }
-        "cp" | "mv" | "install" | "ln" | "rsync" | "scp" if all.len() > 1 => {
-            targets.extend(all.last());
+        "cp" | "mv" | "install" | "ln" | "rsync" | "scp" => {
+            targets.extend(all().into_iter().skip(1).last());
         }
         "sed" | "perl" | "gsed" if args.iter().any(|w| is_in_place(&w.text)) => {
-            targets.extend(all.iter().skip(1));
+            targets.extend(all().into_iter().skip(1));
         }
         "curl" | "wget" => {
             let named = args.windows(2).filter(|pair| {

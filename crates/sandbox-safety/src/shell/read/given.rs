@@ -57,7 +57,7 @@ impl Reader {
         let text = self.input_that_runs(&command);
         let span = command.span;
         let inner = inline::code_of(&command)
-            .map(|(code, _)| inline::shell_strings(&code))
+            .map(|(code, _)| inline::shell_strings(code))
             .unwrap_or_default();
         let option_texts = option_texts(&command);
         self.push(command);

@@ -162,7 +162,10 @@ fn a_changed_pin_is_found() {
 
 /// The answers to all questions, or that one failed.
 fn answers(state: &StateManager, keys: &[String]) -> Option<Vec<Option<Vec<u8>>>> {
-    let store = state.store().ok()?;
+    answers_of(&state.store().ok()?, keys)
+}
+
+fn answers_of(store: &Store, keys: &[String]) -> Option<Vec<Option<Vec<u8>>>> {
     let mut answers = Vec::new();
     let mut get = |key: &str, when: &When| {
         let entry = store.get("a", key, when).ok()?;
@@ -218,6 +221,11 @@ fn flipped_bits_never_give_a_wrong_answer() {
         let bit = usize::try_from(random % bits).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(lab.file(), &bytes).unwrap();
+        let read = lab.state.store_to_read();
+        let read = read.map(|it| it.and_then(|it| answers_of(&it, &keys)));
+        if let Ok(Some(answers)) = read {
+            assert_eq!(answers, expected, "bit {bit}, read only");
+        }
         match answers(&lab.state, &keys) {
             None => refused += 1,
             Some(answers) => assert_eq!(answers, expected, "bit {bit}"),

@@ -1,0 +1,80 @@
+//! Old operations are found however long the journal is.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Bench, fs, ledger};
+use crate::history::HistoryError;
+
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn ran(bench: &Bench, id: &str, argv: &[&str]) {
+    let operation = json!({"id": id, "type": "command", "argv": argv, "cwd": "/"});
+    let kinds = [ledger::STARTED, ledger::FINISHED];
+    let records = bench.sandbox.log(1).unwrap();
+    let mut report = serde_json::to_value(&records[0].report).unwrap();
+    report["operation"] = operation;
+    for kind in kinds {
+        bench.sandbox.journal().append(kind, AT, &report).unwrap();
+    }
+}
+
+fn fill(bench: &Bench) {
+    for n in 0..1100 {
+        bench.sandbox.journal().append("test", AT, &n).unwrap();
+    }
+}
+
+#[test]
+fn an_old_operation_is_found_by_the_index_and_without_it() {
+    let bench = Bench::new(Some(super::ExitReason::Exited(0)), |_| {});
+    bench.run(&super::Operation::shell("true")).unwrap();
+    let file = bench.state().join("operations.index");
+    let show = |name: &str| bench.sandbox.show(name);
+    ran(&bench, "first-aaaa", &["one"]);
+    assert_eq!(show("aaaa").unwrap().argv, ["one"]);
+    assert!(!file.exists(), "few records are read as fast");
+    fill(&bench);
+    assert_eq!(show("first-aaaa").unwrap().argv, ["one"]);
+    let known = fs::read_to_string(&file).unwrap();
+    // What is newer than the index is found too, and what happened since.
+    ran(&bench, "second-bbbb", &["two"]);
+    let first = "first-aaaa".parse().unwrap();
+    ledger::about(bench.sandbox.journal(), ledger::UNDONE, &first, None, AT).unwrap();
+    assert_eq!(show("bbbb").unwrap().argv, ["two"]);
+    assert_eq!(show("aaaa").unwrap().since, Some("undone"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), known, "little is new");
+    assert!(matches!(show("cccc"), Err(HistoryError::Unknown { .. })));
+    // The control: it is used, as one that lacks an operation shows; and one that is damaged is not.
+    let without: Vec<&str> = known
+        .lines()
+        .filter(|it| !it.contains("first-aaaa"))
+        .collect();
+    fs::write(&file, without.join("\n")).unwrap();
+    assert_eq!(show("aaaa").unwrap().argv, ["one"]);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(show("aaaa").unwrap().argv, ["one"]);
+}
+
+#[test]
+fn what_is_newer_than_a_damage_is_found() {
+    let bench = Bench::new(Some(super::ExitReason::Exited(0)), |_| {});
+    bench.run(&super::Operation::shell("true")).unwrap();
+    ran(&bench, "first-aaaa", &["one"]);
+    let journal = bench.sandbox.journal().path();
+    let middle = fs::read(&journal).unwrap().len() + 60;
+    bench
+        .sandbox
+        .journal()
+        .append("test", AT, &"damaged")
+        .unwrap();
+    ran(&bench, "second-bbbb", &["two"]);
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[middle] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    assert_eq!(bench.sandbox.show("bbbb").unwrap().argv, ["two"]);
+    assert!(matches!(
+        bench.sandbox.show("aaaa"),
+        Err(HistoryError::Read(_))
+    ));
+}
