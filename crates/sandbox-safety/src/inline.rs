@@ -110,7 +110,11 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(&str, Span)> {
 }
 
 fn clip(code: &str) -> &str {
-    &code[..code.floor_char_boundary(CODE_BYTES_MAX)]
+    let mut end = code.len().min(CODE_BYTES_MAX);
+    while !code.is_char_boundary(end) {
+        end -= 1;
+    }
+    &code[..end]
 }
 
 /// What is run of other languages, by command; looked through once for all rules.

@@ -86,7 +86,7 @@ pub(crate) fn is_in_class(
                 return SECRETS.iter().any(|name| fits(name, &own));
             }
             let file = crate::shell::basename(&path);
-            !path.ends_with(".pub")
+            !is_named("*.pub", &path)
                 && (any(SECRETS) || SECRET_NAMES.iter().any(|name| fits(name, file)))
         }
         "startup" => any(STARTUP),
@@ -94,7 +94,7 @@ pub(crate) fn is_in_class(
         "log" => any(LOGS),
         "guard" => any(GUARDS),
         "gitinternal" => any(GIT_INTERNALS),
-        "gitdata" => any(GIT_DATA) && !path.ends_with(".lock"),
+        "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,
     }
 }

@@ -111,14 +111,7 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     if sender && scene.feeders(command).any(secret) {
         return Some(command.span);
     }
-    // A secret by another name: packed, copied or moved before it is sent.
-    let copied_before = if sender && scene.gate.opens(Scanner::Secrets) {
-        copies::copies_of(scene, command, |c| {
-            reads_secret(scene, c).is_some() || reads_key_file(scene, c)
-        })
-    } else {
-        Vec::new()
-    };
+    let copied_before = copies_of_secrets(scene, command, sender);
     let is_copy = |path: &str| copied_before.iter().any(|copy| copy == copies::plain(path));
     let given_copy = command
         .redirects
@@ -245,6 +238,16 @@ fn tells_environment(command: &SimpleCommand) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns the files that hold a secret by another name: packed, copied or moved before it is sent.
+fn copies_of_secrets(scene: &Scene<'_>, command: &SimpleCommand, sender: bool) -> Vec<String> {
+    if !sender || !scene.gate.opens(Scanner::Secrets) {
+        return Vec::new();
+    }
+    copies::copies_of(scene, command, |c| {
+        reads_secret(scene, c).is_some() || reads_key_file(scene, c)
+    })
 }
 
 /// Returns whether a command prints the lines that look like keys or passwords.

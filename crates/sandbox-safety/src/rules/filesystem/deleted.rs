@@ -42,24 +42,7 @@ pub(super) fn deletes(
             if found.is_some() || !command.fed || !recursive && !fed_by_find(scene, command) {
                 return found;
             }
-            // `ls -d PLACE | xargs rm`
-            let lists = |it: &SimpleCommand| it.program() == "ls" && has_option(it.args(), "-d");
-            let all = scene.feeders(command).all(|it| lists(it) || it.taken_apart);
-            let listed = scene.feeders(command).filter(|it| all && lists(it));
-            let named = listed
-                .flat_map(operands)
-                .find_map(|word| look(word, recursive).map(|_| command.span));
-            if named.is_some() {
-                return named;
-            }
-            // `find START | xargs rm`
-            scene
-                .feeders(command)
-                .filter(|c| c.program() == "find")
-                .find_map(|find| {
-                    let start = find_starts(find).into_iter().next()?;
-                    look(start, recursive || !is_selective(find)).map(|_| command.span)
-                })
+            fed_places(scene, command, recursive, &look)
         }
         // What is packed is deleted where it was.
         "tar" | "gtar" | "bsdtar" if has_option(args, "--remove-files") => operands(command)
@@ -102,6 +85,33 @@ pub(super) fn deletes(
         }
         _ => None,
     }
+}
+
+/// Looks at what `xargs rm` gets from a list of places.
+fn fed_places(
+    scene: &Scene<'_>,
+    command: &SimpleCommand,
+    recursive: bool,
+    look: &dyn Fn(&Word, bool) -> Option<Span>,
+) -> Option<Span> {
+    // `ls -d PLACE | xargs rm`
+    let lists = |it: &SimpleCommand| it.program() == "ls" && has_option(it.args(), "-d");
+    let all = scene.feeders(command).all(|it| lists(it) || it.taken_apart);
+    let listed = scene.feeders(command).filter(|it| all && lists(it));
+    let named = listed
+        .flat_map(operands)
+        .find_map(|word| look(word, recursive).map(|_| command.span));
+    if named.is_some() {
+        return named;
+    }
+    // `find START | xargs rm`
+    scene
+        .feeders(command)
+        .filter(|c| c.program() == "find")
+        .find_map(|find| {
+            let start = find_starts(find).into_iter().next()?;
+            look(start, recursive || !is_selective(find)).map(|_| command.span)
+        })
 }
 
 fn fed_by_find(scene: &Scene<'_>, command: &SimpleCommand) -> bool {

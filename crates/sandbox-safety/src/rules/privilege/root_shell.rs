@@ -106,7 +106,7 @@ fn asks_for_shell(program: &str, args: &[Word]) -> bool {
     match program {
         "su" => {
             let own_shell = !has_option(args, "-c") && !has_option(args, "--command");
-            own_shell && matches!(operands.as_slice(), [] | ["-"] | ["root"] | ["-", "root"])
+            own_shell && matches!(operands.as_slice(), [] | ["-" | "root"] | ["-", "root"])
         }
         "sudo" => {
             let interactive = has_option(args, "-i")
