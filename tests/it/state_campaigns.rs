@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -130,35 +131,39 @@ fn kill(mut child: Child, moment: Duration) -> bool {
     child.wait().unwrap().success()
 }
 
+/// Writes the transaction of two keys that `state apply` gets.
+fn write_pair(pair: &Path, number: u32) {
+    let changes =
+        ["pair/a", "pair/b"].map(|key| serde_json::json!({"set": key, "text": number.to_string()}));
+    fs::write(pair, serde_json::to_string(&changes).unwrap()).unwrap();
+}
+
+/// Returns the words of one of five commands.
+fn words(pair: &Path, which: usize, number: u32) -> Vec<String> {
+    let number = number.to_string();
+    let secret = format!("secret {number}");
+    let words: &[&str] = match which {
+        0 => &["state", "set", "open", &number],
+        1 => &["state", "set", "--secret", "sealed", &secret],
+        2 => &["state", "apply", pair.to_str().unwrap()],
+        3 => &["state", "rekey"],
+        _ => &["run", "-q", "--shell", "echo x >> grown; exit 0"],
+    };
+    words.iter().map(|&it| it.to_owned()).collect()
+}
+
 #[test]
 fn whatever_is_killed_leaves_the_state_before_or_after() {
     let lab = lab();
     let pair = lab.root().join("pair.json");
-    let write_pair = |number: u32| {
-        let changes = ["pair/a", "pair/b"]
-            .map(|key| serde_json::json!({"set": key, "text": number.to_string()}));
-        fs::write(&pair, serde_json::to_string(&changes).unwrap()).unwrap();
-    };
-    let words = |which: usize, number: u32| -> Vec<String> {
-        let number = number.to_string();
-        let secret = format!("secret {number}");
-        let words: &[&str] = match which {
-            0 => &["state", "set", "open", &number],
-            1 => &["state", "set", "--secret", "sealed", &secret],
-            2 => &["state", "apply", pair.to_str().unwrap()],
-            3 => &["state", "rekey"],
-            _ => &["run", "-q", "--shell", "echo x >> grown; exit 0"],
-        };
-        words.iter().map(|&it| it.to_owned()).collect()
-    };
     let mut expected: [Expected; 4] = std::array::from_fn(|_| Expected {
         number: 0,
         in_flight: None,
     });
     let mut whole = [Duration::ZERO; 5];
-    write_pair(0);
+    write_pair(&pair, 0);
     for (which, time) in whole.iter_mut().enumerate() {
-        let words = words(which, 0);
+        let words = words(&pair, which, 0);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let start = Instant::now();
         lab.sandbox(&words).code(0);
@@ -172,8 +177,8 @@ fn whatever_is_killed_leaves_the_state_before_or_after() {
         random ^= random << 17;
         let which = usize::try_from(random % 5).unwrap();
         let moment = whole[which] * u32::try_from(random >> 32 & 0xFF).unwrap() / 200;
-        write_pair(turn);
-        let words = words(which, turn);
+        write_pair(&pair, turn);
+        let words = words(&pair, which, turn);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut command = lab.command(&words);
         command.stdout(Stdio::null()).stderr(Stdio::null());

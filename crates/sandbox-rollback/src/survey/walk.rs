@@ -304,11 +304,8 @@ impl<'a> Walk<'a> {
         }
         // A directory that was opened up above gets its mode back after the move, too.
         let opened = self.modes.original(&entry.path);
-        let moved = Identity::to_move(&entry.stat);
-        let entering = Identity {
-            reopen: opened.or(moved.reopen),
-            ..moved
-        };
+        let mut entering = Identity::to_move(&entry.stat);
+        entering.reopen = opened.or(entering.reopen);
         let path = entry.path.clone();
         if let Some((_, lower)) = &entry.lower {
             self.survey.plan.moves.push(Move::Exchange {
