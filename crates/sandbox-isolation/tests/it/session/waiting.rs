@@ -116,7 +116,8 @@ fn an_operation_that_has_begun_is_not_started_again() {
     let made = session.upper().join("made");
     let mut running = session.launch(plan).unwrap();
     assert!(session.is_joined(&*running));
-    eventually("the guest runs", || made.exists());
+    let written = || fs::read_to_string(&made).is_ok_and(|text| text == "x\n");
+    eventually("the guest runs", written);
     kill(running.root_pid());
     let ended = running.wait(&mut Collect::default(), &Cancellation::new());
     assert!(ended.is_err(), "{ended:?}");
