@@ -26,9 +26,13 @@ pub(crate) fn mark(layout: &Layout) -> Result<(), FileError> {
     set_mark().map_err(cannot("write", &mark))
 }
 
-/// Removes the mark. One that stays costs the next recovery a look.
-pub(crate) fn unmark(layout: &Layout) {
-    drop(fs::remove_file(layout.redo_mark()));
+/// Removes the mark, once it is durable that the set lies in its place: without the mark nobody looks
+/// for one that does not. A mark that stays costs the next recovery a look.
+pub(crate) fn unmark(layout: &Layout) -> io::Result<()> {
+    step()?;
+    step::sync_file_system(fs::File::open(&layout.layers)?)?;
+    step()?;
+    fs::remove_file(layout.redo_mark())
 }
 
 /// Makes the redo's plan the set's journal. Each step is durable before the next one: with the undo's
@@ -92,11 +96,7 @@ pub(crate) fn finish_all(
     }
     let mark = layout.redo_mark();
     if finished.failed.is_empty() && mark.exists() {
-        let remove = || {
-            step()?;
-            fs::remove_file(&mark)
-        };
-        remove().map_err(cannot("remove", &mark))?;
+        unmark(layout).map_err(cannot("remove", &mark))?;
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ pub(crate) fn go_locked(
         }
     })?;
     if direction == Direction::Redo {
-        redo::unmark(layout);
+        drop(redo::unmark(layout));
     }
     Ok(Undone {
         changes,

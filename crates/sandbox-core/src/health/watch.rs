@@ -96,7 +96,8 @@ impl SandboxCore {
 }
 
 impl HealthWatch {
-    /// Returns what the last look found; `None` before the first has ended.
+    /// Returns what the last look found, with repairs of looks that nobody took; `None` before the first
+    /// has ended.
     pub fn latest(&self) -> Option<Arc<HealthOutcome>> {
         self.latest.borrow().clone()
     }
@@ -116,7 +117,10 @@ fn with_missed(missed: &HealthOutcome, new: Vec<Repair>) -> Vec<Repair> {
     let was_made =
         |it: &&Repair| matches!(it.end, RepairEnd::Done { .. } | RepairEnd::Failed { .. });
     let made = missed.repairs.iter().filter(was_made).cloned();
-    made.chain(new).take(REPAIRS_KEPT_MAX).collect()
+    let mut all: Vec<_> = made.chain(new).collect();
+    let excess = all.len().saturating_sub(REPAIRS_KEPT_MAX);
+    all.drain(..excess);
+    all
 }
 
 impl Drop for HealthWatch {

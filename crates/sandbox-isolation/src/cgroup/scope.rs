@@ -68,7 +68,7 @@ pub(crate) fn create_in_scope(
     super::write_member(&leaf, init)?;
     let above = Above::of(&scope);
     let mut cgroup = create(&Hierarchies::of_scope(scope), name, wanted)?;
-    cgroup.above = above;
+    cgroup.above = above.filter(|_| wanted.memory.is_some());
     cgroup.attach(init)?;
     fs::remove_dir(&leaf).map_err(no_scope)?;
     Ok(cgroup)

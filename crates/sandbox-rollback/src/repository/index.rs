@@ -62,6 +62,9 @@ const CACHE_BYTES: usize = 24 << 20;
 pub(super) struct Index {
     database: Option<Handle>,
     pub(super) path: PathBuf,
+    /// Its directory, open since before the first pack was written: a sync through it tells of each
+    /// write that failed meanwhile, also to somebody else who asked first.
+    directory: File,
     /// Whether a change failed halfway: redb looks at it when it opens the file again.
     torn: Cell<bool>,
 }
@@ -152,7 +155,9 @@ impl Index {
         path: &Path,
         open: impl FnOnce() -> Result<Handle, Trouble>,
     ) -> Result<Self, RepositoryError> {
+        let parent = path.parent().unwrap_or(Path::new("."));
         let index = Self {
+            directory: File::open(parent).map_err(cannot("open", parent))?,
             database: Some(contain(open).map_err(|trouble| trouble.at(path))?),
             path: path.to_owned(),
             torn: Cell::new(false),
@@ -230,9 +235,8 @@ impl Index {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
     ) -> Result<(), RepositoryError> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let settle = || step::sync_file_system(File::open(directory)?);
-        settle().map_err(cannot("sync", directory))?;
+        let synced = step::sync_file_system(&self.directory);
+        synced.map_err(cannot("sync the file system of", &self.path))?;
         step().map_err(cannot("change", &self.path))?;
         self.torn.set(true);
         contain(|| {

@@ -279,7 +279,8 @@ impl<'a> Session<'a> {
             let sealed = seal_of(&index)?;
             let mut file = private(&draft)?;
             file.write_all(&sealed)?;
-            step::sync_data(&file)?;
+            // The mark that was taken from the index too: a seal beside a marked index looks like damage.
+            step::sync_file_system(&file)?;
             fs::rename(&draft, &seal)
         };
         write().map_err(cannot("write", &seal))?;

@@ -2,7 +2,8 @@
 //!
 //! redb waits for storage once when it opens a file, to say in its header that it is in use, and four
 //! times when it closes it, for one more commit that only makes it shorter. Here
-//! - that mark is durable with all else that is before the first commit (`Index::write`),
+//! - that mark is not written alone: the first commit has it in the same sector, so a session that
+//!   changes nothing leaves the file as it was, and its seal holds,
 //! - each commit has two phases and keeps the allocator's state, so there is nothing to add at the
 //!   end: the mark is taken away, and what redb would write then is refused. If a power cut brings
 //!   the mark back, redb goes by the last commit, as after a kill.
@@ -33,6 +34,8 @@ const IN_USE: u8 = 2;
 #[repr(u8)]
 #[derive(Clone, Copy)]
 enum Phase {
+    /// It opens a file that was closed: neither its syncs nor its mark are done.
+    Opening,
     /// Its syncs are not done.
     Unsynced,
     /// Its syncs are done.
@@ -70,7 +73,7 @@ impl Backend {
         let phase = begins(if by_redb {
             Phase::Synced
         } else {
-            Phase::Unsynced
+            Phase::Opening
         });
         let file = step::database_file(path)?;
         let backend = Self {
@@ -91,6 +94,20 @@ impl Backend {
             file: step::database_file(path)?,
             phase: begins(Phase::Unsynced),
         })
+    }
+
+    /// Whether these bytes only say that the file is in use.
+    fn is_only_mark(&self, offset: u64, data: &[u8]) -> bool {
+        let mut now = vec![0; data.len()];
+        if offset > MARKS_AT || self.file.read(offset, &mut now).is_err() {
+            return false;
+        }
+        let marks = usize::try_from(MARKS_AT - offset).ok();
+        let Some(marks) = marks.and_then(|at| now.get_mut(at)) else {
+            return false;
+        };
+        *marks |= IN_USE;
+        now == data
     }
 
     fn is(&self, phase: Phase) -> bool {
@@ -128,6 +145,9 @@ impl Handle {
         let clear = || -> io::Result<()> {
             let mut marks = [0];
             self.marks.read_exact_at(&mut marks, MARKS_AT)?;
+            if marks[0] & IN_USE == 0 {
+                return Ok(());
+            }
             step::step()?;
             self.marks.write_all_at(&[marks[0] & !IN_USE], MARKS_AT)
         };
@@ -152,7 +172,7 @@ impl StorageBackend for Backend {
 
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
-        if self.is(Phase::Unsynced) {
+        if self.is(Phase::Unsynced) || self.is(Phase::Opening) {
             return Ok(());
         }
         self.file.sync_data()
@@ -160,6 +180,9 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
+        if self.is(Phase::Opening) && self.is_only_mark(offset, data) {
+            return Ok(());
+        }
         self.file.write(offset, data)
     }
 
