@@ -360,12 +360,13 @@ pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option
             .first()
             .is_some_and(|it| matches!(it.text.as_str(), "show" | "cat-file"));
         let mut args = command.args().iter();
-        return args
-            .find(|word| {
-                let path = word.text.split_once(':').map_or("", |(_, path)| path);
-                shows && SECRET_NAMES_IN_HISTORY.contains(&basename(path))
-            })
-            .map(|word| word.span);
+        let shown = args.find(|word| {
+            let path = word.text.split_once(':').map_or("", |(_, path)| path);
+            shows && SECRET_NAMES_IN_HISTORY.contains(&basename(path))
+        });
+        if let Some(word) = shown {
+            return Some(word.span);
+        }
     }
     if matches!(program, "find" | "fd") {
         let secret = |word: &Word| secret(word) || SECRET_DIRECTORIES.contains(&word.text.as_str());

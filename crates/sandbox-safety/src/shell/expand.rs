@@ -10,7 +10,7 @@ use braces::expand_braces;
 use super::{
     Known, RawWord, Span, Word,
     mask::{Around, end_of_region},
-    read::{Origin, Reader},
+    read::{Origin, Problem, Reader},
 };
 
 /// A substitution that cannot be resolved is shown with at most so many bytes.
@@ -259,8 +259,17 @@ impl<'r> Expansion<'r> {
             byte if byte.is_ascii_alphabetic() || byte == b'_' => {
                 let length = name_length(&bytes[at + 1..]);
                 let end = at + 1 + length;
+                if text[end..].starts_with("\\\n") {
+                    self.reader.problem(Problem::Unparsed, self.span);
+                }
                 self.variable(&text[at + 1..end], &text[at..end], quoting);
                 end
+            }
+            // A shell joins the lines first, and then sees `$(`, `${` or a name.
+            b'\\' if bytes.get(at + 2) == Some(&b'\n') => {
+                self.reader.problem(Problem::Unparsed, self.span);
+                self.current.text.push('$');
+                at + 1
             }
             b'@' | b'*' | b'#' | b'?' | b'-' | b'$' | b'!' | b'0'..=b'9' => {
                 self.variable(&text[at + 1..at + 2], &text[at..at + 2], quoting);

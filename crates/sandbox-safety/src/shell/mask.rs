@@ -59,13 +59,23 @@ pub(crate) enum Around {
 /// What encloses the current byte.
 enum Region {
     /// `$( )`, `<( )`, or parentheses in one; counts open `case`s, whose patterns end in `)`.
-    Code { cases: usize },
+    Code {
+        cases: usize,
+        /// Of a substitution, the word that it is a part of.
+        outer: Option<OuterWord>,
+    },
     /// `"…"`.
     Quoted,
     /// `${…}`.
     Parameter,
     /// `$((…))`, by open parentheses.
     Arithmetic { open: usize },
+}
+
+/// Where a word starts, and whether it may be a command.
+struct OuterWord {
+    start: usize,
+    expects_command: bool,
 }
 
 struct PendingHereDoc {
@@ -197,14 +207,8 @@ impl<'a> Scanner<'a> {
             (b'$', b'\'') if !in_quotes => self.single_quotes(2, true)?,
             (b'"', _) => self.open(1, Region::Quoted),
             (b'$', b'(') if self.peek(2) == b'(' => self.open(3, Region::Arithmetic { open: 2 }),
-            (b'$', b'(') => {
-                self.open(2, Region::Code { cases: 0 });
-                self.expects_command = true;
-            }
-            (b'<' | b'>', b'(') if !in_quotes => {
-                self.open(2, Region::Code { cases: 0 });
-                self.expects_command = true;
-            }
+            (b'$', b'(') => self.substitution(),
+            (b'<' | b'>', b'(') if !in_quotes => self.substitution(),
             (b'$', b'{') => self.open(2, Region::Parameter),
             (b'`', _) => self.backticks()?,
             _ => return Ok(false),
@@ -217,15 +221,28 @@ impl<'a> Scanner<'a> {
         self.regions.push(region);
     }
 
+    fn substitution(&mut self) {
+        let outer = Some(OuterWord {
+            start: self.word_start,
+            expects_command: self.expects_command,
+        });
+        self.open(2, Region::Code { cases: 0, outer });
+        self.expects_command = true;
+        self.word_start = self.at;
+    }
+
+    /// What follows a joined line at the start of a word is the start of one, a comment too.
     fn escape(&mut self) {
         let joins_lines = self.peek(1) == b'\n';
-        let before = self.masked.text.last().copied().unwrap_or(b' ');
-        let after = self.peek(2);
-        let alone = before.is_ascii_whitespace()
-            || b";|&()<>".contains(&before)
-            || after.is_ascii_whitespace();
-        let gap = joins_lines && alone;
-        self.blank(2, if gap { self.gap() } else { b'x' });
+        let in_code = matches!(self.regions.last(), None | Some(Region::Code { .. }));
+        let starts = self.word_start == self.at;
+        if joins_lines && in_code && (starts || self.peek(2).is_ascii_whitespace()) {
+            self.end_word();
+            self.blank(2, self.gap());
+            self.word_start = self.at;
+        } else {
+            self.blank(2, b'x');
+        }
     }
 
     fn single_quotes(&mut self, opening: usize, escapes: bool) -> Result<(), Unreadable> {
@@ -320,7 +337,7 @@ impl<'a> Scanner<'a> {
         }
         if self.starts_with(b"<<") {
             self.end_word();
-            self.heredoc();
+            self.heredoc()?;
             self.word_start = self.at;
             return Ok(());
         }
@@ -358,18 +375,29 @@ impl<'a> Scanner<'a> {
                 if self.regions.is_empty() {
                     self.keep();
                 } else {
-                    self.open(1, Region::Code { cases: 0 });
+                    self.open(
+                        1,
+                        Region::Code {
+                            cases: 0,
+                            outer: None,
+                        },
+                    );
                 }
                 self.expects_command = true;
             }
             b')' => {
                 self.depth = self.depth.saturating_sub(1);
-                let ends_region = matches!(self.regions.last(), Some(Region::Code { cases: 0 }));
                 self.keep();
-                if ends_region {
-                    self.regions.pop();
-                }
                 self.expects_command = true;
+                if matches!(self.regions.last(), Some(Region::Code { cases: 0, .. }))
+                    && let Some(Region::Code { outer, .. }) = self.regions.pop()
+                    && let Some(word) = outer
+                {
+                    // It goes on behind a substitution.
+                    self.word_start = word.start;
+                    self.expects_command = word.expects_command;
+                    return;
+                }
             }
             b'<' | b'>' => {
                 self.keep();
@@ -423,7 +451,7 @@ impl<'a> Scanner<'a> {
             _ if keyword && word.contains(&b'=') => self.expects_command = true,
             _ => {}
         }
-        if let Some(Region::Code { cases }) = self.regions.last_mut() {
+        if let Some(Region::Code { cases, .. }) = self.regions.last_mut() {
             match word {
                 b"case" if keyword => *cases += 1,
                 b"esac" => *cases = cases.saturating_sub(1),
@@ -432,12 +460,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Hides digits at the end that are no descriptor.
+    /// Hides a word of digits that is no descriptor.
     fn blank_long_number(&mut self) {
         let text = &mut self.masked.text;
         let digits = text.iter().rev().take_while(|it| it.is_ascii_digit());
-        let first = text.len() - digits.count();
-        if text.len() - first > DESCRIPTOR_DIGITS_MAX {
+        let count = digits.count();
+        if count > DESCRIPTOR_DIGITS_MAX && count == self.at - self.word_start.min(self.at) {
+            let first = text.len() - count;
             text[first..].fill(b'x');
         }
     }

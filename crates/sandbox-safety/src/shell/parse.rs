@@ -155,7 +155,8 @@ impl Converter<'_> {
                 let ast::FunctionBody(body, redirects) = &function.body;
                 let redirects = self.redirects(redirects.as_ref());
                 Ok(Node::Function {
-                    name: function.fname.value.clone(),
+                    // The parser has the masked one.
+                    name: self.word(&function.fname).text.replace("\\\n", ""),
                     body: Arc::new(self.compound(body, redirects, depth + 1)?),
                 })
             }

@@ -165,7 +165,7 @@ impl Reader {
         }
     }
 
-    fn problem(&mut self, problem: Problem, span: Span) {
+    pub(super) fn problem(&mut self, problem: Problem, span: Span) {
         // A file that cannot be read as shell text is what the kernel is for.
         if self.context.in_file && problem != Problem::ForkBomb {
             return;

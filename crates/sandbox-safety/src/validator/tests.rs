@@ -2,6 +2,7 @@
 
 mod bounds;
 mod bypasses;
+mod disagreements;
 mod verdicts;
 
 use std::time::{Duration, Instant};

@@ -18,8 +18,7 @@ const KEEPS_TO_ITSELF: [&str; 12] = [
 /// Finds what leaves a shell of root behind that takes what is typed.
 pub(super) fn opens_root_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
     // What is piped or handed in is read and judged by itself.
-    let typed = command.pipe.is_none() && !is_fed(scene, command);
-    if !typed || command.taken_apart {
+    if command.pipe.is_some() || command.taken_apart {
         return None;
     }
     let program = command.program();
@@ -34,7 +33,7 @@ pub(super) fn opens_root_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Op
     } else {
         WITHOUT_COMMAND.contains(&program) && asks_for_shell(program, args)
     };
-    opens.then_some(command.span)
+    (opens && !is_fed(scene, command)).then_some(command.span)
 }
 
 fn is_fed(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
@@ -53,7 +52,9 @@ fn is_fed(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
 /// Returns the command that was taken apart to reach this one.
 fn wrapper_of<'s>(scene: &'s Scene<'_>, command: &SimpleCommand) -> Option<&'s SimpleCommand> {
     let before = scene.reading.commands.get(..command.index)?;
-    before.iter().rev().find(|it| it.taken_apart)
+    let encloses = |it: &Span| it.0 <= command.span.0 && command.span.1 <= it.1;
+    let mut before = before.iter().rev();
+    before.find(|it| it.taken_apart && encloses(&it.span))
 }
 
 /// Returns whether the wrapper around a shell names no other user than root.
@@ -70,12 +71,16 @@ fn names_another(args: &[Word]) -> bool {
     args.iter()
         .enumerate()
         .any(|(at, it)| match it.text.as_str() {
-            "-u" | "--user" => value(at) != "root",
+            "-u" | "--user" => !is_root(value(at)),
             text => text
                 .strip_prefix("--user=")
                 .or_else(|| text.strip_prefix("-u"))
-                .is_some_and(|user| user != "root"),
+                .is_some_and(|user| !is_root(user)),
         })
+}
+
+fn is_root(user: &str) -> bool {
+    matches!(user, "root" | "#0")
 }
 
 /// Returns whether an argument of a shell says how it starts, not what it runs.

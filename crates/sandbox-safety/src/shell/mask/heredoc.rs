@@ -1,10 +1,14 @@
 //! Heredocs: the operator becomes a redirection from a placeholder, the body is blanked.
 
-use super::{Delimiter, HereDoc, PendingHereDoc, Scanner};
+use super::{Delimiter, HereDoc, PendingHereDoc, Scanner, Unreadable};
 
 impl Scanner<'_> {
     /// Replaces `<<WORD` by `<` and a placeholder.
-    pub(super) fn heredoc(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// Refuses a delimiter that shells read in ways of their own: where the body ends could be wrong then.
+    pub(super) fn heredoc(&mut self) -> Result<(), Unreadable> {
         let strip_tabs = self.peek(2) == b'-';
         let mut end = self.at + if strip_tabs { 3 } else { 2 };
         while matches!(self.source.get(end), Some(b' ' | b'\t')) {
@@ -17,11 +21,19 @@ impl Scanner<'_> {
                 b'\'' | b'"' => {
                     quoted = true;
                     let rest = &self.source[end + 1..];
-                    let length = rest.iter().position(|&b| b == byte).unwrap_or(rest.len());
-                    delimiter.extend(&rest[..length]);
-                    end = (end + length + 2).min(self.source.len());
+                    let length = rest.iter().position(|&b| b == byte);
+                    let text = &rest[..length.ok_or(Unreadable::Unterminated)?];
+                    if text.contains(&b'\n') || byte == b'"' && text.contains(&b'\\') {
+                        return Err(Unreadable::Unterminated);
+                    }
+                    delimiter.extend(text);
+                    end += text.len() + 2;
                 }
+                b'$' | b'`' => return Err(Unreadable::Unterminated),
                 b'\\' => {
+                    if matches!(self.source.get(end + 1), Some(b'\n') | None) {
+                        return Err(Unreadable::Unterminated);
+                    }
                     quoted = true;
                     delimiter.extend(self.source.get(end + 1));
                     end = (end + 2).min(self.source.len());
@@ -46,6 +58,7 @@ impl Scanner<'_> {
             visible,
         });
         self.blank(end - self.at, b'x');
+        Ok(())
     }
 
     /// Blanks the lines up to the delimiter.
@@ -62,7 +75,6 @@ impl Scanner<'_> {
             while pending.delimiter.strip_tabs && line.first() == Some(&b'\t') {
                 line = &line[1..];
             }
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line == pending.delimiter.text {
                 after = line_end;
                 break;

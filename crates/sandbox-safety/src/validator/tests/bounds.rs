@@ -97,3 +97,11 @@ fn a_number_that_is_no_descriptor_hides_nothing() {
         }
     }
 }
+
+/// A joined line beside a keyword is a gap, and the keyword counts: the parser may not go so deep.
+#[test]
+fn openers_beside_joined_lines_are_counted() {
+    for opener in ["{ \\\n", "{\\\n ", "\\\n{ ", "( \\\n", "if\\\n "] {
+        is_not_passed(&opener.repeat(100_000));
+    }
+}
