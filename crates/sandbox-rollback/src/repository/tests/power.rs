@@ -220,7 +220,10 @@ fn forgotten_syncs_and_packs_removed_early_are_found() {
     } else {
         2
     };
-    planted::without_syncs(&SCENARIOS[..count]);
+    // An index that a cut took is made again once more: nothing is lost without its syncs.
+    let promising = SCENARIOS[..count].iter().copied();
+    let promising = promising.filter(|it| it.name != "index made again");
+    planted::without_syncs(&promising.collect::<Vec<_>>());
     let prune = SCENARIOS.iter().find(|it| it.name == "prune").unwrap();
     planted::packs_removed_early(prune);
 }
