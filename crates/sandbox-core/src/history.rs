@@ -12,6 +12,8 @@ use sandbox_types::{
 };
 use serde::Serialize;
 
+use index::Index;
+
 use crate::{
     draft::Draft,
     event::{AboutOperation, OperationStarted},
@@ -141,13 +143,30 @@ impl Sandbox {
 
     /// Returns one operation by its name, or by a unique beginning or end of it.
     pub(crate) fn show(&self, text: &str) -> Result<LogEntry, HistoryError> {
-        let mut index = self.operations_index()?;
+        match self.shown(self.operations_index()?, text) {
+            Ok(Some(entry)) => return Ok(entry),
+            // What was remembered of the journal may be wrong.
+            Ok(None) | Err(HistoryError::Read(ReadError::Damaged { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let found = self.shown(self.operations_index_anew()?, text)?;
+        found.ok_or_else(|| HistoryError::Unknown {
+            id: text.to_owned(),
+        })
+    }
+
+    /// Returns one operation as an index tells it; `None` if that names a record that is about something else. What is
+    /// older than the record that tells the operation is not read.
+    fn shown(&self, mut index: Index, text: &str) -> Result<Option<LogEntry>, HistoryError> {
         let id = index.resolve(text)?;
         let mut afterwards = Afterwards::default();
-        for record in self.records_of(&index, &id)? {
+        for place in index.places_of(&id) {
+            let Some(record) = self.record_of(place, &id)? else {
+                return Ok(None);
+            };
             let entry = self.entry_of(&record, &mut afterwards);
             if let Some(entry) = entry.filter(|it| it.id == id) {
-                return Ok(entry);
+                return Ok(Some(entry));
             }
         }
         Err(HistoryError::Unknown {

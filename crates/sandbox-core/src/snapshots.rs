@@ -326,6 +326,8 @@ impl Sandbox {
         request: &SnapshotRequest,
         now: Timestamp,
     ) -> Result<SnapshotReport, SnapshotError> {
+        // Its workspace would be newer than its state.
+        self.finish_left(now)?;
         let request = SnapshotRequest {
             excludes: excludes(&self.config, &request.excludes),
             ..request.clone()

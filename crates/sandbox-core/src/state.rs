@@ -259,16 +259,7 @@ impl Sandbox {
         })
     }
 
-    /// Makes the whole state what it was at `sequence`, in one commit.
-    pub(crate) fn rollback_state_to(
-        &self,
-        sequence: u64,
-        now: Timestamp,
-    ) -> Result<RolledBack, StateAccessError> {
-        self.change(now, |store| rollback_to(store, sequence, now))
-    }
-
-    /// As [`Sandbox::rollback_state_to`], in a store that is open.
+    /// Makes the whole state what it was at `sequence`, in one commit, in a store that is open.
     pub(crate) fn rollback_state_in(
         &self,
         store: &Store,
@@ -355,23 +346,22 @@ impl Sandbox {
             }
         };
         let store = open()?;
-        if !self.has_left_rollback()? {
+        if !self.has_left_rollback(&store)? {
             return Ok(store);
         }
         drop(store);
         self.recover(now)
             .map_err(|source| StateAccessError::Rollback(Box::new(source)))?;
         let store = open()?;
-        if self.has_left_rollback()? {
+        if self.has_left_rollback(&store)? {
             return Err(StateAccessError::RollbackLeft);
         }
         Ok(store)
     }
 
-    /// Whether a process was killed in the middle of a rollback, and nobody has finished that yet. Asked while the store
-    /// is held, so none is between workspace and state.
-    fn has_left_rollback(&self) -> Result<bool, StateAccessError> {
-        self.is_rollback_left().map_err(|source| {
+    /// Whether a process was killed in the middle of a rollback, and nobody has finished that yet.
+    fn has_left_rollback(&self, store: &Store) -> Result<bool, StateAccessError> {
+        self.is_rollback_left(store).map_err(|source| {
             StateAccessError::Rollback(Box::new(RecoveryError::Intent(Box::new(source))))
         })
     }

@@ -196,6 +196,14 @@ impl Index {
     }
 }
 
+fn is_about(record: &Record, id: &OperationId) -> bool {
+    let mut index = Index::default();
+    if let Ok(payload) = serde_json::from_value::<Payload>(record.payload.clone()) {
+        index.note(0, &record.kind, payload);
+    }
+    !index.places_of(id).is_empty()
+}
+
 fn digest(lines: &str) -> String {
     hex(&Sha256::digest(lines))
 }
@@ -204,7 +212,15 @@ impl Sandbox {
     /// Returns where the records about operations are; reads what of the journal is new.
     pub(super) fn operations_index(&self) -> Result<Index, HistoryError> {
         let known = fs::read(self.index_file()).ok();
-        let known = known.and_then(|bytes| Index::parse(&bytes));
+        self.index_from(known.and_then(|bytes| Index::parse(&bytes)))
+    }
+
+    /// As [`Sandbox::operations_index`], of the journal alone.
+    pub(super) fn operations_index_anew(&self) -> Result<Index, HistoryError> {
+        self.index_from(None)
+    }
+
+    fn index_from(&self, known: Option<(Index, Checkpoint)>) -> Result<Index, HistoryError> {
         let mut index = Index::default();
         let mut records = None;
         let mut from = 0;
@@ -237,14 +253,15 @@ impl Sandbox {
         Ok(index)
     }
 
-    /// Returns the records about an operation, newest first.
-    pub(super) fn records_of(
+    /// Returns the record at a place; `None` if it is not about that operation.
+    pub(super) fn record_of(
         &self,
-        index: &Index,
+        place: u64,
         id: &OperationId,
-    ) -> Result<Vec<Record>, HistoryError> {
-        let records = self.journal().records_at(&index.places_of(id));
-        records.map_err(HistoryError::Read)
+    ) -> Result<Option<Record>, HistoryError> {
+        let records = self.journal().records_at(&[place]);
+        let record = records.map_err(HistoryError::Read)?.pop();
+        Ok(record.filter(|record| is_about(record, id)))
     }
 
     fn remember_index(&self, index: &Index, journal: Checkpoint) -> io::Result<()> {

@@ -12,11 +12,13 @@ use std::{
     fs::{self, File},
     io,
     path::PathBuf,
+    thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use sandbox_rollback::{RollbackManager, SnapshotId};
-use sandbox_state::StateError;
+use sandbox_state::{Store, StoreError};
 use sandbox_types::OperationId;
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +26,15 @@ use super::{
     SnapshotError,
     records::{self, RollbackDone},
 };
-use crate::{ledger, private, sandbox::Sandbox, state::StateAccessError};
+use crate::{ledger, private, sandbox::Sandbox};
 
 /// The name of the record, beside the journal.
 const RECORD: &str = "rollback.json";
 /// The name of the lock of the rollback that is made now.
 const LOCK: &str = "rollback.lock";
+/// How often who finishes a rollback tries to get the lock, and how long it waits in between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A rollback that has begun.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,33 +121,58 @@ impl Sandbox {
         })
     }
 
-    /// Whether a killed process has left an intent that nobody has finished. One that is made now is none of these.
-    pub(crate) fn is_rollback_left(&self) -> Result<bool, SnapshotError> {
-        if !self.has_intent() {
+    /// Whether a killed process has left an intent that nobody has finished; asked by who holds the store. Who makes or
+    /// finishes a rollback holds it as long as the state's part is to come, so then nobody does.
+    pub(crate) fn is_rollback_left(&self, store: &Store) -> Result<bool, SnapshotError> {
+        let Some(intent) = self.intent()? else {
             return Ok(false);
+        };
+        if is_state_missing(&intent, store)? {
+            return Ok(true);
         }
         // Once more under the lock: it may have ended meanwhile.
         let lock = self.rollback_lock()?;
         Ok(lock.is_some() && self.has_intent())
     }
 
+    /// Finishes what a killed rollback left, for who had the sandbox open before.
+    pub(super) fn finish_left(&self, now: Timestamp) -> Result<(), SnapshotError> {
+        if self.has_intent() {
+            self.recover(now).map_err(SnapshotError::recovery)?;
+        }
+        Ok(())
+    }
+
     /// Finishes or forgets the rollback that a killed process left. Does nothing while one is made.
     /// The transactions were recovered before.
+    ///
+    /// First the store and then the lock, which is the other way round than who makes a rollback takes them: so the lock
+    /// is only tried, and nobody waits for it.
     pub(crate) fn recover_intent(
         &self,
         rollback: &RollbackManager,
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        if !self.has_intent() {
+        let with_state = match self.intent()? {
+            Some(intent) => intent.state.is_some(),
+            None => return Ok(()),
+        };
+        if with_state && self.is_store_busy() && self.rollback_lock()?.is_none() {
             return Ok(());
         }
-        let Some(_lock) = self.rollback_lock()? else {
+        // One that is lost or damaged matters only if the state is to go back.
+        let store = with_state.then(|| self.known_store());
+        let Some(_lock) = self.rollback_lock_soon(with_state)? else {
             return Ok(());
         };
         // Once more: it may have ended meanwhile.
         let Some(intent) = self.intent()? else {
             return Ok(());
         };
+        if intent.state.is_some() && !with_state {
+            // Another one, that was killed just now: the next change of the state, or the next command, finishes it.
+            return Ok(());
+        }
         let undoable = rollback.undoable().map_err(SnapshotError::List)?;
         let went = match &intent.way {
             Way::Nothing => true,
@@ -150,16 +180,40 @@ impl Sandbox {
             Way::Snapshot(id) => undoable.contains(id),
         };
         if went {
-            self.finish_intent(&intent, now)?;
+            let store = store.transpose()?.flatten();
+            self.finish_intent(&intent, store.as_ref(), now)?;
         }
         self.forget_intent()
     }
 
-    fn finish_intent(&self, intent: &Intent, now: Timestamp) -> Result<(), SnapshotError> {
-        if let Some(state) = intent.state
-            && self.intended_state_is_missing(state)?
+    /// Whether somebody holds the store at this moment.
+    fn is_store_busy(&self) -> bool {
+        let state = self.state.clone().with_busy_wait(Duration::ZERO);
+        matches!(state.existing_store(), Err(StoreError::Busy { .. }))
+    }
+
+    /// As [`Sandbox::rollback_lock`]. Who holds the store tries more than once: others have the lock only for a moment,
+    /// to look, or wait for that store.
+    fn rollback_lock_soon(&self, with_store: bool) -> Result<Option<File>, SnapshotError> {
+        for _ in 1..if with_store { LOCK_TRIES } else { 1 } {
+            if let Some(lock) = self.rollback_lock()? {
+                return Ok(Some(lock));
+            }
+            thread::park_timeout(LOCK_PAUSE);
+        }
+        self.rollback_lock()
+    }
+
+    fn finish_intent(
+        &self,
+        intent: &Intent,
+        store: Option<&Store>,
+        now: Timestamp,
+    ) -> Result<(), SnapshotError> {
+        if let (Some(state), Some(store)) = (intent.state, store)
+            && is_state_missing(intent, store)?
         {
-            self.rollback_state_to(state.to, now)?;
+            self.rollback_state_in(store, state.to, now)?;
         }
         if let Way::Operations(ids) = &intent.way {
             for id in ids {
@@ -168,18 +222,6 @@ impl Sandbox {
             }
         }
         records::rolled_back(self.journal(), &intent.done(), now).map_err(SnapshotError::Record)
-    }
-
-    /// Returns whether the state is as it was when the rollback began: the store was held until it
-    /// was killed, so nobody else has changed it.
-    fn intended_state_is_missing(&self, state: StateIntent) -> Result<bool, SnapshotError> {
-        let sequence = match self.known_store_to_read()? {
-            Some(store) => store
-                .sequence()
-                .map_err(|it| SnapshotError::State(StateAccessError::from(StateError::from(it))))?,
-            None => 0,
-        };
-        Ok(sequence == state.before && sequence != state.to)
     }
 
     fn intent(&self) -> Result<Option<Intent>, SnapshotError> {
@@ -198,4 +240,14 @@ impl Sandbox {
     fn rollback_file(&self, name: &str) -> PathBuf {
         self.directory().join(name)
     }
+}
+
+/// Returns whether the state is as it was when the rollback began: the store was held until it was killed, so nobody else
+/// has changed it.
+fn is_state_missing(intent: &Intent, store: &Store) -> Result<bool, SnapshotError> {
+    let Some(state) = intent.state else {
+        return Ok(false);
+    };
+    let sequence = store.sequence().map_err(super::with_state::read_failed)?;
+    Ok(sequence == state.before && sequence != state.to)
 }

@@ -73,8 +73,8 @@ impl Sandbox {
         now: Timestamp,
     ) -> Result<RollbackOutcome, SnapshotError> {
         let target = self.target(target)?;
-        if !options.dry_run && self.is_rollback_left()? {
-            self.recover(now).map_err(SnapshotError::recovery)?;
+        if !options.dry_run {
+            self.finish_left(now)?;
         }
         let mut outcome = self.plan_rollback(&target, options, now)?;
         if options.dry_run {
@@ -86,6 +86,8 @@ impl Sandbox {
             });
         }
         let _in_use = self.enter()?;
+        // Given up after the lock: who holds the store sees what is left of this.
+        let store;
         let _lock = self.rollback_lock()?.ok_or(SnapshotError::Busy)?;
         // Left by one that was killed a moment ago: the next try finishes it first. It must not be written over.
         if self.has_intent() {
@@ -96,7 +98,12 @@ impl Sandbox {
             outcome.safety = Some(self.safety(&outcome.target, now)?.id);
         }
         let way = self.way(&target, (options, &mut outcome), now)?;
-        self.go_back(way, (options, &mut outcome), now)?;
+        // Nobody else changes the state until the intent is gone.
+        store = match &outcome.state {
+            Some(_) => self.known_store()?,
+            None => None,
+        };
+        self.go_back((way, store.as_ref()), (options, &mut outcome), now)?;
         let done = RollbackDone {
             target: outcome.target.clone(),
             operation: outcome.operation.clone(),
@@ -106,6 +113,7 @@ impl Sandbox {
         };
         records::rolled_back(self.journal(), &done, now).map_err(SnapshotError::Record)?;
         self.forget_intent()?;
+        drop(store);
         self.retain(now);
         Ok(outcome)
     }
@@ -161,16 +169,11 @@ impl Sandbox {
     /// forget.
     fn go_back(
         &self,
-        way: Way,
+        (way, store): (Way, Option<&sandbox_state::Store>),
         (options, outcome): (&RollbackOptions, &mut RollbackOutcome),
         now: Timestamp,
     ) -> Result<(), SnapshotError> {
-        // Nobody else changes the state until this ends.
-        let store = match &outcome.state {
-            Some(_) => self.known_store()?,
-            None => None,
-        };
-        let before = store.as_ref().map_or(Ok(0), sandbox_state::Store::sequence);
+        let before = store.map_or(Ok(0), sandbox_state::Store::sequence);
         let before = before.map_err(super::with_state::read_failed)?;
         let intent = Intent {
             target: outcome.target.clone(),
@@ -195,7 +198,7 @@ impl Sandbox {
         if state.keys.is_empty() {
             return Ok(());
         }
-        match self.rollback_state_in(&store, state.sequence, now) {
+        match self.rollback_state_in(store, state.sequence, now) {
             Ok(done) => {
                 let back =
                     |(key, version): (String, sandbox_state::Version)| sandbox_state::KeyBack {

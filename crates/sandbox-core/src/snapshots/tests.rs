@@ -8,7 +8,12 @@ use sandbox_types::SandboxConfig;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{home::Home, host::Host, plugins::Plugins, state::StatePut};
+use crate::{
+    home::Home,
+    host::Host,
+    plugins::Plugins,
+    state::{StateAccessError, StatePut},
+};
 
 const OPEN: StatePut = StatePut {
     secrecy: Secrecy::Open,
@@ -159,13 +164,17 @@ fn who_had_it_open_finishes_a_killed_rollback_before_the_next_change() {
         let intent = core.sandbox().directory().join("rollback.json");
         // What it had written down when it was killed; the workspace is as it should be.
         let left = r#"{"target":"t","way":"Nothing","safety":null,"state":{"before":2,"to":1}}"#;
-        // The control: one that is made now has its lock, and nobody else does its work.
+        // Another process has the lock, and not the store: it is about to finish this. Nobody changes the state before.
         let lock = core.sandbox().rollback_lock().unwrap().unwrap();
         fs::write(&intent, left).unwrap();
-        core.state_set("other", "1", OPEN).await.unwrap();
+        let early = core.state_set("other", "1", OPEN).await.unwrap_err();
+        assert!(matches!(early, StateAccessError::RollbackLeft), "{early:?}");
         assert_eq!(value("k").await.as_deref(), Some("now"));
-        let left = left.replace("\"before\":2", "\"before\":3");
-        fs::write(&intent, left).unwrap();
+        // The control: the state of this one is back, and only its end is to be told.
+        fs::write(&intent, left.replace("\"before\":2", "\"before\":1")).unwrap();
+        core.state_set("other", "1", OPEN).await.unwrap();
+        assert!(intent.exists(), "nobody else does its work");
+        fs::write(&intent, left.replace("\"before\":2", "\"before\":3")).unwrap();
         drop(lock);
         core.state_set("other", "2", OPEN).await.unwrap();
         assert!(!intent.exists());
@@ -178,6 +187,50 @@ fn who_had_it_open_finishes_a_killed_rollback_before_the_next_change() {
             .map(|it| it.kind)
             .collect();
         assert_eq!(kinds, ["state.set", "rollback.done", "state.deleted"]);
+    });
+}
+
+/// Several processes find a killed rollback at once: one finishes it, and the changes of all come after.
+#[test]
+fn many_who_finish_a_killed_rollback_lose_no_state() {
+    let directory = TempDir::new().unwrap();
+    let core = block_on(sandbox(&directory, Plugins::new()));
+    for round in 0..10 {
+        block_on(core.state_set("k", "then", OPEN)).unwrap();
+        let to = core.sandbox().state_sequence().unwrap();
+        block_on(core.state_set("k", "now", OPEN)).unwrap();
+        let left = format!(
+            r#"{{"target":"t","way":"Nothing","safety":null,"state":{{"before":{},"to":{to}}}}}"#,
+            to + 1
+        );
+        let intent = core.sandbox().directory().join("rollback.json");
+        fs::write(&intent, left).unwrap();
+        std::thread::scope(|scope| {
+            for key in ["p1", "p2", "p3"] {
+                let core = &core;
+                scope.spawn(move || block_on(core.state_set(key, "1", OPEN)).unwrap());
+            }
+        });
+        assert!(!intent.exists());
+        let entry = block_on(core.state_get("k", When::Newest)).unwrap();
+        assert_eq!(&*entry.unwrap().value, b"then", "round {round}");
+    }
+}
+
+/// A snapshot of the workspace as it is back has the state that is back.
+#[test]
+fn a_snapshot_comes_after_a_killed_rollback() {
+    let directory = TempDir::new().unwrap();
+    block_on(async {
+        let core = sandbox(&directory, Plugins::new()).await;
+        core.state_set("k", "then", OPEN).await.unwrap();
+        core.state_set("k", "now", OPEN).await.unwrap();
+        let intent = core.sandbox().directory().join("rollback.json");
+        let left = r#"{"target":"t","way":"Nothing","safety":null,"state":{"before":2,"to":1}}"#;
+        fs::write(&intent, left).unwrap();
+        let taken = core.snapshot(SnapshotRequest::default()).await.unwrap();
+        assert!(!intent.exists());
+        assert_eq!(taken.state_sequence, Some(3));
     });
 }
 

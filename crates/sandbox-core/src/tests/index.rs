@@ -1,7 +1,9 @@
 //! Old operations are found however long the journal is.
 
 use jiff::Timestamp;
-use serde_json::json;
+use sandbox_state::hex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{Bench, fs, ledger};
 use crate::history::HistoryError;
@@ -77,4 +79,60 @@ fn what_is_newer_than_a_damage_is_found() {
         bench.sandbox.show("aaaa"),
         Err(HistoryError::Read(_))
     ));
+}
+
+/// Changes the places of an index, as one that is whole.
+fn rewrite(text: &str, change: impl FnOnce(Vec<Vec<String>>) -> Vec<Vec<String>>) -> String {
+    let (head, lines) = text.split_once('\n').unwrap();
+    let words = |line: &str| line.splitn(3, ' ').map(str::to_owned).collect();
+    let changed = change(lines.lines().map(words).collect());
+    let lines: String = changed.iter().map(|words| words.join(" ") + "\n").collect();
+    let mut head: Value = serde_json::from_str(head).unwrap();
+    head["sha256"] = hex(&Sha256::digest(&lines)).into();
+    format!("{head}\n{lines}")
+}
+
+/// One operation is asked for: a place of the index that is damaged or wrong hides nothing that the journal has.
+#[test]
+fn one_bad_place_of_the_index_hides_no_operation() {
+    let bench = Bench::new(Some(super::ExitReason::Exited(0)), |_| {});
+    bench.run(&super::Operation::shell("true")).unwrap();
+    let file = bench.state().join("operations.index");
+    let show = |name: &str| bench.sandbox.show(name);
+    ran(&bench, "first-aaaa", &["one"]);
+    ran(&bench, "second-bbbb", &["two"]);
+    fill(&bench);
+    show("aaaa").unwrap();
+    let known = fs::read_to_string(&file).unwrap();
+    let mut other = String::new();
+    rewrite(&known, |lines| {
+        let of_other = lines.iter().find(|it| it[2] == "second-bbbb");
+        other.clone_from(&of_other.unwrap()[0]);
+        lines
+    });
+    for offset in [other.as_str(), "1", "99999999999", "18446744073709551615"] {
+        let wrong = rewrite(&known, |mut lines| {
+            for line in lines.iter_mut().filter(|it| it[2] == "first-aaaa") {
+                offset.clone_into(&mut line[0]);
+            }
+            lines
+        });
+        fs::write(&file, wrong).unwrap();
+        assert_eq!(show("aaaa").unwrap().argv, ["one"], "{offset}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), known, "it is made anew");
+    }
+    // The start is damaged, and the end is whole.
+    let mut start = 0;
+    rewrite(&known, |lines| {
+        let of_first = lines.iter().find(|it| it[2] == "first-aaaa");
+        start = of_first.unwrap()[0].parse().unwrap();
+        lines
+    });
+    let journal = bench.sandbox.journal().path();
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[start + 100] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    assert_eq!(show("aaaa").unwrap().argv, ["one"]);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(show("aaaa").unwrap().argv, ["one"], "nor without it");
 }

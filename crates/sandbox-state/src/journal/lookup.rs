@@ -117,6 +117,10 @@ mod tests {
         let found: Vec<_> = found.iter().map(|it| &it.payload["number"]).collect();
         assert_eq!(found, [7, 2]);
         journal.records_at(&[places[7] + 1]).unwrap_err();
+        for behind in [1 << 20, u64::MAX] {
+            let refused = journal.records_at(&[behind]).unwrap_err();
+            assert!(matches!(refused, ReadError::Damaged { .. }), "{refused:?}");
+        }
         let middle = middle.unwrap();
         let rest = journal.records_since(&middle).unwrap().unwrap();
         let rest = rest.filter(|it| it.as_ref().unwrap().kind == "n").count();

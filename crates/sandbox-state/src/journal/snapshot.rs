@@ -270,7 +270,7 @@ impl Snapshot {
 
     /// Returns the frame that begins at `offset`.
     pub(super) fn frame_at(&self, offset: u64) -> Result<Frame, Trouble> {
-        let available = self.end - offset;
+        let available = self.end.checked_sub(offset).ok_or(Fault::Length)?;
         let mut bytes = self.read(offset, available.min(FIRST_READ_BYTES))?;
         let length = frame::frame_length(&bytes)?;
         if length as u64 > available {
@@ -285,7 +285,7 @@ impl Snapshot {
 
     /// Returns the frame that begins at `offset`, for who reads one after the other.
     pub(super) fn frame_ahead(&self, offset: u64, ahead: &mut Ahead) -> Result<Frame, Trouble> {
-        let available = self.end - offset;
+        let available = self.end.checked_sub(offset).ok_or(Fault::Length)?;
         if !ahead.has_frame(offset)
             && let Ok(bytes) = self.read(offset, available.min(AHEAD_BYTES))
         {

@@ -63,6 +63,13 @@ fn index(number: u64) -> io::Result<usize> {
     usize::try_from(number).map_err(io::Error::other)
 }
 
+/// Returns where `length` bytes at `offset` end, which must not be behind the end of all.
+fn end_within(over: &Over, offset: u64, length: usize) -> io::Result<u64> {
+    let end = offset.checked_add(length as u64);
+    end.filter(|end| *end <= over.length)
+        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
 impl StorageBackend for Copy {
     fn len(&self) -> io::Result<u64> {
         Ok(self.over().length)
@@ -70,10 +77,7 @@ impl StorageBackend for Copy {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let over = self.over();
-        let end = offset + out.len() as u64;
-        if end > over.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let end = end_within(&over, offset, out.len())?;
         self.read_file(over.base, offset, out)?;
         for (number, block) in over.blocks.range(offset / BLOCK..end.div_ceil(BLOCK)) {
             let start = number * BLOCK;
@@ -104,10 +108,7 @@ impl StorageBackend for Copy {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut over = self.over();
-        let end = offset + data.len() as u64;
-        if end > over.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let end = end_within(&over, offset, data.len())?;
         for number in offset / BLOCK..end.div_ceil(BLOCK) {
             let start = number * BLOCK;
             let (from, to) = (offset.max(start), end.min(start + BLOCK));
@@ -168,6 +169,12 @@ mod tests {
         }
         copy.write(29_999, &[0; 2]).unwrap_err();
         copy.read(29_999, &mut [0; 2]).unwrap_err();
+        for far in [u64::MAX, u64::MAX - 1] {
+            let refused = [copy.write(far, &[0; 2]), copy.read(far, &mut [0; 2])];
+            for error in refused.map(Result::unwrap_err) {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        }
         copy.sync_data().unwrap();
         assert_eq!(fs::read(file.path()).unwrap(), before);
     }
