@@ -356,6 +356,8 @@ impl<'r> Expansion<'r> {
                 .ends_with(|c: char| c.is_ascii_lowercase())
                 && value.text.starts_with(|c: char| c.is_ascii_lowercase());
             self.current.disguised |= glued && !self.current.text.contains('/');
+            // `"$@"` is as many words as there are.
+            let quoting = if name == "@" { Quoting::Open } else { quoting };
             return self.value(&value, quoting);
         }
         let glued = self

@@ -33,6 +33,9 @@ impl Reader {
         if matches!(program, "read" | "mapfile" | "readarray") {
             self.read_variable(command);
         }
+        if program == "set" {
+            self.set_positional(command);
+        }
         let alias = program == "alias";
         let variables = ["export", "declare", "local", "readonly", "typeset"];
         if !alias && !variables.contains(&program) {
@@ -69,6 +72,18 @@ impl Reader {
                 };
                 self.set(name, value);
             }
+        }
+    }
+
+    /// Notes what `set -- …` makes of `$1`, `$2` and `$@`.
+    fn set_positional(&mut self, command: &SimpleCommand) {
+        let args = command.args();
+        let is_option = |it: &&Word| it.text.starts_with(['-', '+']) && it.text.len() > 1;
+        let options = args.iter().take_while(is_option);
+        let end = options.clone().position(|it| it.text == "--");
+        let first = end.map_or_else(|| options.count(), |at| at + 1);
+        if end.is_some() || first < args.len() {
+            self.positional = args[first..].to_vec();
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is evaluated and not run: `[[ … ]]` and `(( … ))`, and what only looks like it.
 
-use super::{Origin, Quoting, RawWord, Reader, expand_whole};
+use super::{Origin, Quoting, RawWord, Reader, expand_whole, parse};
 
 impl Reader {
     /// Looks into `[[ … ]]` and `(( … ))`, which only evaluate.
@@ -15,18 +15,19 @@ impl Reader {
             return self.read_nested(inner, Origin::Within(origin.place(raw.span)));
         }
         expand_whole(self, raw, origin, Quoting::HereDoc);
-        let inner = raw.text.trim_matches(['(', ')', ' ']);
+        let inner = raw.text.trim_matches(['(', ')', ' ', '\n', '\t']);
         let mut words = inner.split_whitespace();
-        let is_name = |word: &str| {
-            word.bytes()
-                .all(|b| b.is_ascii_alphabetic() || b"./_".contains(&b))
+        let name = |word: &str| {
+            let mut bytes = word.trim_end_matches(';').bytes();
+            bytes.all(|b| b.is_ascii_alphanumeric() || b"./_-~:".contains(&b))
         };
-        let is_argument =
-            |word: &str| word.len() > 1 && word.starts_with(['-', '/', '~', '$', '"', '\'']);
-        if raw.text.starts_with("((")
-            && words.next().is_some_and(is_name)
-            && words.next().is_some_and(is_argument)
-        {
+        // Between two operands arithmetic has an operator.
+        let operator = |word: &str| {
+            word.starts_with(['=', '+', '%', '!', '^', '?', '<', '>', '&', ','])
+                || matches!(word, "-" | "|" | "||") && !inner.contains(['\n', ';'])
+        };
+        let command = words.next().is_some_and(name) && !words.next().is_some_and(operator);
+        if raw.text.starts_with("((") && command && parse(inner).is_ok() {
             self.read_nested(inner, Origin::Within(origin.place(raw.span)));
         }
     }

