@@ -14,7 +14,7 @@ use rustix::{
 };
 
 /// How long a commit, undo or recovery waits for another one.
-pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts: short at first, for most holders have little to do.
 const LOCK_PAUSE: Duration = Duration::from_micros(100);
