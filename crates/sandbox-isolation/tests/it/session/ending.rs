@@ -193,4 +193,8 @@ fn nothing_survives_a_caller_that_has_joined() {
             session.status().is_some_and(|it| it.operations == 0)
         });
     }
+    // Whoever opens a sandbox next does this; here nobody does.
+    eventually("the cgroups of the callers are gone", || {
+        sandbox_isolation::remove_stale_cgroups().is_empty()
+    });
 }
