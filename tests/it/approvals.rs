@@ -45,7 +45,8 @@ impl Lab {
             .into_iter()
             .chain(program.get_args());
         let quoted = words.map(|it| format!("'{}'", it.to_str().unwrap().replace('\'', r"'\''")));
-        let command = quoted.collect::<Vec<_>>().join(" ");
+        // A shell that waits beside it would be ended by Ctrl-C, and script(1) would say so of the whole.
+        let command = format!("exec {}", quoted.collect::<Vec<_>>().join(" "));
         let mut terminal = Command::new("script");
         terminal
             .args(["-qec", &command, "/dev/null"])
@@ -272,7 +273,7 @@ fn a_person_at_a_terminal_sees_why_and_answers() {
     assert!(lab.read("build/x").is_some());
     // The end of the input, and Ctrl-C, are a no.
     lab.at_a_terminal("\u{4}", &run).code(126);
-    lab.at_a_terminal("\u{3}", &run).code(130);
+    lab.at_a_terminal("\u{3}", &run).code(126);
     assert!(lab.read("build/x").is_some());
 
     lab.at_a_terminal("y\n", &run).code(0);
@@ -289,4 +290,151 @@ fn a_person_at_a_terminal_sees_why_and_answers() {
     ] {
         shown.prints(what);
     }
+}
+
+#[test]
+fn the_journal_has_who_decided_and_why() {
+    let lab = Lab::strict();
+    let denied = lab.asks("rm -rf build");
+    lab.sandbox(&["approvals", "deny", &denied, "--reason", " "])
+        .code(2)
+        .says("it is empty");
+    let long = "x".repeat(1001);
+    lab.sandbox(&["approvals", "deny", &denied, "--reason", &long])
+        .code(2)
+        .says("1001 characters");
+    lab.sandbox(&[
+        "approvals",
+        "deny",
+        &denied,
+        "--reason",
+        "needed\nuntil \u{1b}[31mMay",
+    ])
+    .code(0);
+    lab.sandbox(&["approvals", "--all"])
+        .code(0)
+        .prints("denied by")
+        .prints("needed\\nuntil");
+    let granted = lab.asks("rm -rf build");
+    let args = [
+        "approvals",
+        "approve",
+        &granted,
+        "--remember",
+        "--reason",
+        "it is only a build",
+    ];
+    lab.sandbox(&args).code(0);
+    let rules = lab
+        .sandbox(&["approvals", "--rules", "--json"])
+        .code(0)
+        .json();
+    let rule = rules[0]["id"].as_str().unwrap();
+    lab.sandbox(&["approvals", "forget", rule, "--reason", "over"])
+        .code(0);
+    lab.sandbox(&["events", "--kind", "approval.denied"])
+        .code(0)
+        .prints("because: needed\\nuntil");
+    let mut told: Vec<(String, String)> = Vec::new();
+    let events = lab.sandbox(&["events", "--json", "--kind", "approval.*"]);
+    for line in events.stdout.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        if let Some(reason) = event["data"]["by"]["reason"].as_str() {
+            told.push((
+                event["kind"].as_str().unwrap().to_owned(),
+                reason.to_owned(),
+            ));
+        }
+    }
+    let expected = [
+        ("approval.denied", "needed\nuntil \u{1b}[31mMay"),
+        ("approval.remembered", "it is only a build"),
+        ("approval.granted", "it is only a build"),
+        ("approval.forgotten", "over"),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(kind, why)| (kind.to_owned(), why.to_owned()))
+    );
+    assert!(
+        !lab.sandbox(&["approvals", "--all"])
+            .stdout
+            .contains('\u{1b}')
+    );
+}
+
+#[test]
+fn a_changed_script_needs_a_new_approval() {
+    let lab = Lab::strict();
+    let script = lab.workspace().join("s.sh");
+    fs::write(&script, "echo first >> out").unwrap();
+    let text = "rm -rf build; sh s.sh";
+    let first = lab.asks(text);
+    fs::write(&script, "echo second >> out").unwrap();
+    lab.sandbox(&["approvals", "approve", &first])
+        .code(1)
+        .says("a script that it runs was changed since");
+    assert!(lab.read("out").is_none() && lab.read("build/x").is_some());
+    // Not the same request any more.
+    let second = lab.asks(text);
+    assert_ne!(first, second);
+    lab.sandbox(&["approvals", "approve", &second, "--remember"])
+        .code(0);
+    assert_eq!(lab.read("out").as_deref(), Some("second\n"));
+    // The control: the rule holds as long as the script is what it was.
+    lab.sandbox(&["approvals", "deny", &first]).code(0);
+    assert_eq!(lab.run(text)["outcome"], "completed");
+    fs::write(&script, "echo third >> out").unwrap();
+    lab.asks(text);
+    fs::remove_file(&script).unwrap();
+    lab.asks(text);
+    fs::write(&script, "echo second >> out").unwrap();
+    assert_eq!(lab.run(text)["outcome"], "completed");
+    assert_eq!(lab.read("out").as_deref(), Some("second\nsecond\nsecond\n"));
+}
+
+#[test]
+fn a_script_behind_a_link_or_a_large_one_that_was_changed_needs_a_new_approval() {
+    let lab = Lab::strict();
+    let (target, text) = (lab.workspace().join("real.sh"), "rm -rf build; sh s.sh");
+    fs::write(&target, "echo first >> out").unwrap();
+    std::os::unix::fs::symlink("real.sh", lab.workspace().join("s.sh")).unwrap();
+    let of = |content: &str| {
+        let asked = lab.asks(text);
+        fs::write(&target, content).unwrap();
+        lab.sandbox(&["approvals", "approve", &asked])
+            .code(1)
+            .says("a script that it runs was changed since");
+    };
+    of("echo other >> out");
+    // Of the same length, and too long to be read.
+    let large = |last: char| format!("exit\n{}{last}", "#".repeat(17 * 1024 * 1024));
+    of(&large('a'));
+    of(&large('b'));
+    // The control.
+    let asked = lab.asks(text);
+    lab.sandbox(&["approvals", "approve", &asked]).code(0);
+}
+
+#[test]
+fn the_inherited_path_is_no_part_of_what_is_approved() {
+    // A search path as this one is a finding where the command sets it.
+    let path = format!("/tmp/tools:{}", std::env::var("PATH").unwrap());
+    let lab = Lab::strict().env("PATH", &path);
+    let set = format!("PATH={path} true");
+    lab.sandbox(&["check", "--shell", &set])
+        .prints("defence.preload");
+
+    let id = lab.asks("rm -rf build; echo \"$PATH\" > out");
+    let approve = ["--json", "approvals", "approve", &id];
+    let report = lab.sandbox(&approve).code(0).json();
+    // It ran with the whole environment, and was judged without.
+    assert_eq!(lab.read("out").unwrap().trim_end(), path);
+    let found = report["verdict"]["findings"].as_array().unwrap();
+    let rules: Vec<_> = found
+        .iter()
+        .map(|it| it["rule"].as_str().unwrap())
+        .collect();
+    assert!(rules.contains(&"fs.delete-tree"), "{rules:?}");
+    assert!(!rules.contains(&"defence.preload"), "{rules:?}");
 }

@@ -246,7 +246,7 @@ fn a_kill_ends_the_tree_and_says_who() {
             .code(1)
             .says("there is no operation");
     }
-    lab.sandbox(&["wait", "no-such-operation"]).code(2);
+    lab.sandbox(&["wait", "no-such-operation"]).code(1);
     lab.sandbox(&["kill", "--signal", "USR7", &id])
         .code(2)
         .says("expected HUP");

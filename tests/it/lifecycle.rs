@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Ended, Lab};
 
 #[test]
 fn what_ran_is_listed_and_the_journal_is_whole() {
@@ -85,6 +85,56 @@ fn sandboxes_are_made_listed_and_destroyed_without_a_trace() {
         fs::read_dir(lab.data().join("layers")).map_or(0, Iterator::count),
         0
     );
+}
+
+#[test]
+fn destroying_again_is_done_and_reaches_no_other() {
+    let lab = Lab::new().file("inner/kept", "x");
+    let inner = lab.workspace().join("inner");
+    lab.sandbox(&["create", "outer"]).code(0);
+    lab.sandbox(&["create", "inner", "-w", inner.to_str().unwrap()])
+        .code(0);
+    let in_inner = |args: &[&str]| {
+        let output = lab.command(args).current_dir(&inner).output();
+        Ended::of(output.unwrap(), args)
+    };
+    in_inner(&["destroy"]).code(0).says("destroyed 'inner'");
+    // Not that of the directory above, which is the nearest one now.
+    in_inner(&["destroy"]).code(0).says("destroyed at");
+    lab.sandbox(&["status", "-s", "outer"]).code(0);
+    let again = lab.sandbox(&["destroy", "inner", "--json"]).code(0).json();
+    assert_eq!(
+        (&again["already"], &again["sandbox"]),
+        (&true.into(), &"inner".into())
+    );
+    // What nobody owns any more is not deleted, and one that never was is not found.
+    lab.sandbox(&["destroy", "inner", "--delete-workspace"])
+        .code(1)
+        .says("belongs to no sandbox any more");
+    assert!(lab.read("inner/kept").is_some());
+    lab.sandbox(&["destroy", "inne"])
+        .code(1)
+        .says("there is no sandbox");
+    // One of the same name is another one.
+    lab.sandbox(&["create", "inner", "-w", inner.to_str().unwrap()])
+        .code(0);
+    in_inner(&["destroy"]).code(0).says("destroyed 'inner'");
+    // What a process left that was killed while it destroyed.
+    let left = lab.data().join("sandboxes/inner");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("journal.log"), "").unwrap();
+    lab.sandbox(&["destroy", "inner"]).code(0).says("already");
+    assert!(!left.exists());
+    // Each destruction once.
+    let path = lab.data().join("journal.log");
+    let mut journal = fs::read(&path).unwrap();
+    let text = String::from_utf8_lossy(&journal);
+    assert_eq!(text.matches("sandbox.destroyed").count(), 2);
+    // A damaged journal of all sandboxes says nothing, and keeps nobody from destroying.
+    journal[60] ^= 1;
+    fs::write(&path, journal).unwrap();
+    lab.sandbox(&["destroy", "inner"]).code(1).says("journal");
+    lab.sandbox(&["destroy"]).code(0).says("destroyed 'outer'");
 }
 
 #[test]

@@ -101,6 +101,33 @@ fn the_number_of_changed_files_is_limited() {
     assert_eq!(lab.read("file99").as_deref(), Some(""));
 }
 
+/// Looking at what is written comes too late for what one call takes.
+#[test]
+fn one_call_takes_no_more_than_the_disk_limit() {
+    let allocate = |lab: &Lab, size: &str| {
+        let script = format!("fallocate -l {size} big; stat -c %s big 2>/dev/null; rm -f big");
+        let report = attempt(lab, &["--disk", "10M"], &script);
+        let printed = report["execution"]["stdout"].to_string();
+        assert!(!printed.contains("not found"), "{report:#}");
+        printed.contains("16777216")
+    };
+    let lab = Lab::new();
+    assert!(!allocate(&lab, "16M"), "more than the limit");
+    // Control: as much as it may.
+    completed(&attempt(
+        &lab,
+        &["--disk", "20M"],
+        "fallocate -l 16M big && rm big",
+    ));
+    let report = attempt(
+        &lab,
+        &["--disk", "10M"],
+        "exec dd if=/dev/zero of=big bs=16M count=1",
+    );
+    ended_by(&report, "disk");
+    assert_eq!(lab.read("big"), None);
+}
+
 #[test]
 fn a_deleted_file_that_is_open_counts_as_disk() {
     let lab = Lab::new();

@@ -28,6 +28,10 @@ mod detached;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
+mod guest_files;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lifecycle;
@@ -39,6 +43,8 @@ mod limits;
 mod monitor;
 #[cfg(test)]
 mod network;
+#[cfg(test)]
+mod newcomers;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

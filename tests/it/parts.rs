@@ -96,3 +96,49 @@ fn a_part_of_an_operation_is_undone_and_redone() {
     assert_eq!(now(), ["a0", "b0", "new\n"]);
     lab.sandbox(&["audit", "verify"]).code(0);
 }
+
+/// What is no text is summed up; what is all in a new directory is the directory.
+#[test]
+fn a_binary_file_is_shown_by_its_sizes() {
+    let lab = Lab::new().file("text", "old\n").file("bin", "a\0b");
+    let change = "printf '\\0\\0' > bin; echo new > text; mkdir -p new; printf '\\377\\0' > new/in; chmod 600 new/in";
+    lab.sandbox(&["run", "--review", "--shell", change]).code(0);
+    let shown = lab.sandbox(&["diff"]);
+    shown
+        .code(0)
+        .prints("binary or large: bin: 3B before, 2B after")
+        .prints("binary or large: new/in: new, 2B")
+        .prints("+new");
+    let files = lab.sandbox(&["diff", "--json"]).json();
+    let files = files["files"].as_array().unwrap();
+    let of = |path: &str| files.iter().find(|it| it["path"] == path).unwrap();
+    assert_eq!(of("bin")["binary"]["bytes_before"], 3);
+    assert_eq!(of("bin")["binary"]["bytes_after"], 2);
+    assert!(of("text").get("binary").is_none() && of("text")["unified"].is_string());
+    lab.sandbox(&["commit", "--path", "new/**"]).code(0);
+    assert!(lab.workspace().join("new/in").exists());
+    assert_eq!(lab.read("text").as_deref(), Some("old\n"));
+    lab.sandbox(&["discard"]).code(0);
+}
+
+#[test]
+fn what_is_told_as_one_rename_is_undone_as_one() {
+    let lab = Lab::new().file("b", "content\n").file("other", "");
+    let change = "mv b c; chmod 600 c; echo x > other";
+    let report = lab.run(change);
+    assert_eq!(report["changes"]["renamed"], 1, "{report:#}");
+    for end in ["b", "c"] {
+        lab.sandbox(&["undo", "--path", end])
+            .code(1)
+            .says("only one of 'b' and 'c'");
+        assert_eq!(lab.read("b"), None);
+    }
+    lab.sandbox(&["undo", "--path", "b", "--path", "c"]).code(0);
+    assert_eq!(lab.read("b").as_deref(), Some("content\n"));
+    assert_eq!(lab.read("c"), None);
+    assert_eq!(lab.read("other").as_deref(), Some("x\n"));
+    // What is told as two is two.
+    lab.run("rm b; echo another > d");
+    lab.sandbox(&["undo", "--path", "b"]).code(0);
+    assert_eq!(lab.read("d").as_deref(), Some("another\n"));
+}

@@ -105,11 +105,11 @@ fn both_go_back_to_a_snapshot_and_forth() {
     // The second time there is nothing to do.
     lab.sandbox(&["rollback", id(&taken), "--state"])
         .code(0)
-        .says("state: 0 key(s)");
+        .says("state: 0 keys");
 
     lab.sandbox(&["rollback", done["safety"].as_str().unwrap(), "--state"])
         .code(0)
-        .says("3 key(s)");
+        .says("3 keys");
     assert_eq!(lab.read("a").unwrap(), "two\n");
     has(&lab, "k", Some("v2"));
     has(&lab, "new", Some("x"));

@@ -100,7 +100,7 @@ fn a_key_is_replaced_by_another_and_by_a_passphrase() {
     lab = lab.env("SANDBOX_STATE_PASSPHRASE_NEW", "four random words");
     lab.sandbox(&["state", "rekey"])
         .code(0)
-        .says("1 secret versions are sealed anew");
+        .says("1 secret version is sealed anew");
     lab.sandbox(&["state", "get", "token"])
         .code(1)
         .says("sealed with the key");

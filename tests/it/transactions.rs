@@ -219,7 +219,7 @@ fn held_changes_are_settled_in_parts() {
         .file("src/b", "b0")
         .file("c", "c0");
     let before = lab.tree();
-    let text = "for f in src/a src/b c; do echo new > $f; done; mkdir -p d && echo d > d/in";
+    let text = "for f in src/a src/b c; do echo new > $f; done; mkdir -p d && echo d > d/in && echo d > d/more";
     lab.sandbox(&["run", "--review", "--shell", text]).code(0);
     let missed = lab.sandbox(&["commit", "--path", "nowhere"]);
     missed.code(1).says("nothing that waits matches nowhere");

@@ -248,18 +248,110 @@ fn mounted(script: &str, prints: &str) {
     }
 }
 
+/// Who runs commands in a workspace above would see, change and forge what undoes those of the one below.
 #[test]
-fn a_mount_point_has_no_transactions() {
+fn transactions_lie_in_no_workspace_of_another_sandbox() {
+    let script = |first: &str| {
+        format!(
+            "mkdir m; mount -t tmpfs none m; mine m; cd m; mkdir sub; mine sub; {first}
+             sandbox create lower -w sub 2>&1 | grep -o 'open to the commands of the sandbox .*;' || true
+             ls -A . sub | grep -c '^.sandbox-layers' || true"
+        )
+    };
+    // One more file system is mounted nowhere: without a sandbox above, they lie beside it.
+    mounted(&script(""), "1\n");
+    let ours = "sandbox create upper > /dev/null; ls -A .sandbox-layers-*;";
     mounted(
-        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create
-         sandbox run -- true 2>&1 && exit 1 || echo $?
-         sandbox run --direct --shell 'echo direct > made'; cat made; cd ..; sandbox destroy m",
-        "direct",
+        &script(ours),
+        ".gitignore\nupper\nopen to the commands of the sandbox 'upper';",
     );
+}
+
+/// Another home's lie in the same workspace: no command sees them either.
+#[test]
+fn transactions_of_another_home_in_a_workspace_are_covered_too() {
     mounted(
-        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox run -- true 2>&1 || true",
-        "the workspace is a mount point",
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create > /dev/null
+         SANDBOX_HOME=$SANDBOX_HOME/../other; sandbox create > /dev/null; ls -d .sandbox-layers-* | wc -l
+         sandbox run -q --shell 'for d in .sandbox-layers-*; do ls -A \"$d\"; echo x > \"$d/forged\"; done' 2> /dev/null || true
+         cat .sandbox-layers-*/forged 2> /dev/null || echo kept",
+        "2\nkept\n",
     );
+}
+
+/// Its owner could put something else in their place, which root would then change or delete.
+#[test]
+fn root_keeps_no_transactions_in_a_mount_point_of_another_user() {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    let script = |owner: &str| {
+        format!(
+            "mkdir m; mount -t tmpfs -o mode=755 none m; chown {owner} m; cd m
+             sandbox run -- true 2>&1 | grep -o 'could be renamed by other users' || echo made
+             ls -A | wc -l"
+        )
+    };
+    with_mounts(0, &script("65534"))
+        .code(0)
+        .prints("renamed by other users\n0\n");
+    with_mounts(0, &script("0")).code(0).prints("made\n1\n");
+}
+
+#[test]
+fn a_mount_point_is_emptied_and_its_sandbox_destroyed() {
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; echo x > file; sandbox run --shell 'echo y > made'; cd ..
+         sandbox destroy m --delete-workspace; ls -A m | wc -l; sandbox list | wc -l",
+        "0\n0\n",
+    );
+}
+
+/// Nothing beside it is on its file system: what undoes lies in it, and is no part of it for anybody.
+#[test]
+fn a_mount_point_holds_its_transactions() {
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; echo old > file; mine file
+         sandbox run --shell 'echo new > file; echo x > made; rm -rf .sandbox-layers-* 2> /dev/null; ls -A .sandbox-layers-*'
+         cat file made; id=$(sandbox snapshot create -q); sandbox undo
+         test \"$(cat file)\" = old; test ! -e made; sandbox redo; cat file
+         sandbox run --shell 'rm file made'; sandbox rollback \"$id\"; cat made
+         sandbox snapshot restore \"$id\" --to ../out; ls -A ../out
+         cat .sandbox-layers-*/.gitignore; sandbox destroy m; ls -A",
+        "new\nx\nnew\nx\nfile\nmade\n*\nfile\nmade\n",
+    );
+    // What a command wrote there would be an undo set of its own making: the directory is covered.
+    mounted(
+        "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create > /dev/null
+         sandbox run --shell 'echo x > .sandbox-layers-*/forged || echo kept'; ls .sandbox-layers-*",
+        "kept\nm\n",
+    );
+    // Nor is there a way around it for who may do less.
+    mounted(
+        "mkdir m; echo readable > m/file; mine m; mount --bind m m; mount -o remount,bind,ro m; cd m
+         sandbox run -- true 2>&1 | grep -o 'no transaction is possible here' || true",
+        "no transaction is possible here\n",
+    );
+}
+
+/// Not part of the requirements: the same is tried without it in the tests of `sandbox-rollback`.
+#[test]
+fn a_workspace_on_fuse_is_written_directly_with_a_snapshot_before() {
+    let found = Command::new("bindfs").arg("--version").output().is_ok();
+    if !is_root() || !found || !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED: this test needs root, bindfs and /dev/fuse");
+        return;
+    }
+    let script = "mkdir real m; mkdir real/w; echo old > real/w/file; mkdir real/w/gone; mine real real/w real/w/file real/w/gone
+         bindfs real m > /dev/null 2>&1; trap 'cd /; umount -l \"$1/m\"' EXIT; cd m/w
+         sandbox run --shell 'echo new > file; rmdir gone; mkdir -p a/b; echo x > a/b/c' 2> ../../../home/said
+         grep -o 'the workspace lies on a FUSE file system' ../../../home/said; cat file a/b/c
+         sandbox undo; cat file; ls; sandbox redo; cat file a/b/c
+         sandbox run --on-failure discard --shell 'rm -r a file; exit 3' || echo $?; ls
+         sandbox destroy w; ls -A . ..";
+    let ended = with_mounts(65534, script);
+    let printed = "the workspace lies on a FUSE file system\nnew\nx\nold\nfile\ngone\nnew\nx\n3\na\nfile\n.:\na\nfile\n\n..:\nw\n";
+    assert_eq!(ended.code(0).stdout, printed, "{ended}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) const DENY: u8 = 20;
 /// `run`: the time limit was reached. As timeout(1).
 pub(crate) const TIMED_OUT: u8 = 124;
 /// `run`: the sandbox itself failed, and nothing was committed. What fails after a commit is said,
-/// and leaves the command's own code.
+/// and leaves the command's own code. So does a report that cannot be printed (a full disk behind `--json`).
 pub(crate) const SANDBOX_FAILED: u8 = 125;
 /// `run`: refused (denied, not approved, changes outside of the declared files), not executable, or
 /// the command succeeded and its changes are not in the workspace: they are held because of a
@@ -37,8 +37,10 @@ pub(crate) const READER_GONE: u8 = SIGNAL_BASE + SIGPIPE;
 /// Where a failure happened: `run` keeps the small numbers for the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
-    /// In `sandbox run`, and in `sandbox wait`, which ends as that does.
+    /// In `sandbox run`.
     Run,
+    /// In `sandbox wait`, which ends as that does once it has found the operation.
+    Wait,
     /// In any other command.
     Elsewhere,
 }
@@ -46,7 +48,8 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
-            Command::Run(_) | Command::Wait(_) => Self::Run,
+            Command::Run(_) => Self::Run,
+            Command::Wait(_) => Self::Wait,
             // A request that is not approved is a no; what runs then has the codes of `run`.
             Command::Approvals(_)
             | Command::Check(_)
@@ -91,9 +94,10 @@ impl Place {
 pub(crate) const fn of_failure(kind: Kind, place: Place) -> u8 {
     match (kind, place) {
         (Kind::Usage | Kind::Config, _) | (Kind::NotFound, Place::Run) => USAGE,
-        (Kind::Refused, Place::Run) => REFUSED,
-        (Kind::Sandbox | Kind::Internal, Place::Run) => SANDBOX_FAILED,
-        (Kind::NotFound | Kind::Refused | Kind::Sandbox | Kind::Internal, Place::Elsewhere) => NO,
+        (Kind::Refused, Place::Run | Place::Wait) => REFUSED,
+        (Kind::Sandbox | Kind::Internal, Place::Run | Place::Wait) => SANDBOX_FAILED,
+        (Kind::NotFound, Place::Wait)
+        | (Kind::NotFound | Kind::Refused | Kind::Sandbox | Kind::Internal, Place::Elsewhere) => NO,
     }
 }
 

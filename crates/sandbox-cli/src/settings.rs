@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use sandbox_core::{
@@ -38,7 +38,8 @@ pub(crate) struct Found {
 impl Settings {
     pub(crate) fn new(typed: GlobalArgs) -> Self {
         let host = Host::from_environment();
-        let no_colour = host.variable("NO_COLOR").is_some_and(|it| !it.is_empty());
+        let is_dumb = host.variable("TERM") == Some("dumb");
+        let no_colour = is_dumb || host.variable("NO_COLOR").is_some_and(|it| !it.is_empty());
         let ui = Ui {
             form: if typed.json { Form::Json } else { Form::Text },
             words: if typed.quiet {
@@ -88,6 +89,7 @@ impl Settings {
         if host.data.is_relative() {
             host.data = current_directory()?.join(&host.data);
         }
+        host.data = without_parents(&host.data);
         Ok(Home::new(host))
     }
 
@@ -194,6 +196,12 @@ impl Settings {
         record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<SandboxCore, Failure> {
+        for file in home.ignored_configuration(Some(&record)) {
+            self.ui.note(&format!(
+                "sandbox: {} is ignored: commands of a sandbox can change it, because it lies in a workspace",
+                crate::ui::plain(&file.to_string_lossy())
+            ));
+        }
         let (core, recovery) = home.open(record, overrides)?;
         self.tell(&recovery);
         Ok(core)
@@ -253,6 +261,34 @@ pub(crate) fn current_directory() -> Result<PathBuf, Failure> {
             .while_doing("cannot tell the current directory")
             .hint("it may have been removed: go to one that exists")
     })
+}
+
+/// Returns where the file really lies that is to be made at a typed path: no link of a command chooses that.
+pub(crate) fn place_of_new(home: &Home, path: &Path) -> Result<PathBuf, Failure> {
+    let path = absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(path);
+    };
+    match home.real_path(parent) {
+        Ok(parent) => Ok(parent.join(name)),
+        Err(error) => Err(Failure::of(Kind::Usage, &error)
+            .while_doing(format!("cannot write {}", path.display()))
+            .hint("name a file in a directory that no link of a workspace leads to")),
+    }
+}
+
+/// Returns a path without `..`, as the kernel goes it: the parent of what a link leads to is another one.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain = fs::canonicalize(&plain).unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 /// Returns a typed path as an absolute one, without looking at the file system.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::error::ErrorKind as UsageKind;
-use sandbox_core::Host;
+use sandbox_core::{Cancellation, Host};
 use sandbox_types::Stream;
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub(crate) enum Words {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Colour {
     OnTerminals,
-    /// As `NO_COLOR` asks: no-color.org.
+    /// As `NO_COLOR` (no-color.org) or a terminal that knows none (`TERM=dumb`) asks.
     Never,
 }
 
@@ -230,11 +230,16 @@ pub(crate) enum Said {
     No,
 }
 
-/// Asks a person; anything but a yes is a no, the end of the input too.
-pub(crate) fn ask(question: &str) -> Said {
+/// Asks a person; anything but a yes is a no, the end of the input and Ctrl-C too.
+pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
     let mut stderr = io::stderr().lock();
     let asked =
         write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
+    if !matches!(cancel.wait_to_read(io::stdin()), Ok(true)) {
+        // The question has no line end yet. Nobody can be told that nobody listens.
+        let _heard = stderr.write_all(b"\n");
+        return Said::No;
+    }
     let mut answer = String::new();
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
     match (read, answer.trim().to_ascii_lowercase().as_str()) {

@@ -26,6 +26,13 @@ impl Approver for OnCall {
             Answer::Later
         }
     }
+
+    fn reason(&self, _: &Operation, verdict: &Verdict) -> Option<String> {
+        Some(format!(
+            "the risk that remains is {}",
+            verdict.residual_risk.level
+        ))
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

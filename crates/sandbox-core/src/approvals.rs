@@ -16,6 +16,7 @@ mod binding;
 mod decide;
 mod rule;
 mod scope;
+mod scripts;
 mod shelf;
 
 use std::path::PathBuf;
@@ -44,7 +45,13 @@ pub struct Who {
     /// The terminal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<String>,
+    /// Why, if it was said: see [`Who::because`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
+
+/// The most characters of a reason that are kept.
+pub const REASON_CHARACTERS_MAX: usize = 1000;
 
 impl Who {
     /// Returns this process, which decides by its own code.
@@ -58,7 +65,17 @@ impl Who {
             uid: rustix::process::getuid().as_raw(),
             via: via.into(),
             tty: None,
+            reason: None,
         }
+    }
+
+    /// Adds why, for the journal: the first [`REASON_CHARACTERS_MAX`] characters of it; an empty one is
+    /// none.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        let kept: String = reason.trim().chars().take(REASON_CHARACTERS_MAX).collect();
+        self.reason = Some(kept).filter(|it| !it.is_empty());
+        self
     }
 }
 
@@ -169,6 +186,8 @@ pub enum Remember {
 pub struct Approved {
     pub(crate) id: ApprovalId,
     pub(crate) operation: Operation,
+    /// The same without the variables that it inherited, which are not judged.
+    pub(crate) judged: Operation,
 }
 
 impl Approved {

@@ -24,6 +24,7 @@ mod layer;
 mod operation;
 mod seccomp;
 mod shape;
+mod small_file;
 #[cfg(test)]
 mod tests;
 mod yaml;

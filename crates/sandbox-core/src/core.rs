@@ -268,6 +268,15 @@ impl SandboxCore {
         self.sandbox.show(id)
     }
 
+    /// Checks that no operation of this name has run here: for names that the caller chose.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`HistoryError::Used`] when one has run or runs, and when the journal cannot be read.
+    pub fn check_unused(&self, id: &OperationId) -> Result<(), HistoryError> {
+        self.sandbox.check_unused(id)
+    }
+
     /// Returns the operations whose changes wait for review, oldest first.
     ///
     /// # Errors

@@ -29,9 +29,21 @@ pub struct FileDiff {
     /// unchanged in content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unified: Option<String>,
+    /// The sizes of a file that is binary or larger than a mebibyte, and has other content than before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<BinaryDiff>,
     /// Why the content cannot be shown, as for a file that the guest closed to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+}
+
+/// How long a file was and would be; `None` where there is no file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct BinaryDiff {
+    /// In the workspace.
+    pub bytes_before: Option<u64>,
+    /// After the commit.
+    pub bytes_after: Option<u64>,
 }
 
 /// The difference cannot be shown.
@@ -57,13 +69,20 @@ impl Sandbox {
             .into_iter()
             .map(|change| {
                 // One file that cannot be read must not hide the others.
-                let (unified, unreadable) = match unified(self.workspace(), &upper, &change) {
-                    Ok(unified) => (unified, None),
-                    Err(error) => (None, Some(error.to_string())),
+                let compared = compared(self.workspace(), &upper, &change);
+                let (shown, unreadable) = match compared {
+                    Ok(shown) => (shown, None),
+                    Err(error) => (Shown::Nothing, Some(error.to_string())),
+                };
+                let (unified, binary) = match shown {
+                    Shown::Nothing => (None, None),
+                    Shown::Lines(unified) => (Some(unified), None),
+                    Shown::Sizes(binary) => (None, Some(binary)),
                 };
                 FileDiff {
                     change,
                     unified,
+                    binary,
                     unreadable,
                 }
             })
@@ -72,28 +91,67 @@ impl Sandbox {
     }
 }
 
-fn unified(before: &Path, after: &Path, change: &Change) -> io::Result<Option<String>> {
-    if change.kind == ChangeKind::Renamed {
-        // It is found by its content.
-        return Ok(None);
+/// What is shown of a difference.
+enum Shown {
+    Nothing,
+    Lines(String),
+    Sizes(BinaryDiff),
+}
+
+/// What a path holds.
+enum Held {
+    NoFile,
+    Text(String),
+    Binary(u64),
+}
+
+impl Held {
+    const fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::NoFile => None,
+            Self::Text(text) => Some(text.len() as u64),
+            Self::Binary(bytes) => Some(*bytes),
+        }
     }
-    let old = match change.kind {
-        ChangeKind::Created => Some(String::new()),
-        ChangeKind::Modified | ChangeKind::Deleted | ChangeKind::Metadata | ChangeKind::Renamed => {
-            text(before, &change.path)?
+}
+
+fn compared(before: &Path, after: &Path, change: &Change) -> io::Result<Shown> {
+    let (old, new) = match change.kind {
+        // It is found by its content.
+        ChangeKind::Renamed => return Ok(Shown::Nothing),
+        ChangeKind::Created => (Held::NoFile, held(after, &change.path)?),
+        ChangeKind::Deleted => (held(before, &change.path)?, Held::NoFile),
+        ChangeKind::Modified | ChangeKind::Metadata => {
+            (held(before, &change.path)?, held(after, &change.path)?)
         }
     };
-    let new = match change.kind {
-        ChangeKind::Deleted => Some(String::new()),
-        ChangeKind::Created | ChangeKind::Modified | ChangeKind::Metadata | ChangeKind::Renamed => {
-            text(after, &change.path)?
+    let sizes = BinaryDiff {
+        bytes_before: old.bytes(),
+        bytes_after: new.bytes(),
+    };
+    let is_same_content = change.kind == ChangeKind::Metadata;
+    let (old, new) = match (old, new) {
+        (Held::Binary(_), _) | (_, Held::Binary(_)) if is_same_content => {
+            return Ok(Shown::Nothing);
+        }
+        (Held::Binary(_), _) | (_, Held::Binary(_)) => return Ok(Shown::Sizes(sizes)),
+        (Held::Text(old), Held::Text(new)) => (old, new),
+        (Held::NoFile, Held::Text(new)) if change.kind == ChangeKind::Created => {
+            (String::new(), new)
+        }
+        (Held::Text(old), Held::NoFile) if change.kind == ChangeKind::Deleted => {
+            (old, String::new())
+        }
+        (Held::NoFile | Held::Text(_), Held::NoFile) | (Held::NoFile, Held::Text(_)) => {
+            return Ok(Shown::Nothing);
         }
     };
-    let (Some(old), Some(new)) = (old, new) else {
-        return Ok(None);
-    };
+    Ok(unified(&old, &new, change).map_or(Shown::Nothing, Shown::Lines))
+}
+
+fn unified(old: &str, new: &str, change: &Change) -> Option<String> {
     if old == new {
-        return Ok(None);
+        return None;
     }
     let name = header_name(&change.path);
     let (from, to) = match change.kind {
@@ -103,13 +161,9 @@ fn unified(before: &Path, after: &Path, change: &Change) -> io::Result<Option<St
             (format!("a/{name}"), format!("b/{name}"))
         }
     };
-    let diff = TextDiff::from_lines(&old, &new);
-    Ok(Some(
-        diff.unified_diff()
-            .context_radius(3)
-            .header(&from, &to)
-            .to_string(),
-    ))
+    let diff = TextDiff::from_lines(old, new);
+    let mut lines = diff.unified_diff();
+    Some(lines.context_radius(3).header(&from, &to).to_string())
 }
 
 /// Returns a path as the header of a diff can hold it: a name with control characters or a quote is
@@ -123,9 +177,9 @@ fn header_name(path: &Path) -> String {
     }
 }
 
-/// Returns the content of a regular file that is text and not too large. The tree is hostile: no
+/// Returns the content of a regular file that is text and not too large, and the size of others. The tree is hostile: no
 /// symbolic link is followed, nothing that could block is opened.
-fn text(root: &Path, path: &Path) -> io::Result<Option<String>> {
+fn held(root: &Path, path: &Path) -> io::Result<Held> {
     let directory = openat(
         CWD,
         root,
@@ -141,19 +195,22 @@ fn text(root: &Path, path: &Path) -> io::Result<Option<String>> {
     );
     let mut file = match opened {
         Ok(fd) => File::from(fd),
-        Err(Errno::LOOP | Errno::NOENT | Errno::NXIO) => return Ok(None),
+        Err(Errno::LOOP | Errno::NOENT | Errno::NXIO) => return Ok(Held::NoFile),
         Err(error) => return Err(error.into()),
     };
     let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > TEXT_BYTES_MAX {
-        return Ok(None);
+    if !metadata.is_file() {
+        return Ok(Held::NoFile);
+    }
+    if metadata.len() > TEXT_BYTES_MAX {
+        return Ok(Held::Binary(metadata.len()));
     }
     let mut bytes = Vec::new();
     file.by_ref().take(TEXT_BYTES_MAX).read_to_end(&mut bytes)?;
     if bytes.contains(&0) {
-        return Ok(None);
+        return Ok(Held::Binary(metadata.len()));
     }
-    Ok(String::from_utf8(bytes).ok())
+    Ok(String::from_utf8(bytes).map_or(Held::Binary(metadata.len()), Held::Text))
 }
 
 #[cfg(test)]

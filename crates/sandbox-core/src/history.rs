@@ -55,6 +55,12 @@ pub enum HistoryError {
         /// What was asked for.
         id: String,
     },
+    /// An operation of that name has run, or runs.
+    #[error("the operation '{id}' has run in this sandbox already, or runs")]
+    Used {
+        /// The name.
+        id: OperationId,
+    },
     /// More than one operation has a name that begins or ends like that.
     #[error("'{id}' is the beginning or end of several operations' names")]
     Ambiguous {
@@ -72,6 +78,9 @@ struct Afterwards {
     /// What became operations of their own, by the operation that it was a part of.
     parts: BTreeMap<OperationId, Vec<ChangeSummary>>,
 }
+
+/// How many records an undo looks at for what cannot be undone.
+const LOOKED_BACK_MAX: usize = 10_000;
 
 /// The kinds of records about what happened to an operation afterwards: what it is called, and what
 /// became of the changes.
@@ -193,6 +202,56 @@ impl Sandbox {
         Ok(None)
     }
 
+    /// Checks that no operation of this name runs, or ran: what was refused before it ran may be asked for again.
+    pub(crate) fn check_unused(&self, id: &OperationId) -> Result<(), HistoryError> {
+        let running = self.running().map_err(HistoryError::Read)?;
+        let used = HistoryError::Used { id: id.clone() };
+        if running.iter().any(|it| it.id == *id) {
+            return Err(used);
+        }
+        match self.show(id.as_str()) {
+            Ok(entry) if entry.id == *id => {
+                let refused = matches!(
+                    entry.report.outcome,
+                    Outcome::Denied | Outcome::ApprovalRequired | Outcome::Error
+                );
+                let settled = entry.report.changes.settlement;
+                let is_free = refused && !entry.interrupted && settled != Settlement::Pending;
+                if is_free { Ok(()) } else { Err(used) }
+            }
+            Ok(_) | Err(HistoryError::Unknown { .. } | HistoryError::Ambiguous { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the operations that wrote to the workspace directly since the last that the journal says of `id`, newest
+    /// first. Older records than [`LOOKED_BACK_MAX`] are not looked at.
+    pub(crate) fn direct_since(&self, id: &OperationId) -> Result<Vec<OperationId>, HistoryError> {
+        let mut direct = Vec::new();
+        let records = self.journal().records_newest_first();
+        for record in records.map_err(HistoryError::Read)?.take(LOOKED_BACK_MAX) {
+            let record = record.map_err(HistoryError::Read)?;
+            if LATER.iter().any(|(kind, ..)| record.kind == *kind) {
+                let about = record.payload.get("operation").and_then(|it| it.as_str());
+                if about == Some(id.as_str()) {
+                    break;
+                }
+            }
+            if record.kind == ledger::FINISHED {
+                let Some(ended) = operation_id(&record) else {
+                    continue;
+                };
+                if ended == *id {
+                    break;
+                }
+                if wrote_directly(&record) {
+                    direct.push(ended);
+                }
+            }
+        }
+        Ok(direct)
+    }
+
     /// Returns the full name of the operation that `text` begins, ends or is; one that runs is found without reading
     /// the whole journal.
     pub(crate) fn resolve_running(&self, text: &str) -> Result<OperationId, HistoryError> {
@@ -268,6 +327,15 @@ impl Sandbox {
             id,
         })
     }
+}
+
+/// Whether the report in a record is of an operation that ran and has no transaction.
+fn wrote_directly(record: &Record) -> bool {
+    let text = |pointer| record.payload.pointer(pointer).and_then(|it| it.as_str());
+    let did_not_run = ["denied", "approval_required", "error"];
+    text("/changes/settlement") == Some("none")
+        && text("/outcome").is_some_and(|it| !did_not_run.contains(&it))
+        && (text("/outcome") != Some("failed") || record.payload["exit_code"].is_number())
 }
 
 /// Whether `text` is the name of an operation, or a beginning or end of it that is long enough.

@@ -1,7 +1,9 @@
 //! All sandboxes of one user: find, make, open, destroy.
 
 mod destroy;
+mod destroyed;
 mod event_file;
+mod guest_paths;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +23,12 @@ use sandbox_safety::{Policy, SafetyValidator};
 use sandbox_state::AppendError;
 use sandbox_types::{SandboxConfig, SandboxName};
 
+pub(crate) use guest_paths::{
+    links_to_user_configuration, places_of_configuration, user_configuration,
+};
+
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
+pub use destroyed::{DestroyedError, DestroyedSandbox};
 
 use crate::{
     approvals::Shelf,
@@ -84,6 +91,14 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: RollbackOpenError,
+    },
+    /// The workspace was moved or removed.
+    #[error("the workspace of '{name}' is not there any more: {}", workspace.display())]
+    WorkspaceGone {
+        /// The sandbox.
+        name: SandboxName,
+        /// Where it was.
+        workspace: PathBuf,
     },
     /// What a killed process left cannot be settled.
     #[error("cannot recover '{name}'")]
@@ -267,13 +282,10 @@ impl Home {
         record: Option<&SandboxRecord>,
         overrides: &Overrides,
     ) -> Result<Effective, ConfigLoadError> {
-        // What a guest can write must not grant it anything: a file inside the workspace is no layer.
-        let trusted = |file: &PathBuf| {
-            let real = fs::canonicalize(file).unwrap_or_else(|_missing| file.clone());
-            record.is_none_or(|record| !real.starts_with(&record.workspace))
-        };
+        let ignored = self.ignored_configuration(record);
+        let trusted = |file: &PathBuf| !ignored.contains(file);
         config_layers::load(&Layers {
-            system: Some(self.host.system_config.clone()),
+            system: Some(self.host.system_config.clone()).filter(trusted),
             user: Some(self.host.user_config.clone()).filter(trusted),
             sandbox: record.map(|record| self.layout.config(&record.name)),
             explicit: overrides.file.clone(),
@@ -292,9 +304,13 @@ impl Home {
         record: SandboxRecord,
         overrides: &Overrides,
     ) -> Result<(SandboxCore, RecoveryReport), OpenError> {
-        let rollback = rollback(&record).map_err(|source| OpenError::Rollback {
-            name: record.name.clone(),
-            source,
+        let rollback = rollback(&record).map_err(|source| {
+            let name = record.name.clone();
+            if let RollbackOpenError::Workspace { path: workspace } = source {
+                OpenError::WorkspaceGone { name, workspace }
+            } else {
+                OpenError::Rollback { name, source }
+            }
         })?;
         let sandbox = self.assemble(record, rollback, overrides)?;
         // In another directory than the sandbox was made for, nothing may be finished or reversed.
@@ -441,10 +457,20 @@ fn tier(config: &SandboxConfig) -> Confinement {
 }
 
 fn rollback(record: &SandboxRecord) -> Result<Option<RollbackManager>, RollbackOpenError> {
-    let Some(layers) = &record.layers else {
-        return Ok(None);
-    };
-    RollbackManager::open(&record.workspace, layers).map(Some)
+    let layers = record.layers.as_ref();
+    layers.map(|layers| open_layers(record, layers)).transpose()
+}
+
+/// Opens the transactions of a sandbox, beside its workspace or in it.
+fn open_layers(
+    record: &SandboxRecord,
+    layers: &Path,
+) -> Result<RollbackManager, RollbackOpenError> {
+    if record.has_layers_inside() {
+        RollbackManager::open_within(&record.workspace, layers)
+    } else {
+        RollbackManager::open(&record.workspace, layers)
+    }
 }
 
 /// Returns whether nobody settles anything in the layers at this moment.

@@ -2,12 +2,14 @@
 //! back if a step fails.
 
 pub(crate) mod checks;
+mod made;
 mod place;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use checks::{InitializationCheck, Part};
+use made::Made;
 pub(crate) use place::submounts;
 pub use steps::{Act, InitializationStep};
 
@@ -25,19 +27,12 @@ use rustix::{
 use sandbox_types::{SandboxConfig, SandboxName};
 
 use crate::{
+    host_ids::{self, SANDBOXES_MAX},
     layout::{CONFIG_FILE, Layout, RECORD_FILE, UNFINISHED},
     ledger::{self, Ledger},
     private,
     registry::{self, FindError, RECORD_FORMAT, SandboxRecord},
 };
-
-/// The first host id that guests of a root caller may get. Above the ranges that useradd(8) hands
-/// out in /etc/subuid and that systemd-nspawn(1) picks from, so that no container shares them.
-const HOST_IDS_FIRST: u32 = 0x7000_0000;
-/// How many ids each sandbox has.
-const HOST_IDS_EACH: u32 = 0x1_0000;
-/// The most sandboxes of one home directory.
-const SANDBOXES_MAX: u32 = 4096;
 
 /// A sandbox cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +196,7 @@ impl<'a> SandboxInitializer<'a> {
             workspace_inode: 0,
             workspace_born: None,
             created_at: now,
-            host_ids: free_host_ids(&existing)?,
+            host_ids: host_ids::free(&existing).ok_or(CreateError::TooMany)?,
             layers,
             no_layers_because,
             no_overlay_because,
@@ -314,7 +309,7 @@ impl<'a> SandboxInitializer<'a> {
                 identify(&mut plan.record, &fs::metadata(path).map_err(failed)?);
                 Ok(())
             }
-            Act::MakeLayers => made.layers(path),
+            Act::MakeLayers => made.layers(path, plan.record.has_layers_inside()),
             Act::WriteRecord => {
                 private::make(&unfinished).map_err(failed)?;
                 made.sandbox = Some(unfinished.clone());
@@ -339,43 +334,6 @@ impl<'a> SandboxInitializer<'a> {
                 private::sync(&self.layout.sandboxes()).map_err(failed)
             }
             Act::AddToIndex => private::replace(path, plan.record.name.as_str()).map_err(failed),
-        }
-    }
-}
-
-/// What was made so far.
-#[derive(Debug, Default)]
-struct Made {
-    /// Directories that are empty.
-    directories: Vec<PathBuf>,
-    /// The directory of the sandbox.
-    sandbox: Option<PathBuf>,
-}
-
-impl Made {
-    /// Makes the directory for transactions.
-    fn layers(&mut self, layers: &Path) -> Result<(), CreateError> {
-        for path in layers.parent().into_iter().chain([layers]) {
-            if private::make(path).map_err(|source| step("use", path, source))? {
-                self.directories.push(path.to_owned());
-            }
-        }
-        let mut entries = fs::read_dir(layers).map_err(|source| step("list", layers, source))?;
-        if entries.next().is_some() {
-            let reason = "it holds transactions of another sandbox of that name, which was not destroyed; remove it to drop them";
-            let source = io::Error::new(io::ErrorKind::DirectoryNotEmpty, reason);
-            return Err(step("use", layers, source));
-        }
-        Ok(())
-    }
-
-    /// Removes it. What cannot be removed is private and empty; the error that led here says more.
-    fn take_back(self) {
-        if let Some(sandbox) = self.sandbox {
-            let _removed = fs::remove_dir_all(sandbox);
-        }
-        for path in self.directories.iter().rev() {
-            let _removed = fs::remove_dir(path);
         }
     }
 }
@@ -490,11 +448,4 @@ fn derived_name(workspace: &Path, taken: &[SandboxName]) -> SandboxName {
         .filter_map(|text| text.parse::<SandboxName>().ok())
         .find(|name| !taken.contains(name))
         .expect("one of more names than sandboxes is free")
-}
-
-fn free_host_ids(existing: &[SandboxRecord]) -> Result<u32, CreateError> {
-    (0..SANDBOXES_MAX)
-        .map(|n| HOST_IDS_FIRST + n * HOST_IDS_EACH)
-        .find(|first| existing.iter().all(|record| record.host_ids != *first))
-        .ok_or(CreateError::TooMany)
 }

@@ -2,18 +2,21 @@
 
 use std::{
     ffi::OsString,
+    fs,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
-use sandbox_isolation::{LaunchPlan, View, WorkspaceMode, is_led_astray};
+use sandbox_isolation::{LaunchPlan, WorkspaceMode, is_led_astray};
 use sandbox_rollback::{Gate, GateError};
 use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Operation};
 
 use crate::{
-    caller::Forwarded, checkpoint, guest_program, layout::Layout, policies::PolicyError, registry,
-    sandbox::Sandbox, state::StateAccessError,
+    caller::Forwarded, checkpoint, guest_program, home::links_to_user_configuration,
+    policies::PolicyError, sandbox::Sandbox, state::StateAccessError,
 };
+
+mod view;
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -107,6 +110,12 @@ pub enum PlanError {
         path: PathBuf,
         /// Why not.
         reason: &'static str,
+    },
+    /// The workspace itself is to be read-only.
+    #[error("cannot make the workspace {} read-only: an operation may change it", path.display())]
+    ReadWorkspace {
+        /// The path as it was granted.
+        path: PathBuf,
     },
     /// A path of `hide` holds the workspace.
     #[error("cannot hide {}: the workspace {} lies in it", path.display(), workspace.display())]
@@ -202,6 +211,7 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
             reason,
         });
     }
+    check_extent(operation, sandbox)?;
     let mut hidden = hidden(operation, sandbox).into_iter();
     match hidden.find(|path| workspace.starts_with(path)) {
         None => Ok(()),
@@ -210,6 +220,38 @@ pub(crate) fn check(operation: &Operation, sandbox: &Sandbox) -> Result<(), Plan
             workspace: workspace.to_owned(),
         }),
     }
+}
+
+/// Refuses grants that would be taken for something else than they are.
+fn check_extent(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanError> {
+    let isolation = &sandbox.config.isolation;
+    let read = isolation.read.iter().chain(&operation.read);
+    let written = isolation.write.iter().chain(&operation.write);
+    let read = read.map(|path| (path, true));
+    for (path, is_read) in read.chain(written.map(|path| (path, false))) {
+        // What is not there is refused by its name, or was when it was configured.
+        let Ok(real) = fs::canonicalize(path) else {
+            continue;
+        };
+        if is_read && real == sandbox.workspace() {
+            return Err(PlanError::ReadWorkspace { path: path.clone() });
+        }
+        let holds = |link: &PathBuf| link.starts_with(&real);
+        if !is_read && links_to_user_configuration(&sandbox.host).iter().any(holds) {
+            return Err(PlanError::Grant {
+                path: path.clone(),
+                reason: "a link that leads to your configuration lies in it, and a command could replace it; grant \
+                         what is needed below",
+            });
+        }
+        if real.parent().is_none() {
+            return Err(PlanError::Grant {
+                path: path.clone(),
+                reason: "it is the whole host; grant the directories that are needed",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns what is to be hidden; an operation's relative paths are the workspace's.
@@ -323,7 +365,7 @@ pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded)
         workspace: sandbox.workspace().to_owned(),
         workspace_mode,
         cwd: cwd(operation, sandbox.workspace()),
-        view: view(operation, sandbox),
+        view: view::of(operation, sandbox),
         network: sandbox.network(operation),
         confinement: sandbox.tier,
         seccomp: sandbox.seccomp.clone(),
@@ -331,40 +373,6 @@ pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded)
         host_ids: sandbox.record.host_ids,
         stdin: guest_program::stdin(operation, forwarded),
     }
-}
-
-fn view(operation: &Operation, sandbox: &Sandbox) -> View {
-    let isolation = &sandbox.config.isolation;
-    let together = |configured: &[PathBuf], asked: &[PathBuf]| {
-        configured.iter().chain(asked).cloned().collect::<Vec<_>>()
-    };
-    let mut hide = hidden(operation, sandbox);
-    hide.push(sandbox.host.data.clone());
-    let read = together(&isolation.read, &operation.read);
-    let write = together(&isolation.write, &operation.write);
-    if !read.is_empty() || !write.is_empty() {
-        hide.extend(layers_beside_workspaces(&sandbox.host.data));
-    }
-    View {
-        home: sandbox.host.home.clone(),
-        search_path: sandbox.host.search_path.clone(),
-        toolchains: sandbox.host.toolchains(),
-        secrets: sandbox.host.secrets(),
-        read,
-        write,
-        hide,
-    }
-}
-
-/// Returns where the transactions of all sandboxes lie, where that is not in their own data: a grant of what holds a
-/// workspace is none of the transactions and undo sets beside it.
-fn layers_beside_workspaces(data: &Path) -> Vec<PathBuf> {
-    let records = registry::all(&Layout::new(data)).unwrap_or_default();
-    records
-        .into_iter()
-        .filter_map(|record| record.layers)
-        .filter(|layers| !layers.starts_with(data))
-        .collect()
 }
 
 /// Returns the whole environment of the guest.

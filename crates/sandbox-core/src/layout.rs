@@ -25,6 +25,12 @@ pub(crate) const CONFIG_FILE: &str = "config.yaml";
 /// The name of a sandbox's journal.
 pub(crate) const JOURNAL_FILE: &str = "journal.log";
 
+/// What the names of directories of transactions begin with that lie beside workspaces, or in one.
+pub(crate) const LAYERS_BESIDE: &str = ".sandbox-layers-";
+
+/// Lies beside layers in a workspace: git then leaves all of them out.
+pub(crate) const IGNORE_FILE: &str = ".gitignore";
+
 /// What the names of sandboxes that are being made begin with. No name of a sandbox does.
 pub(crate) const UNFINISHED: &str = ".new-";
 
@@ -97,7 +103,7 @@ impl Layout {
         let user = rustix::process::geteuid().as_raw();
         let home = std::fs::canonicalize(&self.home).unwrap_or_else(|_not_yet| self.home.clone());
         parent
-            .join(format!(".sandbox-layers-{user}-{}", digest(&home, 4)))
+            .join(format!("{LAYERS_BESIDE}{user}-{}", digest(&home, 4)))
             .join(name.as_str())
     }
 }

@@ -216,7 +216,7 @@ pub(crate) fn finished(
     ledger: &Ledger,
     report: &OperationReport,
     now: Timestamp,
-) -> Result<(), AppendError> {
+) -> Result<Receipt, AppendError> {
     let too_long = |stream: &CapturedOutput| stream.data.len() > OUTPUT_KEPT_BYTES;
     let appended = if too_long(&report.stdout) || too_long(&report.stderr) {
         let mut kept = report.clone();
@@ -232,7 +232,6 @@ pub(crate) fn finished(
         Err(AppendError::TooLarge { .. }) => ledger.append(FINISHED, now, &reduced(report)),
         appended => appended,
     }
-    .map(drop)
 }
 
 /// Returns the report without its output, and with at most [`CHANGED_PATHS_LISTED_MAX`] of each of

@@ -26,6 +26,7 @@ mod health;
 mod history;
 mod home;
 mod host;
+mod host_ids;
 mod initializer;
 mod launch_plan;
 mod layout;
@@ -68,13 +69,13 @@ mod tests;
 
 pub use approvals::{
     ApprovalDecision, ApprovalError, ApprovalEvent, ApprovalRequest, ApprovalRule, ApprovalState,
-    ApproveError, Approved, PENDING_REQUESTS_MAX, Remember, RuleScope, Who,
+    ApproveError, Approved, PENDING_REQUESTS_MAX, REASON_CHARACTERS_MAX, Remember, RuleScope, Who,
 };
 pub use caller::{Answer, Caller, Event, Unattended};
 pub use check::Judge;
 pub use checkpoint::CheckpointError;
 pub use core::SandboxCore;
-pub use diff::{DiffError, FileDiff};
+pub use diff::{BinaryDiff, DiffError, FileDiff};
 pub use doctor::{Attack, Attacked, Diagnosis, NoTargets, Protection, Targets, attack, diagnose};
 pub use event::{
     AboutOperation, AboutSandbox, AlertOf, EventHandler, EventKind, HealthChanged,
@@ -85,7 +86,10 @@ pub use events::{EventStream, EventsError, PastEvents};
 pub use expectations::{Expectation, ExpectationsError, expectations};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
-pub use home::{DestroyError, HeldChanges, Home, OpenError, Overrides, WorkspaceFate};
+pub use home::{
+    DestroyError, DestroyedError, DestroyedSandbox, HeldChanges, Home, OpenError, Overrides,
+    WorkspaceFate,
+};
 pub use host::Host;
 pub use initializer::{
     Act, CreateError, InitializationCheck, InitializationPlan, InitializationStep,

@@ -48,6 +48,12 @@ pub trait Approver: fmt::Debug + Send + Sync {
     /// What remains inside the confinement is `verdict.residual_risk`. It may take its time: the
     /// operation waits, and nothing has begun. It is not interrupted when the caller gives up.
     fn answer(&self, operation: &Operation, verdict: &Verdict) -> Answer;
+
+    /// Returns why it has just answered so, for the journal. By default it does not say.
+    fn reason(&self, operation: &Operation, verdict: &Verdict) -> Option<String> {
+        let (_, _) = (operation, verdict);
+        None
+    }
 }
 
 /// What an embedding program adds. Give it to [`crate::SandboxCore::open_with`] or

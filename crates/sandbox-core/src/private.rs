@@ -19,11 +19,16 @@ pub(crate) fn make(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
+    confirm(path, 0o077).map(|()| false)
+}
+
+/// Refuses what is not a directory of the caller's, or has one of the `forbidden` permissions.
+pub(crate) fn confirm(path: &Path, forbidden: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.is_symlink() {
         return Err(refuse("it is a symbolic link".to_owned()));
     }
-    check(&metadata, 0o077).map(|()| false)
+    check(&metadata, forbidden)
 }
 
 /// Takes the lock of a file that is there for that; `None` if another process has it.

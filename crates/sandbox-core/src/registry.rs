@@ -8,9 +8,9 @@ use std::{
 
 use jiff::Timestamp;
 use sandbox_types::SandboxName;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 
-use crate::{layout::Layout, private};
+use crate::{host_ids, layout::Layout, private};
 
 /// The version of `sandbox.json`.
 pub(crate) const RECORD_FORMAT: u32 = 1;
@@ -59,6 +59,12 @@ pub(crate) enum Found {
 }
 
 impl SandboxRecord {
+    /// Returns whether the transactions lie in the workspace, which is a file system of its own.
+    pub(crate) fn has_layers_inside(&self) -> bool {
+        let layers = self.layers.as_ref();
+        layers.is_some_and(|it| it.starts_with(&self.workspace))
+    }
+
     /// Looks whether the workspace is still the directory that the sandbox was bound to.
     pub(crate) fn find_workspace(&self) -> Found {
         match fs::symlink_metadata(&self.workspace) {
@@ -167,7 +173,11 @@ pub(crate) fn bound_to(
     }
 }
 
-fn indexed(layout: &Layout, workspace: &Path) -> Result<Option<SandboxRecord>, FindError> {
+/// Returns the sandbox that is bound to exactly this directory, if the index has it.
+pub(crate) fn indexed(
+    layout: &Layout,
+    workspace: &Path,
+) -> Result<Option<SandboxRecord>, FindError> {
     let path = layout.index_entry(workspace);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -248,5 +258,10 @@ fn read(path: &Path) -> Result<Option<SandboxRecord>, FindError> {
             found: version.format,
         });
     }
-    serde_json::from_str(&text).map(Some).map_err(damaged)
+    let record: SandboxRecord = serde_json::from_str(&text).map_err(damaged)?;
+    if !host_ids::are_ours(record.host_ids) {
+        let problem = format!("host_ids: {} begins no range of ours", record.host_ids);
+        return Err(damaged(de::Error::custom(problem)));
+    }
+    Ok(Some(record))
 }

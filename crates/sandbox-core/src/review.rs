@@ -201,6 +201,10 @@ pub struct UndoOutcome {
     /// The operation that it was a part of, and whose other changes stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<OperationId>,
+    /// Operations that wrote to the workspace directly since, newest first: they cannot be undone. Only where no
+    /// operation was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub direct_since: Vec<OperationId>,
 }
 
 /// An edited file that stays in the workspace beside the one that was put back.

@@ -105,7 +105,7 @@ pub(crate) fn named_scripts(operation: &Operation, directory: &Path) -> BTreeMap
 }
 
 /// Reads a file that is one: no pipe, no device, no link at its end, nothing larger than `limit`.
-fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let known = file.metadata()?;

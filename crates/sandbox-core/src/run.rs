@@ -96,11 +96,11 @@ pub enum RunFault {
 /// What an operation runs in, and where its changes go unless it writes directly.
 type Begun<'a> = (Readied<'a>, WayBack);
 
-/// An operation that is to run, and the request that was approved for it.
+/// An operation that is to run, and the request that was approved for it with what is judged of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ordered<'a> {
     pub(crate) operation: &'a Operation,
-    pub(crate) request: Option<&'a ApprovalId>,
+    pub(crate) request: Option<(&'a ApprovalId, &'a Operation)>,
 }
 
 impl Sandbox {
@@ -151,7 +151,7 @@ impl Sandbox {
         // The confinement is built beside what follows. Nothing runs in it before the clearance.
         let forwarded = Forwarded::of(caller);
         let mut readied = self.ready(operation, forwarded.clone());
-        let verdict = self.judge(operation);
+        let verdict = self.judge(request.map_or(operation, |(_, judged)| judged));
         caller.hear(Event::Judged(&verdict));
         let draft = Draft::new(self, operation, now, clock);
         if let Err(error @ PlanError::Policy(_)) = readied {
@@ -160,7 +160,7 @@ impl Sandbox {
 
         let permission = match (verdict.decision, request) {
             (Decision::Allow | Decision::Deny, _) => Permission::default(),
-            (Decision::Ask, Some(request)) => Permission::of_request(request),
+            (Decision::Ask, Some((id, _))) => Permission::of_request(id),
             (Decision::Ask, None) => {
                 if let Err(error) = readied {
                     // Nobody is asked about what cannot be done.
@@ -355,7 +355,10 @@ impl Sandbox {
         let now =
             report.started_at + jiff::SignedDuration::from_secs_f64(report.duration_ms / 1000.0);
         match ledger::finished(self.journal(), &report, now).map_err(RunFault::Record) {
-            Ok(()) => Ok(report),
+            Ok(receipt) => {
+                self.remember_running_after(receipt.sequence);
+                Ok(report)
+            }
             Err(fault) => {
                 report.error.extend(causes(&fault));
                 Err(RunError {

@@ -5,12 +5,13 @@
 
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use sandbox_state::{ReadError, Record};
+use sandbox_state::{Brief, ReadError};
+use sandbox_types::{OperationId, ReportedOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::OperationStarted,
-    history, ledger, private,
+    ledger, private,
+    process_mark::ProcessMark,
     sandbox::Sandbox,
     suspend::{RunningNow, SEARCHED_RECORDS_MAX},
 };
@@ -21,6 +22,9 @@ const FILE: &str = "running.json";
 const FORMAT: u32 = 1;
 /// The file is written anew when so many records are new.
 const NEW_RECORDS_MAX: usize = 256;
+/// After an operation it is written when so many records are new, so that whoever asks first, after thousands of
+/// operations, does not read them all.
+const REMEMBERED_EVERY: u64 = 512;
 
 /// What ran when a record was the newest one.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,8 +35,32 @@ struct Known {
     running: Vec<RunningNow>,
 }
 
+/// What is asked of a record: of one about an operation that starts or ends, which that is.
+#[derive(Debug, Deserialize)]
+struct About {
+    operation: Option<Named>,
+    process: Option<ProcessMark>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Named {
+    Whole(Box<ReportedOperation>),
+    Id(OperationId),
+}
+
+impl About {
+    /// Returns which operation it is, however it is named.
+    fn id(self) -> Option<OperationId> {
+        match self.operation? {
+            Named::Whole(operation) => Some(operation.id),
+            Named::Id(id) => Some(id),
+        }
+    }
+}
+
 impl Known {
-    fn is_of(&self, record: &Record) -> bool {
+    fn is_of(&self, record: &Brief<About>) -> bool {
         (self.sequence, self.hash) == (record.sequence, record.hash)
     }
 }
@@ -45,7 +73,8 @@ impl Sandbox {
         let mut running = Vec::new();
         let mut newest = None;
         let mut read = 0;
-        for record in self.journal().records_newest_first()? {
+        let mut records = self.journal().records_newest_first()?;
+        while let Some(record) = records.next_brief::<About>() {
             let record = record?;
             newest.get_or_insert((record.sequence, record.hash));
             if let Some(known) = known.take_if(|known| known.is_of(&record)) {
@@ -61,7 +90,7 @@ impl Sandbox {
                 ledger::STARTED => {
                     running.extend(started(record).filter(|it| !ended.contains(&it.id)));
                 }
-                ledger::FINISHED => ended.extend(history::operation_id(&record)),
+                ledger::FINISHED => ended.extend(record.payload.and_then(About::id)),
                 _ => {}
             }
         }
@@ -83,6 +112,14 @@ impl Sandbox {
         Ok(running)
     }
 
+    /// Remembers what runs, after the record of an operation's end, if it is time for that.
+    pub(crate) fn remember_running_after(&self, sequence: u64) {
+        // An operation has two records, and others have theirs: one of two numbers is seldom missed.
+        if sequence % REMEMBERED_EVERY < 2 {
+            drop(self.running_by_journal());
+        }
+    }
+
     /// One that cannot be read is none.
     fn known_running(&self) -> Option<Known> {
         let known: Known = serde_json::from_slice(&fs::read(self.running_file()).ok()?).ok()?;
@@ -98,14 +135,18 @@ impl Sandbox {
     }
 }
 
-/// Returns the operation that a record begins.
-fn started(record: Record) -> Option<RunningNow> {
-    let started: OperationStarted = serde_json::from_value(record.payload).ok()?;
-    Some(RunningNow {
-        id: started.operation.id,
-        since: record.at,
-        process: started.process,
-        argv: started.operation.argv,
-        detached: false,
-    })
+/// Returns the operation that a record begins, if its process lives.
+fn started(record: Brief<About>) -> Option<RunningNow> {
+    let about = record.payload?;
+    let process = about.process.filter(|it| it.is_alive())?;
+    match about.operation? {
+        Named::Whole(operation) => Some(RunningNow {
+            id: operation.id,
+            since: record.at,
+            process,
+            argv: operation.argv,
+            detached: false,
+        }),
+        Named::Id(_) => None,
+    }
 }

@@ -23,6 +23,7 @@ use sandbox_types::{
 use crate::{
     approvals::Shelf,
     config_layers::CommitPolicy,
+    home::places_of_configuration,
     host::Host,
     launch_plan::{self, PlanError},
     layout::RECORD_FILE,
@@ -169,6 +170,7 @@ impl Sandbox {
             paths_max: limits.inodes.map(|limit| limit.value),
             protected: self.commit_policy.protected,
             rules: self.commit_policy.rules.clone(),
+            own: places_of_configuration(&self.host, self.workspace()),
         }
     }
 

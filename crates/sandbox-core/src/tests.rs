@@ -7,10 +7,10 @@ mod afterwards;
 mod approvals;
 mod health;
 mod index;
+mod launcher;
 mod running;
 
 use std::{
-    cell::Cell,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -22,16 +22,13 @@ use std::{
 
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
-use sandbox_isolation::{
-    Cancellation, Ended, LaunchError, LaunchPlan, Launcher, Observer, Prepared, Running,
-    WorkspaceMode,
-};
+use sandbox_isolation::Cancellation;
 use sandbox_rollback::RollbackManager;
 use sandbox_safety::{Policy, Profile, SafetyValidator};
 use sandbox_state::StateManager;
 use sandbox_types::{
-    CgroupPaths, Decision, Enforcement, ExitReason, OnFailure, Operation, Outcome, ProcessUsage,
-    RiskLevel, SandboxConfig, Settlement, Verdict,
+    Decision, ExitReason, OnFailure, Operation, Outcome, RiskLevel, SandboxConfig, Settlement,
+    Verdict,
 };
 use tempfile::TempDir;
 
@@ -45,100 +42,7 @@ use crate::{
     run::{RunError, RunFault},
     sandbox::Sandbox,
 };
-
-type Guest = Box<dyn Fn(&Path) + Send + Sync>;
-
-thread_local! {
-    /// How many confinements of this test are built and not launched.
-    static BUILT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// A launcher whose processes do what the test says, and end as it says. `None` cannot launch.
-struct Scripted {
-    guest: Arc<Guest>,
-    exit: Option<ExitReason>,
-    launched: Arc<AtomicUsize>,
-}
-
-/// What a [`Scripted`] launcher has built: nothing happens before its launch.
-struct ScriptedPlan {
-    guest: Arc<Guest>,
-    exit: ExitReason,
-    launched: Arc<AtomicUsize>,
-    plan: LaunchPlan,
-}
-
-impl std::fmt::Debug for ScriptedPlan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ScriptedPlan")
-    }
-}
-
-impl std::fmt::Debug for Scripted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Scripted")
-    }
-}
-
-#[derive(Debug)]
-struct ScriptedProcess(ExitReason);
-
-impl Launcher for Scripted {
-    fn prepare(&self, plan: LaunchPlan) -> Result<Box<dyn Prepared>, LaunchError> {
-        let Some(exit) = self.exit else {
-            self.launched.fetch_add(1, Ordering::SeqCst);
-            return Err(LaunchError::new(
-                "enter the user namespace",
-                std::io::Error::from_raw_os_error(1),
-            ));
-        };
-        BUILT.set(BUILT.get() + 1);
-        Ok(Box::new(ScriptedPlan {
-            guest: Arc::clone(&self.guest),
-            exit,
-            launched: Arc::clone(&self.launched),
-            plan,
-        }))
-    }
-}
-
-impl Drop for ScriptedPlan {
-    fn drop(&mut self) {
-        BUILT.set(BUILT.get() - 1);
-    }
-}
-
-impl Prepared for ScriptedPlan {
-    fn launch(self: Box<Self>) -> Result<Box<dyn Running>, LaunchError> {
-        self.launched.fetch_add(1, Ordering::SeqCst);
-        let WorkspaceMode::Overlay { upper, .. } = &self.plan.workspace_mode else {
-            panic!("the tests run in transactions");
-        };
-        (self.guest)(upper);
-        Ok(Box::new(ScriptedProcess(self.exit)))
-    }
-}
-
-impl Running for ScriptedProcess {
-    fn root_pid(&self) -> u32 {
-        0
-    }
-
-    fn cgroups(&self) -> CgroupPaths {
-        CgroupPaths::default()
-    }
-
-    fn wait(&mut self, _: &mut dyn Observer, _: &Cancellation) -> Result<Ended, LaunchError> {
-        Ok(Ended {
-            exit: self.0,
-            usage: ProcessUsage::default(),
-            network: None,
-            limits_reached: Vec::new(),
-            violations: Vec::new(),
-            enforcement: Enforcement::default(),
-        })
-    }
-}
+use launcher::{BUILT, Scripted};
 
 /// A caller that answers as the test says and counts how often it was asked.
 #[derive(Clone, Default)]

@@ -21,6 +21,12 @@ impl Sandbox {
         self.check_workspace()?;
         let rollback = self.rollback()?;
         let whole = self.meant(direction, rollback, options)?;
+        let direct_since = if direction == Direction::Undo && options.id.is_none() {
+            // For a warning only: a damaged journal keeps nobody from undoing.
+            self.direct_since(&whole).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         let on_conflict = options.on_conflict;
         let ordered = (whole.clone(), options.paths.as_slice(), on_conflict);
         let (plan, is_part) = plan(rollback, direction, &ordered)?;
@@ -32,6 +38,7 @@ impl Sandbox {
                 paths: told_changes(&plan.changes).into_owned(),
                 conflicts: plan.conflicts,
                 kept: kept(plan.kept),
+                direct_since,
             });
         }
         if on_conflict == OnConflict::Refuse && !plan.conflicts.is_empty() {
@@ -64,6 +71,7 @@ impl Sandbox {
             paths: told_changes(&done.changes).into_owned(),
             conflicts: done.overwritten,
             kept: kept(done.kept),
+            direct_since,
         })
     }
 

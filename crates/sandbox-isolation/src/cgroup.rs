@@ -34,14 +34,10 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     io::{self, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{Mode, OFlags},
-    process::Pid,
-};
+use rustix::process::Pid;
 use sandbox_types::{Bytes, CgroupKind, CgroupPaths};
 
 pub(crate) use discover::{Hierarchies, discover, is_likely_separate};
@@ -241,7 +237,6 @@ pub(crate) struct OperationCgroup {
 #[derive(Debug)]
 struct Unified {
     path: PathBuf,
-    directory: OwnedFd,
     controllers: Vec<Controller>,
 }
 
@@ -278,29 +273,9 @@ impl OperationCgroup {
         if let Some(unified) = &self.unified {
             write_member(&unified.path, pid)?;
         }
-        self.attach_rest(pid)
-    }
-
-    /// Moves a process that was born in [`Self::unified_directory`] into the other cgroups.
-    ///
-    /// # Errors
-    /// Fails if the process has ended or may not be moved.
-    pub(crate) fn attach_rest(&self, pid: Pid) -> Result<(), CgroupError> {
         self.separate_paths()
             .into_iter()
             .try_for_each(|path| write_member(path, pid))
-    }
-
-    /// Returns the directory for `clone3` with `CLONE_INTO_CGROUP`, closed on `execve`.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "guests are attached so far; sessions give birth inside"
-        )
-    )]
-    pub(crate) fn unified_directory(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.unified.as_ref()?.directory.as_fd())
     }
 
     /// Returns where the operation's figures can be read.
@@ -344,10 +319,9 @@ impl OperationCgroup {
         if let Some(base) = hierarchies.unified() {
             let path = base.path.join(directory_name);
             match make(&path)? {
-                Ok(directory) => {
+                Ok(()) => {
                     self.unified = Some(Unified {
                         path,
-                        directory,
                         controllers: Vec::new(),
                     });
                 }
@@ -428,25 +402,18 @@ impl OperationCgroup {
     }
 }
 
-/// Makes a cgroup and opens it, or says why the host does not let us.
+/// Makes a cgroup, or says why the host does not let us.
 ///
 /// A directory that is there already is the caller's mistake: two operations with one name.
-fn make(path: &Path) -> Result<Result<OwnedFd, String>, CgroupError> {
+fn make(path: &Path) -> Result<Result<(), String>, CgroupError> {
     match fs::create_dir(path) {
-        Ok(()) => {}
+        Ok(()) => Ok(Ok(())),
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
             let path = path.to_owned();
-            return Err(CgroupError::Create { path, source });
+            Err(CgroupError::Create { path, source })
         }
-        Err(source) => return Ok(Err(format!("cannot create {}: {source}", path.display()))),
+        Err(source) => Ok(Err(format!("cannot create {}: {source}", path.display()))),
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
-        .map(Ok)
-        .map_err(|errno| CgroupError::Create {
-            path: path.to_owned(),
-            source: errno.into(),
-        })
 }
 
 fn write_member(path: &Path, pid: Pid) -> Result<(), CgroupError> {

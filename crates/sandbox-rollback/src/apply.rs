@@ -5,6 +5,7 @@
 //! is left alone and reported.
 
 use std::{
+    cell::Cell,
     ffi::OsStr,
     fs::File,
     io,
@@ -13,12 +14,13 @@ use std::{
     rc::Rc,
 };
 
-use rustix::fs::{Mode, RenameFlags};
+use rustix::fs::Mode;
 
 use crate::{
     attributes::{self, Attributes},
     file_error::{FileError, cannot},
     plan::{Cleaning, Directory, Identity, Move, Place, Plan},
+    renaming,
     stat::{Stat, Time, is_absent},
     step::{self, step},
     tree::{Spot, Tree, is_link},
@@ -34,6 +36,8 @@ pub(crate) struct Sides {
     pub(crate) workspace: Tree,
     pub(crate) set: Tree,
     set_path: PathBuf,
+    /// Whether an exchange in several steps was interrupted.
+    has_aside: Cell<bool>,
 }
 
 impl Sides {
@@ -43,6 +47,7 @@ impl Sides {
             workspace: Tree::open(workspace)?,
             set: Tree::open(set)?,
             set_path: set.to_owned(),
+            has_aside: Cell::new(false),
         })
     }
 
@@ -70,6 +75,9 @@ impl Sides {
                 self.open_up(directory)?;
             }
         }
+        let aside = self.aside().and_then(|aside| ino(&aside));
+        self.has_aside
+            .set(aside.map_err(cannot("read", &self.set_path))?.is_some());
         let mut left_alone = Vec::new();
         for change in &plan.moves {
             let path = change.path();
@@ -98,6 +106,11 @@ impl Sides {
             "sync the file system of",
             &self.set_path,
         ))
+    }
+
+    /// Returns the place of a file that changes places with another one, where that takes several steps.
+    fn aside(&self) -> io::Result<Spot> {
+        self.set.spot(Path::new("aside"))
     }
 
     fn forget(&self) {
@@ -140,12 +153,16 @@ impl Sides {
         let (Some(outside), Some(kept)) = (outside, kept) else {
             return Ok(Fit::Foreign);
         };
+        if self.has_aside.get() {
+            let files = [leaving.ino, entering.ino];
+            renaming::complete((&kept, &outside, &self.aside()?), files)?;
+        }
         let present = (ino(&outside)?, ino(&kept)?);
         if present == (Some(leaving.ino), Some(entering.ino)) {
             open_to_move(&outside, leaving)?;
             open_to_move(&kept, entering)?;
             step()?;
-            rename(&kept, &outside, RenameFlags::EXCHANGE)?;
+            renaming::exchange(&kept, &outside, &self.aside()?)?;
         } else if present != (Some(entering.ino), Some(leaving.ino)) {
             return Ok(Fit::Foreign);
         }
@@ -233,7 +250,7 @@ impl Sides {
                         && let (Some(from), Some(to)) = (from, to)
                     {
                         step()?;
-                        rename(&from, &to, RenameFlags::NOREPLACE)?;
+                        rename(&from, &to)?;
                     }
                     keep_time(from_dir, *directory)
                 };
@@ -317,7 +334,7 @@ pub(crate) fn transfer(from: Option<Spot>, to: Option<Spot>, file: &Identity) ->
     };
     open_to_move(&from, file)?;
     step()?;
-    rename(&from, &to, RenameFlags::NOREPLACE)?;
+    rename(&from, &to)?;
     as_it_was(&to, file)?;
     Ok(Fit::Done)
 }
@@ -352,9 +369,10 @@ fn ino(spot: &Spot) -> io::Result<Option<u64>> {
     Ok(Stat::find(&spot.dir, &spot.name)?.map(|stat| stat.ino))
 }
 
-pub(crate) fn rename(from: &Spot, to: &Spot, flags: RenameFlags) -> io::Result<()> {
-    let renamed = rustix::fs::renameat_with(&from.dir, &from.name, &to.dir, &to.name, flags);
-    Ok(renamed?)
+pub(crate) fn rename(from: &Spot, to: &Spot) -> io::Result<()> {
+    Ok(renaming::to_free_name(
+        &from.dir, &from.name, &to.dir, &to.name,
+    )?)
 }
 
 /// Renaming a directory to another parent writes its `..`, which needs write permission.

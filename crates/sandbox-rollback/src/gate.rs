@@ -3,18 +3,14 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    io::Read as _,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
 use sandbox_types::{Bytes, Change, ChangeKind, Violation, ViolationKind};
 
 mod protected;
+mod repository;
 mod rules;
 
 use rules::Rules;
@@ -22,14 +18,9 @@ pub use rules::{GateAction, GateRule, protected_classes};
 
 use crate::{
     file_error::FileError,
-    stat::Stat,
     survey::{Strip, Stripped, Survey},
     transaction::Transaction,
-    tree::Tree,
 };
-
-/// The most bytes of a git configuration that are read.
-const GIT_CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// The most violations, notices, strips or reasons of one origin that are listed.
 const LISTED_MAX: usize = 1000;
@@ -48,6 +39,9 @@ pub struct Gate {
     pub protected: GateAction,
     /// The first one that a path meets decides on it.
     pub rules: Vec<GateRule>,
+    /// Real absolute paths that configure the sandbox itself: what changes there, or a link on the way there, is held
+    /// at least, whatever the rules say.
+    pub own: Vec<PathBuf>,
 }
 
 /// What becomes of the changes.
@@ -127,6 +121,7 @@ impl Gate {
             paths_max: None,
             protected: GateAction::Report,
             rules: Vec::new(),
+            own: Vec::new(),
         }
     }
 
@@ -168,7 +163,7 @@ impl Gate {
         }
         self.amounts(survey, &mut decision);
         self.protected_files(survey, transaction, &mut decision)?;
-        links_out(survey, transaction, &mut decision);
+        self.links_out(survey, transaction, &mut decision)?;
         Ok(decision)
     }
 
@@ -201,54 +196,81 @@ impl Gate {
         decision: &mut GateDecision,
     ) -> Result<(), GateError> {
         let rules = Rules::new(&self.rules)?;
-        let mut met: [Short; 3] = Default::default();
+        let mut met = Met::default();
         let links: BTreeSet<&Path> = survey.symlinks.iter().map(|(link, _)| &**link).collect();
         for change in &survey.changes {
-            let class = protected_class(change, &links, transaction)?;
+            let is_link = links.contains(&*change.path);
+            let own = self.configures_us(&transaction.layout.workspace, &change.path, is_link);
+            let class = protected_class(change, is_link, transaction)?;
             let (action, why) = match (rules.first(&change.path, class), class) {
+                (rule, _) if own => (
+                    rule.map_or(GateAction::Hold, |it| it.action.max(GateAction::Hold)),
+                    protected::SANDBOX,
+                ),
                 (Some(rule), _) => (rule.action, rule.reason.as_str()),
                 (None, Some(class)) => (self.protected, class),
                 (None, None) => continue,
             };
-            let [report, hold, discard] = &mut met;
-            let list = match action {
-                GateAction::Allow => continue,
-                GateAction::Report => report,
-                GateAction::Hold => hold,
-                GateAction::Discard => discard,
-            };
             let path = change.path.display();
-            list.push(|| format!("'{path}' changed: {why}"));
+            met.push(action, || format!("'{path}' changed: {why}"));
         }
-        let [report, hold, discard] = met;
-        for (outcome, met) in [(GateOutcome::Discard, discard), (GateOutcome::Hold, hold)] {
-            for notice in met.entries() {
-                decision.refuse(outcome, notice.clone());
-                decision.notices.push(notice);
-            }
-        }
-        decision.notices.extend(report.entries());
+        decision.meet(met);
         Ok(())
+    }
+
+    /// Notes new symlinks whose target is not in the workspace, or does what the rules say about them.
+    fn links_out(
+        &self,
+        survey: &Survey,
+        transaction: &Transaction,
+        decision: &mut GateDecision,
+    ) -> Result<(), GateError> {
+        let rules = Rules::new(&self.rules)?;
+        let mut met = Met::default();
+        for (path, target) in &survey.symlinks {
+            if !leaves(path, target, &transaction.layout.workspace) {
+                continue;
+            }
+            let rule = rules.first(path, Some(protected::LINK_OUT));
+            let action = rule.map_or(GateAction::Report, |rule| rule.action);
+            let (path, target) = (path.display(), target.display());
+            met.push(action, || {
+                format!("the link '{path}' leads out of the workspace, to '{target}'")
+            });
+        }
+        decision.meet(met);
+        Ok(())
+    }
+
+    fn configures_us(&self, workspace: &Path, path: &Path, is_link: bool) -> bool {
+        let path = workspace.join(path);
+        let meets = |own: &PathBuf| path.starts_with(own) || is_link && own.starts_with(&path);
+        self.own.iter().any(meets)
     }
 }
 
 /// Returns what kind of protected file a change brings, if any.
 fn protected_class(
     change: &Change,
-    links: &BTreeSet<&Path>,
+    is_link: bool,
     transaction: &Transaction,
 ) -> Result<Option<&'static str>, GateError> {
     if change.kind == ChangeKind::Deleted {
         return Ok(None);
     }
-    let class = if links.contains(&*change.path) {
+    let class = if is_link {
         protected::class_of_link(&change.path)
     } else {
         protected::class(&change.path)
     };
+    if class.is_none() {
+        return repository::class(change, transaction);
+    }
     let harmless = match class {
-        Some(protected::GIT_CONFIG) => !runs_programs(transaction, &change.path)?,
-        Some(protected::GIT_ELSEWHERE) => is_directory(transaction, &change.path)?,
+        Some(protected::GIT_CONFIG) => {
+            !repository::runs_programs(transaction.upper(), &change.path)?
+        }
+        Some(protected::GIT_ELSEWHERE) => repository::is_directory(transaction, &change.path)?,
         _ => false,
     };
     Ok(class.filter(|_| !harmless))
@@ -261,9 +283,43 @@ impl GateDecision {
             .extend(violations.map(|detail| Violation { kind, detail }));
     }
 
+    /// Takes over what rules say.
+    fn meet(&mut self, met: Met) {
+        let refused = [
+            (GateOutcome::Discard, met.discard),
+            (GateOutcome::Hold, met.hold),
+        ];
+        for (outcome, met) in refused {
+            for notice in met.entries() {
+                self.refuse(outcome, notice.clone());
+                self.notices.push(notice);
+            }
+        }
+        self.notices.extend(met.report.entries());
+    }
+
     fn refuse(&mut self, outcome: GateOutcome, reason: String) {
         self.outcome = self.outcome.max(outcome);
         self.reasons.push(reason);
+    }
+}
+
+/// What rules say about changes, by what they do.
+#[derive(Default)]
+struct Met {
+    report: Short,
+    hold: Short,
+    discard: Short,
+}
+
+impl Met {
+    fn push(&mut self, action: GateAction, entry: impl FnOnce() -> String) {
+        match action {
+            GateAction::Allow => {}
+            GateAction::Report => self.report.push(entry),
+            GateAction::Hold => self.hold.push(entry),
+            GateAction::Discard => self.discard.push(entry),
+        }
     }
 }
 
@@ -380,18 +436,6 @@ fn leads_to(globs: &[String], path: &Path) -> bool {
         .any(|glob| Path::new(trimmed(glob)).starts_with(path))
 }
 
-/// Notes new symlinks whose target is not in the workspace.
-fn links_out(survey: &Survey, transaction: &Transaction, decision: &mut GateDecision) {
-    let mut notices = Short::default();
-    for (path, target) in &survey.symlinks {
-        if leaves(path, target, &transaction.layout.workspace) {
-            let (path, target) = (path.display(), target.display());
-            notices.push(|| format!("the link '{path}' leads out of the workspace, to '{target}'"));
-        }
-    }
-    decision.notices.extend(notices.entries());
-}
-
 fn leaves(link: &Path, target: &Path, workspace: &Path) -> bool {
     if target.is_absolute() {
         let climbs = target.components().any(|part| part == Component::ParentDir);
@@ -407,45 +451,6 @@ fn leaves(link: &Path, target: &Path, workspace: &Path) -> bool {
         }
     }
     false
-}
-
-/// Returns whether a changed git configuration makes git run something. What cannot be read to its
-/// end as a plain file counts as if it did: a link, a pipe, one too long, one closed to us.
-fn runs_programs(transaction: &Transaction, path: &Path) -> Result<bool, GateError> {
-    let read = || -> Result<bool, FileError> {
-        let tree = Tree::open(transaction.upper())?;
-        let cannot_read = || tree.cannot::<std::io::Error>("read", path);
-        let spot = tree.spot(path).map_err(cannot_read())?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&spot.dir, &spot.name, flags, Mode::empty()) {
-            Ok(fd) => std::fs::File::from(fd),
-            Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS) => return Ok(true),
-            Err(error) => return Err(cannot_read()(error.into())),
-        };
-        let stat = Stat::of_fd(&file).map_err(cannot_read())?;
-        if !stat.is_file() {
-            return Ok(!stat.is_dir());
-        }
-        if stat.size > GIT_CONFIG_BYTES_MAX {
-            return Ok(true);
-        }
-        let mut bytes = Vec::new();
-        file.take(GIT_CONFIG_BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(cannot_read())?;
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(!protected::git_executable_keys(&text).is_empty())
-    };
-    read().map_err(|source| GateError::Read { source })
-}
-
-fn is_directory(transaction: &Transaction, path: &Path) -> Result<bool, GateError> {
-    let tree = Tree::open(transaction.upper()).map_err(|source| GateError::Read { source })?;
-    let stat = tree
-        .find(path)
-        .map_err(tree.cannot("read", path))
-        .map_err(|source| GateError::Read { source })?;
-    Ok(stat.is_some_and(|stat| stat.is_dir()))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@
 //! ```
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
@@ -82,6 +83,13 @@ pub(crate) struct Begun {
 impl Layout {
     /// The directories inside of `layers`.
     pub(crate) const PARTS: [&str; 4] = ["tx", "undo", "undone", "trash"];
+
+    /// Returns the name in the workspace's root below which the layers lie, if they lie in the workspace: it is
+    /// nothing of the workspace's.
+    pub(crate) fn own_name(&self) -> Option<&OsStr> {
+        let inside = self.layers.strip_prefix(&self.workspace).ok()?;
+        inside.iter().next()
+    }
 
     pub(crate) fn tx(&self, id: &OperationId) -> PathBuf {
         self.layers.join("tx").join(id.as_str())

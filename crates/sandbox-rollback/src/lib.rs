@@ -40,6 +40,7 @@ mod unsettled;
 mod apply;
 mod plan;
 mod renames;
+mod renaming;
 
 mod journal;
 mod layout;
@@ -53,6 +54,7 @@ mod file_error;
 mod file_tree;
 mod lock;
 mod overlay;
+mod picked;
 mod progress;
 mod raw;
 mod ready;

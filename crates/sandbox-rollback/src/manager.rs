@@ -38,6 +38,10 @@ const HELD_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How many files one sweep deletes: a millisecond's work.
 const SWEEP_FILES_MAX: u64 = 64;
 
+/// How often a directory is tried to be removed that should be empty, and the pause between.
+const REMOVALS_MAX: u32 = 100;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
+
 /// The transactions and undo sets of one workspace.
 #[derive(Clone, Debug)]
 pub struct RollbackManager {
@@ -73,6 +77,31 @@ impl RollbackManager {
     ///
     /// Fails when one of these conditions does not hold or a directory cannot be made.
     pub fn open(workspace: &Path, layers: &Path) -> Result<Self, OpenError> {
+        if layers.starts_with(workspace) {
+            return Err(OpenError::Inside {
+                layers: layers.to_owned(),
+            });
+        }
+        Self::open_anywhere(workspace, layers)
+    }
+
+    /// Opens layers that lie in the workspace: where it is a mount point, nothing else is on its mount. Snapshots,
+    /// restores and comparisons leave out the entry of its root that they lie in. Whoever runs commands has to
+    /// hide it from them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn open_within(workspace: &Path, layers: &Path) -> Result<Self, OpenError> {
+        if layers == workspace || !layers.starts_with(workspace) {
+            return Err(OpenError::Outside {
+                layers: layers.to_owned(),
+            });
+        }
+        Self::open_anywhere(workspace, layers)
+    }
+
+    fn open_anywhere(workspace: &Path, layers: &Path) -> Result<Self, OpenError> {
         let not_a_workspace = || OpenError::Workspace {
             path: workspace.to_owned(),
         };
@@ -80,11 +109,6 @@ impl RollbackManager {
             .ok()
             .filter(|stat| stat.is_dir() && workspace.is_absolute())
             .ok_or_else(not_a_workspace)?;
-        if layers.starts_with(workspace) {
-            return Err(OpenError::Inside {
-                layers: layers.to_owned(),
-            });
-        }
         let prepare = |source| OpenError::Prepare { source };
         make_private(layers)
             .map_err(cannot("create", layers))
@@ -102,16 +126,26 @@ impl RollbackManager {
             });
         }
         let owner = rustix::process::geteuid().as_raw();
-        if !stat.is_dir() || stat.uid != owner || stat.permissions() & 0o077 != 0 {
+        let is_ours = |stat: &Stat| stat.is_dir() && stat.uid == owner;
+        let leads_there =
+            |above: &Path| Stat::at(rustix::fs::CWD, above).is_ok_and(|stat| stat.is_dir());
+        if !is_ours(&stat)
+            || stat.permissions() & 0o077 != 0
+            || !layers.parent().is_some_and(leads_there)
+        {
             return Err(OpenError::Exposed {
                 layers: layout.layers,
             });
         }
         for part in Layout::PARTS {
             let path = layers.join(part);
-            make_private(&path)
-                .map_err(cannot("create", path))
+            let stat = make_private(&path)
+                .and_then(|()| Stat::at(rustix::fs::CWD, &path))
+                .map_err(cannot("create", &path))
                 .map_err(prepare)?;
+            if !is_ours(&stat) {
+                return Err(OpenError::Exposed { layers: path });
+            }
         }
         Ok(Self { layout })
     }
@@ -355,7 +389,7 @@ impl RollbackManager {
     /// file that cannot be deleted, after deleting all others.
     pub fn remove_all(self) -> Result<(), UpkeepError> {
         let layout = &self.layout;
-        let _lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
+        let lock = layout.exclusive()?.ok_or(UpkeepError::Busy)?;
         let finished = settle::finish_journals(layout)?;
         if let Some((_, source)) = finished.failed.into_iter().next() {
             return Err(UpkeepError::File { source });
@@ -387,7 +421,8 @@ impl RollbackManager {
         }
         fs::remove_dir(&trash).map_err(cannot("remove", &trash))?;
         remove_file(&layout.layers.join("lock"))?;
-        fs::remove_dir(&layout.layers).map_err(cannot("remove", &layout.layers))?;
+        drop(lock);
+        remove_emptied(&layout.layers).map_err(cannot("remove", &layout.layers))?;
         Ok(())
     }
 
@@ -434,6 +469,20 @@ pub(crate) fn in_use(set: &Path) -> Result<bool, FileError> {
         Err(error) => Err(error),
     };
     probe().map_err(cannot::<io::Error>("lock", &path))
+}
+
+/// Removes a directory. Network and FUSE file systems keep a file that was removed while it was open, under another
+/// name, until some time after it is closed.
+fn remove_emptied(path: &Path) -> io::Result<()> {
+    for _ in 0..REMOVALS_MAX {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::park_timeout(REMOVAL_PAUSE);
+            }
+            result => return result,
+        }
+    }
+    fs::remove_dir(path)
 }
 
 fn remove_file(path: &Path) -> Result<(), FileError> {

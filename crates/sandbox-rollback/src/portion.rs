@@ -19,7 +19,7 @@ use std::{
 };
 
 use rustix::fs::RenameFlags;
-use sandbox_types::{Change, OperationId};
+use sandbox_types::{Change, ChangeKind, OperationId, told_changes};
 use serde::{Deserialize, Serialize};
 
 pub use error::PortionError;
@@ -30,9 +30,9 @@ use crate::{
     apply::{OPEN_TO_OWNER, is_privileged, spot, transfer},
     commit::save_changes,
     file_error::{FileError, cannot},
-    gate::{compile, covers},
     journal,
     layout::{self, CHANGES, Layout, SEALED, UNSEALED, make_private},
+    picked::Picked,
     plan::{Identity, Move, Place, Plan},
     retention,
     settle::{self, Finished},
@@ -139,6 +139,17 @@ pub(crate) struct Half {
     pub(crate) changes: Vec<Change>,
 }
 
+/// Returns the two ends of what is told as a rename of which only one is in the part. The plan has what was changed too,
+/// a mode perhaps, as two moves.
+fn parted_rename(all: &[Change], part: &[Change]) -> Option<(PathBuf, PathBuf)> {
+    let picked: BTreeSet<&Path> = part.iter().map(|it| it.path.as_path()).collect();
+    told_changes(all).iter().find_map(|it| {
+        let from = it.from.as_deref()?;
+        let parted = picked.contains(from) != picked.contains(it.path.as_path());
+        (it.kind == ChangeKind::Renamed && parted).then(|| (from.to_owned(), it.path.clone()))
+    })
+}
+
 /// What is kept of an operation.
 pub(crate) struct Kept {
     id: OperationId,
@@ -202,16 +213,17 @@ impl Kept {
         layout: &Layout,
         globs: &[String],
     ) -> Result<Option<(Half, Half)>, PortionError> {
-        let set = compile(globs).map_err(PortionError::Glob)?;
         let Half { plan, changes } = &self.all;
         let tops: BTreeSet<&Path> = plan.moves.iter().flat_map(Move::paths).collect();
+        let all: Vec<&Path> = tops.iter().copied().collect();
+        let set = Picked::of(globs, changes, &all).map_err(PortionError::Glob)?;
         let top = |path: &Path| {
             path.ancestors()
                 .find(|it| tops.contains(it))
                 .map(Path::to_owned)
         };
-        let mut met = changes.iter().filter(|it| covers(&set, &it.path));
-        let cut = met.find_map(|it| top(&it.path).filter(|top| !covers(&set, top)));
+        let mut met = changes.iter().filter(|it| set.covers(&it.path));
+        let cut = met.find_map(|it| top(&it.path).filter(|top| !set.covers(top)));
         if let Some(path) = cut {
             return Err(PortionError::Whole { path });
         }
@@ -219,7 +231,7 @@ impl Kept {
             .moves
             .iter()
             .filter_map(|it| Some((it.old_path()?, it.path())));
-        let mut parted = renamed.filter(|(from, to)| covers(&set, from) != covers(&set, to));
+        let mut parted = renamed.filter(|(from, to)| set.covers(from) != set.covers(to));
         if let Some((from, to)) = parted.next() {
             return Err(PortionError::Renamed {
                 from: from.to_owned(),
@@ -227,6 +239,9 @@ impl Kept {
             });
         }
         let (part, rest) = halves(plan, changes, &set);
+        if let Some((from, to)) = parted_rename(changes, &part.changes) {
+            return Err(PortionError::Renamed { from, to });
+        }
         if part.plan.is_empty() || part.changes.is_empty() {
             return Err(PortionError::Nothing {
                 id: self.id.clone(),

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FileType, RenameFlags};
+use rustix::fs::FileType;
 
 use crate::{
     apply::{rename, spot},
@@ -418,7 +418,7 @@ pub(crate) fn drop_copies(layout: &Layout, set: &Path, (plan, left_alone): (&Pla
                 return Ok(());
             };
             step()?;
-            rename(&from, &to, RenameFlags::NOREPLACE)
+            rename(&from, &to)
         };
         drop(throw());
     }

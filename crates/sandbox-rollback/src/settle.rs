@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::RenameFlags;
 use sandbox_types::OperationId;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     layout::{HELD, JOURNAL, Layout, SEALED, UNDOING},
     ledger::{Ledger, PutBack},
     plan::{Identity, Move, Plan},
-    portion, redo, renames, reserve, retention,
+    portion, redo, renames, renaming, reserve, retention,
     stat::{Stat, Time},
     step::{self, step},
     together, trash,
@@ -188,13 +187,7 @@ pub(crate) fn seal(set: &Path, name: &str) -> io::Result<()> {
 pub(crate) fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     step()?;
     let (old, new) = (rustix::fs::CWD, rustix::fs::CWD);
-    Ok(rustix::fs::renameat_with(
-        old,
-        from,
-        new,
-        to,
-        RenameFlags::NOREPLACE,
-    )?)
+    Ok(renaming::to_free_name(old, from, new, to)?)
 }
 
 /// Notes in the ledger which files lie in the workspace again.

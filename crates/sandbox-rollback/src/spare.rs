@@ -9,9 +9,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::RenameFlags;
-
-use crate::{layout::Layout, lock, stat::Stat, step::step, trash};
+use crate::{layout::Layout, lock, renaming, stat::Stat, step::step, trash};
 
 /// What a set holds that was never more than begun.
 const PLAIN: [&str; 3] = ["lock", "upper", "work"];
@@ -154,13 +152,7 @@ fn open_lock(set: &Path) -> io::Result<fs::File> {
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let cwd = rustix::fs::CWD;
-    Ok(rustix::fs::renameat_with(
-        cwd,
-        from,
-        cwd,
-        to,
-        RenameFlags::NOREPLACE,
-    )?)
+    Ok(renaming::to_free_name(cwd, from, cwd, to)?)
 }
 
 /// Removes a file or an empty directory that may not be there.

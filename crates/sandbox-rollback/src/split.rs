@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, RenameFlags};
+use rustix::fs::Mode;
 use sandbox_types::OperationId;
 
 use crate::{
@@ -19,9 +19,9 @@ use crate::{
     apply::rename,
     attributes::Attributes,
     file_error::{FileError, cannot},
-    gate::{compile, covers},
     layout::Begun,
     overlay,
+    picked::Picked,
     plan::Move,
     stat::Stat,
     step::step,
@@ -172,9 +172,10 @@ struct Chosen<'a> {
 impl<'a> Chosen<'a> {
     /// Returns what the globs select; `None` if that is everything.
     fn of(survey: &'a Survey, globs: &[String]) -> Result<Option<Self>, SplitError> {
-        let set = compile(globs).map_err(SplitError::Glob)?;
-        let selected = |path: &Path| covers(&set, path);
         let plan = &survey.plan;
+        let tops: Vec<&Path> = plan.moves.iter().map(Move::path).collect();
+        let picked = Picked::of(globs, &survey.changes, &tops).map_err(SplitError::Glob)?;
+        let selected = |path: &Path| picked.covers(path);
         let all = plan.moves.iter().map(Move::path);
         let moves: Vec<&Path> = all.filter(|path| selected(path)).collect();
         let is_change = |path: &Path| {
@@ -252,7 +253,7 @@ impl<'a> Chosen<'a> {
             let transfer = || {
                 let (source, target) = (old.spot(path)?, new.spot(path)?);
                 step()?;
-                rename(&source, &target, RenameFlags::NOREPLACE)
+                rename(&source, &target)
             };
             transfer().map_err(old.cannot::<io::Error>("move", path))?;
         }

@@ -9,8 +9,8 @@ use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 #[cfg(test)]
 pub(crate) use watched::{
-    DatabaseFile, Doubles, Event, StandsFor, as_seen, database_file, returned, set_doubles, step,
-    sync_all, sync_data, sync_file_system, watched, with_steps,
+    DatabaseFile, Doubles, Event, StandsFor, as_seen, database_file, knows_flags, returned,
+    set_doubles, step, sync_all, sync_data, sync_file_system, watched, with_steps, without_flags,
 };
 
 /// Announces one change on disk. Outside of tests it does nothing.
@@ -26,6 +26,12 @@ pub(crate) use watched::{
 )]
 pub(crate) const fn step() -> io::Result<()> {
     Ok(())
+}
+
+/// Returns whether renameat2(2) may be tried with flags; tests say no, as some file systems do.
+#[cfg(not(test))]
+pub(crate) const fn knows_flags() -> bool {
+    true
 }
 
 /// Makes the content of a file durable.

@@ -12,13 +12,14 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
 
 use crate::{
     attributes,
     file_error::{FileError, cannot},
+    renaming,
     stat::Stat,
     step::step,
     tree::names,
@@ -33,7 +34,7 @@ pub(crate) fn throw(path: &Path, trash: &Path) -> io::Result<()> {
         let (from, to) = (rustix::fs::CWD, rustix::fs::CWD);
         step()?;
         let target = trash.join(name);
-        match rustix::fs::renameat_with(from, path, to, target, RenameFlags::NOREPLACE) {
+        match renaming::to_free_name(from, path, to, target) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST | Errno::NOTEMPTY) => {}
             Err(error) => return Err(error.into()),
@@ -54,9 +55,11 @@ pub(crate) fn is_small(trash: &Path) -> bool {
 ///
 /// Fails with the first path that cannot be deleted, after deleting all others.
 pub(crate) fn empty(trash: &Path, budget: u64) -> Result<bool, FileError> {
-    let root = fs::File::open(trash).map_err(cannot("open", trash))?;
+    // What a link leads to was not thrown away.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(trash, flags, Mode::empty()).map_err(cannot("open", trash))?;
     let mut bin = Bin {
-        root: OwnedFd::from(root),
+        root,
         path: trash.to_owned(),
         budget,
         number: 0,
@@ -150,8 +153,7 @@ impl Bin {
         loop {
             self.number += 1;
             let up = format!("inner-{}", self.number);
-            let flags = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(dir, name, &self.root, up, flags) {
+            match renaming::to_free_name(dir, name, &self.root, up) {
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                 result => return Ok(result?),
             }

@@ -100,7 +100,13 @@ impl Directory {
     pub(crate) fn file(&self, name: &str, flags: OFlags) -> Result<Option<File>, OpenError> {
         // NONBLOCK: a FIFO in its place must not make us wait.
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR) {
+        let open = |flags| rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR);
+        let opened = match open(flags) {
+            // Who is not the owner may not ask for that, and is told below that somebody else is.
+            Err(Errno::PERM) if flags.contains(OFlags::NOATIME) => open(flags - OFlags::NOATIME),
+            opened => opened,
+        };
+        let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(OpenError::of(errno)),

@@ -332,7 +332,7 @@ impl Store {
     ) -> Result<Option<Entry>, StoreReadError> {
         let id = (namespace, key);
         self.read(|tables| match tables.when(id, when)? {
-            Some(row) => tables.entry(id, &row, &self.options.keys),
+            Some(row) => tables.entry(id, row, &self.options.keys),
             None => Ok(None),
         })
     }

@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn processes(trial: &mut Trial) {
-    let marker = format!("41.{}", std::process::id());
+    let marker = format!("4100.{}", std::process::id());
     let mut victim = Command::new("sleep")
         .arg(&marker)
         .env("ESCAPE_SECRET", "canary-environment")
@@ -63,7 +63,7 @@ fn processes(trial: &mut Trial) {
 fn neighbours(trial: &mut Trial) {
     let other = Trial::new(trial.variant);
     fs::write(other.lab.workspace().join("secret"), "canary-neighbour").unwrap();
-    let marker = format!("42.{}", std::process::id());
+    let marker = format!("4200.{}", std::process::id());
     let mut running = other
         .lab
         .command(&[

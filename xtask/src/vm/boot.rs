@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use super::{guest, image::Machine, progress::Progress, tool};
 
 /// How long the whole machine may take.
-const TIME_LIMIT: Duration = Duration::from_secs(45 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(120 * 60);
 /// How long it may say nothing.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How often it is said what runs, if nothing else is.

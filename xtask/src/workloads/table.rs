@@ -53,7 +53,8 @@ fn there_and_back() {
     assert!(std::process::Command::new("cat").arg(&file).status().unwrap().success());
 }
 END
-            cargo vendor -q > .cargo/config.toml
+            cargo vendor > .cargo/config.toml 2> /dev/null
+            grep -q vendored-sources .cargo/config.toml
             sysroot=$(rustc --print sysroot)
             mkdir "$TOOLS"
             cp -al "$sysroot/bin" "$sysroot/lib" "$TOOLS" 2> /dev/null || cp -a "$sysroot/bin" "$sysroot/lib" "$TOOLS""#,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sandbox_core::{REASON_CHARACTERS_MAX, Who};
 
 /// The judge asks about some operations; without a person at the terminal they wait here
 #[derive(Debug, Args)]
@@ -52,6 +53,8 @@ pub(crate) struct ApproveArgs {
     /// From now on, approve all of this type in which nothing else is found than in this one
     #[arg(long, group = "scope")]
     pub(crate) remember_findings: bool,
+    #[command(flatten)]
+    pub(crate) why: WhyArgs,
     /// Read this configuration file too
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -62,6 +65,8 @@ pub(crate) struct RequestArgs {
     /// The request: its id, or a unique beginning or end of it
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) why: WhyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -69,4 +74,33 @@ pub(crate) struct RuleArgs {
     /// The remembered approval: its id, or a unique beginning or end of it
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) why: WhyArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// Say why, for the journal (up to 1,000 characters)
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+}
+
+impl WhyArgs {
+    /// Adds the reason to who decides.
+    pub(crate) fn told(&self, who: Who) -> Who {
+        match &self.reason {
+            Some(reason) => who.because(reason),
+            None => who,
+        }
+    }
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim().chars().count() {
+        0 => Err("it is empty".to_owned()),
+        length if length > REASON_CHARACTERS_MAX => Err(format!(
+            "it has {length} characters, and {REASON_CHARACTERS_MAX} are kept"
+        )),
+        _ => Ok(text.to_owned()),
+    }
 }

@@ -37,12 +37,13 @@ pub(crate) struct HealthArgs {
 /// processor, since the look before. Where standard output is no terminal, it is shown once.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// Look once; with --json one document, else one a line
+    /// Look once
     #[arg(long)]
     pub(crate) once: bool,
-    /// Look again after this time, as in 500ms or 2s
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
-    pub(crate) interval: Duration,
+    /// Look again after this time, as in 500ms or 2s; with --json one document a line, also where standard output is
+    /// no terminal [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) interval: Option<Duration>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -16,6 +16,9 @@ const AFTER_HELP: &str = "\
 A directory without a sandbox gets one. Changes to the workspace go to a transaction, which is
 committed when the command has ended; `sandbox undo` puts back what it changed.
 
+A pipe or a file on standard input is passed on; a terminal is not: the command then reads an empty
+input, unless --tty gives it a terminal of its own.
+
 The command's own exit code is passed on. Ours:
   2    wrong usage or configuration; nothing was run
   124  the time limit was reached

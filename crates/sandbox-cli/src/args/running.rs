@@ -38,7 +38,7 @@ pub(crate) struct LogsArgs {
 Exit codes: those of `sandbox run`: the command's own code, or how it ended.
   124  also: it has not ended in time (--timeout); it runs on
   125  it cannot be waited for
-  2    there is no such operation")]
+  1    also: there is no such operation")]
 pub(crate) struct WaitArgs {
     /// The operation: its id, or a unique beginning or end of it
     #[arg(value_name = "OP")]

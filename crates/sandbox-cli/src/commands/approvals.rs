@@ -30,13 +30,17 @@ pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failur
         Some(ApprovalsCommand::List(args)) => list(settings, args.all),
         Some(ApprovalsCommand::Approve(args)) => approve(settings, args),
         Some(ApprovalsCommand::Deny(args)) => {
-            let denied = settings.open_to_read()?.deny(&args.id, who())?;
+            let denied = settings
+                .open_to_read()?
+                .deny(&args.id, args.why.told(who()))?;
             told(settings.ui, &denied, || {
                 format!("sandbox: denied {}", describe::short_approval(&denied.id))
             })
         }
         Some(ApprovalsCommand::Forget(args)) => {
-            let forgotten = settings.open_to_read()?.forget(&args.id, who())?;
+            let forgotten = settings
+                .open_to_read()?
+                .forget(&args.id, args.why.told(who()))?;
             told(settings.ui, &forgotten, || {
                 let command = describe::command(&forgotten.operation.argv, COMMAND_WIDTH);
                 format!("sandbox: forgot the approval of {command}")
@@ -73,7 +77,7 @@ fn request(ui: Ui, request: &ApprovalRequest) -> String {
             (until, usize::MAX)
         }
         ApprovalState::Granted | ApprovalState::Denied | ApprovalState::Expired => {
-            (request.state.to_string(), COMMAND_WIDTH)
+            (decided(request), COMMAND_WIDTH)
         }
     };
     let times = match request.times {
@@ -99,6 +103,19 @@ fn request(ui: Ui, request: &ApprovalRequest) -> String {
         }
     }
     text
+}
+
+/// Says what became of a request, by whom, and why.
+fn decided(request: &ApprovalRequest) -> String {
+    let by = request.decision.as_ref().and_then(|it| it.by.as_ref());
+    let Some(by) = by else {
+        return request.state.to_string();
+    };
+    let reason = by.reason.as_ref();
+    let reason = reason.map_or_else(String::new, |it| {
+        format!(": {}", one_line(it, COMMAND_WIDTH))
+    });
+    format!("{} by {} ({}{reason})", request.state, by.uid, by.via)
 }
 
 /// Returns the beginning of what a request brings along: a script, or the text of a file.
@@ -165,7 +182,7 @@ fn approve(settings: &Settings, args: ApproveArgs) -> Result<u8, Failure> {
         None if args.remember => Remember::Always,
         None => Remember::Once,
     };
-    let approved = core.grant(&args.id, remember, who())?;
+    let approved = core.grant(&args.id, remember, args.why.told(who()))?;
     let command = describe::command(&approved.operation().action.argv(), COMMAND_WIDTH);
     settings.ui.note(&format!("sandbox: approved {command}"));
     run::approved(settings.ui, &core, approved)

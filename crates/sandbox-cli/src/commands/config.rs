@@ -9,7 +9,7 @@ use crate::{
     args::ConfigShowArgs,
     exit_codes,
     failure::{Failure, Kind},
-    settings::{Settings, absolute},
+    settings::{Settings, place_of_new},
     ui::{self, Tone, plain},
 };
 
@@ -72,7 +72,7 @@ pub(crate) fn schema() -> Result<u8, Failure> {
 }
 
 pub(crate) fn init(settings: &Settings, file: &Path) -> Result<u8, Failure> {
-    let path = absolute(file)?;
+    let path = place_of_new(&settings.home()?, file)?;
     let written = fs::File::options()
         .write(true)
         .create_new(true)

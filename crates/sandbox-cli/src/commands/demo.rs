@@ -20,7 +20,7 @@ use tokio::signal;
 use crate::{
     commands::{scratch::Scratch, waiting},
     exit_codes,
-    failure::{Failure, Kind},
+    failure::Failure,
     settings::Settings,
 };
 use chapters::Story;
@@ -32,7 +32,13 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     let told = tell(&scratch, &mut narrator);
     // Also after a failure and after Ctrl-C: nothing of the demo stays.
     let removed = scratch.remove();
-    told?;
+    if told? == Told::Interrupted {
+        settings
+            .ui
+            .insist("sandbox: interrupted; nothing of the demo stays");
+        removed?;
+        return Ok(INTERRUPTED);
+    }
     narrator.step(
         "the temporary workspace is gone too",
         removed.map_err(|it| it.to_string()),
@@ -45,15 +51,23 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     })
 }
 
-fn tell(scratch: &Scratch, narrator: &mut Narrator) -> Result<(), Failure> {
+/// How far the story came.
+#[derive(Eq, PartialEq)]
+enum Told {
+    Whole,
+    Interrupted,
+}
+
+/// What Ctrl-C (SIGINT) ends with.
+const INTERRUPTED: u8 = exit_codes::SIGNAL_BASE + 2;
+
+fn tell(scratch: &Scratch, narrator: &mut Narrator) -> Result<Told, Failure> {
     let runtime = waiting::runtime_with_clock()?;
     let told = runtime.block_on(async {
         let story = Story::begin(scratch, narrator)?;
         tokio::select! {
-            told = story.tell() => told,
-            _ = signal::ctrl_c() => {
-                Err(Failure::new(Kind::Refused, "interrupted").hint("run `sandbox demo` again"))
-            }
+            told = story.tell() => told.map(|()| Told::Whole),
+            _ = signal::ctrl_c() => Ok(Told::Interrupted),
         }
     });
     // Waits until an operation that was interrupted is settled.

@@ -212,6 +212,23 @@ pub(crate) fn outcome(report: &OperationReport) -> String {
     }
 }
 
+/// What is said of an operation that wrote to the workspace without a transaction.
+pub(crate) const DIRECT: &str = "direct: written to the workspace, cannot be undone";
+
+/// Whether the operation ran, and nothing of what it wrote can be taken back.
+pub(crate) fn wrote_directly(report: &OperationReport) -> bool {
+    let ran = match report.outcome {
+        Outcome::Completed
+        | Outcome::TimedOut
+        | Outcome::LimitExceeded
+        | Outcome::Killed
+        | Outcome::Cancelled => true,
+        Outcome::Failed => report.exit_code.is_some(),
+        Outcome::Denied | Outcome::ApprovalRequired | Outcome::Error => false,
+    };
+    ran && report.changes.settlement == Settlement::None
+}
+
 pub(crate) fn settlement(settlement: Settlement) -> &'static str {
     match settlement {
         Settlement::Committed => "committed",
@@ -224,14 +241,22 @@ pub(crate) fn settlement(settlement: Settlement) -> &'static str {
 /// Returns which signal ended the command.
 pub(crate) fn signal(number: Option<i32>) -> String {
     let names = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
         (4, "SIGILL"),
+        (5, "SIGTRAP"),
         (6, "SIGABRT"),
         (7, "SIGBUS"),
         (8, "SIGFPE"),
         (9, "SIGKILL"),
+        (10, "SIGUSR1"),
         (11, "SIGSEGV"),
+        (12, "SIGUSR2"),
         (13, "SIGPIPE"),
+        (14, "SIGALRM"),
         (15, "SIGTERM"),
+        (24, "SIGXCPU"),
         (25, "SIGXFSZ"),
         (31, "SIGSYS"),
     ];

@@ -1,21 +1,29 @@
 //! `sandbox destroy`: releases everything that is held for a sandbox.
 
-use sandbox_core::{HeldChanges, WorkspaceFate};
+use sandbox_core::{DestroyedSandbox, FindError, HeldChanges, Home, SandboxRecord, WorkspaceFate};
 use serde_json::json;
 
 use crate::{
     args::DestroyArgs,
+    commands::describe,
     exit_codes,
-    failure::Failure,
-    settings::Settings,
+    failure::{Failure, Kind},
+    settings::{Settings, current_directory},
     ui::{self, plain},
 };
 
+/// What is to be destroyed.
+enum Wanted {
+    There(SandboxRecord),
+    /// Somebody has done it.
+    Gone(DestroyedSandbox),
+}
+
 pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure> {
     let home = settings.home()?;
-    let record = match &args.name {
-        Some(name) => home.find(name)?,
-        None => settings.find(&home)?,
+    let record = match wanted(settings, args, &home)? {
+        Wanted::There(record) => record,
+        Wanted::Gone(gone) => return already(settings, args, &gone),
     };
     let fate = if args.delete_workspace {
         WorkspaceFate::Delete
@@ -33,6 +41,7 @@ pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure
             "sandbox": record.name,
             "workspace": record.workspace,
             "workspace_deleted": args.delete_workspace,
+            "already": false,
         }))?;
         return Ok(exit_codes::DONE);
     }
@@ -45,6 +54,75 @@ pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure
     settings.ui.note(&format!(
         "sandbox: destroyed '{}'; {workspace} was {became}",
         record.name
+    ));
+    Ok(exit_codes::DONE)
+}
+
+/// Finds the sandbox: the named one, else that of the current directory. To destroy one that is
+/// destroyed is done, and must not reach the sandbox of a directory above it.
+fn wanted(settings: &Settings, args: &DestroyArgs, home: &Home) -> Result<Wanted, Failure> {
+    let name = match &args.name {
+        Some(name) => Some(name.clone()),
+        None => settings.name()?,
+    };
+    let (found, gone) = if let Some(name) = name {
+        let found = home.find(&name);
+        let is_gone = matches!(found, Err(FindError::Unknown { .. }));
+        let gone = is_gone.then(|| home.find_destroyed(&name)).transpose()?;
+        (found, gone.flatten())
+    } else {
+        let here = current_directory()?;
+        let found = home.find_here(&here);
+        let gone = home.find_destroyed_here(&here);
+        // What cannot be read must not keep the sandbox that is there from being destroyed.
+        let gone = if found.is_ok() {
+            gone.unwrap_or_default()
+        } else {
+            gone?
+        };
+        (found, gone)
+    };
+    match (found, gone) {
+        (Ok(record), Some(gone))
+            if gone.workspace != record.workspace
+                && gone.workspace.starts_with(&record.workspace) =>
+        {
+            Ok(Wanted::Gone(gone))
+        }
+        (Ok(record), _) => Ok(Wanted::There(record)),
+        (Err(FindError::Unknown { .. } | FindError::NoneHere { .. }), Some(gone)) => {
+            Ok(Wanted::Gone(gone))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+fn already(
+    settings: &Settings,
+    args: &DestroyArgs,
+    gone: &DestroyedSandbox,
+) -> Result<u8, Failure> {
+    let workspace = plain(&gone.workspace.to_string_lossy());
+    if args.delete_workspace && gone.workspace.exists() {
+        let problem = format!(
+            "'{}' is destroyed already, and {workspace} belongs to no sandbox any more",
+            gone.name
+        );
+        return Err(Failure::new(Kind::Refused, problem).hint("delete the directory yourself"));
+    }
+    if settings.ui.is_json() {
+        ui::print_json(&json!({
+            "sandbox": gone.name,
+            "workspace": gone.workspace,
+            "workspace_deleted": false,
+            "already": true,
+        }))?;
+        return Ok(exit_codes::DONE);
+    }
+    settings.ui.note(&format!(
+        "sandbox: '{}', the sandbox of {workspace}, was destroyed at {} already",
+        gone.name,
+        describe::time(&gone.at)
     ));
     Ok(exit_codes::DONE)
 }

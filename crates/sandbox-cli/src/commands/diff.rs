@@ -1,6 +1,7 @@
 //! `sandbox diff`: what a held operation would change.
 
 use sandbox_core::FileDiff;
+use sandbox_types::Bytes;
 use serde_json::json;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, Ui, for_stdout},
+    ui::{self, Tone, Ui, for_stdout, plain},
 };
 
 pub(crate) fn run(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
@@ -35,9 +36,28 @@ pub(crate) fn run(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
     Ok(exit_codes::DONE)
 }
 
+/// Says what cannot be shown line by line.
+fn summary(file: &FileDiff) -> String {
+    let path = plain(&file.change.path.to_string_lossy());
+    if let Some(why) = &file.unreadable {
+        return format!("not shown: {path}: {}\n", plain(why));
+    }
+    let Some(binary) = file.binary else {
+        return String::new();
+    };
+    let size = |bytes: Option<u64>| bytes.map(|it| Bytes(it).to_string());
+    let sizes = match (size(binary.bytes_before), size(binary.bytes_after)) {
+        (Some(before), Some(after)) => format!("{before} before, {after} after"),
+        (Some(before), None) => format!("{before} before, deleted"),
+        (None, Some(after)) => format!("new, {after}"),
+        (None, None) => String::new(),
+    };
+    format!("binary or large: {path}: {sizes}\n")
+}
+
 fn unified(ui: Ui, file: &FileDiff) -> String {
     let Some(unified) = &file.unified else {
-        return String::new();
+        return summary(file);
     };
     let mut text = String::new();
     for line in for_stdout(unified).split_inclusive('\n') {

@@ -5,13 +5,15 @@ mod repair;
 
 use std::env;
 
-use sandbox_core::{Attacked, Diagnosis, Protection, Targets, attack, diagnose};
+use sandbox_core::{
+    Attacked, Cancellation, Diagnosis, Protection, Targets, Unattended, attack, diagnose,
+};
 use sandbox_types::{Enforcement, Level, Operation, Outcome};
 use serde_json::json;
 
 use crate::{
     args::DoctorArgs,
-    commands::{scratch::Scratch, waiting},
+    commands::scratch::Scratch,
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
@@ -24,7 +26,15 @@ pub(crate) fn run(settings: &Settings, args: &DoctorArgs) -> Result<u8, Failure>
         ui::print(&format!("{succeeded}\n"))?;
         return Ok(exit_codes::DONE);
     }
-    let trial = trial(settings);
+    let cancel = Cancellation::on_signals().map_err(|error| {
+        Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+    })?;
+    let trial = trial(settings, &cancel);
+    // By now nothing of it is left.
+    if let Some(signal) = cancel.signal().and_then(|it| u8::try_from(it).ok()) {
+        return Ok(exit_codes::SIGNAL_BASE + signal);
+    }
+    cancel.give_signals_back();
     let diagnosis = match &trial {
         Ok(trial) => diagnose(Some(&trial.enforcement), &trial.attacks),
         Err(_) => diagnose(None, &[]),
@@ -71,7 +81,7 @@ struct Trial {
 }
 
 /// Confines this program in a temporary sandbox, where it attacks each wall, and does the same outside.
-fn trial(settings: &Settings) -> Result<Trial, Failure> {
+fn trial(settings: &Settings, cancel: &Cancellation) -> Result<Trial, Failure> {
     let failed = |error: std::io::Error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot prepare the attacks")
     };
@@ -91,7 +101,7 @@ fn trial(settings: &Settings) -> Result<Trial, Failure> {
     let mut operation = Operation::command(argv);
     operation.review = true;
     operation.read.push(program);
-    let report = waiting::wait_for(core.execute(operation))?;
+    let report = core.execute_here(&operation, &mut Unattended, cancel);
     drop(core);
     let changed = scratch.workspace().join("changed").exists();
     let report = report?;

@@ -184,6 +184,11 @@ fn approval(event: &ApprovalEvent) -> String {
             .as_deref()
             .map_or_else(String::new, |it| format!(" {it}"));
         words.push(format!("by {} ({}{tty})", by.uid, by.via));
+        words.extend(
+            by.reason
+                .as_deref()
+                .map(|it| format!("because: {}", one_line(it, usize::MAX))),
+        );
     }
     words.join("  ")
 }

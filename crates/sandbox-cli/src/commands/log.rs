@@ -20,7 +20,7 @@ pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<u8, Failure> {
         ui::print_json(&entries)?;
         return Ok(exit_codes::DONE);
     }
-    if entries.is_empty() {
+    if entries.is_empty() && args.number > 0 {
         settings
             .ui
             .note("sandbox: nothing was run in this sandbox yet");
@@ -56,6 +56,9 @@ fn line(ui: Ui, entry: &LogEntry) -> String {
 
 fn changes(entry: &LogEntry) -> Option<String> {
     let report = &entry.report;
+    if describe::wrote_directly(report) {
+        return Some("direct, cannot be undone".to_owned());
+    }
     let counts = describe::counts(&report.changes)?;
     let became = entry
         .since

@@ -31,7 +31,11 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     }
     let mut counts = snapshot::counts(&done.paths);
     if let Some(state) = &done.state {
-        counts = format!("{counts}; state: {} key(s)", state.keys.len());
+        let keys = match state.keys.len() {
+            1 => "1 key".to_owned(),
+            count => format!("{count} keys"),
+        };
+        counts = format!("{counts}; state: {keys}");
     }
     if done.dry_run {
         let mut text = describe::changed_paths(&done.paths);
@@ -50,7 +54,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         }
         ui::print(&text)?;
         ui.note(&format!(
-            "sandbox: it would leave {counts}; nothing was done"
+            "sandbox: it would be rolled back: {counts}; nothing was done"
         ));
         return Ok(exit_codes::DONE);
     }

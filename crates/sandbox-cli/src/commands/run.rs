@@ -37,8 +37,12 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     };
     let workspace = args.workspace.take();
     let report_path = args.report.take().map(|it| absolute(&it)).transpose()?;
-    let report_file = report_path.as_deref().map(ReportFile::open).transpose()?;
+    let report_file = report_path
+        .as_deref()
+        .map(|path| ReportFile::open(&home, path))
+        .transpose()?;
     let (yes, tty, detach) = (args.yes, args.tty, args.detach);
+    let is_document = args.operation.is_some();
     let mut operation = request::operation(args, &settings.host)?;
 
     if tty {
@@ -56,12 +60,16 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         ));
     }
     let core = settings.open_record(&home, record, &overrides)?;
+    if is_document {
+        // It may bring a name.
+        core.check_unused(&operation.id)?;
+    }
     request::stand(&mut operation, core.workspace(), workspace.as_deref())?;
 
     let approval = if yes {
         Approval::Given
     } else {
-        ask(ui, &core, &operation)
+        ask(ui, &core, &operation)?
     };
     if detach {
         let request = detach::Request {
@@ -136,14 +144,16 @@ fn tell(
         }
         Ok(())
     };
-    let untold = [written, printed].into_iter().filter_map(Result::err);
     let mut failed = ended.failure.as_ref().map(|failure| failure.kind);
     // With --json it is in the report.
     if let Some(failure) = ended.failure.filter(|_| !ui.is_json() && !ended.mute) {
         ui.failure_to_person(&failure);
     }
-    for failure in untold {
+    if let Err(failure) = &written {
         failed = failed.or(Some(failure.kind));
+    }
+    // That nobody could read the report changes nothing of how the operation ended.
+    for failure in [written, printed].into_iter().filter_map(Result::err) {
         ui.failure_to_person(&failure.while_doing(summary::became(operation, report)));
     }
     match failed {
@@ -155,12 +165,12 @@ fn tell(
 }
 
 /// Asks before anything starts, so that Ctrl-C at the question is simply a no.
-fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
+fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Result<Approval, Failure> {
     if ui.is_json() || !ui::somebody_is_there() {
-        return Approval::Missing;
+        return Ok(Approval::Missing);
     }
     let Some(verdict) = core.needs_approval(operation) else {
-        return Approval::Missing;
+        return Ok(Approval::Missing);
     };
     let command = describe::command(&operation.action.argv(), COMMAND_WIDTH);
     let verdict = describe::verdict(&verdict, |tone, text| ui.error_tone(tone, text));
@@ -168,11 +178,15 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Approval {
         "{}\n{verdict}",
         ui.error_tone(Tone::Strong, &command)
     ));
-    match ui::ask("Run it?") {
+    let cancel = cancellation()?;
+    let said = ui::ask("Run it?", &cancel);
+    // What ends the question is the answer to it, and ends nothing else.
+    cancel.give_signals_back();
+    Ok(match said {
         Said::Yes => Approval::Given,
         Said::Always => Approval::Remembered,
         Said::No => Approval::Refused,
-    }
+    })
 }
 
 /// The widest command that is shown with a question.

@@ -8,7 +8,7 @@ use crate::{
     args::ShowArgs,
     commands::describe,
     exit_codes,
-    failure::Failure,
+    failure::{Failure, Kind},
     settings::Settings,
     ui::{self, Ui, for_stdout, plain},
 };
@@ -17,7 +17,14 @@ use crate::{
 const COMMAND_WIDTH: usize = 2000;
 
 pub(crate) fn run(settings: &Settings, args: &ShowArgs) -> Result<u8, Failure> {
-    let entry = settings.open_to_read()?.show(&args.operation)?;
+    let core = settings.open_to_read()?;
+    let entry = match &args.operation {
+        Some(operation) => core.show(operation)?,
+        None => core.log(1)?.pop().ok_or_else(|| {
+            Failure::new(Kind::NotFound, "nothing was run in this sandbox yet")
+                .hint("`sandbox run -- CMD` runs a command")
+        })?,
+    };
     let ui = settings.ui;
     if ui.is_json() {
         ui::print_json(&Shown {
@@ -94,6 +101,7 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
         .since
         .unwrap_or(describe::settlement(report.changes.settlement));
     match describe::counts(&report.changes) {
+        None if describe::wrote_directly(report) => add("changes", describe::DIRECT),
         None => add("changes", "none"),
         Some(counts) => add("changes", &format!("{counts}: {became}")),
     }

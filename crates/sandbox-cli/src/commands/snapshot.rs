@@ -154,11 +154,14 @@ fn show(settings: &Settings, id: &str) -> Result<u8, Failure> {
         return Ok(exit_codes::DONE);
     }
     let mut text = format!(
-        "snapshot {}\n  taken     {}\n  files     {} in {} directories, {}\n  added     {} ({} stored)\n",
+        "snapshot {}\n  taken     {}\n  files     {} in {}, {}\n  added     {} ({} stored)\n",
         snapshot.id,
         describe::time(&snapshot.created_at),
         snapshot.files,
-        snapshot.dirs,
+        match snapshot.dirs {
+            1 => "1 directory".to_owned(),
+            count => format!("{count} directories"),
+        },
         Bytes(snapshot.bytes),
         Bytes(snapshot.new_bytes),
         Bytes(snapshot.stored_bytes),
@@ -335,7 +338,9 @@ fn verified(ui: Ui, found: &RepositoryVerification) -> String {
 fn repair(settings: &Settings) -> Result<u8, Failure> {
     let core = settings.open()?;
     let rebuilt = progress::wait_for(settings, (&core, "repair"), core.repair_snapshots())??;
-    let code = if rebuilt.problems.is_empty() {
+    let is_mended = rebuilt.lost_snapshots.is_empty()
+        && (rebuilt.problems.is_empty() || rebuilt.removed_packs > 0);
+    let code = if is_mended {
         exit_codes::DONE
     } else {
         exit_codes::NO
@@ -345,7 +350,19 @@ fn repair(settings: &Settings) -> Result<u8, Failure> {
         return Ok(code);
     }
     for problem in &rebuilt.problems {
-        settings.ui.insist(&format!("sandbox: lost: {problem}"));
+        let what = if is_mended { "was damaged" } else { "lost" };
+        settings.ui.insist(&format!("sandbox: {what}: {problem}"));
+    }
+    for id in &rebuilt.lost_snapshots {
+        settings.ui.insist(&format!("sandbox: lost: snapshot {id}"));
+    }
+    if rebuilt.removed_packs > 0 {
+        settings.ui.note(&format!(
+            "sandbox: no snapshot lacks anything: kept what is intact, and removed {} damaged packs",
+            rebuilt.removed_packs
+        ));
+    } else if !is_mended {
+        settings.ui.insist("sandbox: `sandbox snapshot verify` names the snapshots and paths that lack something\n  hint: `sandbox snapshot create` stores again what is still in the workspace, for older snapshots too; `sandbox snapshot delete ID` gives one up; then repair once more");
     }
     settings.ui.note(&format!(
         "sandbox: made the index again: {} snapshots, {} chunks in {} packs",

@@ -3,7 +3,10 @@
 mod screen;
 mod table;
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use sandbox_core::{LiveLook, LiveView};
 use tokio::{
@@ -21,23 +24,29 @@ use crate::{
 };
 use screen::Screen;
 
+/// How long it is from look to look.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(settings: &Settings, args: &TopArgs) -> Result<u8, Failure> {
     let mut view = LiveView::new(settings.home()?, settings.name()?);
     let ui = settings.ui;
+    let every = args.interval.unwrap_or(INTERVAL);
     // Before the terminal is touched: what is wrong is told as usual.
     let first = view.look()?;
-    match (ui.is_json(), args.once) {
+    // For a program that reads it, one look is the whole answer, unless it asks for more.
+    let once = args.once || args.interval.is_none() && !io::stdout().is_terminal();
+    match (ui.is_json(), once) {
         (true, true) => {
             ui::print_json(&first)?;
             return Ok(exit_codes::DONE);
         }
         (true, false) => {
             let look = |look: &LiveLook| ui::print_json_line(look);
-            return again(&mut view, &first, args.interval, look);
+            return again(&mut view, &first, every, look);
         }
         (false, _) => {}
     }
-    let screen = if args.once {
+    let screen = if once {
         None
     } else {
         Screen::open(&settings.host)?
@@ -47,7 +56,7 @@ pub(crate) fn run(settings: &Settings, args: &TopArgs) -> Result<u8, Failure> {
         return Ok(exit_codes::DONE);
     };
     let draw = |look: &LiveLook| screen.draw(&table::text(look, screen.size(), ui));
-    again(&mut view, &first, args.interval, draw)
+    again(&mut view, &first, every, draw)
 }
 
 /// Shows look after look, until Ctrl-C or q is typed, or until nobody reads.

@@ -26,6 +26,7 @@ pub(crate) fn redo(settings: &Settings, args: RedoArgs) -> Result<u8, Failure> {
     let done = waiting::wait_for(core.redo_with(options(args.operation, args.how)))??;
     tell(settings, &done, ("redo", "redid"))
 }
+
 fn options(id: Option<String>, how: WayArgs) -> UndoOptions {
     UndoOptions {
         id,
@@ -45,6 +46,13 @@ fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u
     let id = describe::short(&done.operation);
     let summary = ChangeSummary::of(Settlement::None, &done.paths);
     let counts = describe::counts(&summary).unwrap_or_else(|| "nothing".to_owned());
+    if let Some(newest) = done.direct_since.first() {
+        let newest = describe::short(newest);
+        ui.insist(&match done.direct_since.len() {
+            1 => format!("sandbox: {newest} ran since, wrote directly, and cannot be undone"),
+            count => format!("sandbox: {count} operations ran since, wrote directly, and cannot be undone; {newest} is the newest"),
+        });
+    }
     if done.dry_run {
         ui::print(&plan(done, verb))?;
         ui.note(&format!(

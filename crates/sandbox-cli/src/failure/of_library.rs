@@ -3,18 +3,17 @@
 use std::{error::Error, io};
 
 use sandbox_core::{
-    ApprovalError, CreateError, DestroyError, DiffError, EnterError, EventsError,
-    ExpectationsError, FindError, HistoryError, OpenError, PlanError, PolicyError, ReadError,
-    RepairError, ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError,
-    SuspendError,
+    ApprovalError, CreateError, DestroyError, DestroyedError, DiffError, EnterError, EventsError,
+    ExpectationsError, FindError, OpenError, PlanError, PolicyError, ReadError, RepairError,
+    ReviewError, RulePackError, RunError, RunFault, ScanError, StatusError, SuspendError,
     config_layers::{ConfigLoadError, OperationTextError},
-    monitor::HistoryReadError,
 };
 use sandbox_types::{OperationReport, Settlement};
 
 use super::{
     Failure, Kind,
     conflicts::{changed, conflict, is_refusal, with_part_hint},
+    of_history::{kind_of_name, of_name},
 };
 use crate::commands::describe;
 
@@ -152,6 +151,14 @@ impl From<OpenError> for Failure {
             OpenError::OtherWorkspace { .. } => {
                 Self::of(Kind::Usage, &error).hint("choose another name")
             }
+            OpenError::WorkspaceGone { ref name, .. } => {
+                let again = format!(
+                    "or make it again for where it is now, without what could be undone: `sandbox destroy {name}`, then `sandbox create {name} -w DIR`"
+                );
+                Self::of(Kind::Sandbox, &error)
+                    .hint("move it back, if it was moved")
+                    .hint(again)
+            }
             OpenError::Rollback { .. } | OpenError::Recover { .. } | OpenError::Record(_) | _ => {
                 with_system_hint(Self::of(Kind::Sandbox, &error), &error)
             }
@@ -179,6 +186,7 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
         | PlanError::CwdOutside { .. }
         | PlanError::CwdMissing { .. }
         | PlanError::Grant { .. }
+        | PlanError::ReadWorkspace { .. }
         | PlanError::DirectWith { .. }
         | PlanError::Files(_)
         | PlanError::FilePath { .. }
@@ -222,6 +230,9 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             failure.hint("`sandbox state get KEY` says what to do about it")
         }
         PlanError::Mode { .. } => failure.hint("write it as in \"mode\": \"0644\""),
+        PlanError::ReadWorkspace { .. } => failure.hint(
+            "name the parts that must not change, as in `--read src`; with `--review` no change is made before `sandbox commit`, and `--files` says which are allowed",
+        ),
         PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
@@ -277,22 +288,6 @@ fn after_settlement(report: &OperationReport) -> String {
     }
 }
 
-impl From<HistoryError> for Failure {
-    fn from(error: HistoryError) -> Self {
-        let failure = |kind| Self::of(kind, &error);
-        match &error {
-            HistoryError::Unknown { .. } => {
-                failure(Kind::NotFound).hint("`sandbox log` lists them")
-            }
-            HistoryError::Ambiguous { .. } => failure(Kind::NotFound)
-                .hint("write more of it; `sandbox log --json` has the full ids"),
-            HistoryError::Read(_) | _ => {
-                failure(Kind::Sandbox).hint("`sandbox audit verify` checks the journal")
-            }
-        }
-    }
-}
-
 impl From<ReviewError> for Failure {
     fn from(error: ReviewError) -> Self {
         let failure = |kind| Self::of(kind, &error);
@@ -304,7 +299,9 @@ impl From<ReviewError> for Failure {
             ReviewError::NotHeld { .. } => {
                 failure(Kind::NotFound).hint("`sandbox status` lists the operations that wait")
             }
-            ReviewError::NothingToUndo | ReviewError::NothingToRedo => {
+            ReviewError::NothingToUndo => failure(Kind::NotFound)
+                .hint("`sandbox log` shows what ran; what is older than `safety_constraints.undo_keep` operations was dropped"),
+            ReviewError::NothingToRedo => {
                 failure(Kind::NotFound).hint("`sandbox log` shows what ran")
             }
             ReviewError::NotUndoable { id } | ReviewError::NotRedoable { id } => {
@@ -317,8 +314,8 @@ impl From<ReviewError> for Failure {
             _ if error.is_pattern() => failure(Kind::Usage)
                 .hint("give paths relative to the workspace, as in --path 'src/**'"),
             _ if is_refusal(&error) => with_part_hint(failure(Kind::Refused), &error),
-            ReviewError::Name(_)
-            | ReviewError::List(_)
+            ReviewError::Name(name) => of_name(failure(kind_of_name(name)), name),
+            ReviewError::List(_)
             | ReviewError::Portion { .. }
             | ReviewError::Resume { .. }
             | ReviewError::Settle { .. }
@@ -425,15 +422,6 @@ impl From<ReadError> for Failure {
     }
 }
 
-impl From<HistoryReadError> for Failure {
-    fn from(error: HistoryReadError) -> Self {
-        let path = error.path.display().to_string();
-        with_system_hint(Self::of(Kind::Sandbox, &error), &error).hint(format!(
-            "if nothing else helps, move {path} away: a new history begins"
-        ))
-    }
-}
-
 impl From<RepairError> for Failure {
     fn from(error: RepairError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
@@ -466,6 +454,13 @@ impl From<DestroyError> for Failure {
     }
 }
 
+impl From<DestroyedError> for Failure {
+    fn from(error: DestroyedError) -> Self {
+        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+            .hint("`sandbox list` shows the sandboxes that are there")
+    }
+}
+
 /// Adds what to do about the system's error at the end of the chain, if there is one.
 pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
@@ -478,7 +473,9 @@ pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) 
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
             .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            failure.hint("free some space; SANDBOX_HOME sets where data is kept")
+            failure
+                .hint("free some space; SANDBOX_HOME sets where data is kept")
+                .hint("changes that are held take space too: `sandbox log` lists them, `sandbox discard OP` drops them")
         }
         Some(_) | None => failure,
     }

@@ -126,12 +126,16 @@ impl Sandbox {
             // One that panics has not answered.
             let asked = catch_unwind(AssertUnwindSafe(|| {
                 let answer = approver.answer(operation, verdict);
-                (answer, approver.name().to_owned())
+                let reason = (answer != Answer::Later)
+                    .then(|| approver.reason(operation, verdict))
+                    .flatten();
+                (answer, approver.name().to_owned(), reason)
             }));
-            if let Ok((answer, name)) = asked
+            if let Ok((answer, name, reason)) = asked
                 && answer != Answer::Later
             {
-                return (answer, Who::through(format!("approver {name}")));
+                let who = Who::through(format!("approver {name}"));
+                return (answer, who.because(&reason.unwrap_or_default()));
             }
         }
         (Answer::Later, caller.who())

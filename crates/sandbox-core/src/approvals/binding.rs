@@ -10,7 +10,10 @@ use sandbox_types::{GivenSecret, NetworkAccess, Operation, Verdict};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::scope::{Part, RuleScope};
+use super::{
+    scope::{Part, RuleScope},
+    scripts,
+};
 use crate::{launch_plan, sandbox::Sandbox};
 
 /// Everything that is needed to run an operation later as it would have run when it was judged.
@@ -27,6 +30,9 @@ pub(crate) struct Task {
     /// Those of them that it may write.
     #[serde(default)]
     writable: Vec<PathBuf>,
+    /// What the scripts held that it names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scripts: BTreeMap<String, String>,
 }
 
 impl Task {
@@ -39,14 +45,22 @@ impl Task {
             workspace: sandbox.workspace().to_owned(),
             granted: granted(sandbox),
             writable: sandbox.config.isolation.write.clone(),
+            scripts: scripts::named_by(operation, sandbox),
             operation: operation.clone(),
         }
     }
 
-    /// Returns the operation with the surroundings that it was judged for.
+    /// Returns the operation with the surroundings that it was judged for, as it runs.
     pub(crate) fn frozen(&self) -> Operation {
-        let mut operation = self.operation.clone();
+        let mut operation = self.judged();
         operation.env.clone_from(&self.environment);
+        operation
+    }
+
+    /// Returns the operation as it was judged, and is judged again: with the variables that were asked for. What was
+    /// inherited is no part of the command.
+    pub(crate) fn judged(&self) -> Operation {
+        let mut operation = self.operation.clone();
         operation.network = Some(self.network.clone());
         // Not what whoever approves it has on standard input.
         operation.stdin.get_or_insert_default();
@@ -60,6 +74,11 @@ impl Task {
             !self.granted.contains(path) || written.contains(path) && !self.writable.contains(path)
         };
         granted(sandbox).into_iter().find(is_new)
+    }
+
+    /// Whether a script that it names holds something else now.
+    pub(crate) fn has_other_scripts(&self, sandbox: &Sandbox) -> bool {
+        self.scripts != scripts::named_by(&self.operation, sandbox)
     }
 
     /// Returns the digest that binds the approval, `None` if a path in it has no form as text.
@@ -86,6 +105,7 @@ impl Task {
             && self.workspace == other.workspace
             && self.granted == other.granted
             && self.writable == other.writable
+            && self.scripts == other.scripts
     }
 }
 
@@ -120,7 +140,13 @@ pub(crate) fn sameness(
         writable: &'a [PathBuf],
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         secrets: &'a [GivenSecret],
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        scripts: BTreeMap<String, String>,
     }
+    let scripts = match scope {
+        RuleScope::Exact | RuleScope::Prefix { .. } => scripts::named_by(operation, sandbox),
+        RuleScope::Findings => BTreeMap::new(),
+    };
     digest(&Same {
         type_name: &operation.type_name,
         action: scope.part_of(&operation.action)?,
@@ -136,16 +162,21 @@ pub(crate) fn sameness(
         granted: granted(sandbox),
         writable: &sandbox.config.isolation.write,
         secrets: &operation.secrets,
+        scripts,
     })
 }
 
 /// Returns SHA-256 over the JSON form, in hexadecimal.
 pub(super) fn digest(document: &impl Serialize) -> Option<String> {
-    let bytes = serde_json::to_vec(document).ok()?;
+    Some(hexadecimal(&serde_json::to_vec(document).ok()?))
+}
+
+/// Returns SHA-256 over the bytes, in hexadecimal.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {
         let written = write!(text, "{byte:02x}");
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
-    Some(text)
+    text
 }

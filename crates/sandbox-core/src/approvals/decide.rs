@@ -71,7 +71,7 @@ impl Sandbox {
         let Some(task) = &stored.task else {
             return Err(changed(&stored, "what is to run is not stored any more"));
         };
-        let operation = task.frozen();
+        let (operation, judged) = (task.frozen(), task.judged());
         let id = || stored.request.id.clone();
         // An approval is for one run, so it is not spent on one that cannot begin.
         self.enter()
@@ -110,6 +110,7 @@ impl Sandbox {
         Ok(Approved {
             id: stored.request.id,
             operation,
+            judged,
         })
     }
 
@@ -123,7 +124,7 @@ impl Sandbox {
     ) -> Result<OperationReport, RunError> {
         let ordered = Ordered {
             operation: &approved.operation,
-            request: Some(&approved.id),
+            request: Some((&approved.id, &approved.judged)),
         };
         let ran = self.run_ordered(ordered, caller, cancel, now);
         self.drop_task(&approved.id);
@@ -260,6 +261,9 @@ impl Sandbox {
         if task.workspace != *self.workspace() {
             return Err(changed(stored, "it was asked for in another workspace"));
         }
+        if task.has_other_scripts(self) {
+            return Err(changed(stored, "a script that it runs was changed since"));
+        }
         let worse = |why: String| ApprovalError::Worse {
             id: stored.request.id.clone(),
             why,
@@ -268,7 +272,7 @@ impl Sandbox {
             let why = format!("it would reach {}, which was granted since", path.display());
             return Err(worse(why));
         }
-        let now = self.judge(&task.frozen());
+        let now = self.judge(&task.judged());
         if now.decision == Decision::Deny {
             return Err(worse("the judge denies it now".to_owned()));
         }
@@ -278,7 +282,10 @@ impl Sandbox {
         ] {
             if is.score > was.score {
                 let (was, is) = (was.score, is.score);
-                return Err(worse(format!("its {what} was {was} and is {is} now")));
+                let found = found_since(before, &now);
+                return Err(worse(format!(
+                    "its {what} was {was} and is {is} now{found}"
+                )));
             }
         }
         Ok(now)
@@ -331,6 +338,19 @@ impl Sandbox {
 struct Known {
     digest: Option<String>,
     decided: Option<ApprovalState>,
+}
+
+/// Returns what is found now and was not found before, to end a message with.
+fn found_since(before: &Verdict, now: &Verdict) -> String {
+    let is_new = |rule: &&str| before.findings.iter().all(|it| it.rule != *rule);
+    let rules = now.findings.iter().map(|it| it.rule.as_str());
+    let mut new: Vec<_> = rules.filter(is_new).collect();
+    new.sort_unstable();
+    new.dedup();
+    match new.as_slice() {
+        [] => String::new(),
+        new => format!(": {}", new.join(", ")),
+    }
 }
 
 /// Whether a record is the start or the end of the operation.

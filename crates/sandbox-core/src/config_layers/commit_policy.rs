@@ -1,7 +1,7 @@
 //! Commit policies from YAML, with the place of what is wrong.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -9,6 +9,7 @@ use sandbox_rollback::{GateAction, GateError, GateRule};
 
 use super::{
     seccomp::{check_keys, choose, text},
+    small_file::{FILE_BYTES_MAX, SmallFile, Unusable},
     yaml::{self, Field, Kind, Node, Position},
 };
 
@@ -82,7 +83,6 @@ pub enum CommitPolicyError {
     },
 }
 
-const FILE_BYTES_MAX: u64 = 256 * 1024;
 const KEYS: [&str; 2] = ["protected", "rules"];
 const RULE_KEYS: [&str; 4] = ["paths", "classes", "action", "reason"];
 
@@ -98,27 +98,21 @@ pub fn commit_policy(
     path: &Path,
     workspace: Option<&Path>,
 ) -> Result<CommitPolicy, CommitPolicyError> {
-    let read = |source| CommitPolicyError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let real = fs::canonicalize(path).map_err(read)?;
-    if workspace.is_some_and(|it| real.starts_with(it)) {
+    let file = SmallFile::read(path).map_err(|unusable| match unusable {
+        Unusable::Read(source) => CommitPolicyError::Read {
+            path: path.to_owned(),
+            source,
+        },
+        Unusable::TooLarge => CommitPolicyError::TooLarge {
+            path: path.to_owned(),
+        },
+    })?;
+    if workspace.is_some_and(|it| file.real.starts_with(it)) {
         return Err(CommitPolicyError::Inside {
             path: path.to_owned(),
         });
     }
-    let found = fs::metadata(&real).map_err(read)?;
-    if !found.is_file() {
-        return Err(read(io::Error::other("it is not a regular file")));
-    }
-    if found.len() > FILE_BYTES_MAX {
-        return Err(CommitPolicyError::TooLarge {
-            path: path.to_owned(),
-        });
-    }
-    let text = fs::read_to_string(&real).map_err(read)?;
-    commit_policy_from_text(&text, &path.display().to_string())
+    commit_policy_from_text(&file.text, &path.display().to_string())
 }
 
 /// Reads a policy; `name` is the file's name in errors.
@@ -223,7 +217,7 @@ mod tests {
         let text = text.replace("rules: []", "").replace("\n# ", "\n");
         let rules = &text[text.find("rules:").unwrap()..];
         let policy = commit_policy_from_text(rules, "commit.yaml").unwrap();
-        assert_eq!(policy.rules.len(), 4);
+        assert_eq!(policy.rules.len(), 5);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,10 @@ use sandbox_isolation::{
 };
 use sandbox_types::nearest;
 
-use super::yaml::{self, Field, Kind, Node, Position};
+use super::{
+    small_file::{FILE_BYTES_MAX, SmallFile, Unusable},
+    yaml::{self, Field, Kind, Node, Position},
+};
 
 /// A profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +73,6 @@ pub enum SeccompError {
     },
 }
 
-const FILE_BYTES_MAX: u64 = 256 * 1024;
 const KEYS: [&str; 5] = ["name", "description", "base", "allow", "refuse"];
 const RULE_KEYS: [&str; 6] = ["call", "with", "argument", "equals", "unless", "any_bit"];
 
@@ -87,23 +89,17 @@ pub fn seccomp_profile(named: &str, workspace: &Path) -> Result<SeccompProfile, 
         return Ok(SeccompProfile::built_in(base));
     }
     let path = Path::new(named);
-    let read = |source| SeccompError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let real = fs::canonicalize(path).map_err(read)?;
-    let found = fs::metadata(&real).map_err(read)?;
-    if !found.is_file() {
-        return Err(read(io::Error::other("it is not a regular file")));
-    }
-    if found.len() > FILE_BYTES_MAX {
-        return Err(SeccompError::TooLarge {
+    let file = SmallFile::read(path).map_err(|unusable| match unusable {
+        Unusable::Read(source) => SeccompError::Read {
             path: path.to_owned(),
-        });
-    }
-    let text = fs::read_to_string(&real).map_err(read)?;
-    let document = Document::parse(&text, named)?;
-    if real.starts_with(workspace) && document.loosens() {
+            source,
+        },
+        Unusable::TooLarge => SeccompError::TooLarge {
+            path: path.to_owned(),
+        },
+    })?;
+    let document = Document::parse(&file.text, named)?;
+    if file.real.starts_with(workspace) && document.loosens() {
         return Err(SeccompError::Loosens {
             path: path.to_owned(),
         });

@@ -10,14 +10,14 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use sandbox_rollback::RollbackManager;
 use sandbox_state::AppendError;
 use sandbox_types::{OperationId, SandboxName};
 
 use super::{Home, now};
 use crate::{
     initializer::{self, CreateError},
-    ledger,
+    layout::IGNORE_FILE,
+    ledger, private,
     registry::{Found, SandboxRecord},
 };
 
@@ -127,6 +127,7 @@ impl Home {
     /// Fails when an operation is running, when held changes would be lost (unless `held` says to
     /// lose them), when the workspace to delete is another directory than the sandbox was made for,
     /// or when something cannot be removed; what is left then is removed by destroying it again.
+    /// To destroy what is destroyed already is no failure, and is not recorded again.
     pub fn destroy(
         &self,
         record: &SandboxRecord,
@@ -137,29 +138,32 @@ impl Home {
         if fate == WorkspaceFate::Delete {
             check_workspace(record)?;
         }
-        let _nobody_runs = self.alone(record)?;
+        let nobody_runs = self.alone(record)?;
         self.end_session(record)?;
         if let Some(layers) = &record.layers
             && is_there(layers)?
         {
             remove_layers(record, layers, held)?;
         }
-        self.record_lifecycle(ledger::DESTROYED, record)
-            .map_err(DestroyError::Record)?;
-        // The last event for who follows this sandbox. Who does not hear it sees its journal go.
-        let own = self.own_ledger(record);
-        let _told = ledger::lifecycle(&own, ledger::DESTROYED, record, now());
+        if fate == WorkspaceFate::Delete {
+            // Once more: releasing took time. Before the record goes, so that who is killed here can
+            // say it again.
+            check_workspace(record)?;
+            removed(&record.workspace, remove_workspace(&record.workspace))?;
+        }
+        if nobody_runs.is_some() {
+            self.record_lifecycle(ledger::DESTROYED, record)
+                .map_err(DestroyError::Record)?;
+            // The last event for who follows this sandbox. Who does not hear it sees its journal go.
+            let own = self.own_ledger(record);
+            let _told = ledger::lifecycle(&own, ledger::DESTROYED, record, now());
+        }
         let entry = self.layout.index_entry(&record.workspace);
         removed(&entry, fs::remove_file(&entry))?;
         let sandbox = self.layout.sandbox(&record.name);
         removed(&sandbox, fs::remove_dir_all(&sandbox))?;
         sandbox_isolation::remove_stale_cgroups();
-        if fate == WorkspaceFate::Keep {
-            return Ok(());
-        }
-        // Once more: releasing took time.
-        check_workspace(record)?;
-        removed(&record.workspace, remove_tree(&record.workspace))
+        Ok(())
     }
 
     /// Ends the process that keeps the next operation's confinement, which holds the workspace.
@@ -220,7 +224,7 @@ fn remove_layers(
     };
     // Opened for another directory, a commit that was interrupted would be finished in there.
     let is_bound = record.find_workspace() == Found::Workspace;
-    let opened = is_bound.then(|| RollbackManager::open(&record.workspace, layers));
+    let opened = is_bound.then(|| super::open_layers(record, layers));
     match opened {
         Some(Ok(rollback)) => {
             if held == HeldChanges::Keep {
@@ -243,6 +247,10 @@ fn remove_layers(
     }
     // The directory that all layers of this home lie in goes with the last of them.
     if let Some(parent) = layers.parent() {
+        let others = entries(parent)?;
+        if others.iter().all(|path| path.ends_with(IGNORE_FILE)) {
+            let _none = fs::remove_file(parent.join(IGNORE_FILE));
+        }
         let _still_used = fs::remove_dir(parent);
     }
     Ok(())
@@ -289,7 +297,25 @@ fn look_at(record: &SandboxRecord, layers: &Path) -> Result<Vec<OperationId>, De
 }
 
 fn remove_blindly(layers: &Path) -> Result<(), DestroyError> {
+    // Where others may rename things, something of somebody else's may stand there now.
+    let ways = layers.parent().into_iter().chain([layers]);
+    for path in ways {
+        removed(path, private::confirm(path, 0))?;
+    }
     removed(layers, remove_tree(layers))
+}
+
+/// Deletes a workspace. A mount point stays, as an empty directory.
+fn remove_workspace(root: &Path) -> io::Result<()> {
+    match remove_tree(root) {
+        Err(error)
+            if error.kind() == io::ErrorKind::ResourceBusy
+                && fs::read_dir(root)?.next().is_none() =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Deletes a tree, also one with directories that a guest, or the overlay, closed to its owner.

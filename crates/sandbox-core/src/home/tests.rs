@@ -87,6 +87,32 @@ fn transactions_that_cannot_be_read_are_only_removed_by_force() {
     assert!(!lab.layers().exists());
 }
 
+/// Who may rename what lies above the transactions puts a link there, and removes the workspace.
+#[test]
+fn a_link_in_the_place_of_transactions_is_not_followed() {
+    for is_above in [false, true] {
+        let Some(lab) = Lab::new() else { return };
+        let name = lab.record.name.as_str();
+        let precious = lab.root.path().join("elsewhere").join(name);
+        fs::create_dir_all(&precious).unwrap();
+        fs::write(precious.join("file"), "").unwrap();
+        let layers = lab.layers();
+        let (link, to) = if is_above {
+            (layers.parent().unwrap(), precious.parent().unwrap())
+        } else {
+            (layers.as_path(), precious.as_path())
+        };
+        fs::rename(link, lab.root.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(to, link).unwrap();
+        fs::remove_dir(&lab.record.workspace).unwrap();
+        let refused = lab.destroy(WorkspaceFate::Keep, HeldChanges::Lose);
+        let is_refused = matches!(&refused, Err(DestroyError::Remove { path, .. }) if path == link);
+        // A link alone can be removed; what it leads to stays in any case.
+        assert!(is_refused, "{refused:?}");
+        assert!(precious.join("file").exists());
+    }
+}
+
 #[test]
 fn another_directory_in_place_of_the_workspace_is_not_deleted() {
     let Some(lab) = Lab::new() else { return };

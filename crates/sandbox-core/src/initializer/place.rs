@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::Metadata,
     io,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
@@ -11,7 +12,7 @@ use std::{
 };
 
 use rustix::fs::{Access, AtFlags, CWD, StatxFlags, access, statfs, statx};
-use sandbox_isolation::is_system_directory;
+use sandbox_isolation::{is_system_directory, probe_namespaces};
 use sandbox_types::SandboxName;
 
 use super::CreateError;
@@ -20,17 +21,27 @@ use crate::{layout::Layout, registry::SandboxRecord};
 /// Below these, everything belongs to the system.
 const SYSTEM_TREES: &[&str] = &["/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys"];
 
-/// File systems on which overlayfs cannot keep its upper layer, from statfs(2).
+/// File systems that keep no owners and modes, from statfs(2): nothing could be put back as it was.
 const UNFIT_FOR_LAYERS: &[(i64, &str)] = &[
-    (0x6969, "NFS"),
-    (0x6573_5546, "a FUSE file system"),
     (0x4d44, "a FAT file system"),
     (0x517b, "an SMB share"),
     (0xff53_4d42, "an SMB share"),
 ];
 
-/// What overlayfs takes for no upper layer, and which otherwise does all that a commit needs.
-const OVERLAY: i64 = 0x794c_7630;
+/// What overlayfs takes for no upper layer, and which otherwise do all that a commit needs.
+const UNFIT_FOR_OVERLAYS: &[(i64, &str)] = &[
+    (
+        0x794c_7630,
+        "an overlay file system (a container's root, for example)",
+    ),
+    (0x6969, "NFS"),
+    (0x6573_5546, "a FUSE file system"),
+];
+
+/// Whose files of ids are that a user namespace does not have, from `user_namespaces(7)`.
+const OVERFLOW_ID: u32 = 65_534;
+/// Only owners rename what lies in such a directory, from inode(7).
+const STICKY: u32 = 0o1000;
 
 /// Refuses directories that are no workspace.
 pub(super) fn check_workspace(
@@ -145,29 +156,76 @@ pub(super) fn layers(
         let found = match inside {
             Some(record) => format!("belongs to the sandbox '{}'", record.name),
             None if !is_writable(directory) => "is not writable".to_owned(),
+            None if !is_trusted(directory) => "could be renamed by other users".to_owned(),
             None => return Ok(layout.layers_beside(directory, name)),
         };
         obstacle.get_or_insert(format!("{} {found}", directory.display()));
     }
-    let obstacle = obstacle.unwrap_or_else(|| {
-        "the workspace is a mount point, so that no directory beside it lies on its file system"
-            .to_owned()
-    });
-    Err(format!(
-        "{obstacle}; put SANDBOX_HOME on its file system, or use a directory inside {}",
-        workspace.display()
-    ))
+    // Nothing else is left on the file system, or nothing that is ours to write.
+    match not_inside(workspace, existing) {
+        None => Ok(layout.layers_beside(workspace, name)),
+        Some(reason) => {
+            let obstacle = obstacle.map(|it| format!("{it}, and ")).unwrap_or_default();
+            Err(format!(
+                "{obstacle}in the workspace it {reason}; put SANDBOX_HOME on its file system"
+            ))
+        }
+    }
+}
+
+/// Returns why transactions must not lie in the workspace; `None` if they may: its own commands do not see them.
+fn not_inside(workspace: &Path, existing: &[SandboxRecord]) -> Option<String> {
+    let mut above = existing.iter();
+    if let Some(record) = above.find(|record| workspace.starts_with(&record.workspace)) {
+        return Some(format!(
+            "would be open to the commands of the sandbox '{}'",
+            record.name
+        ));
+    }
+    let reason = if !workspace.exists() || !is_writable(workspace) {
+        "could not be written"
+    } else if !is_trusted(workspace) {
+        "could be renamed by other users"
+    } else if probe_namespaces().is_err() {
+        "could not be covered without namespaces"
+    } else {
+        return None;
+    };
+    Some(reason.to_owned())
 }
 
 /// Returns why no overlay can be mounted on the workspace, although its files can be exchanged.
 pub(super) fn no_overlay(workspace: &Path) -> Option<String> {
     let kind = statfs(nearest_existing(workspace)).ok()?;
-    if kind.f_type == OVERLAY {
-        let reason =
-            "the workspace lies on an overlay file system (a container's root, for example)";
-        return Some(reason.to_owned());
+    let mut unfit = UNFIT_FOR_OVERLAYS.iter();
+    if let Some((_, what)) = unfit.find(|(magic, _)| *magic == kind.f_type) {
+        return Some(format!("the workspace lies on {what}"));
     }
     submounts(workspace).map(|reason| format!("{reason} (what is in them cannot be undone)"))
+}
+
+/// Returns whether nobody but the caller and root can rename what lies in `directory`, or a directory above it.
+/// Whoever can puts something else in the place of our transactions, which is then changed or deleted for them.
+fn is_trusted(directory: &Path) -> bool {
+    let (caller, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let is_safe = |found: &Metadata| {
+        let is_ours = [0, caller.as_raw()].contains(&found.uid())
+            || (found.uid() == OVERFLOW_ID && !has_every_id());
+        let is_of_group = [0, group.as_raw()].contains(&found.gid());
+        let mode = found.mode();
+        let is_shared = mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_of_group);
+        is_ours && (mode & STICKY != 0 || !is_shared)
+    };
+    let mut above = directory.ancestors();
+    above.all(|it| std::fs::symlink_metadata(it).is_ok_and(|found| is_safe(&found)))
+}
+
+/// Returns whether this user namespace has all ids: what another one does not have is [`OVERFLOW_ID`]'s here, root of
+/// the host among them.
+fn has_every_id() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let fields: Vec<&str> = map.split_whitespace().collect();
+    fields == ["0", "0", "4294967295"]
 }
 
 /// Asks access(2), which knows of read-only mounts and of capabilities.
@@ -238,7 +296,29 @@ fn same_mount(one: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use super::*;
+
+    #[test]
+    fn transactions_lie_where_nobody_else_can_rename_them() {
+        let above = tempfile::tempdir().unwrap();
+        let directory = above.path().join("directory");
+        fs::create_dir(&directory).unwrap();
+        assert!(is_trusted(&directory));
+        let open_to = |mode| {
+            fs::set_permissions(above.path(), fs::Permissions::from_mode(mode)).unwrap();
+            is_trusted(&directory)
+        };
+        assert!(!open_to(0o777), "somebody else can rename it");
+        assert!(open_to(0o1777), "they cannot, as in /tmp");
+        assert!(open_to(0o755));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(above.path(), Some(1234), None).unwrap();
+            assert!(!is_trusted(&directory), "its owner can");
+            std::os::unix::fs::chown(above.path(), Some(0), None).unwrap();
+        }
+    }
 
     #[test]
     fn mount_points_are_read_as_the_kernel_writes_them() {

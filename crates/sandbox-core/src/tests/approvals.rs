@@ -270,6 +270,9 @@ fn what_is_judged_more_severely_by_now_is_refused_and_waits() {
         with_validator(&mut bench, level);
         let error = bench.grant(&id, NOW).unwrap_err();
         assert!(matches!(error, ApprovalError::Worse { .. }), "{error}");
+        let why = error.to_string();
+        let denied = level == RiskLevel::Critical;
+        assert!(denied || why.ends_with("now: suspicious.all"), "{why}");
     }
     bench.sandbox.validator = SafetyValidator::new(Policy::of(Profile::Default));
     bench.sandbox.config.isolation.write.push("/srv".into());

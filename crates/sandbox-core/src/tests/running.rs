@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sandbox_types::Operation;
 use serde_json::json;
 
-use super::{Bench, fs, ledger};
+use super::{Bench, ExitReason, fs, ledger};
 use crate::process_mark::ProcessMark;
 
 fn append(bench: &Bench, kind: &str, id: &str) {
@@ -53,6 +53,26 @@ fn what_runs_is_remembered_and_what_ended_since_is_not_listed() {
     let text = String::from_utf8(fs::read(&file).unwrap()).unwrap();
     fs::write(&file, text.replace("\"two\"", "\"2\"")).unwrap();
     assert_eq!(running(&bench), ["2", "three"]);
+}
+
+#[test]
+fn after_many_operations_what_runs_is_remembered_without_being_asked() {
+    let bench = Bench::new(Some(ExitReason::Exited(0)), |_| {});
+    let file = bench.state().join("running.json");
+    bench.run(&Operation::shell("true")).unwrap();
+    assert!(!file.exists(), "the control: too early");
+    append(&bench, ledger::STARTED, "one");
+    let journal = bench.sandbox.journal();
+    while journal
+        .append("test", Timestamp::UNIX_EPOCH, &())
+        .unwrap()
+        .sequence
+        < 510
+    {}
+    bench.run(&Operation::shell("true")).unwrap();
+    let known: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(known["sequence"], 512);
+    assert_eq!(running(&bench), ["one"]);
 }
 
 #[test]

@@ -90,7 +90,8 @@ fn frozen_members_stand_still_and_init_goes_on() {
     // What is frozen can be killed, and leaves nothing.
     freeze(caller, "freeze-test").unwrap();
     made.0.kill().unwrap();
-    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+    // Where the kernel kills a whole cgroup, it may be dead by now.
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).ok();
     guest.child.kill().ok();
     guest.child.wait().unwrap();
     let mut made = made;
@@ -294,7 +295,6 @@ fn a_kill_is_seen_from_above_when_the_scope_is_gone() {
     let cgroup = OperationCgroup {
         separate: BTreeMap::new(),
         unified: Some(Unified {
-            directory: fs::File::open(&own).unwrap().into(),
             path: own.clone(),
             controllers: vec![Controller::Memory],
         }),

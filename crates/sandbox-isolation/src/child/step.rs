@@ -102,7 +102,7 @@ pub(crate) enum Step {
     Hide {
         at: CString,
     },
-    /// Keeps a directory of the workspace where it is: a part of it is read-only.
+    /// Keeps a directory where it is: a part of it is read-only or hidden.
     Hold {
         at: CString,
     },

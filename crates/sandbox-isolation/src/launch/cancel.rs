@@ -2,14 +2,17 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI32, Ordering},
     },
 };
 
-use rustix::event::EventfdFlags;
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, poll},
+    io::Errno,
+};
 
 use crate::sys::signals::{self, SignalSet};
 
@@ -96,6 +99,29 @@ impl Cancellation {
                 .ok();
         }
         Some(signal.load(Ordering::Acquire)).filter(|number| *number != 0)
+    }
+
+    /// Waits until there is something to read from `file`, its end too. Returns false if the end was asked for first.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the kernel cannot wait for it.
+    pub fn wait_to_read(&self, file: impl AsFd) -> io::Result<bool> {
+        while !self.is_cancelled() {
+            let ours = self.descriptors();
+            let ours = ours.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            let mut polled = vec![PollFd::new(&file, PollFlags::IN)];
+            polled.extend(ours);
+            match poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let readable = polled.first().is_some_and(|it| !it.revents().is_empty());
+            if readable && !self.is_cancelled() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns what becomes readable when the end is asked for.

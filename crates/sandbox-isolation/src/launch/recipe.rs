@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::Resource;
-use sandbox_types::{Limits, NetworkAccess};
+use sandbox_types::{Bytes, Limit, LimitSource, Limits, NetworkAccess};
 
 use super::{caller, error::LaunchError, layers::Layers, ruleset};
 use crate::{
@@ -82,7 +82,7 @@ pub(crate) fn steps(
         inner.push(Step::LetGo);
     }
     let mut late = Vec::new();
-    for path in layout.ways_to_protected(&plan.workspace) {
+    for path in layout.ways_to_hold(&plan.workspace_mode) {
         late.push(Step::Hold { at: inside(&path)? });
     }
     for path in &layout.protected {
@@ -327,7 +327,7 @@ pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Guest {
 
 /// Lays out the operation where there are no namespaces.
 pub(crate) fn order_alone(plan: &LaunchPlan) -> Result<Vec<u64>, LaunchError> {
-    let mut limits = process_limits(&plan.limits, false);
+    let mut limits = process_limits(plan, false);
     for (resource, value) in &mut limits {
         if *resource == Resource::Nproc {
             // Counted by user here, with all that runs already.
@@ -365,7 +365,7 @@ pub(crate) fn order(
     let overlay = layers.map(|layers| layers.names());
     let contents = Contents {
         directory: c_string(&plan.cwd, "the working directory")?,
-        limits: process_limits(&plan.limits, shares_id_with_init),
+        limits: process_limits(plan, shares_id_with_init),
         overlay: overlay.transpose()?,
         ..program(plan)?
     };
@@ -434,13 +434,35 @@ fn terminal(plan: &LaunchPlan) -> Result<Option<Shape>, LaunchError> {
         .map_err(|errno| LaunchError::new("ask the caller's terminal for its size and keys", errno))
 }
 
-fn process_limits(limits: &Limits, shares_id_with_init: bool) -> Vec<(Resource, u64)> {
+/// How far one file may pass the limit of the disk: enough to be seen by who counts what is written.
+const DISK_EXCESS_BYTES: u64 = 64 * 1024;
+
+/// One file alone does not pass a limit of the disk that was asked for by much: fallocate(2) takes gigabytes sooner than
+/// anybody looks.
+fn file_bytes_max(plan: &LaunchPlan) -> Option<u64> {
+    let file = plan.limits.file_size.map(|it| it.value.get());
+    // What is written directly is in no transaction, and may be appended to a file that is larger already.
+    let has_layers = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
+    let disk = disk_asked_for(&plan.limits)
+        .filter(|_| has_layers)
+        .map(|it| it.value.get().saturating_add(DISK_EXCESS_BYTES));
+    file.into_iter().chain(disk).min()
+}
+
+/// Returns the limit of the disk that files may not pass. The built-in one leaves sparse files alone, which are larger
+/// than what they hold.
+pub(crate) fn disk_asked_for(limits: &Limits) -> Option<Limit<Bytes>> {
+    limits.disk.filter(|it| it.source == LimitSource::Requested)
+}
+
+fn process_limits(plan: &LaunchPlan, shares_id_with_init: bool) -> Vec<(Resource, u64)> {
+    let limits = &plan.limits;
     let mut list = vec![(Resource::Core, 0)];
     if let Some(files) = limits.open_files {
         list.push((Resource::Nofile, files.value));
     }
-    if let Some(size) = limits.file_size {
-        list.push((Resource::Fsize, size.value.get()));
+    if let Some(bytes) = file_bytes_max(plan) {
+        list.push((Resource::Fsize, bytes));
     }
     if let Some(time) = limits.cpu_time {
         // For one process, in whole seconds, and only if this side is not there to count them all.

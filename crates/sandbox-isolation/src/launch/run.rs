@@ -175,6 +175,11 @@ impl Drop for Confined {
 }
 
 impl Confined {
+    /// Returns whether there is no process to start a guest in any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.tree.is_dead()
+    }
+
     /// Kills the guest, also a suspended one.
     fn kill(&self) {
         self.tree.kill();

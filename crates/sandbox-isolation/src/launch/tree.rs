@@ -8,7 +8,6 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags},
     io::Errno,
     process::{Pid, PidfdFlags, Signal},
 };
@@ -19,7 +18,7 @@ use crate::{
         self, Recipe,
         status::{Act, Failure, Message},
     },
-    session::wire::Connection,
+    session::wire::{Connection, is_readable_until},
     sys::{
         clone::Lent,
         process::{self, Accounted, Children, Patience},
@@ -134,6 +133,13 @@ impl Tree {
         Ok(init.handle.as_fd())
     }
 
+    /// Returns whether init has died.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.init
+            .as_ref()
+            .is_none_or(|init| is_readable_until(init.handle.as_fd(), Some(Instant::now())))
+    }
+
     /// Kills init, and with it the whole pid namespace.
     pub(super) fn kill(&self) {
         if let Some(init) = &self.init {
@@ -216,8 +222,7 @@ impl Drop for Tree {
 
 /// Waits until the process of a pidfd is dead, whoever waits for it.
 fn await_death(handle: &OwnedFd) {
-    let mut fds = [PollFd::new(handle, PollFlags::IN)];
-    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
+    is_readable_until(handle.as_fd(), None);
 }
 
 impl Init {

@@ -195,7 +195,14 @@ impl Order {
         let egress = Egress::start(&plan.network, network)?;
         confined.set_network(start::has_own_network(plan), egress);
         confined.enforcement.missing.extend(start::uncounted(plan));
-        confined.attach()?;
+        if let Err(error) = confined.attach() {
+            // What is dead can be put nowhere.
+            return if confined.is_dead() {
+                Ok(None)
+            } else {
+                Err(error)
+            };
+        }
         let ends = confined.streams.guest_ends();
         let numbers = [Some(ends.output), Some(ends.error), ends.input];
         let borrow = |number| -> BorrowedFd<'_> { process::borrow(number) };

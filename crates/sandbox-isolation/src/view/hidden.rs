@@ -98,17 +98,17 @@ impl Layout {
         may_be.map(|name| directory.join(name)).collect()
     }
 
-    /// Returns the sockets that somebody listens to, if the guest sees the host's own ones: an overlay's are files of
-    /// its own.
+    /// Returns the sockets that somebody listens to, where the guest sees the host's own ones: an overlay's are files
+    /// of its own.
     fn sockets(&self, plan: &LaunchPlan) -> Vec<PathBuf> {
         let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
-        if is_overlay && self.granted.len() == 1 {
-            return Vec::new();
-        }
-        self.paths
-            .looks
-            .read(Path::new(SOCKETS))
-            .map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table))
+        let of_the_host_alone = is_overlay && self.granted.len() == 1;
+        let table = self.paths.looks.read(Path::new(SOCKETS));
+        let mut found = table.map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table));
+        // Most lie in `/run`, which nobody sees; each one that is looked at has to be looked at again before a start.
+        let is_shown = |path: &PathBuf| matches!(self.holder(path), Some((_, Entry::Bind { .. })));
+        found.retain(|path| !of_the_host_alone || is_shown(path));
+        found
     }
 
     /// What was asked for by its own name is no secret. What was asked for in the directory of a secret stands in an

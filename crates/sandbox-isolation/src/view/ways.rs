@@ -7,28 +7,35 @@ use std::{
 };
 
 use super::{Entry, Layout};
-use crate::{child::step::Access, launch::caller::Ids};
+use crate::{child::step::Access, launch::caller::Ids, plan::WorkspaceMode};
 
 impl Layout {
-    /// Returns the directories between the workspace and its read-only parts. Whoever renames one of them puts
-    /// something else in the place of such a part.
-    pub(crate) fn ways_to_protected(&self, workspace: &Path) -> BTreeSet<PathBuf> {
-        let ways = self
-            .protected
-            .iter()
-            .flat_map(|path| between(workspace, path));
-        ways.collect()
+    /// Returns the directories above what is read-only or hidden in a place that the guest can change. Whoever
+    /// renames one of them puts something else in the place of such a part, or brings out what was covered.
+    pub(crate) fn ways_to_hold(&self, mode: &WorkspaceMode) -> BTreeSet<PathBuf> {
+        // An overlay renames no directory that has something of the lower layer in it.
+        let is_overlay = matches!(mode, WorkspaceMode::Overlay { .. });
+        let protected = self.protected.iter();
+        let protected = protected.filter_map(|path| Some((path, self.changeable_above(path)?)));
+        let hidden = self.hidden.iter();
+        let hidden = hidden
+            .filter_map(|path| Some((path, self.changeable_above(path)?)))
+            .filter(|(_, (_, entry))| !(is_overlay && **entry == Entry::Workspace));
+        protected
+            .chain(hidden)
+            .flat_map(|(path, (top, _))| between(top, path))
+            .collect()
     }
 
-    /// The same for what is read-only in a directory that was granted to be changed.
+    /// The same for what has an entry of its own in a directory that was granted to be changed: the workspace, for
+    /// example, another grant, or a toolchain.
     pub(super) fn hold_ways_below_writable(&mut self) {
         let mut held = BTreeSet::new();
         for (path, entry) in &self.entries {
-            let is_granted = |entry: &Entry, wanted| matches!(entry, Entry::Bind { access, granted: true, .. } if *access == wanted);
             let above = path.parent().and_then(|parent| self.holder(parent));
             if let Some((at, above)) = above
-                && is_granted(entry, Access::Read)
-                && is_granted(above, Access::Write)
+                && is_granted_to_change(above)
+                && !is_granted_to_change(entry)
             {
                 held.extend(between(at, path));
             }
@@ -42,6 +49,12 @@ impl Layout {
             };
             self.add(path, entry);
         }
+    }
+
+    /// Returns what `path` lies in, if the guest can change it.
+    fn changeable_above(&self, path: &Path) -> Option<(&Path, &Entry)> {
+        self.holder(path.parent()?)
+            .filter(|(_, entry)| is_granted_to_change(entry) || **entry == Entry::Workspace)
     }
 
     /// A directory that the guest may not search would keep it from what is mounted below: an empty one takes its
@@ -82,6 +95,17 @@ impl Layout {
             .last()
             .map(Path::to_owned)
     }
+}
+
+fn is_granted_to_change(entry: &Entry) -> bool {
+    matches!(
+        entry,
+        Entry::Bind {
+            access: Access::Write,
+            granted: true,
+            ..
+        }
+    )
 }
 
 /// Returns the directories below `top` and above `path`.

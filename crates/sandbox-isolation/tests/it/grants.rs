@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use sandbox_isolation::WorkspaceMode;
+
 use crate::lab::{Collect, Lab, is_root, needs, outside};
 
 /// Tries to connect to the socket `$1`.
@@ -42,6 +44,61 @@ fn a_read_only_part_of_a_writable_grant_stays_where_it_is() {
         });
         let expected = if is_control { "evil" } else { "old" };
         assert_eq!(lab.sh(script).output(), expected);
+    }
+}
+
+/// What is covered would come to light under another name, or something else would take its place for the next one.
+#[test]
+fn a_hidden_part_of_a_writable_grant_stays_where_it_is() {
+    let script = "cd ../out; mv a b; mkdir -p a/deep && echo evil > a/deep/file; \
+                  cat b/deep/file a/deep/file 2>/dev/null; true";
+    for is_control in [true, false] {
+        let lab = Lab::new().file("out/a/deep/file", "canary\n");
+        let out = lab.base().join("out");
+        let hidden = out.join("a/deep");
+        let mut lab = lab.with(|plan| {
+            // Its name alone was enough before: the directory above it could be renamed.
+            plan.view.hide = if is_control { Vec::new() } else { vec![hidden] };
+            plan.view.write = vec![out.clone()];
+        });
+        let first = lab.sh(script).output().to_owned();
+        let kept = fs::read_to_string(out.join("a/deep/file")).unwrap();
+        if is_control {
+            assert_eq!((first.as_str(), kept.as_str()), ("canary\nevil", "evil\n"));
+        } else {
+            assert_eq!(kept, "canary\n");
+            assert!(!out.join("b").exists());
+        }
+    }
+}
+
+#[test]
+fn a_hidden_part_of_a_workspace_that_is_changed_directly_stays_where_it_is() {
+    for is_control in [true, false] {
+        let lab = Lab::new().file("workspace/a/deep/file", "canary");
+        let hidden = lab.workspace().join("a/deep/file");
+        let mut lab = lab.with(|plan| {
+            plan.view.hide = if is_control { Vec::new() } else { vec![hidden] };
+            plan.workspace_mode = WorkspaceMode::Direct;
+        });
+        lab.sh("mv a b; true");
+        assert_eq!(lab.workspace().join("b").exists(), is_control);
+    }
+}
+
+#[test]
+fn a_toolchain_in_a_writable_grant_stays_where_it_is() {
+    for is_control in [true, false] {
+        let lab = Lab::new().file("out/tools/deep/cargo/file", "");
+        let out = lab.base().join("out");
+        let mut lab = lab.with(|plan| {
+            if !is_control {
+                plan.view.toolchains = vec![out.join("tools/deep/cargo")];
+            }
+            plan.view.write = vec![out.clone()];
+        });
+        lab.sh("mv ../out/tools ../out/elsewhere; true");
+        assert_eq!(out.join("elsewhere").exists(), is_control);
     }
 }
 
@@ -142,6 +199,37 @@ fn a_socket_in_a_granted_directory_cannot_be_connected_to() {
         // The control: who asks for the socket gets it.
         let expected = if is_asked_for { "connected" } else { "refused" };
         let outcome = lab.run(&["sh", "-c", CONNECT, "sh", socket.to_str().unwrap()]);
+        assert_eq!(outcome.output(), expected);
+    }
+}
+
+/// Nothing was granted: a program of the host listens in what everybody sees, below `/opt` for example.
+#[test]
+fn a_socket_beside_a_toolchain_cannot_be_connected_to() {
+    if !needs(outside("python3 -c 1", "/".as_ref()).0, "python3") {
+        return;
+    }
+    for is_control in [true, false] {
+        let lab = Lab::new().file("tools/cargo/file", "readable");
+        let socket = lab.base().join("tools/cargo/socket");
+        let listener = || {
+            let listener = UnixListener::bind(&socket).unwrap();
+            fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+            listener
+        };
+        // The control: the table of sockets does not have one that was renamed, which is a limit.
+        let _listener = listener();
+        let aim = if is_control {
+            let renamed = socket.with_file_name("renamed");
+            fs::rename(&socket, &renamed).unwrap();
+            renamed
+        } else {
+            socket.clone()
+        };
+        let cargo = lab.base().join("tools/cargo");
+        let mut lab = lab.with(|plan| plan.view.toolchains = vec![cargo]);
+        let outcome = lab.run(&["sh", "-c", CONNECT, "sh", aim.to_str().unwrap()]);
+        let expected = if is_control { "connected" } else { "refused" };
         assert_eq!(outcome.output(), expected);
     }
 }

@@ -8,8 +8,24 @@ pub(super) const GIT_CONFIG: &str = "git configuration that runs programs";
 /// The class of what stands where git keeps a directory: a directory there is only what it holds.
 pub(super) const GIT_ELSEWHERE: &str = "it leads git to a directory elsewhere";
 
+const VCS_CONFIG: &str = "version control configuration that runs programs";
+const TOOL_VERSIONS: &str = "which tools run in the directory";
+const DEBUGGER: &str = "commands of a debugger";
+
+/// The class of our own configuration.
+pub(super) const SANDBOX: &str = "configuration of the sandbox";
+
 /// The class of links that lead to protected files.
 const LINK: &str = "a link on the way to files that run or configure programs";
+
+/// The class of new links that lead out of the workspace.
+pub(super) const LINK_OUT: &str = "a link that leads out of the workspace";
+
+/// The class of hooks, also those of a repository that is no `.git`.
+pub(super) const GIT_HOOK: &str = "a git hook";
+
+/// What stands in every directory that git takes for a repository, whatever its name: gitrepository-layout(5).
+pub(super) const GIT_MARKS: [&str; 3] = ["HEAD", "objects", "refs"];
 
 /// Suffixes of paths, component by component, and what they are. A `*` ends any name; `**` is one
 /// name or more.
@@ -19,8 +35,8 @@ const PROTECTED: &[(&str, &str)] = &[
     (".git/commondir", GIT_ELSEWHERE),
     (".git/worktrees/*/commondir", GIT_ELSEWHERE),
     (".git/worktrees/*/gitdir", GIT_ELSEWHERE),
-    (".git/hooks/*", "a git hook"),
-    (".git/modules/**/hooks/*", "a git hook"),
+    (".git/hooks/*", GIT_HOOK),
+    (".git/modules/**/hooks/*", GIT_HOOK),
     (".git/config", GIT_CONFIG),
     (".git/config.worktree", GIT_CONFIG),
     (".git/modules/**/config", GIT_CONFIG),
@@ -32,10 +48,24 @@ const PROTECTED: &[(&str, &str)] = &[
         "git attributes, which may name filters",
     ),
     (".gitmodules", "git submodules"),
-    (".husky/*", "a git hook"),
-    (".pre-commit-config.yaml", "a git hook"),
-    ("lefthook.yml", "a git hook"),
+    (".husky/*", GIT_HOOK),
+    (".pre-commit-config.yaml", GIT_HOOK),
+    ("lefthook.yml", GIT_HOOK),
+    (".hg/hgrc", VCS_CONFIG),
+    (".hg/hgrc-not-shared", VCS_CONFIG),
+    (".jj/repo/config.toml", VCS_CONFIG),
+    (".jj/config.toml", VCS_CONFIG),
+    (".jj/workspace-config.toml", VCS_CONFIG),
     (".envrc", "shell commands of direnv"),
+    ("mise.toml", TOOL_VERSIONS),
+    (".mise.toml", TOOL_VERSIONS),
+    ("mise.local.toml", TOOL_VERSIONS),
+    (".mise.local.toml", TOOL_VERSIONS),
+    (".mise/config.toml", TOOL_VERSIONS),
+    (".config/mise/**", TOOL_VERSIONS),
+    (".tool-versions", TOOL_VERSIONS),
+    ("rust-toolchain.toml", TOOL_VERSIONS),
+    ("rust-toolchain", TOOL_VERSIONS),
     (".bashrc", "a shell start file"),
     (".bash_profile", "a shell start file"),
     (".bash_login", "a shell start file"),
@@ -53,11 +83,18 @@ const PROTECTED: &[(&str, &str)] = &[
     (".config/autostart/*", "a program that a login starts"),
     (".config/systemd/user/**", "a program that a login starts"),
     (".local/bin/*", "a program of the user"),
-    (".config/sandbox/**", "configuration of the sandbox"),
+    (".config/sandbox/**", SANDBOX),
     (".vscode/tasks.json", "editor tasks"),
     (".vscode/launch.json", "editor tasks"),
     (".vscode/settings.json", "editor configuration"),
     (".vscode/extensions.json", "editor configuration"),
+    (".zed/tasks.json", "editor tasks"),
+    (".zed/debug.json", "editor tasks"),
+    (".zed/settings.json", "editor configuration"),
+    (".nvimrc", "editor configuration"),
+    (".lvimrc", "editor configuration"),
+    (".gdbinit", DEBUGGER),
+    (".lldbinit", DEBUGGER),
     (".devcontainer/**", "editor configuration"),
     (".idea/**", "editor configuration"),
     (".vimrc", "editor configuration"),
@@ -74,16 +111,38 @@ const PROTECTED: &[(&str, &str)] = &[
     (".cursor/**", "agent configuration"),
     (".codex/**", "agent configuration"),
     (".gemini/**", "agent configuration"),
+    (".vscode/mcp.json", "agent configuration"),
+    (".roo/**", "agent configuration"),
+    (".kiro/**", "agent configuration"),
+    (".opencode/**", "agent configuration"),
+    ("opencode.json", "agent configuration"),
+    ("opencode.jsonc", "agent configuration"),
+    (".aider.conf.yml", "agent configuration"),
+    ("CLAUDE.local.md", "agent instructions"),
+    ("GEMINI.md", "agent instructions"),
+    (".github/copilot-instructions.md", "agent instructions"),
+    (".github/instructions/**", "agent instructions"),
+    (".windsurfrules", "agent instructions"),
+    (".windsurf/**", "agent instructions"),
+    (".clinerules", "agent instructions"),
+    (".clinerules/**", "agent instructions"),
+    (".roorules", "agent instructions"),
+    (".cursorrules", "agent instructions"),
     ("CLAUDE.md", "agent instructions"),
     ("AGENTS.md", "agent instructions"),
     (
         ".cargo/config.toml",
         "build configuration that runs programs",
     ),
+    // The old name; cargo still reads it.
+    (".cargo/config", "build configuration that runs programs"),
     (".npmrc", "build configuration that runs programs"),
+    (".pnpmfile.cjs", "build configuration that runs programs"),
+    (".bazelrc", "build configuration that runs programs"),
     (".yarnrc.yml", "build configuration that runs programs"),
     ("conftest.py", "a program that tests load by themselves"),
     ("sitecustomize.py", "a program that Python loads by itself"),
+    ("usercustomize.py", "a program that Python loads by itself"),
 ];
 
 /// Keys of a git configuration whose value is run as a command, or that lead to one, in lower case:
@@ -119,7 +178,7 @@ const GIT_EXECUTABLE: [(&str, &str); 25] = [
 /// Returns the names of all classes, each once.
 pub(super) fn classes() -> Vec<&'static str> {
     let mut classes: Vec<_> = PROTECTED.iter().map(|(_, class)| *class).collect();
-    classes.push(LINK);
+    classes.extend([LINK, LINK_OUT]);
     classes.sort_unstable();
     classes.dedup();
     classes
@@ -257,6 +316,11 @@ mod tests {
             ".config/git/config",
             ".config/sandbox/config.toml",
             ".local/bin/ls",
+            ".hg/hgrc",
+            "x/.cargo/config",
+            ".vscode/mcp.json",
+            ".clinerules/a.md",
+            "sub/rust-toolchain",
             ".yarnrc.yml",
         ] {
             assert!(known(path), "{path}");

@@ -5,7 +5,8 @@ use std::path::Path;
 use sandbox_types::{Change, ChangeKind, ViolationKind};
 
 use super::{
-    Gate, GateAction, GateError, GateOutcome, LISTED_MAX, compile, covers, leads_to, leaves,
+    Gate, GateAction, GateError, GateOutcome, GateRule, LISTED_MAX, compile, covers, leads_to,
+    leaves,
 };
 use crate::{
     Strip, Stripped, Survey,
@@ -142,4 +143,65 @@ fn a_git_configuration_that_cannot_be_judged_is_held() {
         std::fs::create_dir_all(up.join("new/.git/hooks")).unwrap();
     });
     assert_eq!(plain, GateOutcome::Commit);
+}
+
+/// A directory of any name is a repository to git once its last mark is there, in whichever order it is made.
+#[test]
+fn a_repository_of_any_name_is_looked_at() {
+    let runs = "[core]\n\tbare = false\n\tfsmonitor = touch x\n";
+    let notices = |files: &[(&str, &str)], before: &[(&str, &str)]| {
+        let lab = Lab::new();
+        for (path, text) in before {
+            lab.file(path, text);
+        }
+        let tx = lab.begin("op");
+        for (path, text) in files {
+            std::fs::create_dir_all(tx.upper().join(path).parent().unwrap()).unwrap();
+            write(&tx.upper().join(path), text);
+        }
+        let survey = tx.survey().unwrap();
+        Gate::open().examine(&survey, &tx).unwrap().notices
+    };
+    let marks = [("lib/HEAD", "x"), ("lib/objects/x", ""), ("lib/refs/x", "")];
+    let with = |text| [marks.as_slice(), &[("lib/config", text)]].concat();
+    assert!(!notices(&with(runs), &[]).is_empty(), "all at once");
+    assert!(!notices(&marks, &[("lib/config", runs)]).is_empty());
+    assert!(!notices(&[("lib/config", runs)], &marks).is_empty());
+    assert!(!notices(&[("lib/hooks/post-checkout", "")], &marks).is_empty());
+    // Controls: nothing runs, and no repository.
+    let none = Vec::<String>::new();
+    assert_eq!(notices(&with("[core]\n\tbare = true\n"), &[]), none);
+    assert_eq!(
+        notices(&[("lib/config", runs), ("lib/HEAD", "")], &[]),
+        none
+    );
+    assert_eq!(notices(&[("lib/hooks/post-checkout", "")], &[]), none);
+}
+
+#[test]
+fn links_that_lead_out_meet_rules_of_their_class() {
+    let lab = Lab::new();
+    let tx = lab.begin("op");
+    std::fs::create_dir_all(tx.upper()).unwrap();
+    std::os::unix::fs::symlink("/etc/cron.d", tx.upper().join("cron")).unwrap();
+    let survey = tx.survey().unwrap();
+    let outcome = |action| {
+        let rule = GateRule {
+            paths: Vec::new(),
+            classes: vec!["a link that leads out of the workspace".to_owned()],
+            action,
+            reason: "no".to_owned(),
+        };
+        rule.check().unwrap();
+        let gate = Gate {
+            rules: vec![rule],
+            ..Gate::open()
+        };
+        let decision = gate.examine(&survey, &tx).unwrap();
+        (decision.outcome, decision.notices.len())
+    };
+    assert_eq!(outcome(GateAction::Hold), (GateOutcome::Hold, 1));
+    assert_eq!(outcome(GateAction::Discard), (GateOutcome::Discard, 1));
+    assert_eq!(outcome(GateAction::Report), (GateOutcome::Commit, 1));
+    assert_eq!(outcome(GateAction::Allow), (GateOutcome::Commit, 0));
 }

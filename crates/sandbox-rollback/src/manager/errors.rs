@@ -35,6 +35,12 @@ pub enum OpenError {
         /// The layers.
         layers: PathBuf,
     },
+    /// The layers were said to be in the workspace.
+    #[error("cannot keep layers in '{}': it is not inside of the workspace", .layers.display())]
+    Outside {
+        /// The layers.
+        layers: PathBuf,
+    },
     /// Other users may reach the layers.
     #[error("cannot keep layers in '{}': it must belong to this user with mode 0700", .layers.display())]
     Exposed {

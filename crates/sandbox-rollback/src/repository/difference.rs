@@ -115,9 +115,9 @@ pub(super) fn look(
     reader: &mut Reader,
     (started, excludes): (Time, &Excludes),
 ) -> Result<(Node, Found), RepositoryError> {
-    let workspace = &session.repository.layout.workspace;
+    let layout = &session.repository.layout;
     let sink = Sink::Look(BTreeMap::new());
-    let mut walk = Walk::new(workspace, started, take::seen(session)?, sink)?;
+    let mut walk = Walk::new(layout, started, take::seen(session)?, sink)?;
     walk.excludes = excludes.by_name().compile()?;
     let root = walk.run()?;
     if let Sink::Look(trees) = walk.sink {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, CWD, Mode, OFlags},
     io::Errno,
 };
 use sandbox_types::OperationId;
@@ -27,7 +27,10 @@ use super::{
     record::SnapshotId,
     session::Session,
 };
-use crate::file_error::{FileError, cannot};
+use crate::{
+    file_error::{FileError, cannot},
+    renaming,
+};
 
 /// The number that a file outside of a repository has.
 pub(super) const EXPORT_NUMBER: u32 = 0;
@@ -200,7 +203,7 @@ impl New {
             let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             return rustix::fs::linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW);
         };
-        rustix::fs::renameat_with(CWD, name, CWD, path, RenameFlags::NOREPLACE)
+        renaming::to_free_name(CWD, name, CWD, path)
     }
 
     fn drop_name(&self) {

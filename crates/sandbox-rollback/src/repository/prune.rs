@@ -12,6 +12,10 @@ use std::{
 use redb::ReadableTable as _;
 use serde::Serialize;
 
+mod retire;
+
+pub(super) use retire::retire;
+
 use super::{
     Repository,
     error::{RepositoryError, Trouble},
@@ -157,18 +161,7 @@ fn delete_all(session: &Session<'_>, going: &[&Snapshot]) -> Result<(), Reposito
     if going.is_empty() {
         return Ok(());
     }
-    let next = session.next()?;
-    let packs = session.packs_directory();
-    let mut stored = Stored {
-        packer: Packer::new(
-            &packs,
-            next.pack,
-            (Compression::None, session.sealing.clone()),
-        ),
-        fresh: BTreeMap::new(),
-        new_bytes: 0,
-        next_block: next.block,
-    };
+    let mut stored = new_packs(session, Compression::None)?;
     let mut deletions = Vec::new();
     for snapshot in going {
         let record = snapshot.id.0;
@@ -359,17 +352,7 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
         return Ok(pruned);
     }
     let packs = session.packs_directory();
-    let next = session.next()?;
-    let mut stored = Stored {
-        packer: Packer::new(
-            &packs,
-            next.pack,
-            (Compression::Zstd, session.sealing.clone()),
-        ),
-        fresh: BTreeMap::new(),
-        new_bytes: 0,
-        next_block: next.block,
-    };
+    let mut stored = new_packs(session, Compression::Zstd)?;
     let mut going = BTreeSet::new();
     for (number, pack) in &decision.packs {
         let goes = pack.needed_bytes == 0
@@ -405,6 +388,19 @@ pub(super) fn run(session: &Session<'_>) -> Result<Pruned, RepositoryError> {
     Ok(pruned)
 }
 
+/// Returns where chunks go: to packs after the last one.
+fn new_packs(session: &Session<'_>, compression: Compression) -> Result<Stored, RepositoryError> {
+    let next = session.next()?;
+    let packs = session.packs_directory();
+    let form = (compression, session.sealing.clone());
+    Ok(Stored {
+        packer: Packer::new(&packs, next.pack, form),
+        fresh: BTreeMap::new(),
+        new_bytes: 0,
+        next_block: next.block,
+    })
+}
+
 /// Writes what is needed of a pack into new ones; `false` if it is damaged: then it stays.
 fn rewrite(
     session: &Session<'_>,
@@ -412,6 +408,19 @@ fn rewrite(
     needed: &BTreeSet<Hash>,
     stored: &mut Stored,
 ) -> Result<bool, RepositoryError> {
+    let (blocks, sound) = intact(session, (number, needed), stored)?;
+    if sound {
+        write_blocks(blocks, stored)?;
+    }
+    Ok(sound)
+}
+
+/// Returns what is intact and needed of a pack and not stored anew yet, and whether all of the pack is sound.
+fn intact(
+    session: &Session<'_>,
+    (number, needed): (u32, &BTreeSet<Hash>),
+    stored: &Stored,
+) -> Result<(Vec<Block>, bool), RepositoryError> {
     let path = pack::path(&session.packs_directory(), number);
     let file = File::open(&path).map_err(cannot("open", &path))?;
     let mut blocks: Vec<Block> = Vec::new();
@@ -433,7 +442,7 @@ fn rewrite(
             }
             if Hash::of(chunk) != hash {
                 sound = false;
-                return Ok(());
+                continue;
             }
             let open = blocks
                 .last_mut()
@@ -449,9 +458,11 @@ fn rewrite(
         Ok(())
     });
     let (faults, _) = examined.map_err(cannot::<io::Error>("read", &path))?;
-    if !sound || !faults.is_empty() {
-        return Ok(false);
-    }
+    Ok((blocks, sound && faults.is_empty()))
+}
+
+/// Stores blocks, in new packs.
+fn write_blocks(blocks: Vec<Block>, stored: &mut Stored) -> Result<(), RepositoryError> {
     for block in blocks {
         let mut offset = 0;
         for (hash, length) in &block.members {
@@ -463,7 +474,7 @@ fn rewrite(
         stored.packer.write(stored.next_block, &block)?;
         stored.next_block += 1;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Takes packs out of the index, with all that lies in them.

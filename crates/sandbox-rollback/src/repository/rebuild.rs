@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use redb::ReadableTable as _;
 use serde::Serialize;
 
 use super::{
@@ -16,7 +17,8 @@ use super::{
     index::{BLOCKS, CHUNKS, DELETED, Index, Location, META, PACKS, SNAPSHOTS},
     node::Hash,
     pack::{self, Depth, Form, Found},
-    record::Snapshot,
+    prune,
+    record::{Snapshot, SnapshotId},
     session::{META_NUMBER, Session, Sharing, pack_files, remove, take_lock},
     verify::note_snapshots,
 };
@@ -33,6 +35,10 @@ pub struct Rebuilt {
     pub snapshots: u64,
     /// What is damaged, and so not in the index.
     pub problems: Vec<String>,
+    /// Snapshots that the older index had, and whose records are in no pack any more.
+    pub lost_snapshots: Vec<SnapshotId>,
+    /// Damaged packs that were removed, because no snapshot lacks anything: then nothing is damaged any more.
+    pub removed_packs: u64,
 }
 
 /// The rows of the new index.
@@ -64,13 +70,16 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
     if !packs.is_dir() {
         return Err(RepositoryError::Empty);
     }
+    let listed = listed(&location);
     let mut rows = Rows::default();
     let mut rebuilt = Rebuilt::default();
+    let mut damaged = BTreeSet::new();
     for number in pack_files(&packs)? {
         let path = pack::path(&packs, number);
         let file = File::open(&path).map_err(cannot("open", &path))?;
         let bytes = file.metadata().map_err(cannot("read", &path))?.len();
         rows.packs.push((number, bytes));
+        let before = rebuilt.problems.len();
         let problems = &mut rebuilt.problems;
         let form = Form::new(number, sealing.as_deref());
         let examined = pack::examine(&file, form, Depth::Payloads, |found| {
@@ -89,9 +98,15 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
             let what = format!("{} at {}: {}", pack::shown(&path), fault.offset, fault.what);
             rebuilt.problems.push(what);
         }
+        if rebuilt.problems.len() > before {
+            damaged.insert(number);
+        }
     }
     let gone = |hash: &Hash| rows.deleted.contains(hash);
     rows.snapshots.retain(|_, record| !gone(record));
+    let found: BTreeSet<Hash> = rows.snapshots.values().copied().collect();
+    let lost = listed.iter().flatten().filter(|it| !found.contains(it));
+    rebuilt.lost_snapshots = lost.copied().map(SnapshotId).collect();
     rebuilt.packs = rows.packs.len() as u64;
     rebuilt.chunks = rows.chunks.len() as u64;
     rebuilt.snapshots = rows.snapshots.len() as u64;
@@ -100,8 +115,23 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
     rows.write(&location)?;
     format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
     drop(lock);
-    Session::write(repository)?.close()?;
+    let session = Session::write(repository)?;
+    if listed.is_some() && rebuilt.lost_snapshots.is_empty() {
+        rebuilt.removed_packs = prune::retire(&session, &damaged)?;
+    }
+    session.close()?;
     Ok(rebuilt)
+}
+
+/// Returns the snapshots that the index has; `None` if it cannot be read.
+fn listed(location: &Location) -> Option<Vec<Hash>> {
+    let index = Index::open_to_read(location).ok()??;
+    let rows = index.read(|transaction| {
+        let snapshots = transaction.open_table(SNAPSHOTS)?;
+        let rows = snapshots.iter()?;
+        rows.map(|row| Ok(Hash(*row?.1.value()))).collect()
+    });
+    rows.ok()
 }
 
 /// Keeps the old index under another name.

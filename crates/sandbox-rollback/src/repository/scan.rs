@@ -32,6 +32,7 @@ use super::{
 use crate::{
     attributes::Attributes,
     file_error::{FileError, cannot},
+    layout::Layout,
     progress::Progress,
     stat::{Stat, Time, is_absent},
     tree::{Tree, is_link, names},
@@ -141,6 +142,8 @@ pub(super) struct Walk<'a> {
     pub(super) seen: Seen,
     pub(super) sink: Sink<'a>,
     pub(super) excludes: Matcher,
+    /// What lies in the root and is ours.
+    own: Option<OsString>,
     pub(super) progress: Arc<Progress>,
     links: BTreeMap<(u64, u64), Linked>,
     pub(super) found: Found,
@@ -149,11 +152,12 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// `started` is the file system's time now: what changes later is racy.
     pub(super) fn new(
-        workspace: &Path,
+        layout: &Layout,
         started: Time,
         seen: Seen,
         sink: Sink<'a>,
     ) -> Result<Self, FileError> {
+        let workspace = &layout.workspace;
         let stat = Stat::at(rustix::fs::CWD, workspace).map_err(cannot("read", workspace))?;
         Ok(Self {
             tree: Tree::open(workspace)?,
@@ -162,6 +166,7 @@ impl<'a> Walk<'a> {
             seen,
             sink,
             excludes: Matcher::none(),
+            own: layout.own_name().map(OsStr::to_owned),
             progress: Arc::default(),
             links: BTreeMap::new(),
             found: Found::default(),
@@ -258,6 +263,9 @@ impl<'a> Walk<'a> {
             }
             Some(_) | None => {
                 for name in names {
+                    if frame.path.as_os_str().is_empty() && self.own.as_ref() == Some(&name) {
+                        continue;
+                    }
                     let known = before
                         .as_ref()
                         .and_then(|before| before.find(name.as_bytes()));

@@ -203,7 +203,7 @@ fn walk(
     let lookup = session.index.lookup()?;
     let started = start(layout)?;
     let sink = Sink::Store(Writer::new(&lookup, packer, next.block));
-    let mut walk = Walk::new(&layout.workspace, started, seen(session)?, sink)?;
+    let mut walk = Walk::new(layout, started, seen(session)?, sink)?;
     walk.excludes = excludes;
     walk.progress = Arc::clone(&session.repository.progress);
     let mut root = walk.run()?;
@@ -215,7 +215,7 @@ fn walk(
     if settled_since(layout, started)? {
         let started = clock::stamp(&gate).map_err(cannot("stamp", &path))?;
         let excludes = walk.excludes;
-        walk = Walk::new(&layout.workspace, started, walk.seen, walk.sink)?;
+        walk = Walk::new(layout, started, walk.seen, walk.sink)?;
         walk.excludes = excludes;
         root = walk.run()?;
     }

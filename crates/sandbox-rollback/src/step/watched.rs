@@ -48,6 +48,7 @@ pub(crate) struct Doubles {
 
 thread_local! {
     static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
+    static PLAIN: Cell<bool> = const { Cell::new(false) };
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
     static DOUBLES: RefCell<Option<Doubles>> = const { RefCell::new(None) };
 }
@@ -71,6 +72,19 @@ pub(crate) fn with_steps<T>(steps: u64, work: impl FnOnce() -> T) -> (T, bool) {
     let result = work();
     let ran_out = LEFT.with(|left| left.replace(None)) == Some(0);
     (result, ran_out)
+}
+
+/// Returns whether renameat2(2) may be tried with flags.
+pub(crate) fn knows_flags() -> bool {
+    !PLAIN.get()
+}
+
+/// Runs `work` as on a file system that refuses the flags of renameat2(2).
+pub(crate) fn without_flags<T>(work: impl FnOnce() -> T) -> T {
+    PLAIN.set(true);
+    let result = work();
+    PLAIN.set(false);
+    result
 }
 
 /// Runs `work` and tells `watcher` of its changes.

@@ -2,7 +2,7 @@
 //! the workspace is before or after, never between, and nothing else was lost.
 
 use super::{basic::rich, *};
-use crate::step::with_steps;
+use crate::step::{with_steps, without_flags};
 
 /// More steps than any of the scenarios has.
 const STEPS_MAX: u64 = 2_000;
@@ -95,6 +95,16 @@ fn a_held_transaction_survives_a_stopped_commit() {
             return;
         }
     }
+}
+
+/// As on NFS and on FUSE: an exchange takes three steps, and may be stopped between them.
+#[test]
+fn what_cannot_be_exchanged_in_one_step_is_before_or_after_too() {
+    without_flags(|| {
+        a_commit_stopped_anywhere_is_before_or_after();
+        an_undo_stopped_anywhere_is_before_or_after();
+        a_held_transaction_survives_a_stopped_commit();
+    });
 }
 
 /// Recovers, and is stopped while doing so as well.

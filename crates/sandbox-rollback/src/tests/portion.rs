@@ -71,6 +71,7 @@ fn what_moves_as_a_whole_is_not_cut() {
     lab.file("a", "1");
     let tx = lab.begin("op");
     write(&tx.upper().join("new/in"), "");
+    write(&tx.upper().join("new/other"), "");
     write(&tx.upper().join("a"), "2");
     fs::hard_link(tx.upper().join("a"), tx.upper().join("b")).unwrap();
     commit(tx);
@@ -84,6 +85,11 @@ fn what_moves_as_a_whole_is_not_cut() {
     assert!(!undo("**").unwrap());
     assert_eq!(lab.manager.undoable().unwrap(), [id("op")]);
     assert!(undo("[ab]").unwrap());
+    assert!(lab.ws().join("new").exists());
+    // All that is in a new directory is the directory.
+    assert!(!undo("new/*").unwrap(), "nothing else is left of it");
+    lab.undo("op");
+    assert!(!lab.ws().join("new").exists());
 }
 
 /// Stopped at any step, the workspace is as it was, and one set or two undo all.

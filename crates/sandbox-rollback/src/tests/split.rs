@@ -64,6 +64,7 @@ fn what_moves_as_a_whole_is_not_cut() {
     lab.file("a", "1");
     let tx = lab.begin("op");
     write(&tx.upper().join("new/in"), "");
+    write(&tx.upper().join("new/other"), "");
     write(&tx.upper().join("a"), "2");
     fs::hard_link(tx.upper().join("a"), tx.upper().join("b")).unwrap();
     tx.hold().unwrap();
@@ -77,9 +78,39 @@ fn what_moves_as_a_whole_is_not_cut() {
     assert!(matches!(split("nothing"), Err(SplitError::Nothing { .. })));
     assert!(matches!(split("["), Err(SplitError::Glob(_))));
     assert_eq!(split("**").unwrap(), "op");
-    assert_eq!(waiting(&lab), ["A b", "A new", "A new/in", "M a"]);
+    assert_eq!(
+        waiting(&lab),
+        ["A b", "A new", "A new/in", "A new/other", "M a"]
+    );
     assert_eq!(split("[ab]").unwrap(), "part");
-    assert_eq!(waiting(&lab), ["A b", "A new", "A new/in", "M a"]);
+    assert_eq!(
+        waiting(&lab),
+        ["A b", "A new", "A new/in", "A new/other", "M a"]
+    );
+}
+
+/// `a/**` is all that is in `a`: of a new directory that is the directory, too.
+#[test]
+fn all_that_is_in_a_new_directory_is_the_directory() {
+    for glob in ["new/**", "new/*", "new/[id]*"] {
+        let lab = Lab::new();
+        lab.file("a", "1");
+        let tx = lab.begin("op");
+        write(&tx.upper().join("new/in"), "");
+        write(&tx.upper().join("new/deep/er"), "");
+        write(&tx.upper().join("a"), "2");
+        tx.hold().unwrap();
+        let tx = lab.manager.resume(&id("op")).unwrap();
+        let part = tx.split(&globs(&[glob]), &id("part")).unwrap();
+        let new = ["A new", "A new/deep", "A new/deep/er", "A new/in"];
+        assert_eq!(listed(&part), new, "{glob}");
+        commit(part);
+        assert!(lab.ws().join("new/deep/er").exists());
+        // And so it is with the undo of a part.
+        commit(lab.manager.resume(&id("op")).unwrap());
+        lab.undo("part");
+        assert!(!lab.ws().join("new").exists());
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What must not stand in the way: stuck trash, failed begins, attributes that others own.
 
 use super::*;
-use crate::{Gate, GateOutcome, UpkeepError};
+use crate::{Gate, GateOutcome, OpenError, UpkeepError};
 
 #[test]
 fn a_file_that_cannot_be_deleted_blocks_nothing_else() {
@@ -48,6 +48,27 @@ fn a_file_that_cannot_be_deleted_blocks_nothing_else() {
 }
 
 #[track_caller]
+/// What stands in the place of our directories was put there by somebody else.
+#[test]
+fn links_in_the_place_of_our_directories_are_not_followed() {
+    for name in ["trash", "undo", "tx", "undone"] {
+        let lab = Lab::new();
+        let precious = lab.layers().with_file_name("precious");
+        write(&precious.join("file"), "x");
+        let part = lab.layers().join(name);
+        fs::remove_dir(&part).unwrap();
+        std::os::unix::fs::symlink(&precious, &part).unwrap();
+        let opened = RollbackManager::open(&lab.ws(), &lab.layers());
+        assert!(
+            matches!(&opened, Err(OpenError::Exposed { layers }) if *layers == part),
+            "{opened:?}"
+        );
+        // One that was opened before.
+        drop(lab.manager.empty_trash());
+        assert!(precious.join("file").exists());
+    }
+}
+
 fn names_the_stuck(result: Result<(), UpkeepError>) {
     match result {
         Err(UpkeepError::File { source }) => assert!(source.path.ends_with("stuck"), "{source}"),

@@ -217,7 +217,8 @@ struct Tail {
 impl End {
     fn open(journal: &Journal) -> Result<Self, AppendError> {
         let path = journal.path();
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE;
+        // Each append reads the end: without NOATIME, it would change the file's inode once more.
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOATIME;
         let gone = || OpenError::System(io::ErrorKind::NotFound.into());
         // The directory is never made: its sandbox was destroyed if it is not there.
         let opened = Directory::open(&journal.directory).and_then(|directory| {

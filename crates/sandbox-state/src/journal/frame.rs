@@ -162,14 +162,17 @@ pub(super) const DEPTH_MAX: usize = 120;
 impl Draft {
     /// Writes `body` as JSON.
     pub(super) fn new(body: &impl Serialize) -> Result<Self, DraftError> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        bytes.reserve(512);
+        // Enough for the report of a usual operation, with the hash and the end of its frame.
+        let mut bytes = Vec::with_capacity(2048);
+        bytes.resize(HEADER_BYTES, 0);
         serde_json::to_writer(&mut bytes, body).map_err(DraftError::Serialize)?;
         let length = bytes.len() - HEADER_BYTES;
         if length > BODY_BYTES_MAX {
             return Err(DraftError::TooLarge(length));
         }
-        if depth(&bytes[HEADER_BYTES..]) > DEPTH_MAX {
+        let json = &bytes[HEADER_BYTES..];
+        // Few brackets are not nested deeply, wherever they are; counting them takes a tenth of the time.
+        if opening(json) > DEPTH_MAX && depth(json) > DEPTH_MAX {
             return Err(DraftError::TooDeep);
         }
         Ok(Self { bytes })
@@ -212,6 +215,16 @@ impl Draft {
     pub(super) fn frame_bytes(&self) -> usize {
         self.bytes.len() + 32 + TRAILER_BYTES
     }
+}
+
+/// Returns how many brackets open in a JSON text, those in strings included.
+pub(super) fn opening(json: &[u8]) -> usize {
+    // The two differ in one bit; sums that fit into a byte are made of many bytes at once.
+    let opens = |byte: &u8| u8::from(byte | 0x20 == b'{');
+    let counts = json.chunks(usize::from(u8::MAX));
+    counts
+        .map(|part| usize::from(part.iter().map(opens).sum::<u8>()))
+        .sum()
 }
 
 /// Returns how deep arrays and objects are nested in a JSON text.

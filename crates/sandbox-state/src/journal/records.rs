@@ -84,7 +84,6 @@ pub(super) struct OwnedBody {
 /// A body that is checked and not kept.
 #[derive(Deserialize)]
 struct CheckedBody<'a> {
-    #[expect(dead_code, reason = "that it is a time is all that is asked")]
     at: Timestamp,
     #[serde(borrow)]
     kind: Cow<'a, str>,
@@ -104,8 +103,7 @@ impl Checked {
         let body = frame.body();
         let hash = frame.hash;
         // `IgnoredAny` takes any depth, a reader does not: with so few brackets none can be too deep.
-        let brackets = body.iter().filter(|it| matches!(it, b'[' | b'{')).count();
-        if brackets > frame::DEPTH_MAX {
+        if frame::opening(body) > frame::DEPTH_MAX {
             let record = Record::of(frame)?;
             let repaired = (record.kind == REPAIRED).then_some(record);
             return Ok(Self { hash, repaired });
@@ -135,32 +133,44 @@ impl Record {
 /// One record, of its payload only what is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Brief<P> {
+    /// Its number; the first is 1.
+    pub sequence: u64,
+    /// When it happened, as its writer said.
+    pub at: Timestamp,
     /// What kind of event it is.
     pub kind: String,
     /// What was asked for; `None` if the payload does not have it.
     pub payload: Option<P>,
+    /// Its hash, which the next record contains.
+    pub hash: Hash,
 }
 
 impl<P: DeserializeOwned> Brief<P> {
     pub(super) fn of(frame: &Frame) -> Result<Self, Fault> {
         #[derive(Deserialize)]
         struct Named<P> {
-            #[expect(dead_code, reason = "that it is a time is all that is asked")]
             at: Timestamp,
             kind: String,
             payload: P,
         }
+        let (sequence, hash) = (frame.sequence, frame.hash);
         if let Ok(named) = serde_json::from_slice::<Named<P>>(frame.body()) {
             return Ok(Self {
+                sequence,
+                at: named.at,
                 kind: named.kind,
                 payload: Some(named.payload),
+                hash,
             });
         }
         let checked: CheckedBody<'_> =
             serde_json::from_slice(frame.body()).map_err(|_not_a_body| Fault::Body)?;
         Ok(Self {
+            sequence,
+            at: checked.at,
             kind: checked.kind.into_owned(),
             payload: None,
+            hash,
         })
     }
 }
@@ -324,7 +334,15 @@ impl RecordsNewestFirst {
         self.end
     }
 
-    fn read(&mut self) -> Result<Option<Record>, Trouble> {
+    /// Returns the next record, of its payload only `P`: several times quicker than all of it.
+    pub fn next_brief<P: DeserializeOwned>(&mut self) -> Option<Result<Brief<P>, ReadError>> {
+        self.advance(Brief::of)
+    }
+
+    fn read<T>(
+        &mut self,
+        of: impl FnOnce(&Frame) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Trouble> {
         let Some(frame) = self.frame()? else {
             return Ok(None);
         };
@@ -343,7 +361,24 @@ impl RecordsNewestFirst {
             return Err(Fault::Sequence.into());
         }
         self.expected = Some((before, frame.previous));
-        Ok(Some(Record::of(&frame)?))
+        Ok(Some(of(&frame)?))
+    }
+
+    fn advance<T>(
+        &mut self,
+        of: impl FnOnce(&Frame) -> Result<T, Fault>,
+    ) -> Option<Result<T, ReadError>> {
+        if self.ended {
+            return None;
+        }
+        let end = self.end;
+        match self.read(of) {
+            Ok(record) => record.map(Ok),
+            Err(trouble) => {
+                self.ended = true;
+                Some(Err(self.snapshot.error(end, trouble)))
+            }
+        }
     }
 
     fn frame(&mut self) -> Result<Option<Frame>, Trouble> {
@@ -372,16 +407,6 @@ impl Iterator for RecordsNewestFirst {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let end = self.end;
-        match self.read() {
-            Ok(record) => record.map(Ok),
-            Err(trouble) => {
-                self.ended = true;
-                Some(Err(self.snapshot.error(end, trouble)))
-            }
-        }
+        self.advance(Record::of)
     }
 }

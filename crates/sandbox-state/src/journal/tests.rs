@@ -370,6 +370,15 @@ fn a_link_or_a_directory_in_its_place_is_refused() {
 }
 
 #[test]
+fn brackets_in_a_text_nest_nothing() {
+    let lab = Lab::with_records(1);
+    let text = "[{".repeat(1000);
+    lab.journal.append("test", at(), &text).unwrap();
+    assert_eq!(frame::opening(text.as_bytes()), 2000);
+    assert_eq!(lab.journal.verify().unwrap().records, 2);
+}
+
+#[test]
 fn what_could_not_be_read_again_is_not_written() {
     let lab = Lab::with_records(1);
     let before = lab.bytes();

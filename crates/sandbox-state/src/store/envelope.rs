@@ -93,7 +93,7 @@ pub(super) struct Head {
 /// A whole row: tag and payload are right.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    head: Head,
+    pub(super) head: Head,
     /// The payload, if it is not apart.
     pub(super) inline: Vec<u8>,
 }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     VALUE_BYTES_MAX,
-    envelope::{Encoding, Facts, Form, Place, Row},
+    envelope::{Encoding, Facts, Form, Head, Place},
     error::{Corruption, Trouble},
 };
 use crate::{
@@ -96,7 +96,7 @@ pub(super) fn bound_to(place: Place<'_>, facts: Facts) -> Vec<u8> {
 /// Returns the value of a row. `key` is asked for when the value is sealed.
 pub(super) fn unpack(
     place: Place<'_>,
-    row: &Row,
+    row: &Head,
     payload: Zeroizing<Vec<u8>>,
     key: impl FnOnce(Option<u64>) -> Result<SecretKey, KeyError>,
 ) -> Result<Value, Trouble> {

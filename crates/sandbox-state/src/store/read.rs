@@ -126,14 +126,14 @@ impl<A: Access> Tables<A> {
     pub(super) fn entry(
         &self,
         id: (&str, &str),
-        row: &Row,
+        Row { head: row, inline }: Row,
         keys: &KeySource,
     ) -> Result<Option<Entry>, Trouble> {
         if row.facts.kind != Kind::Value {
             return Ok(None);
         }
         let place = self.place(id, row.sequence);
-        let payload = self.payload(id, row)?;
+        let payload = self.payload(id, &row, inline)?;
         // Only what is sealed needs a key.
         let salt = if row.facts.form.is_sealed() {
             self.salt()?
@@ -143,7 +143,7 @@ impl<A: Access> Tables<A> {
         let key = |wanted| keys.named(wanted, salt)?.ok_or_else(|| keys.missing());
         Ok(Some(Entry {
             version: Version::of(place, row.facts)?,
-            value: payload::unpack(place, row, payload, key)?,
+            value: payload::unpack(place, &row, payload, key)?,
         }))
     }
 
@@ -281,8 +281,8 @@ impl Tables<Reading> {
         for entry in self.newest.iter()? {
             let (found, _) = entry?;
             let id = found.value();
-            for row in self.rows(id)? {
-                let payload = self.payload(id, &row)?;
+            for Row { head: row, inline } in self.rows(id)? {
+                let payload = self.payload(id, &row, inline)?;
                 rows += 1;
                 gaps += u64::from(row.facts.kind == Kind::Gap);
                 if row.facts.form.apart {

@@ -92,7 +92,7 @@ impl Commit<'_> {
 
     fn seal_anew(&mut self, id: (&str, &str), row: &Row, key: &SecretKey) -> Result<(), Trouble> {
         let place = self.tables.place(id, row.sequence);
-        let value = self.tables.entry(id, row, self.keys())?;
+        let value = self.tables.entry(id, row.clone(), self.keys())?;
         let value = value.ok_or_else(|| place.changed())?.value;
         let payload = key.seal(&payload::bound_to(place, row.facts), &value)?;
         let (bytes, tag) = envelope::write(place, row.facts, &payload);

@@ -290,14 +290,15 @@ impl<A: Access> Tables<A> {
         }
     }
 
-    /// Returns the bytes of a version as they are stored, checked.
+    /// Returns the bytes of a version as they are stored, checked: what its row has, or what lies apart.
     pub(super) fn payload(
         &self,
         id: (&str, &str),
-        row: &Row,
+        row: &Head,
+        inline: Vec<u8>,
     ) -> Result<Zeroizing<Vec<u8>>, Trouble> {
         if !row.facts.form.apart {
-            return Ok(Zeroizing::new(row.inline.clone()));
+            return Ok(Zeroizing::new(inline));
         }
         let place = self.place(id, row.sequence);
         let part = |number| (id.0, id.1, row.sequence, number);

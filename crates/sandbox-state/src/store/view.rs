@@ -57,7 +57,7 @@ impl View<'_> {
     ) -> Result<Option<Entry>, StoreReadError> {
         let id = (namespace, key);
         self.read(|tables| match tables.when(id, when)? {
-            Some(row) => tables.entry(id, &row, &self.store.options.keys),
+            Some(row) => tables.entry(id, row, &self.store.options.keys),
             None => Ok(None),
         })
     }

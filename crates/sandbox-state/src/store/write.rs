@@ -281,7 +281,7 @@ impl<'a> Commit<'a> {
         let value: Option<(Value, bool)> = match then {
             None => None,
             Some(row) => {
-                let entry = self.tables.entry(id, row, self.keys)?;
+                let entry = self.tables.entry(id, row.clone(), self.keys)?;
                 entry.map(|it| (it.value, it.version.secret))
             }
         };

@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     exit_codes,
     failure::{Failure, Kind},
-    settings::Settings,
+    settings::{Settings, place_of_new},
     ui::{self, Reader},
 };
 
@@ -34,6 +34,8 @@ pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Fai
         }
         return Ok(exit_codes::DONE);
     };
+    let real = place_of_new(&settings.home()?, path)?;
+    let path = real.as_path();
     let failed = |error: io::Error| {
         Failure::of(Kind::Sandbox, &error)
             .while_doing(format!(

@@ -235,7 +235,7 @@ fn carry_out(
     }
     if let Some(path) = request.report {
         // Nobody can be told if it fails; `sandbox show` has the report.
-        let _written = ReportFile::open(&path).and_then(|file| file.write(&report));
+        let _written = ReportFile::open(&home, &path).and_then(|file| file.write(&report));
     }
     Ok(None)
 }

@@ -1,12 +1,14 @@
 //! The file that `--report` names.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use sandbox_core::Home;
 use sandbox_types::OperationReport;
 
 use crate::{
@@ -24,7 +26,7 @@ pub(super) struct ReportFile {
 /// Where the report goes. The command may change everything in its workspace meanwhile: that must not choose another
 /// file of the user's.
 enum Place {
-    /// What is no regular file, as a pipe, is opened once: its reader sees the end of it when it is closed.
+    /// One of our own streams is opened once: its reader sees the end of it when it is closed.
     Opened(File),
     /// A regular file is opened again, because the command may replace it: in the directory of this real path,
     /// through no link.
@@ -33,12 +35,12 @@ enum Place {
 
 impl ReportFile {
     /// Makes sure, before anything runs, that the file can be written. Changes nothing.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(home: &Home, path: &Path) -> Result<Self, Failure> {
         let path = absolute(path)?;
-        let place = probe(&path).map_err(|error| {
+        let place = probe(home, &path).map_err(|error| {
             Failure::of(Kind::Usage, &error)
                 .while_doing(format!("cannot write the report to {}", path.display()))
-                .hint("give --report a file in a directory that exists and is yours")
+                .hint("give --report a file in a directory that exists and is yours, or /dev/stdout, /dev/fd/N")
         })?;
         Ok(Self { path, place })
     }
@@ -66,37 +68,53 @@ impl ReportFile {
 }
 
 /// Opens `path` for writing, and says where the report goes.
-fn probe(path: &Path) -> io::Result<Place> {
-    let (Some(parent), Some(_name)) = (path.parent(), path.file_name()) else {
+fn probe(home: &Home, path: &Path) -> io::Result<Place> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::IsADirectory.into());
     };
-    match fs::metadata(path) {
-        Ok(metadata) => {
-            let file = File::options().write(true).open(path)?;
-            // The system's own links lead to our standard streams, whatever these are.
-            let is_stream = path.starts_with("/dev") || path.starts_with("/proc");
-            if !metadata.is_file() || is_stream {
-                return Ok(Place::Opened(file));
-            }
-            if fs::symlink_metadata(path)?.is_symlink() {
-                // An earlier command may have put it there.
-                let why = "it is a link; name the file that it leads to";
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-            }
+    if is_stream(path) {
+        return File::options().write(true).open(path).map(Place::Opened);
+    }
+    // Earlier commands may have left links, devices and pipes in their workspaces.
+    let directory = home.real_path(parent)?;
+    match fs::symlink_metadata(directory.join(name)) {
+        Ok(metadata) if metadata.is_symlink() => {
+            Err(invalid("it is a link; name the file that it leads to"))
         }
+        Ok(metadata) if !metadata.is_file() => Err(invalid("it is not a regular file")),
+        Ok(_) => open_within(&directory, name, OFlags::WRONLY).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Nothing may be left of it if the operation is refused.
-            drop(File::create_new(path)?);
-            fs::remove_file(path)?;
+            let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            drop(open_within(&directory, name, create)?);
+            fs::remove_file(directory.join(name))
         }
-        Err(error) => return Err(error),
-    }
-    Ok(Place::Within(fs::canonicalize(parent)?))
+        Err(error) => Err(error),
+    }?;
+    Ok(Place::Within(directory))
+}
+
+/// Whether `path` names a stream that the caller has, or a device of the system: `/dev/stdout`, `/dev/fd/3`.
+fn is_stream(path: &Path) -> bool {
+    let parent = path.parent().unwrap_or(path);
+    let is_device = ["/dev", "/dev/fd", "/dev/pts"]
+        .iter()
+        .any(|it| parent == Path::new(it));
+    let is_descriptor = path.starts_with("/proc") && parent.file_name() == Some(OsStr::new("fd"));
+    let climbs = path.components().any(|it| it == Component::ParentDir);
+    (is_device || is_descriptor) && !climbs
 }
 
 /// Opens the file of `path` in the real `directory`, emptied, through no link and waiting for nobody.
 fn reopen(directory: &Path, path: &Path) -> io::Result<File> {
     let name = path.file_name().unwrap_or_default();
+    let file = open_within(directory, name, OFlags::WRONLY | OFlags::CREATE)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Opens the regular file `name` in the real `directory`, through no link and waiting for nobody.
+fn open_within(directory: &Path, name: &OsStr, flags: OFlags) -> io::Result<File> {
     let directory = rustix::fs::openat2(
         CWD,
         directory,
@@ -104,13 +122,39 @@ fn reopen(directory: &Path, path: &Path) -> io::Result<File> {
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS,
     )?;
-    let create = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
     let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(
-        directory,
-        name,
-        create | careful,
-        Mode::from_raw_mode(0o666),
-    )?;
-    Ok(File::from(file))
+    let mode = Mode::from_raw_mode(0o666);
+    let file = File::from(rustix::fs::openat(directory, name, flags | careful, mode)?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(invalid("it is not a regular file"))
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::is_stream;
+
+    #[test]
+    fn only_what_no_command_can_make_is_a_stream() {
+        for path in ["/dev/stdout", "/dev/fd/63", "/dev/full", "/proc/self/fd/1"] {
+            assert!(is_stream(Path::new(path)), "{path}");
+        }
+        for path in [
+            "/dev/shm/w/r.json",
+            "/dev/../w/r.json",
+            "/proc/self/cwd/r.json",
+            "/proc/self/root/w/fd/../r.json",
+            "/w/fd/1",
+        ] {
+            assert!(!is_stream(Path::new(path)), "{path}");
+        }
+    }
 }

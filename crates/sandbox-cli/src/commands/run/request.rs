@@ -23,7 +23,7 @@ use crate::{
 pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure> {
     let mut operation = match (args.shell, args.operation) {
         (Some(text), _) => Operation::shell(text),
-        (None, Some(path)) => operation_from_text(&input::read_text(&path)?, &input::name(&path))?,
+        (None, Some(path)) => document(&path)?,
         (None, None) => Operation::command(args.command),
     };
     operation.review |= args.review;
@@ -57,6 +57,18 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)
+}
+
+/// Reads an operation document.
+fn document(path: &Path) -> Result<Operation, Failure> {
+    let (text, name) = (input::read_text(path)?, input::name(path));
+    if text.trim().is_empty() {
+        let failure = Failure::new(Kind::Usage, format!("cannot use {name}: it is empty"));
+        return Err(failure.hint(
+            "write an operation, as in {\"type\": \"command\", \"command\": \"make test\"}",
+        ));
+    }
+    Ok(operation_from_text(&text, &name)?)
 }
 
 /// Returns what was typed of the configuration.

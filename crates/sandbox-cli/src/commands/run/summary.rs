@@ -13,6 +13,8 @@ use crate::{
 
 /// The most violations that are printed.
 const VIOLATIONS_SHOWN_MAX: usize = 5;
+/// The most notices of the commit gate that are printed.
+const NOTICES_SHOWN_MAX: usize = 5;
 /// The most findings in written files that are printed.
 const FINDINGS_SHOWN_MAX: usize = 5;
 
@@ -39,6 +41,7 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     {
         ui.insist(&format!("sandbox: and {} more violations", more + 1));
     }
+    notices(ui, report);
     for finding in report.changes.findings.iter().take(FINDINGS_SHOWN_MAX) {
         let line = describe::content_finding(finding, |tone, text| ui.error_tone(tone, text));
         ui.note(&format!("sandbox: wrote {line}"));
@@ -50,9 +53,12 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
             "sandbox: and {more} more findings: sandbox show {id}"
         ));
     }
-    if is_weaker_than_asked(operation, &report.enforcement) {
-        for line in &report.enforcement.missing {
-            ui.note(&format!("sandbox: not enforced: {}", plain(line)));
+    let is_weaker = is_weaker_than_asked(operation, &report.enforcement);
+    for line in &report.enforcement.missing {
+        // What nobody asked for is missed by nobody, and is in the report; that a command writes directly is told.
+        let is_told = is_weaker && !is_unasked(operation, line);
+        if is_told || line.starts_with("transaction: ") {
+            ui.note(&format!("sandbox: {}", unenforced(line)));
         }
     }
     if let Some(text) = changes(ui, report) {
@@ -62,6 +68,39 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
         } else {
             ui.note(&text);
         }
+    }
+}
+
+/// Says what the commit gate noticed in changes that were committed: what is held says why.
+fn notices(ui: Ui, report: &OperationReport) {
+    let changes = &report.changes;
+    if changes.settlement != Settlement::Committed {
+        return;
+    }
+    for notice in changes.notices.iter().take(NOTICES_SHOWN_MAX) {
+        ui.note(&format!("sandbox: notice: {}", plain(notice)));
+    }
+    if changes.notices.len() > NOTICES_SHOWN_MAX {
+        let more = changes.notices.len() - NOTICES_SHOWN_MAX;
+        let id = short(report.id());
+        ui.note(&format!(
+            "sandbox: and {more} more notices: sandbox show {id}"
+        ));
+    }
+}
+
+/// Whether the line is about a built-in limit that does not hold, and that nobody asked for.
+fn is_unasked(operation: &Operation, line: &str) -> bool {
+    let memory = operation.limits.memory.is_some() || operation.granted_limits.memory.is_some();
+    line.starts_with("default ") || (!memory && line.starts_with("the memory limit "))
+}
+
+/// Returns what does not hold as a sentence: some of these lines are one.
+fn unenforced(line: &str) -> String {
+    if line.contains("not enforced") {
+        plain(line)
+    } else {
+        format!("not enforced: {}", plain(line))
     }
 }
 
@@ -143,6 +182,9 @@ fn ended(operation: &Operation, report: &OperationReport) -> String {
 /// What became of the changes, and what can be done with them now.
 fn changes(ui: Ui, report: &OperationReport) -> Option<String> {
     let changes = &report.changes;
+    if describe::wrote_directly(report) {
+        return Some(format!("sandbox: {}", describe::DIRECT));
+    }
     let counts = describe::counts(changes)?;
     let because = match changes.held_because.as_slice() {
         [] => String::new(),

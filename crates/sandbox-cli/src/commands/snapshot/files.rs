@@ -14,7 +14,7 @@ use super::{progress, short};
 use crate::{
     exit_codes,
     failure::{Failure, Kind},
-    settings::Settings,
+    settings::{Settings, place_of_new},
     ui::{self, plain},
 };
 
@@ -29,13 +29,12 @@ pub(super) fn export(settings: &Settings, id: &str, file: &Path) -> Result<u8, F
         None
     };
     let core = settings.open()?;
-    let exported = match output {
-        Some(output) => progress::wait_for(
-            settings,
-            (&core, "export"),
-            core.export_snapshot_to(id, output),
-        )??,
-        None => progress::wait_for(settings, (&core, "export"), core.export_snapshot(id, file))??,
+    let exported = if let Some(output) = output {
+        let export = core.export_snapshot_to(id, output);
+        progress::wait_for(settings, (&core, "export"), export)??
+    } else {
+        let file = place_of_new(&settings.home()?, file)?;
+        progress::wait_for(settings, (&core, "export"), core.export_snapshot(id, &file))??
     };
     if settings.ui.is_json() {
         ui::print_json(&exported)?;

@@ -217,8 +217,13 @@ pub(super) fn rekey(settings: &Settings) -> Result<u8, Failure> {
     }
     for (sandbox, rekeyed) in &done {
         let (versions, key) = (rekeyed.versions, &rekeyed.key);
+        let are = if versions == 1 {
+            "version is"
+        } else {
+            "versions are"
+        };
         ui.note(&format!(
-            "sandbox: {sandbox}: {versions} secret versions are sealed anew with the key {key}"
+            "sandbox: {sandbox}: {versions} secret {are} sealed anew with the key {key}"
         ));
     }
     if done.is_empty() {

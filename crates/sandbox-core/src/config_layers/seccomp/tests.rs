@@ -1,5 +1,7 @@
 //! The built-in profiles are what their files say, and a wrong file says where.
 
+use std::fs;
+
 use sandbox_types::causes;
 
 use super::*;

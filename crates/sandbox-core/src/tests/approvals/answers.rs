@@ -118,6 +118,10 @@ impl Approver for Saying {
         assert_eq!(verdict.residual_risk.level, RiskLevel::Medium);
         self.0.expect("told to panic")
     }
+
+    fn reason(&self, operation: &Operation, _: &Verdict) -> Option<String> {
+        Some(format!(" of {} ", operation.id))
+    }
 }
 
 #[test]
@@ -144,6 +148,15 @@ fn approvers_answer_where_the_caller_does_not() {
         let report = bench.ask(&unreadable(), &mut Answering::default());
         assert_eq!(report.outcome, outcome, "{told:?}");
         assert_eq!(bench.kinds()[0], kind, "{told:?}");
+        let mut records = bench.sandbox.journal().records().unwrap();
+        let first = records.next().unwrap().unwrap().payload;
+        let reason = first["by"]["reason"].as_str();
+        let said = told.is_some_and(|it| it != Answer::Later);
+        assert_eq!(
+            reason.is_some_and(|it| it.starts_with("of ")),
+            said,
+            "{first}"
+        );
         let caller_says_yes = bench.ask(
             &Operation::shell("echo 'x"),
             &mut Answering {

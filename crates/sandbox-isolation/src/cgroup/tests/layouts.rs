@@ -161,7 +161,7 @@ fn alone_in_a_container_of_its_own_it_uses_a_leaf() {
     ));
     // It still kills and counts.
     let mut cgroup = create(&found, "unlimited", &NOTHING).unwrap();
-    assert!(cgroup.unified_directory().is_some());
+    assert!(cgroup.paths().cpu.is_some());
     assert_eq!(cgroup.kind(), sandbox_types::CgroupKind::Absent);
     cgroup.remove().unwrap();
 }

@@ -8,7 +8,7 @@ use super::Confined;
 use crate::{
     child::status::Unroutable,
     egress::Egress,
-    launch::{Ended, NetworkActivity},
+    launch::{Ended, NetworkActivity, recipe::disk_asked_for},
     sys::process::Accounted,
 };
 
@@ -28,9 +28,14 @@ impl Confined {
             libc::SIGKILL | libc::SIGXCPU if self.own_limits.is_over_cpu_time(cpu) => {
                 ExitReason::LimitExceeded(LimitKind::CpuTime)
             }
-            libc::SIGXFSZ if self.limits.file_size.is_some() => {
-                ExitReason::LimitExceeded(LimitKind::FileSize)
-            }
+            libc::SIGXFSZ => match (self.limits.file_size, disk_asked_for(&self.limits)) {
+                (Some(file), Some(disk)) if disk.value < file.value => {
+                    ExitReason::LimitExceeded(LimitKind::Disk)
+                }
+                (Some(_), _) => ExitReason::LimitExceeded(LimitKind::FileSize),
+                (None, Some(_)) => ExitReason::LimitExceeded(LimitKind::Disk),
+                (None, None) => ExitReason::Signaled(libc::SIGXFSZ),
+            },
             signal => ExitReason::Signaled(signal),
         }
     }

@@ -154,3 +154,41 @@ fn the_index_is_made_again() {
     lab.restore(&first, "back");
     assert_same(&before, &lab.manifest(), "restored");
 }
+
+/// What is lost of a snapshot is stored again by the next one, as long as it is in the workspace: then the damaged pack goes.
+#[test]
+fn a_repository_is_sound_again_after_a_repair() {
+    let lab = Lab::new();
+    lab.file("a", "first");
+    let first = lab.take();
+    let before = lab.manifest();
+    lab.file("b", "second");
+    let second = lab.take();
+    let pack = lab.root.path().join("repo/packs/00000002.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let repository = lab.repository();
+    let sound = || repository.verify(VerifyDepth::Data).unwrap().ok;
+    assert!(!sound());
+    // Something is missing: nothing is removed.
+    let rebuilt = repository.rebuild_index().unwrap();
+    assert!(!rebuilt.problems.is_empty());
+    assert_eq!(rebuilt.removed_packs, 0);
+    assert!(pack.exists() && !sound());
+    let third = lab.take();
+    assert!(!sound());
+    let rebuilt = repository.rebuild_index().unwrap();
+    assert_eq!(rebuilt.removed_packs, 1);
+    assert!(!pack.exists() && sound());
+    let ids: Vec<_> = repository
+        .snapshots()
+        .unwrap()
+        .iter()
+        .map(|it| it.id)
+        .collect();
+    let all = [first.snapshot.id, second.snapshot.id, third.snapshot.id];
+    assert_eq!(ids, all);
+    lab.restore(&first, "back");
+    assert_same(&before, &lab.manifest(), "restored");
+}

@@ -1,0 +1,191 @@
+//! Which places on the way to a file commands may have made: those in the workspace of any sandbox.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use super::Home;
+use crate::{
+    host::Host,
+    registry::{self, SandboxRecord},
+};
+
+/// As many links as the kernel follows: `path_resolution(7)`.
+const LINKS_MAX: usize = 40;
+
+/// A path without symbolic links, and those that were on its way.
+struct Walked {
+    real: PathBuf,
+    links: Vec<PathBuf>,
+}
+
+impl Home {
+    /// Returns where `path` really lies; its last parts need not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`io::ErrorKind::InvalidInput`] when a symbolic link on its way lies in the workspace of a
+    /// sandbox, where a command may have put it to choose another file, and when the way cannot be walked.
+    pub fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        let walked = walk(path)?;
+        match walked.links.iter().find(|link| self.is_guests(link)) {
+            None => Ok(walked.real),
+            Some(link) => {
+                let link = link.display();
+                let why = format!(
+                    "{link} is a symbolic link in a workspace, where commands can make them; name the file that it leads to"
+                );
+                Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+            }
+        }
+    }
+
+    /// Returns which configuration files of the user and of the system do not count, because commands of any
+    /// sandbox may have written them: they lie in a workspace, or are reached through a link in one.
+    pub fn ignored_configuration(&self, record: Option<&SandboxRecord>) -> Vec<PathBuf> {
+        // What a guest can write must not grant anything to anybody.
+        let own = |file: &Path| {
+            let real = fs::canonicalize(file).unwrap_or_else(|_missing| file.to_owned());
+            record.is_some_and(|record| real.starts_with(&record.workspace))
+        };
+        [&self.host.system_config, &self.host.user_config]
+            .into_iter()
+            .filter(|file| file.exists() && (own(file) || self.is_guests_file(file)))
+            .cloned()
+            .collect()
+    }
+
+    /// Returns whether commands of any sandbox may have written `file`, or a link on its way.
+    fn is_guests_file(&self, file: &Path) -> bool {
+        match walk(file) {
+            Ok(walked) => {
+                self.is_guests(&walked.real) || walked.links.iter().any(|it| self.is_guests(it))
+            }
+            // Reading it says what is wrong with it.
+            Err(_) => false,
+        }
+    }
+
+    /// Looks for the workspaces above only, not at all records: each run asks.
+    fn is_guests(&self, real: &Path) -> bool {
+        real.ancestors().any(|above| {
+            registry::indexed(&self.layout, above).is_ok_and(|record| record.is_some())
+        })
+    }
+}
+
+/// Returns all places that decide on the configuration of sandboxes: its files and their directories, where they
+/// really lie, and the links that lead there. Not what `workspace` lies in.
+pub(crate) fn places_of_configuration(host: &Host, workspace: &Path) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for file in [&host.system_config, &host.user_config] {
+        let directory = file.parent().filter(|it| it.ends_with("sandbox"));
+        for path in directory.into_iter().chain([file.as_path()]) {
+            if let Ok(walked) = walk(path) {
+                places.extend(walked.links);
+                places.push(walked.real);
+            }
+        }
+    }
+    places.retain(|place| !workspace.starts_with(place));
+    places
+}
+
+/// Returns where the user's configuration really lies, its directory and its file. Not what `workspace` lies in.
+pub(crate) fn user_configuration(host: &Host, workspace: &Path) -> Vec<PathBuf> {
+    let file = host.user_config.as_path();
+    let ways = file.parent().into_iter().chain([file]);
+    ways.filter_map(|path| Some(walk(path).ok()?.real))
+        .filter(|place| !workspace.starts_with(place))
+        .collect()
+}
+
+/// Returns the links on the way to the directory of the user's configuration: whoever can replace one of them chooses
+/// another directory.
+pub(crate) fn links_to_user_configuration(host: &Host) -> Vec<PathBuf> {
+    let directory = host.user_config.parent();
+    let walked = directory.and_then(|directory| walk(directory).ok());
+    walked.map(|walked| walked.links).unwrap_or_default()
+}
+
+/// Follows an absolute path name by name, as the kernel does.
+fn walk(path: &Path) -> io::Result<Walked> {
+    let mut walked = Walked {
+        real: PathBuf::from("/"),
+        links: Vec::new(),
+    };
+    let mut left = names(path);
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            walked.real.pop();
+            continue;
+        }
+        let next = walked.real.join(name);
+        match fs::read_link(&next) {
+            Ok(target) => {
+                walked.links.push(next);
+                if walked.links.len() > LINKS_MAX {
+                    return Err(Errno::LOOP.into());
+                }
+                if target.is_absolute() {
+                    walked.real = PathBuf::from("/");
+                }
+                let mut first = names(&target);
+                first.append(&mut left);
+                left = first;
+            }
+            // No link, or nothing at all.
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::INVAL | Errno::NOENT | Errno::NOTDIR)
+                ) =>
+            {
+                walked.real = next;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(walked)
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use super::walk;
+
+    #[test]
+    fn a_path_is_walked_as_the_kernel_does() {
+        let place = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(place.path()).unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        symlink("a/b", root.join("near")).unwrap();
+        symlink(root.join("near"), root.join("far")).unwrap();
+        symlink("round", root.join("round")).unwrap();
+        for path in ["a/b/..", "near/..", "far/../b", "a/./b"] {
+            let path = root.join(path);
+            let walked = walk(&path).unwrap();
+            assert_eq!(walked.real, fs::canonicalize(&path).unwrap(), "{path:?}");
+        }
+        let walked = walk(&root.join("far/new/file")).unwrap();
+        assert_eq!(walked.real, root.join("a/b/new/file"));
+        assert_eq!(walked.links, [root.join("far"), root.join("near")]);
+        assert!(walk(&root.join("round")).is_err());
+        assert_eq!(walk(Path::new("/..")).unwrap().real, Path::new("/"));
+    }
+}
