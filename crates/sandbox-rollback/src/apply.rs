@@ -19,6 +19,7 @@ use rustix::fs::Mode;
 use crate::{
     attributes::{self, Attributes},
     file_error::{FileError, cannot},
+    layout::Layout,
     plan::{Cleaning, Directory, Identity, Move, Place, Plan},
     renaming,
     stat::{Stat, Time, is_absent},
@@ -42,9 +43,9 @@ pub(crate) struct Sides {
 
 impl Sides {
     /// Opens both directories.
-    pub(crate) fn open(workspace: &Path, set: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(layout: &Layout, set: &Path) -> Result<Self, FileError> {
         Ok(Self {
-            workspace: Tree::open(workspace)?,
+            workspace: layout.open_workspace()?,
             set: Tree::open(set)?,
             set_path: set.to_owned(),
             has_aside: Cell::new(false),

@@ -205,7 +205,8 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
         .map_err(|source| CommitError::Lock { source })?
         .ok_or_else(|| CommitError::Busy { id: id.clone() })?;
     let check = |source| CommitError::Check { source };
-    if layout.workspace_ino().map_err(check)? != tx.workspace_ino {
+    let workspace = layout.open_workspace().map_err(check)?;
+    if workspace.stat().map_err(check)?.ino != tx.workspace_ino {
         return Err(CommitError::WorkspaceReplaced {
             path: layout.workspace.clone(),
         });
@@ -224,7 +225,6 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
     if plan.is_empty() && conflicts.is_empty() {
         return Ok(None);
     }
-    let workspace = Tree::open(&layout.workspace).map_err(check)?;
     recheck(&workspace, &mut plan, tx.started, &mut conflicts).map_err(check)?;
     if !conflicts.is_empty() {
         return Err(CommitError::Conflict { paths: conflicts });
@@ -236,7 +236,7 @@ fn attempt(tx: &Transaction, survey: Survey) -> Result<Option<Vec<PathBuf>>, Com
     renames::fold(&mut plan, twins);
     save_changes(&tx.set, &changes).map_err(record)?;
     reserve::take(&tx.set, &plan).map_err(record)?;
-    Sides::open(&layout.workspace, &tx.set)
+    Sides::open(layout, &tx.set)
         .and_then(|sides| sides.sync())
         .map_err(record)?;
     journal::write(&tx.set, JOURNAL, tx.workspace_ino, &plan).or_else(|source| {

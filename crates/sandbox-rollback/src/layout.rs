@@ -38,7 +38,8 @@ use crate::{
     file_error::{FileError, cannot},
     lock,
     root::RootGap,
-    stat::{Stat, Time},
+    stat::Time,
+    tree::Tree,
 };
 
 /// The name of the file that says that a transaction waits for review.
@@ -145,10 +146,15 @@ impl Layout {
         Ok(taken.then_some(file))
     }
 
+    /// Opens the workspace. Who may write in a directory above it may put a link in its place at any moment, to
+    /// have us write where they may not: none is followed.
+    pub(crate) fn open_workspace(&self) -> Result<Tree, FileError> {
+        Tree::open_straight(&self.workspace)
+    }
+
     /// Returns the inode of the workspace's root.
     pub(crate) fn workspace_ino(&self) -> Result<u64, FileError> {
-        let stat = Stat::at(rustix::fs::CWD, &self.workspace);
-        Ok(stat.map_err(cannot("read", &self.workspace))?.ino)
+        Ok(self.open_workspace()?.stat()?.ino)
     }
 
     /// Returns the ids in one of the parts, in no order.

@@ -263,7 +263,7 @@ impl Kept {
             source,
         };
         let kept = Tree::open(&self.set).map_err(failed)?;
-        let workspace = Tree::open(&layout.workspace).map_err(failed)?;
+        let workspace = layout.open_workspace().map_err(failed)?;
         let mut inodes = Vec::new();
         for change in &part.plan.moves {
             let path = change.path();

@@ -34,7 +34,7 @@ pub(crate) fn finish_commit(
     let set = layout.tx(id);
     // A power cut may keep a seal and lose what was done before it, so a sealed commit is done again
     // too, until it is filed: that costs one look at each path.
-    let sides = Sides::open(&layout.workspace, &set)?;
+    let sides = Sides::open(layout, &set)?;
     let left_alone = sides.apply(plan)?;
     reserve::release(&set);
     // The seal's time divides the commit's own changes from later edits. It is synced together with
@@ -63,7 +63,7 @@ pub(crate) fn finish(
 ) -> Result<Vec<PathBuf>, FileError> {
     let (set, filed) = (direction.set(layout, id), direction.back().set(layout, id));
     let (journal, seal_name) = direction.next();
-    let sides = Sides::open(&layout.workspace, &set)?;
+    let sides = Sides::open(layout, &set)?;
     let left_alone = sides.apply(plan)?;
     reserve::release(&set);
     note_put_back(layout, &sides, (plan, &set.join(journal)))?;
@@ -156,7 +156,7 @@ pub(crate) fn revert(
     journal: &str,
     plan: &Plan,
 ) -> Result<(), FileError> {
-    let sides = Sides::open(&layout.workspace, set)?;
+    let sides = Sides::open(layout, set)?;
     reserve::release(set);
     sides.revert(plan)?;
     sides.sync()?;

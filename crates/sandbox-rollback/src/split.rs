@@ -245,7 +245,7 @@ impl<'a> Chosen<'a> {
     fn transfer(&self, from: &Transaction, to: &Transaction) -> Result<(), FileError> {
         let old = Tree::open(&from.upper)?;
         let new = Tree::open(&to.upper)?;
-        let workspace = Tree::open(&from.layout.workspace)?;
+        let workspace = from.layout.open_workspace()?;
         let mut made = BTreeSet::from([PathBuf::new()]);
         for path in &self.moves {
             let parent = path.parent().unwrap_or(Path::new(""));

@@ -47,15 +47,29 @@ pub(crate) struct Spot {
 }
 
 impl Tree {
-    /// Opens the directory `path` itself, which is trusted.
+    /// Opens the directory `path` itself, which is trusted: links on the way to it are followed.
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        Self::open_by(path, ResolveFlags::empty())
+    }
+
+    /// Opens the directory `path` itself, and follows no link on the way: others may rename what lies above it.
+    pub(crate) fn open_straight(path: &Path) -> Result<Self, FileError> {
+        Self::open_by(path, ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn open_by(path: &Path, resolve: ResolveFlags) -> Result<Self, FileError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(cannot("open", path))?;
+        let root = rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve);
         Ok(Self {
-            root: Rc::new(root),
+            root: Rc::new(root.map_err(cannot("open", path))?),
             label: path.to_owned(),
             near: RefCell::new(None),
         })
+    }
+
+    /// Returns the status of the directory itself.
+    pub(crate) fn stat(&self) -> Result<Stat, FileError> {
+        Stat::of_fd(&self.root).map_err(cannot("read", &self.label))
     }
 
     /// Returns the full path for a message.

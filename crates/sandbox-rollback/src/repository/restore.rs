@@ -307,7 +307,7 @@ fn prepare(
         }
         stage.finish()?;
     }
-    let workspace = Tree::open(&layout.workspace)?;
+    let workspace = layout.open_workspace()?;
     let mut survey = wanted.survey(&workspace, transaction, dry_run)?;
     selection.check_met(&reader, &snapshot.root, &survey.changes)?;
     survey.changes.sort_unstable();

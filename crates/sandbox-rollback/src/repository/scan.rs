@@ -157,11 +157,10 @@ impl<'a> Walk<'a> {
         seen: Seen,
         sink: Sink<'a>,
     ) -> Result<Self, FileError> {
-        let workspace = &layout.workspace;
-        let stat = Stat::at(rustix::fs::CWD, workspace).map_err(cannot("read", workspace))?;
+        let tree = layout.open_workspace()?;
         Ok(Self {
-            tree: Tree::open(workspace)?,
-            mount: stat.mount,
+            mount: tree.stat()?.mount,
+            tree,
             started,
             seen,
             sink,

@@ -90,7 +90,7 @@ impl<'a> Walk<'a> {
             each,
             ends: Ends::default(),
             upper: Tree::open(&subject.set.join("upper"))?,
-            lower: Tree::open(subject.workspace)?,
+            lower: Tree::open_straight(subject.workspace)?,
             started: subject.started,
             root: subject.root.cloned(),
             modes,

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     CommitError, ResumeError, UndoLimits,
     apply::Sides,
+    layout::Layout,
     plan::{Identity, Move, Plan},
 };
 
@@ -251,7 +252,11 @@ fn a_directory_has_its_time_again_after_a_move() {
         }],
         ..Plan::default()
     };
-    let sides = Sides::open(&workspace, &set).unwrap();
+    let layout = Layout {
+        workspace: workspace.clone(),
+        layers: set.clone(),
+    };
+    let sides = Sides::open(&layout, &set).unwrap();
     let times = || {
         [workspace.join("old"), set.join("upper/old")].map(|path| {
             let metadata = fs::metadata(path).unwrap();

@@ -3,6 +3,7 @@
 use super::*;
 
 mod closed;
+mod swapped;
 use crate::{Gate, GateAction, GateOutcome, Stripped};
 
 #[test]

@@ -10,6 +10,7 @@ use crate::{
     apply::{OPEN_TO_OWNER, is_privileged},
     attributes,
     file_error::FileError,
+    layout::Layout,
     plan::Directory,
     stat::{Stat, is_absent},
     step::step,
@@ -25,9 +26,9 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn new(workspace: &Path) -> Result<Self, FileError> {
+    pub(super) fn new(layout: &Layout) -> Result<Self, FileError> {
         Ok(Self {
-            tree: Tree::open(workspace)?,
+            tree: layout.open_workspace()?,
             closed: BTreeMap::new(),
         })
     }

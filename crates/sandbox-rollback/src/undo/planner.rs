@@ -40,8 +40,8 @@ pub(crate) fn take_back(
 ) -> Result<UndoPlan, FileError> {
     let ledger = layout.ledger();
     let mut planner = Planner {
-        tree: Tree::open(&layout.workspace)?,
-        opened: Opened::new(&layout.workspace)?,
+        tree: layout.open_workspace()?,
+        opened: Opened::new(layout)?,
         ledger: Ledger::load(&ledger).map_err(cannot("read", &ledger))?,
         sealed: *sealed,
         attributes: directories_before(done),

@@ -164,7 +164,7 @@ fn adopt(
         .and_then(|()| Ledger::append_copies(&ledger, copies))
         .map_err(cannot("write", &ledger))
         .map_err(record)?;
-    Sides::open(&layout.workspace, &tx.set)
+    Sides::open(layout, &tx.set)
         .and_then(|sides| sides.sync())
         .map_err(record)?;
     journal::write(&tx.set, JOURNAL, tx.workspace_ino, &plan).map_err(record)?;
