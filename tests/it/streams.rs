@@ -60,6 +60,62 @@ fn ctrl_c_does_not_wait_for_who_reads_our_output() {
     }
 }
 
+/// Starts `sandbox run` of a script, and returns it once the script has said `ready`.
+fn ready(lab: &Lab, script: &str) -> Child {
+    let mut run = lab
+        .command(&["run", "-q", "--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 6];
+    run.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"ready\n");
+    run
+}
+
+#[test]
+fn ctrl_c_reaches_the_command_which_may_clean_up() {
+    let lab = Lab::new();
+    let script = "trap 'echo caught; echo x > cleaned; exit 3' INT; echo ready; while :; do sleep 0.05; done";
+    let mut run = ready(&lab, script);
+    interrupt(&run);
+    let mut rest = String::new();
+    run.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut rest)
+        .unwrap();
+    assert_eq!(rest, "caught\n");
+    assert_eq!(code_of(run), Some(130));
+    assert_eq!(lab.read("cleaned").as_deref(), Some("x\n"));
+    let log = lab.sandbox(&["log", "-n", "1", "--json"]).json();
+    assert_eq!(log[0]["report"]["outcome"], "cancelled");
+}
+
+#[test]
+fn a_second_ctrl_c_waits_for_nothing() {
+    let lab = Lab::new();
+    // On a machine that has much to do, once in five times.
+    let is_soon = (0..5).any(|_| {
+        let run = ready(&lab, "trap '' INT; echo ready; sleep 100");
+        interrupt(&run);
+        std::thread::sleep(Duration::from_millis(300));
+        let before = Instant::now();
+        interrupt(&run);
+        assert_eq!(code_of(run), Some(130));
+        before.elapsed() < Duration::from_secs(4)
+    });
+    assert!(is_soon, "it had its five seconds each time");
+}
+
+#[test]
+fn who_ignores_ctrl_c_ends_all_the_same() {
+    let lab = Lab::new();
+    let run = ready(&lab, "trap '' INT; echo ready; sleep 100");
+    interrupt(&run);
+    assert_eq!(code_of(run), Some(130));
+}
+
 #[test]
 fn limits_hold_while_nobody_reads_our_output() {
     let lab = Lab::new();
@@ -129,4 +185,33 @@ fn a_large_input_waits_for_a_slow_command_and_is_read_no_further_than_it_must() 
     assert!(written.is_err(), "more was read than a command would read");
     drop(stdin);
     assert_eq!(code_of(run), Some(0));
+}
+
+#[test]
+fn files_get_the_permissions_that_the_caller_gives_new_ones() {
+    let lab = Lab::new();
+    for more in [&[][..], &["--no-session"], &["--direct"]] {
+        let mut args = vec!["run", "-q"];
+        args.extend(more);
+        args.extend(["--", "sh", "-c", "umask; echo x > f; stat -c %a f; rm f"]);
+        let ours = lab.command(&args);
+        let mut outer = Command::new("sh");
+        outer
+            .args(["-c", "umask 027; exec \"$@\"", "sh"])
+            .arg(ours.get_program())
+            .args(ours.get_args())
+            .current_dir(lab.workspace());
+        for (name, value) in ours.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        let output = outer.output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "0027\n640\n",
+            "{args:?}: {output:?}"
+        );
+    }
 }

@@ -197,6 +197,25 @@ fn what_belongs_to_another_user_stays_theirs() {
 }
 
 #[test]
+fn what_another_user_lets_everyone_write_has_transactions() {
+    if !is_root() {
+        return skipped("root");
+    }
+    let script = r#"
+        mkdir shared; chmod 777 shared; cd shared
+        sandbox run -q -- sh -c 'echo x > made; mkdir inner; echo y > inner/y'
+        test "$(cat made inner/y)" = "$(printf 'x\ny')"
+        sandbox undo -q; test ! -e made; test ! -e inner
+        sandbox redo -q; test -e made
+        sandbox snapshot create -q; sandbox run -q -- rm made
+        sandbox snapshot restore -q "$(sandbox snapshot list --json | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' | head -n 1)"
+        test -e made; test "$(stat -c %U .)" = root
+        sandbox destroy -q; echo went well
+    "#;
+    with_mounts(65534, script).code(0).prints("went well");
+}
+
+#[test]
 fn a_home_of_ours_that_cannot_be_is_refused_before_anything_is_done() {
     for home in ["/proc/x", "/dev/null/x"] {
         let lab = Lab::new().env("SANDBOX_HOME", home);

@@ -183,6 +183,7 @@ fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
     let mut buffer = [0; KEPT_MAX];
     process::close_all_but(recipe.channels.keep(&mut buffer))
         .map_err(|errno| Act::Descriptors.failed(errno))?;
+    set_umask_aside(recipe);
     // 2. Init first: it makes its namespaces while the view is built here. As the caller's child, not ours.
     let init = start_init(recipe, libc::CLONE_PARENT)?;
     Message::Born(init).send(fd(recipe.channels.status));
@@ -199,6 +200,12 @@ fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
     //    one, beside init, and not init on its way to the guest: so stay until it has left.
     await_no_reader(built);
     Ok(())
+}
+
+/// Lets what is built from here on have the permissions it is given, by this process and those that it starts.
+fn set_umask_aside(recipe: &mut Recipe) {
+    let callers = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    recipe.guest.umask = Some(callers);
 }
 
 /// Waits until nobody can read from the pipe `fd`, by death or by closing it.
@@ -243,6 +250,7 @@ fn try_become_init(recipe: &mut Recipe) -> Result<(Pid, Watch), Failure> {
     match &recipe.identity {
         // 4a. Without privileges: the caller's own id, and the whole view built here.
         Identity::Own { .. } => {
+            set_umask_aside(recipe);
             let mut network = NetworkBuilder::default();
             if recipe.own_network {
                 network.start(&mut recipe.stacks.helpers[0]);

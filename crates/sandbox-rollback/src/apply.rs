@@ -210,7 +210,20 @@ impl Sides {
             return Ok(());
         };
         match Stat::find(&spot.dir, &spot.name)? {
-            Some(stat) if stat.ino == directory.ino => directory.after.apply(&spot.dir, &spot.name),
+            Some(stat) if stat.ino == directory.ino => {
+                let set = directory.after.apply(&spot.dir, &spot.name);
+                // Only its owner may set them, also where others may change the names in it.
+                let is_denied = |error: &io::Error| {
+                    error.kind() == io::ErrorKind::PermissionDenied && !is_own(&stat)
+                };
+                set.or_else(|error| {
+                    if is_denied(&error) {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
+                })
+            }
             // Another file stands there now: its attributes are not ours to set.
             _ => Ok(()),
         }
@@ -412,6 +425,11 @@ fn widen(Spot { dir, name }: &Spot, mode: u32) -> io::Result<()> {
     }
     step()?;
     attributes::chmod(dir, name, mode)
+}
+
+/// Whether this process may set the attributes of a file.
+fn is_own(stat: &Stat) -> bool {
+    is_privileged() || stat.uid == rustix::process::geteuid().as_raw()
 }
 
 /// Returns whether permissions do not bind this process.

@@ -7,7 +7,7 @@ mod request;
 pub(crate) mod summary;
 pub(crate) mod terminal;
 
-use sandbox_core::{Approved, Cancellation, Overrides, RunError, SandboxCore};
+use sandbox_core::{Approved, Cancellation, Kill, Overrides, RunError, SandboxCore};
 use sandbox_types::{Operation, OperationReport};
 
 use crate::{
@@ -192,8 +192,9 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Result<Approval, Fa
 /// The widest command that is shown with a question.
 const COMMAND_WIDTH: usize = 1000;
 
-fn cancellation() -> Result<Cancellation, Failure> {
-    Cancellation::on_signals().map_err(|error| {
+/// What ends a run from outside: the command hears of it, and has as long as `sandbox kill` gives it.
+pub(super) fn cancellation() -> Result<Cancellation, Failure> {
+    Cancellation::on_signals_within(Kill::default().grace).map_err(|error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
     })
 }

@@ -34,6 +34,8 @@ pub(crate) struct Guest {
     pub(crate) filter: Vec<Instruction>,
     /// Whether there are no namespaces, and so no capabilities to begin with.
     pub(crate) alone: bool,
+    /// The caller's umask, set aside while the view is built: its directories are for every id.
+    pub(crate) umask: Option<Mode>,
     /// Written by the guest's process: why it could not become the guest.
     pub(crate) failure: Option<Failure>,
 }
@@ -128,7 +130,9 @@ fn prepare(context: &mut Context<'_>) -> Result<(), Failure> {
         let set = limit.and_then(|(resource, value)| set_limit(resource, value));
         set.map_err(|errno| Act::ResourceLimits.failed(errno))?;
     }
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    if let Some(umask) = recipe.guest.umask {
+        rustix::process::umask(umask);
+    }
     // 5. Locked securebits before the user id, or the change of id would give or take capabilities.
     if recipe.guest.alone {
         // The keeper's end is the guest's.

@@ -4,9 +4,10 @@ use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -15,6 +16,17 @@ use rustix::{
 };
 
 use crate::sys::signals::{self, SignalSet};
+
+/// What is asked of a run now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asked {
+    /// To go on.
+    Nothing,
+    /// To end within its time; the guest is to hear of it by this signal.
+    Soon(i32),
+    /// To end.
+    Now,
+}
 
 /// Ends the run that waits with it. Clones are one and the same; cancelling cannot be taken back.
 #[derive(Clone)]
@@ -27,6 +39,11 @@ struct State {
     /// Where the signals arrive that ask for the end, and the first that did; 0 is none.
     signals: Option<OwnedFd>,
     signal: AtomicI32,
+    /// When the first one came, and how long the guest may take from then on.
+    asked_at: OnceLock<Instant>,
+    grace: Duration,
+    /// Another one came, or [`Cancellation::cancel`] was called: nothing is waited for any more.
+    is_urgent: AtomicBool,
     /// What was blocked before these signals were.
     blocked_before: Option<SignalSet>,
 }
@@ -34,19 +51,29 @@ struct State {
 impl Cancellation {
     /// Returns a cancellation that was not asked for yet.
     pub fn new() -> Self {
-        Self::with(None, None)
+        Self::with((None, None), Duration::ZERO)
     }
 
-    /// Returns a cancellation that SIGHUP, SIGINT and SIGTERM ask for too: for a program whose main thread runs one
-    /// operation. From now on these signals have no other effect on this thread and those that it starts; when they
-    /// were ignored, they stay ignored.
+    /// Returns a cancellation that SIGHUP, SIGINT, SIGQUIT and SIGTERM ask for too: for a program whose main thread
+    /// runs one operation. From now on these signals have no other effect on this thread and those that it starts;
+    /// when they were ignored, they stay ignored.
     ///
     /// # Errors
     ///
     /// Fails if there is no descriptor left.
     pub fn on_signals() -> io::Result<Self> {
+        Self::on_signals_within(Duration::ZERO)
+    }
+
+    /// As [`Self::on_signals`], but a command that runs is handed the first signal, every process of it, and has
+    /// `grace` to end. Another signal, or [`Self::cancel`], ends it at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no descriptor left.
+    pub fn on_signals_within(grace: Duration) -> io::Result<Self> {
         let (signals, blocked_before) = signals::take_endings()?;
-        Ok(Self::with(Some(signals), Some(blocked_before)))
+        Ok(Self::with((Some(signals), Some(blocked_before)), grace))
     }
 
     /// Gives the signals that were taken their usual effect again, on this thread: once the operation is over. One
@@ -58,19 +85,26 @@ impl Cancellation {
         }
     }
 
-    fn with(signals: Option<OwnedFd>, blocked_before: Option<SignalSet>) -> Self {
+    fn with(
+        (signals, blocked_before): (Option<OwnedFd>, Option<SignalSet>),
+        grace: Duration,
+    ) -> Self {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Self(Arc::new(State {
             cancelled: AtomicBool::new(false),
             wake: rustix::event::eventfd(0, flags).ok(),
             signals,
             signal: AtomicI32::new(0),
+            asked_at: OnceLock::new(),
+            grace,
+            is_urgent: AtomicBool::new(false),
             blocked_before,
         }))
     }
 
     /// Asks for the end.
     pub fn cancel(&self) {
+        self.0.is_urgent.store(true, Ordering::Release);
         self.0.cancelled.store(true, Ordering::Release);
         if let Some(wake) = &self.0.wake {
             // It fails only if the counter is full: then it is readable already.
@@ -89,16 +123,40 @@ impl Cancellation {
             cancelled,
             signals,
             signal,
+            asked_at,
+            is_urgent,
             ..
         } = &*self.0;
         while let Some(number) = signals.as_ref().and_then(signals::next) {
             cancelled.store(true, Ordering::Release);
             // The first one stays.
-            signal
+            let is_first = signal
                 .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire)
-                .ok();
+                .is_ok();
+            if is_first {
+                asked_at.get_or_init(Instant::now);
+            } else {
+                is_urgent.store(true, Ordering::Release);
+            }
         }
         Some(signal.load(Ordering::Acquire)).filter(|number| *number != 0)
+    }
+
+    /// Returns what is asked of a run whose command goes on.
+    pub(crate) fn asked(&self) -> Asked {
+        if !self.is_cancelled() {
+            return Asked::Nothing;
+        }
+        let is_urgent = self.0.is_urgent.load(Ordering::Acquire);
+        match (self.signal(), self.ends_at()) {
+            (Some(number), Some(at)) if !is_urgent && Instant::now() < at => Asked::Soon(number),
+            _ => Asked::Now,
+        }
+    }
+
+    /// Returns when the time is over that the guest got with the first signal.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.0.asked_at.get()?.checked_add(self.0.grace)
     }
 
     /// Waits until there is something to read from `file`, its end too. Returns false if the end was asked for first.

@@ -311,6 +311,7 @@ pub(crate) fn guest(plan: &LaunchPlan, layout: &Layout) -> Result<Guest, LaunchE
         landlock: ruleset::of(plan, layout)?,
         filter: plan.seccomp.compile(mode_of(plan)),
         alone: false,
+        umask: None,
         failure: None,
     })
 }
@@ -321,6 +322,7 @@ pub(crate) fn guest_alone(plan: &LaunchPlan, ruleset: Ruleset) -> Guest {
         landlock: Some(ruleset),
         filter: plan.seccomp.compile(mode_of(plan)),
         alone: true,
+        umask: None,
         failure: None,
     }
 }

@@ -19,6 +19,7 @@ use sandbox_types::{
 use super::{
     Cancellation, Ended, Observer, Running,
     alone::TemporaryDirectory,
+    cancel::Asked,
     clock::WallClock,
     error::LaunchError,
     meter::{Meter, young::late_after},
@@ -64,6 +65,8 @@ pub(crate) struct Confined {
     pub(super) refused: Refused,
     /// Init has told the end: the guest is dead, and init about to be.
     pub(super) is_told: bool,
+    /// The guest was handed the signal that its caller was to end with.
+    pub(super) was_asked: bool,
     /// Who watches the guest's network, if it leads anywhere.
     pub(super) egress: Option<Egress>,
     /// The guest's temporary directory, where it has no private file system.
@@ -149,6 +152,8 @@ impl Running for Confined {
         }
         let exit = match cause {
             Some(cause) => cause,
+            // Whatever its own code: it ended because it was asked to.
+            None if self.was_asked => ExitReason::Cancelled,
             None => self.exit_of(end.status, end.used.cpu),
         };
         Ok(self.ended(exit, usage_of(end.used), end.unroutable))
@@ -202,6 +207,9 @@ impl Confined {
         let mut buffer = Vec::new();
         loop {
             let mut wake = self.next_wake(next_tick, clock.rings_at().filter(|_| cause.is_none()));
+            if let (true, None, Some(at)) = (self.was_asked, cause, cancel.ends_at()) {
+                wake = wake.min(at);
+            }
             let takes = observer.takes_output();
             if !takes {
                 wake = wake.min(Instant::now() + ASK_AGAIN);
@@ -296,8 +304,14 @@ impl Confined {
         cancel: &Cancellation,
         (now, clock, next_tick): (Instant, &WallClock, Instant),
     ) -> Option<Cause> {
-        if cancel.is_cancelled() {
-            return Some(ExitReason::Cancelled);
+        match cancel.asked() {
+            Asked::Nothing => {}
+            // Who is suspended hears nothing.
+            Asked::Soon(_) if self.meter.is_frozen() || observer.is_suspended() => {
+                return Some(ExitReason::Cancelled);
+            }
+            Asked::Soon(number) => self.pass_on(number),
+            Asked::Now => return Some(ExitReason::Cancelled),
         }
         if clock.is_over(now) {
             return Some(ExitReason::TimedOut);
@@ -324,6 +338,15 @@ impl Confined {
             | LimitKind::Output => ExitReason::LimitExceeded(kind),
         });
         reached.or_else(|| self.signalled(observer.signal()?))
+    }
+
+    /// Lets the guest know by which signal its caller was asked to end, once.
+    fn pass_on(&mut self, number: i32) {
+        let signal = Signal::from_named_raw(number).filter(|_| !self.was_asked);
+        if let (Some(signal), Some(init)) = (signal, self.tree.init()) {
+            send_to_guest(init, signal);
+        }
+        self.was_asked = true;
     }
 
     /// Sends a signal to the guest; `Some` if that ends the run here.

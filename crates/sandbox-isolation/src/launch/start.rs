@@ -388,6 +388,7 @@ impl Confined {
             order: None,
             refused: Refused::default(),
             is_told: false,
+            was_asked: false,
             egress: None,
             temporary: None,
         }

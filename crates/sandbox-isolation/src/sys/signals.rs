@@ -30,7 +30,7 @@ impl SignalSet {
 }
 
 /// The signals that ask a program to end.
-const ENDING: [libc::c_int; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGTERM];
+const ENDING: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Takes the signals that ask this program to end away from their default action: they are blocked in this thread
 /// and in those that it starts, and read from the descriptor instead. Those that whoever started us has ignored, as

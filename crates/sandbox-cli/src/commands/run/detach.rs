@@ -205,9 +205,7 @@ fn carry_out(
     if !request.operation.secrets.is_empty() {
         sandbox_core::without_core_dumps();
     }
-    let cancel = Cancellation::on_signals().map_err(|error| {
-        Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
-    })?;
+    let cancel = super::cancellation()?;
     let keeper = core.keep_output(&request.operation.id)?;
     let runs = Arc::new(AtomicBool::new(false));
     let socket = socket
