@@ -9,7 +9,7 @@ use sandbox_types::{
     Settlement, Usage, Verdict, causes, report::REPORT_SCHEMA,
 };
 
-use crate::{approvals::Permission, run::RunFault, sandbox::Sandbox, settle::Settled};
+use crate::{approvals::Permission, ledger, run::RunFault, sandbox::Sandbox, settle::Settled};
 
 /// What is known of an operation when it starts.
 pub(crate) struct Draft {
@@ -127,6 +127,7 @@ impl Draft {
             report.outcome = Outcome::Error;
             report.error.extend(causes(error));
         }
+        ledger::cut_lists(&mut report);
         report
     }
 

@@ -22,6 +22,9 @@ use serde::Serialize;
 
 pub use hearing::HANDLER_QUEUE_MAX;
 
+/// How much one list of a report may have, as JSON.
+const LIST_BYTES_MAX: usize = 4 << 20;
+
 use crate::{
     approvals::ApprovalEvent,
     event::{
@@ -234,31 +237,43 @@ pub(crate) fn finished(
     }
 }
 
-/// Returns the report without its output, and with at most [`CHANGED_PATHS_LISTED_MAX`] of each of
-/// its lists.
+/// Returns the report without its output, and with lists that are bounded.
 pub(crate) fn reduced(report: &OperationReport) -> OperationReport {
     let mut kept = report.clone();
     kept.stdout.data.clear();
     kept.stderr.data.clear();
-    let changes = &mut kept.changes;
+    cut_lists(&mut kept);
+    kept
+}
+
+/// Cuts each list of a report to [`CHANGED_PATHS_LISTED_MAX`] entries and [`LIST_BYTES_MAX`]: a guest may give files
+/// names that are longer than all else together.
+pub(crate) fn cut_lists(report: &mut OperationReport) {
+    let changes = &mut report.changes;
     let cut = [
         cut(&mut changes.paths),
         cut(&mut changes.held_because),
         cut(&mut changes.notices),
         cut(&mut changes.findings),
-        cut(&mut kept.violations),
-        cut(&mut kept.verdict.findings),
-        cut(&mut kept.verdict.commands),
+        cut(&mut report.violations),
+        cut(&mut report.error),
+        cut(&mut report.verdict.findings),
+        cut(&mut report.verdict.commands),
     ];
     changes.truncated |= cut.contains(&true);
-    kept
 }
 
 /// Cuts a list, and returns whether there was something to cut.
-fn cut<T>(list: &mut Vec<T>) -> bool {
-    let too_long = list.len() > CHANGED_PATHS_LISTED_MAX;
-    list.truncate(CHANGED_PATHS_LISTED_MAX);
-    too_long
+fn cut<T: Serialize>(list: &mut Vec<T>) -> bool {
+    let mut left = LIST_BYTES_MAX;
+    let kept = list.iter().take(CHANGED_PATHS_LISTED_MAX).take_while(|it| {
+        let bytes = serde_json::to_string(it).map_or(usize::MAX, |text| text.len());
+        left.checked_sub(bytes).map(|less| left = less).is_some()
+    });
+    let kept = kept.count();
+    let is_cut = kept < list.len();
+    list.truncate(kept);
+    is_cut
 }
 
 pub(crate) fn about(

@@ -13,7 +13,7 @@ mod walk;
 use crate::{file_error::FileError, plan::Plan, renames, root::RootGap, stat::Time};
 
 /// The most bytes that the paths of one transaction may have together.
-pub const PATH_BYTES_MAX: usize = 512 << 20;
+pub const PATH_BYTES_MAX: usize = 128 << 20;
 
 /// How many changes are remembered to find the renames among them, when they are told one by one: they
 /// take some 50 MiB.

@@ -124,6 +124,12 @@ fn path_of_bytes(bytes: Vec<u8>) -> PathBuf {
 }
 
 impl Change {
+    /// Returns how long its paths are.
+    fn path_bytes(&self) -> usize {
+        let from = self.from.as_deref().map_or(0, |it| it.as_os_str().len());
+        self.path.as_os_str().len() + from
+    }
+
     /// Returns a change.
     pub fn new(path: impl AsRef<Path>, kind: ChangeKind, bytes: u64) -> Self {
         Self {
@@ -193,6 +199,9 @@ pub enum Settlement {
 /// The most paths that a report lists.
 pub const CHANGED_PATHS_LISTED_MAX: usize = 1000;
 
+/// The most bytes of all paths that a report lists: a path may be longer than `PATH_MAX` a thousand times.
+pub const CHANGED_PATH_BYTES_LISTED_MAX: usize = 1 << 20;
+
 /// The most findings of the content scan that a report lists.
 pub const FINDINGS_LISTED_MAX: usize = 100;
 
@@ -212,7 +221,7 @@ pub struct ChangeSummary {
     pub renamed: u64,
     /// Bytes of the created and modified files.
     pub bytes: u64,
-    /// The paths, up to [`CHANGED_PATHS_LISTED_MAX`].
+    /// The paths, up to [`CHANGED_PATHS_LISTED_MAX`] and [`CHANGED_PATH_BYTES_LISTED_MAX`].
     pub paths: Vec<Change>,
     /// Whether there are more paths than listed.
     pub truncated: bool,
@@ -268,12 +277,14 @@ impl ChangeSummary {
                 summary.bytes += change.bytes;
             }
         }
-        summary.paths = changes
-            .iter()
-            .take(CHANGED_PATHS_LISTED_MAX)
-            .cloned()
-            .collect();
-        summary.truncated = changes.len() > CHANGED_PATHS_LISTED_MAX;
+        let mut bytes = 0;
+        let listed = changes.iter().take(CHANGED_PATHS_LISTED_MAX);
+        let listed = listed.take_while(|change| {
+            bytes += change.path_bytes();
+            bytes <= CHANGED_PATH_BYTES_LISTED_MAX
+        });
+        summary.paths = listed.cloned().collect();
+        summary.truncated = changes.len() > summary.paths.len();
         summary
     }
 }

@@ -232,8 +232,31 @@ fn a_report_that_is_too_large_is_recorded_reduced() {
     report.violations = vec![violation; 2000];
     ledger::finished(bench.sandbox.journal(), &report, Timestamp::UNIX_EPOCH).unwrap();
     let kept = bench.sandbox.log(1).unwrap().remove(0).report;
-    assert_eq!(kept.violations.len(), 1000);
+    // Four megabytes of them.
+    assert_eq!(kept.violations.len(), 104);
     assert!(kept.changes.truncated);
+}
+
+/// Names of a thousand levels, as a guest makes them in a moment: reports are held in memory and in the journal.
+#[test]
+fn an_operation_with_endless_names_is_recorded_with_some_of_them() {
+    let deep = |upper: &Path| {
+        use rustix::fs::{Mode, OFlags};
+        let name = "d".repeat(255);
+        let mut dir = std::os::fd::OwnedFd::from(fs::File::open(upper).unwrap());
+        for _ in 0..600 {
+            rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
+            dir = rustix::fs::openat(&dir, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+    };
+    let bench = Bench::new(Some(ExitReason::Exited(0)), deep);
+    bench.run(&Operation::shell("true")).unwrap();
+    let report = bench.sandbox.log(1).unwrap().remove(0).report;
+    assert_eq!(report.outcome, Outcome::Completed);
+    assert_eq!(report.changes.created, 600);
+    assert!(report.changes.truncated && !report.changes.paths.is_empty());
+    let bytes = serde_json::to_string(&report).unwrap().len();
+    assert!(bytes < 2 << 20, "{bytes}");
 }
 
 #[test]
