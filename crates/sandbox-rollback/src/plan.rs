@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::is_privileged, attributes::Attributes, raw, stat::Stat, stat::Time, xattr::Xattrs,
+    apply::is_privileged, attributes::Attributes, raw, stat::Stat, stat::Time, tree::compare_paths,
+    xattr::Xattrs,
 };
 
 /// How a file is recognised again.
@@ -251,6 +252,7 @@ impl Plan {
     pub(crate) fn sort(&mut self) {
         // What lies in a directory is cleaned before the directory's own mode may close it.
         self.cleanings.reverse();
-        self.directories.sort_by(|a, b| b.path.cmp(&a.path));
+        self.directories
+            .sort_by(|a, b| compare_paths(&b.path, &a.path));
     }
 }
