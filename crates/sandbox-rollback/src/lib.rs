@@ -45,6 +45,7 @@ mod renaming;
 mod journal;
 mod layout;
 mod ledger;
+mod meanwhile;
 mod trash;
 
 mod attributes;
