@@ -16,7 +16,10 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use sandbox_rollback::{OnConflict, RollbackManager, Transaction};
+use sandbox_rollback::{
+    Compression, Destination, Excludes, NewSnapshot, OnConflict, RestoreOptions, Retention,
+    RollbackManager, Transaction,
+};
 use sandbox_types::OperationId;
 
 /// Files that the measured operation changes.
@@ -29,6 +32,10 @@ const LARGE: usize = 1_000_000;
 const SMALL: usize = 100;
 /// Files of one directory.
 const WIDTH: usize = 1000;
+/// How deep the deep tree is.
+const LEVELS: usize = 20_000;
+/// In each so many of them there is a second directory, which a walk comes back to.
+const BRANCHING: usize = 10;
 /// How often what is short is done.
 const ROUNDS: u32 = 500;
 /// How often what is long is done; the least counts.
@@ -48,6 +55,7 @@ fn main() -> Outcome<()> {
         .tempdir_in(place)?;
     change_many(&lab.path().join("many"))?;
     list_many(&lab.path().join("list"))?;
+    go_deep(&lab.path().join("deep"))?;
     let small = begin_and_end(&lab.path().join("small"), SMALL)?;
     let large_took = begin_and_end(&lab.path().join("large"), large)?;
     let ratio = large_took.as_secs_f64() / small.as_secs_f64();
@@ -111,6 +119,84 @@ fn list_many(place: &Path) -> Outcome<()> {
     println!("{rate:>9.0} a second of CPU  changes() of {count} new entries");
     tx.discard()?;
     Ok(())
+}
+
+/// Lists, commits, saves, puts back and deletes a tree of many levels, with a second directory in some.
+fn go_deep(place: &Path) -> Outcome<()> {
+    let manager = workspace(place, SMALL)?;
+    let id: OperationId = "deep".parse()?;
+    let tx = manager.begin(&id)?;
+    let root = tx.upper().join("top");
+    fs::create_dir(&root)?;
+    let mut level = fs::File::open(&root)?;
+    for number in 0..LEVELS {
+        let mode = rustix::fs::Mode::RWXU;
+        if number % BRANCHING == 0 {
+            rustix::fs::mkdirat(&level, "b", mode)?;
+        }
+        rustix::fs::mkdirat(&level, "a", mode)?;
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+        let next = rustix::fs::openat(&level, "a", flags, rustix::fs::Mode::empty())?;
+        level = next.into();
+    }
+    let mut survey = None;
+    let listed = cpu(|| {
+        survey = Some(tx.survey()?);
+        Ok(())
+    })?;
+    let survey = survey.ok_or("no survey")?;
+    let count = survey.changes.len();
+    let committed = cpu(|| Ok(tx.commit(survey).map(drop)?))?;
+    let undone = cpu(|| Ok(manager.undo(&id, OnConflict::Refuse).map(drop)?))?;
+    let redone = cpu(|| Ok(manager.redo(&id, OnConflict::Refuse).map(drop)?))?;
+    let (snapshot, restored) = save_and_restore(&manager, &place.join("repository"))?;
+    let removed = cpu(|| Ok(sandbox_rollback::remove_tree(&place.join("workspace"))?))?;
+    for (took, what) in [
+        (listed, "changes()"),
+        (committed, "commit"),
+        (undone, "undo"),
+        (redone, "redo"),
+        (snapshot, "snapshot"),
+        (restored, "restore"),
+        (removed, "removal"),
+    ] {
+        println!(
+            "{:>9.1} ms CPU  {what} of {count} entries in {LEVELS} levels",
+            micros(took) / 1000.0
+        );
+    }
+    Ok(())
+}
+
+/// Returns what a snapshot costs, and its restore after the top has gone.
+fn save_and_restore(manager: &RollbackManager, place: &Path) -> Outcome<(Duration, Duration)> {
+    let repository = manager.repository(place);
+    let request = NewSnapshot {
+        created_at: jiff::Timestamp::UNIX_EPOCH,
+        tags: Vec::new(),
+        message: None,
+        state_sequence: None,
+        compression: Compression::Zstd,
+        retention: Retention::All,
+        excludes: Excludes::default(),
+    };
+    let mut taken = None;
+    let saved = cpu(|| {
+        taken = Some(repository.snapshot(&request)?);
+        Ok(())
+    })?;
+    let taken = taken.ok_or("no snapshot")?;
+    let gone = place.with_file_name("gone");
+    fs::rename(place.with_file_name("workspace").join("top"), &gone)?;
+    let options = RestoreOptions {
+        operation: "restore".parse()?,
+        paths: Vec::new(),
+        to: Destination::Workspace,
+        dry_run: false,
+    };
+    let restored = cpu(|| Ok(repository.restore(&taken.snapshot.id, &options).map(drop)?))?;
+    sandbox_rollback::remove_tree(&gone)?;
+    Ok((saved, restored))
 }
 
 /// Returns what a transaction costs in which nothing but one file changes.

@@ -5,9 +5,8 @@
 //! is left alone and reported.
 
 use std::{
-    cell::Cell,
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -37,8 +36,6 @@ pub(crate) struct Sides {
     pub(crate) workspace: Tree,
     pub(crate) set: Tree,
     set_path: PathBuf,
-    /// Whether an exchange in several steps was interrupted.
-    has_aside: Cell<bool>,
 }
 
 impl Sides {
@@ -48,7 +45,6 @@ impl Sides {
             workspace: layout.open_workspace()?,
             set: Tree::open(set)?,
             set_path: set.to_owned(),
-            has_aside: Cell::new(false),
         })
     }
 
@@ -76,9 +72,8 @@ impl Sides {
                 self.open_up(directory)?;
             }
         }
-        let aside = self.aside().and_then(|aside| ino(&aside));
-        self.has_aside
-            .set(aside.map_err(cannot("read", &self.set_path))?.is_some());
+        self.settle_aside(plan)
+            .map_err(cannot("settle what was set aside in", &self.set_path))?;
         let mut left_alone = Vec::new();
         for change in &plan.moves {
             let path = change.path();
@@ -112,6 +107,40 @@ impl Sides {
     /// Returns the place of a file that changes places with another one, where that takes several steps.
     fn aside(&self) -> io::Result<Spot> {
         self.set.spot(Path::new("aside"))
+    }
+
+    /// Finishes or reverses an exchange of the plan that took several steps and was interrupted. What is nobody's there,
+    /// because the workspace has changed meanwhile, is kept among the files that were set aside: it may be the last of
+    /// its kind, and its place is needed.
+    fn settle_aside(&self, plan: &Plan) -> io::Result<()> {
+        let aside = self.aside()?;
+        let Some(file) = Stat::find(&aside.dir, &aside.name)? else {
+            return Ok(());
+        };
+        for change in &plan.moves {
+            let Move::Exchange {
+                path,
+                leaving,
+                entering,
+            } = change
+            else {
+                continue;
+            };
+            let files = [leaving.ino, entering.ino];
+            if files.contains(&file.ino)
+                && let Some(outside) = spot(&self.workspace, path)?
+                && let Some(kept) = spot(&self.set, &Place::Upper.path(path))?
+            {
+                renaming::complete((&kept, &outside, &aside), files)?;
+            }
+        }
+        if ino(&aside)?.is_none() {
+            return Ok(());
+        }
+        let number = highest_kept(&self.set_path)?.max(plan.highest_kept()) + 1;
+        let place = self.set.spot(&Place::Kept(number).path(Path::new("")))?;
+        step()?;
+        rename(&aside, &place)
     }
 
     fn forget(&self) {
@@ -154,10 +183,6 @@ impl Sides {
         let (Some(outside), Some(kept)) = (outside, kept) else {
             return Ok(Fit::Foreign);
         };
-        if self.has_aside.get() {
-            let files = [leaving.ino, entering.ino];
-            renaming::complete((&kept, &outside, &self.aside()?), files)?;
-        }
         let present = (ino(&outside)?, ino(&kept)?);
         if present == (Some(leaving.ino), Some(entering.ino)) {
             open_to_move(&outside, leaving)?;
@@ -377,6 +402,16 @@ pub(crate) fn spot(tree: &Tree, path: &Path) -> io::Result<Option<Spot>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Returns the highest number among the files that were set aside.
+pub(crate) fn highest_kept(set: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(set.join("kept")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    Ok(entries.flatten().filter_map(number).max().unwrap_or(0))
 }
 
 fn ino(spot: &Spot) -> io::Result<Option<u64>> {

@@ -45,6 +45,7 @@ mod renaming;
 mod journal;
 mod layout;
 mod ledger;
+mod meanwhile;
 mod trash;
 
 mod attributes;
@@ -93,5 +94,6 @@ pub use split::{Selected, SplitError};
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use together::{Part, TogetherPlan};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
+pub use trash::remove_tree;
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
 pub use unsettled::Unsettled;

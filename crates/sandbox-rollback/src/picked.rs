@@ -6,7 +6,7 @@ use std::{
 };
 
 use globset::GlobSet;
-use sandbox_types::Change;
+use sandbox_types::{Change, ChangeKind, told_changes};
 
 use crate::gate::{GateError, compile, covers};
 
@@ -43,4 +43,17 @@ impl Picked {
     pub(crate) fn covers(&self, path: &Path) -> bool {
         covers(&self.globs, path) || self.wholes.contains(path)
     }
+}
+
+/// Returns the two ends of what is told as a rename of which only one is picked. A plan has what was changed too, a mode
+/// perhaps, as two moves.
+pub(crate) fn parted_rename(
+    all: &[Change],
+    is_picked: impl Fn(&Path) -> bool,
+) -> Option<(PathBuf, PathBuf)> {
+    told_changes(all).iter().find_map(|it| {
+        let from = it.from.as_deref()?;
+        let parted = is_picked(from) != is_picked(&it.path);
+        (it.kind == ChangeKind::Renamed && parted).then(|| (from.to_owned(), it.path.clone()))
+    })
 }

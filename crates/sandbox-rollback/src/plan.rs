@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apply::is_privileged, attributes::Attributes, raw, stat::Stat, stat::Time, xattr::Xattrs,
+    apply::is_privileged, attributes::Attributes, raw, stat::Stat, stat::Time, tree::compare_paths,
+    xattr::Xattrs,
 };
 
 /// How a file is recognised again.
@@ -247,10 +248,35 @@ impl Plan {
         }
     }
 
+    /// Returns the highest number that it gives to a file that is set aside.
+    pub(crate) fn highest_kept(&self) -> u64 {
+        let moved = self.moves.iter().filter_map(|change| match change {
+            Move::Attach {
+                from: Place::Kept(number),
+                ..
+            }
+            | Move::Detach {
+                to: Place::Kept(number),
+                ..
+            } => Some(*number),
+            Move::Attach { .. }
+            | Move::Detach { .. }
+            | Move::Exchange { .. }
+            | Move::Rename { .. }
+            | Move::MakeDirectory { .. } => None,
+        });
+        let shelved = self.cleanings.iter().filter_map(|cleaning| match cleaning {
+            Cleaning::Shelve { number, .. } => Some(*number),
+            Cleaning::Attributes { .. } => None,
+        });
+        moved.chain(shelved).max().unwrap_or(0)
+    }
+
     /// Brings the steps into the order in which they must be done.
     pub(crate) fn sort(&mut self) {
         // What lies in a directory is cleaned before the directory's own mode may close it.
         self.cleanings.reverse();
-        self.directories.sort_by(|a, b| b.path.cmp(&a.path));
+        self.directories
+            .sort_by(|a, b| compare_paths(&b.path, &a.path));
     }
 }

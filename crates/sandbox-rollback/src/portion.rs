@@ -19,7 +19,7 @@ use std::{
 };
 
 use rustix::fs::RenameFlags;
-use sandbox_types::{Change, ChangeKind, OperationId, told_changes};
+use sandbox_types::{Change, OperationId};
 use serde::{Deserialize, Serialize};
 
 pub use error::PortionError;
@@ -32,7 +32,7 @@ use crate::{
     file_error::{FileError, cannot},
     journal,
     layout::{self, CHANGES, Layout, SEALED, UNSEALED, make_private},
-    picked::Picked,
+    picked::{Picked, parted_rename},
     plan::{Identity, Move, Place, Plan},
     retention,
     settle::{self, Finished},
@@ -139,17 +139,6 @@ pub(crate) struct Half {
     pub(crate) changes: Vec<Change>,
 }
 
-/// Returns the two ends of what is told as a rename of which only one is in the part. The plan has what was changed too,
-/// a mode perhaps, as two moves.
-fn parted_rename(all: &[Change], part: &[Change]) -> Option<(PathBuf, PathBuf)> {
-    let picked: BTreeSet<&Path> = part.iter().map(|it| it.path.as_path()).collect();
-    told_changes(all).iter().find_map(|it| {
-        let from = it.from.as_deref()?;
-        let parted = picked.contains(from) != picked.contains(it.path.as_path());
-        (it.kind == ChangeKind::Renamed && parted).then(|| (from.to_owned(), it.path.clone()))
-    })
-}
-
 /// What is kept of an operation.
 pub(crate) struct Kept {
     id: OperationId,
@@ -239,7 +228,8 @@ impl Kept {
             });
         }
         let (part, rest) = halves(plan, changes, &set);
-        if let Some((from, to)) = parted_rename(changes, &part.changes) {
+        let picked: BTreeSet<&Path> = part.changes.iter().map(|it| it.path.as_path()).collect();
+        if let Some((from, to)) = parted_rename(changes, |path| picked.contains(path)) {
             return Err(PortionError::Renamed { from, to });
         }
         if part.plan.is_empty() || part.changes.is_empty() {

@@ -9,8 +9,8 @@ use sandbox_types::OperationId;
 use crate::{
     Direction,
     file_error::{FileError, cannot},
-    journal,
     layout::{JOURNAL, Layout, REDOING, UNDOING, UNSEALED},
+    meanwhile,
     settle::{self, Finished},
     step::{self, step},
 };
@@ -80,12 +80,13 @@ pub(crate) fn finish_all(
 ) -> Result<(), FileError> {
     for id in half_way(layout)? {
         let set = layout.undone(&id);
-        let settled = journal::read(&set, REDOING, workspace).and_then(|plan| match plan {
-            Some(plan) => settle::finish(layout, Direction::Redo, (&id, &plan)),
-            None => settle::relocate(&set, &layout.undo(&id))
-                .map_err(cannot("file", &set))
-                .map(|()| Vec::new()),
-        });
+        let settled =
+            meanwhile::read(layout, (&set, REDOING), workspace).and_then(|plan| match plan {
+                Some(plan) => settle::finish(layout, Direction::Redo, (&id, &plan)),
+                None => settle::relocate(&set, &layout.undo(&id))
+                    .map_err(cannot("file", &set))
+                    .map(|()| Vec::new()),
+            });
         match settled {
             Ok(paths) => {
                 finished.left_alone.extend(paths);

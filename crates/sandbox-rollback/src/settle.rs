@@ -14,9 +14,9 @@ use crate::{
     apply::Sides,
     clock,
     file_error::{FileError, cannot},
-    journal,
     layout::{HELD, JOURNAL, Layout, SEALED, UNDOING},
     ledger::{Ledger, PutBack},
+    meanwhile,
     plan::{Identity, Move, Plan},
     portion, redo, renames, renaming, reserve, retention,
     stat::{Stat, Time},
@@ -87,7 +87,8 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
     let mut finished = Finished::default();
     portion::finish_all(layout, &mut finished)?;
     for id in layout.ids("tx")? {
-        let settled = journal::read(&layout.tx(&id), JOURNAL, workspace).and_then(|plan| {
+        let journal = (&*layout.tx(&id), JOURNAL);
+        let settled = meanwhile::read(layout, journal, workspace).and_then(|plan| {
             plan.map(|plan| commit_or_revert(layout, &id, &plan))
                 .transpose()
         });
@@ -101,7 +102,8 @@ pub(crate) fn finish_journals(layout: &Layout) -> Result<Finished, FileError> {
         }
     }
     for id in layout.ids("undo")? {
-        let settled = journal::read(&layout.undo(&id), UNDOING, workspace).and_then(|plan| {
+        let journal = (&*layout.undo(&id), UNDOING);
+        let settled = meanwhile::read(layout, journal, workspace).and_then(|plan| {
             plan.map(|plan| finish(layout, Direction::Undo, (&id, &plan)))
                 .transpose()
         });

@@ -21,7 +21,7 @@ use crate::{
     file_error::{FileError, cannot},
     layout::Begun,
     overlay,
-    picked::Picked,
+    picked::{Picked, parted_rename},
     plan::Move,
     stat::Stat,
     step::step,
@@ -54,6 +54,14 @@ pub enum SplitError {
     HardLink {
         /// One of its names.
         path: PathBuf,
+    },
+    /// A file or directory went from one path to the other, and only one of them is selected.
+    #[error("cannot select only one of '{}' and '{}': one was renamed to the other", .from.display(), .to.display())]
+    Renamed {
+        /// The old path.
+        from: PathBuf,
+        /// The new one.
+        to: PathBuf,
     },
     /// A directory is closed to its owner.
     #[error("cannot select changes: the operation has closed a directory to its owner")]
@@ -205,6 +213,11 @@ impl<'a> Chosen<'a> {
         }
         if survey.changes.iter().all(|it| selected(&it.path)) {
             return Ok(None);
+        }
+        let tops: BTreeSet<&Path> = moves.iter().copied().collect();
+        let is_picked = |path: &Path| path.ancestors().any(|it| tops.contains(it));
+        if let Some((from, to)) = parted_rename(&survey.changes, is_picked) {
+            return Err(SplitError::Renamed { from, to });
         }
         Ok(Some(Self {
             survey,

@@ -10,7 +10,9 @@ use sandbox_types::Change;
 pub(crate) mod compare;
 mod walk;
 
-use crate::{file_error::FileError, plan::Plan, renames, root::RootGap, stat::Time};
+use crate::{
+    file_error::FileError, plan::Plan, renames, root::RootGap, stat::Time, tree::compare_paths,
+};
 
 /// The most bytes that the paths of one transaction may have together.
 pub const PATH_BYTES_MAX: usize = 128 << 20;
@@ -122,8 +124,13 @@ fn take_up_to(subject: &Subject<'_>, changes_max: usize) -> Result<Option<Survey
     let mut survey = walk.survey;
     renames::find(&mut survey, walk.ends, (&walk.upper, &walk.lower));
     survey.plan.sort();
-    survey.changes.sort_unstable();
-    survey.conflicts.sort_unstable();
+    let by_path = |one: &Change, other: &Change| {
+        compare_paths(&one.path, &other.path).then_with(|| one.cmp(other))
+    };
+    survey.changes.sort_unstable_by(by_path);
+    survey
+        .conflicts
+        .sort_unstable_by(|one, other| compare_paths(one, other));
     survey.conflicts.dedup();
     Ok(Some(survey))
 }

@@ -82,6 +82,27 @@ pub(crate) fn empty(trash: &Path, budget: u64) -> Result<bool, FileError> {
     bin.error.map_or(Ok(true), Err)
 }
 
+/// Deletes the directory `root` and all in it, however deep it is and whatever its modes are. What is mounted in it is
+/// not deleted.
+///
+/// # Errors
+///
+/// Fails with the first path that cannot be deleted, after deleting all others.
+pub fn remove_tree(root: &Path) -> Result<(), FileError> {
+    let closed = |error: &FileError| error.source.kind() == io::ErrorKind::PermissionDenied;
+    match empty(root, u64::MAX) {
+        Err(error) if error.path == root && closed(&error) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir =
+                rustix::fs::open(root, flags, Mode::empty()).map_err(cannot("open up", root))?;
+            attributes::chmod(&dir, OsStr::new(""), 0o700).map_err(cannot("open up", root))?;
+            empty(root, u64::MAX)?;
+        }
+        result => drop(result?),
+    }
+    fs::remove_dir(root).map_err(cannot("delete", root))
+}
+
 struct Bin {
     root: OwnedFd,
     path: PathBuf,

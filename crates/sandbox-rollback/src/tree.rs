@@ -19,6 +19,10 @@ use rustix::{
     io::Errno,
 };
 
+mod trail;
+
+use self::trail::Trail;
+pub(crate) use self::trail::compare_paths;
 use crate::{
     file_error::{FileError, cannot},
     stat::{Stat, is_absent},
@@ -35,8 +39,8 @@ const LIST_BUFFER_BYTES: usize = 16 * 1024;
 pub(crate) struct Tree {
     root: Rc<OwnedFd>,
     label: PathBuf,
-    /// The directory opened last: the next one is often the same, or inside.
-    near: RefCell<Option<(PathBuf, Rc<OwnedFd>)>>,
+    /// Directories on the way to the one opened last: the next one is often one of them, or inside.
+    trail: RefCell<Trail>,
 }
 
 /// A directory of the tree and a name in it.
@@ -63,7 +67,7 @@ impl Tree {
         Ok(Self {
             root: Rc::new(root.map_err(cannot("open", path))?),
             label: path.to_owned(),
-            near: RefCell::new(None),
+            trail: RefCell::default(),
         })
     }
 
@@ -91,25 +95,14 @@ impl Tree {
         if path.as_os_str().is_empty() {
             return Ok(Rc::clone(&self.root));
         }
-        let near = self.near.borrow_mut().take();
-        let (mut dir, rest) = match near {
-            Some((known, fd)) if path.starts_with(&known) => {
-                let rest = &path.as_os_str().as_bytes()[known.as_os_str().len()..];
-                (fd, rest.strip_prefix(b"/").unwrap_or(rest))
-            }
-            _ => (Rc::clone(&self.root), path.as_os_str().as_bytes()),
-        };
-        let rest = Path::new(OsStr::from_bytes(rest));
-        for piece in pieces(rest)? {
-            dir = Rc::new(open_below(&dir, &piece)?);
-        }
-        *self.near.borrow_mut() = Some((path.to_owned(), Rc::clone(&dir)));
-        Ok(dir)
+        self.trail
+            .borrow_mut()
+            .follow(&self.root, path.as_os_str().as_bytes())
     }
 
-    /// Forgets the directory opened last: it may be another one by now.
+    /// Forgets the directories opened before: they may be others by now.
     pub(crate) fn forget(&self) {
-        self.near.borrow_mut().take();
+        self.trail.take();
     }
 
     /// Returns the directory that holds `path` and its last component; the root is named by an

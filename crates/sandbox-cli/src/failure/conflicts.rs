@@ -63,7 +63,11 @@ pub(super) fn with_part_hint(failure: Failure, error: &ReviewError) -> Failure {
     } = error
     {
         failure.hint(format!("take the directory as a whole: {}", option(path)))
-    } else if let ReviewError::Portion {
+    } else if let ReviewError::Split {
+        source: SplitError::Renamed { from, to },
+        ..
+    }
+    | ReviewError::Portion {
         source: PortionError::Renamed { from, to },
         ..
     } = error

@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -318,24 +317,9 @@ fn remove_workspace(root: &Path) -> io::Result<()> {
     }
 }
 
-/// Deletes a tree, also one with directories that a guest, or the overlay, closed to its owner.
+/// Deletes a tree, also one with directories that a guest, or the overlay, closed to its owner, and of any depth.
 fn remove_tree(root: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(root) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        result => return result,
-    }
-    let mut waiting = vec![root.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            // The type of the entry itself: a symbolic link is not followed.
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    fs::remove_dir_all(root)
+    sandbox_rollback::remove_tree(root).map_err(|error| error.source)
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>, DestroyError> {

@@ -107,6 +107,76 @@ fn what_cannot_be_exchanged_in_one_step_is_before_or_after_too() {
     });
 }
 
+/// Whoever edits a directory between a kill and the recovery after it has set its time.
+#[test]
+fn a_recovery_leaves_the_times_of_edits() {
+    let mut edited = [0, 0];
+    for steps in 0..STEPS_MAX {
+        let (lab, tx) = rich("op");
+        let survey = tx.survey().unwrap();
+        let (_, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
+        if !ran_out {
+            assert!(edited.iter().all(|count| *count > 3), "{edited:?}");
+            return;
+        }
+        // As long as nobody takes for the time of the kill itself.
+        thread::sleep(std::time::Duration::from_millis(40));
+        let mut times = Vec::new();
+        for (number, name) in ["dir", "fresh"].into_iter().enumerate() {
+            let directory = lab.ws().join(name);
+            if !directory.exists() {
+                continue;
+            }
+            write(&directory.join("mine"), "edit");
+            times.push((number, directory.metadata().unwrap().modified().unwrap()));
+        }
+        let recovery = lab.manager.recover().unwrap();
+        assert!(recovery.failed.is_empty(), "{recovery:?}");
+        let committed = !lab.manager.undoable().unwrap().is_empty();
+        for (number, time) in times {
+            let directory = lab.ws().join(["dir", "fresh"][number]);
+            let now = directory.metadata().unwrap().modified().unwrap();
+            assert_eq!(now, time, "{} at step {steps}", directory.display());
+            edited[number] += usize::from(committed);
+        }
+    }
+    panic!("the commit takes more than {STEPS_MAX} steps");
+}
+
+/// The original is neither lost nor in the way of the next exchange.
+#[test]
+fn what_was_set_aside_is_kept_when_its_place_is_taken() {
+    without_flags(|| {
+        let mut kept = 0;
+        for steps in 0..STEPS_MAX {
+            let (lab, tx) = rich("op");
+            let survey = tx.survey().unwrap();
+            let (_, ran_out) = with_steps(steps, || tx.commit(survey).is_ok());
+            if !ran_out {
+                assert!(kept > 0, "no stop was in the middle of an exchange");
+                return;
+            }
+            let was_aside = lab.layers().join("tx/op/aside").exists();
+            write(&lab.ws().join("mine"), "mine");
+            fs::rename(lab.ws().join("mine"), lab.ws().join("edit")).unwrap();
+            let recovery = lab.manager.recover().unwrap();
+            assert!(recovery.failed.is_empty(), "step {steps}: {recovery:?}");
+            if lab.manager.undoable().unwrap().is_empty() {
+                continue;
+            }
+            let set = lab.layers().join("undo/op");
+            assert!(!set.join("aside").exists(), "step {steps}");
+            let originals = fs::read_dir(set.join("kept")).unwrap();
+            let is_original = |path: PathBuf| fs::read(path).is_ok_and(|it| it == b"old");
+            let mut originals = originals.map(|entry| is_original(entry.unwrap().path()));
+            kept += usize::from(was_aside && originals.any(|it| it));
+            let undone = lab.manager.undo(&id("op"), OnConflict::Force);
+            assert!(undone.is_ok(), "step {steps}: {undone:?}");
+        }
+        panic!("the commit takes more than {STEPS_MAX} steps");
+    });
+}
+
 /// Recovers, and is stopped while doing so as well.
 pub(crate) fn recover_with_crashes(lab: &Lab, steps: u64) -> Vec<String> {
     let mut found = Vec::new();

@@ -222,6 +222,43 @@ fn an_edit_goes_back_with_the_file() {
     assert!(!lab.ws().join("new").exists());
 }
 
+/// A renamed file is stored once. So a forced undo brings what stands under the new name back to the old one, whether it
+/// was edited in its place or replaced; what stood in the way there can be had by a redo.
+#[test]
+fn a_forced_undo_brings_an_edited_file_back_under_its_old_name() {
+    for is_replaced in [false, true] {
+        let lab = Lab::new();
+        lab.file("old", "as it was");
+        let times = fs::metadata(lab.ws().join("old")).unwrap();
+        let tx = lab.begin("op");
+        whiteout(&tx.upper().join("old"));
+        write(&tx.upper().join("new"), "as it was");
+        let copy = fs::File::options().write(true).open(tx.upper().join("new"));
+        copy.unwrap()
+            .set_modified(times.modified().unwrap())
+            .unwrap();
+        assert!(told(&tx).contains(&"Renamed old -> new".to_owned()));
+        commit(tx);
+        if is_replaced {
+            lab.file("draft", "mine");
+            fs::rename(lab.ws().join("draft"), lab.ws().join("new")).unwrap();
+        } else {
+            lab.file("new", "mine");
+        }
+        lab.file("old", "in the way");
+        let refused = lab.manager.undo(&id("op"), OnConflict::Refuse);
+        assert!(matches!(refused, Err(crate::UndoError::Conflict { .. })));
+        let done = lab.manager.undo(&id("op"), OnConflict::Force).unwrap();
+        assert_eq!(done.overwritten, ["new", "old"].map(PathBuf::from));
+        let text = |path: &str| fs::read_to_string(lab.ws().join(path)).ok();
+        assert_eq!(text("old").as_deref(), Some("mine"), "{is_replaced}");
+        assert_eq!(text("new"), None);
+        lab.manager.redo(&id("op"), OnConflict::Refuse).unwrap();
+        assert_eq!(text("old").as_deref(), Some("in the way"));
+        assert_eq!(text("new").as_deref(), Some("mine"));
+    }
+}
+
 #[test]
 fn five_thousand_levels_are_listed_and_committed() {
     let lab = Lab::new();

@@ -89,6 +89,36 @@ fn what_moves_as_a_whole_is_not_cut() {
     );
 }
 
+/// To take only what came would leave two of them, to take only what went none.
+#[test]
+fn the_two_ends_of_a_rename_are_not_parted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::new();
+    lab.file("old", "content").file("dir/other", "1");
+    let tx = lab.begin("op");
+    whiteout(&tx.upper().join("old"));
+    // With another mode it is no exact copy: the plan has two moves.
+    write(&tx.upper().join("dir/old"), "content");
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(tx.upper().join("dir/old"), private).unwrap();
+    write(&tx.upper().join("dir/other"), "2");
+    tx.hold().unwrap();
+    let split = |chosen: &[&str]| {
+        let tx = lab.manager.resume(&id("op")).unwrap();
+        let selected = tx.select(&globs(chosen)).map(|it| it.all);
+        let split = tx.split(&globs(chosen), &id("part"));
+        assert_eq!(selected.is_ok(), split.is_ok());
+        split.map(|part| listed(&part))
+    };
+    for end in ["old", "dir/old"] {
+        let Err(SplitError::Renamed { from, to }) = split(&[end]) else {
+            panic!("{end} alone");
+        };
+        assert_eq!([from, to], ["old", "dir/old"].map(PathBuf::from));
+    }
+    assert_eq!(split(&["old", "dir/old"]).unwrap(), ["A dir/old", "D old"]);
+}
+
 /// `a/**` is all that is in `a`: of a new directory that is the directory, too.
 #[test]
 fn all_that_is_in_a_new_directory_is_the_directory() {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
-    fs, io,
+    io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
@@ -12,11 +12,12 @@ use sandbox_types::Change;
 
 use super::{OnConflict, UndoPlan, opened::Opened};
 use crate::{
+    apply::highest_kept,
     attributes::Attributes,
     file_error::{FileError, cannot},
     layout::Layout,
     ledger::Ledger,
-    plan::{Cleaning, Directory, Identity, Move, Place, Plan},
+    plan::{Directory, Identity, Move, Place, Plan},
     stat::{Stat, Time},
     tree::Tree,
 };
@@ -39,13 +40,14 @@ pub(crate) fn take_back(
     mut changes: Vec<Change>,
 ) -> Result<UndoPlan, FileError> {
     let ledger = layout.ledger();
+    let set_aside = highest_kept(set).map_err(cannot("list", set.join("kept")))?;
     let mut planner = Planner {
         tree: layout.open_workspace()?,
         opened: Opened::new(layout)?,
         ledger: Ledger::load(&ledger).map_err(cannot("read", &ledger))?,
         sealed: *sealed,
         attributes: directories_before(done),
-        next_kept: highest_kept(done).max(highest_in(set)?) + 1,
+        next_kept: done.highest_kept().max(set_aside) + 1,
         keep_both: on_conflict == OnConflict::KeepBoth,
         kept: Vec::new(),
         vacated: BTreeSet::new(),
@@ -347,38 +349,4 @@ fn edited_name(path: &Path, number: u32) -> OsString {
 fn directories_before(plan: &Plan) -> BTreeMap<PathBuf, Attributes> {
     let pair = |directory: &Directory| (directory.path.clone(), directory.before.clone());
     plan.directories.iter().map(pair).collect()
-}
-
-fn highest_kept(plan: &Plan) -> u64 {
-    let moved = plan.moves.iter().filter_map(|change| match change {
-        Move::Attach {
-            from: Place::Kept(number),
-            ..
-        }
-        | Move::Detach {
-            to: Place::Kept(number),
-            ..
-        } => Some(*number),
-        Move::Attach { .. }
-        | Move::Detach { .. }
-        | Move::Exchange { .. }
-        | Move::Rename { .. }
-        | Move::MakeDirectory { .. } => None,
-    });
-    let shelved = plan.cleanings.iter().filter_map(|cleaning| match cleaning {
-        Cleaning::Shelve { number, .. } => Some(*number),
-        Cleaning::Attributes { .. } => None,
-    });
-    moved.chain(shelved).max().unwrap_or(0)
-}
-
-/// Returns the highest number among the files that were set aside.
-fn highest_in(set: &Path) -> Result<u64, FileError> {
-    let kept = set.join("kept");
-    let entries = match fs::read_dir(&kept) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries.map_err(cannot("list", &kept))?,
-    };
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-    Ok(entries.flatten().filter_map(number).max().unwrap_or(0))
 }

@@ -104,8 +104,8 @@ impl<'a> Stage<'a> {
                 source: Box::new(source),
             });
         }
+        self.tree.forget();
         for (path, attributes) in std::mem::take(&mut self.open).into_iter().rev() {
-            self.tree.forget();
             let give = || -> io::Result<bool> {
                 let spot = self.tree.spot(&path)?;
                 attributes.apply_permitted(&spot.dir, &spot.name)
