@@ -94,6 +94,6 @@ pub use split::{Selected, SplitError};
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use together::{Part, TogetherPlan};
 pub use transaction::{DiscardError, Discarded, HoldError, Transaction};
-pub use trash::remove_tree;
+pub use trash::{remove_known_tree, remove_tree};
 pub use undo::{OnConflict, UndoError, UndoPlan, Undone};
 pub use unsettled::Unsettled;

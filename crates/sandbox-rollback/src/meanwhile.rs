@@ -37,7 +37,7 @@ pub(crate) fn read(
 
 /// Leaves the times of edits alone.
 fn keep_times(layout: &Layout, set: &Path, plan: &mut Plan) -> Result<(), FileError> {
-    let (workspace, set) = (Tree::open(&layout.workspace)?, Tree::open(set)?);
+    let (workspace, set) = (layout.open_workspace()?, Tree::open(set)?);
     let look = |path: &Path| {
         let found = workspace.find(path);
         found.map_err(workspace.cannot("read", path))

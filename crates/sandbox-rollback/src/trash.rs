@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Mode, OFlags},
+    fs::{AtFlags, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -58,6 +58,10 @@ pub(crate) fn empty(trash: &Path, budget: u64) -> Result<bool, FileError> {
     // What a link leads to was not thrown away.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = rustix::fs::open(trash, flags, Mode::empty()).map_err(cannot("open", trash))?;
+    empty_open(root, trash, budget)
+}
+
+fn empty_open(root: OwnedFd, trash: &Path, budget: u64) -> Result<bool, FileError> {
     let mut bin = Bin {
         root,
         path: trash.to_owned(),
@@ -89,18 +93,58 @@ pub(crate) fn empty(trash: &Path, budget: u64) -> Result<bool, FileError> {
 ///
 /// Fails with the first path that cannot be deleted, after deleting all others.
 pub fn remove_tree(root: &Path) -> Result<(), FileError> {
-    let closed = |error: &FileError| error.source.kind() == io::ErrorKind::PermissionDenied;
-    match empty(root, u64::MAX) {
-        Err(error) if error.path == root && closed(&error) => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let dir =
-                rustix::fs::open(root, flags, Mode::empty()).map_err(cannot("open up", root))?;
-            attributes::chmod(&dir, OsStr::new(""), 0o700).map_err(cannot("open up", root))?;
-            empty(root, u64::MAX)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(root, flags, Mode::empty()).map_err(cannot("open", root))?;
+    clear(&dir, root)?;
+    fs::remove_dir(root).map_err(cannot("delete", root))
+}
+
+/// Deletes the directory `root` and all in it as [`remove_tree`] does, if it has this device and inode; returns whether
+/// it has. Who may write in a directory above it may put something else in its place at any moment: no link on the way
+/// is followed, and what was opened is what is deleted.
+///
+/// # Errors
+///
+/// As [`remove_tree`].
+pub fn remove_known_tree(root: &Path, device_and_inode: (u64, u64)) -> Result<bool, FileError> {
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), resolve)
+            .map_err(cannot("open", path))
+    };
+    let dir = open(root)?;
+    let stat = rustix::fs::fstat(&dir).map_err(cannot("read", root))?;
+    if (stat.st_dev, stat.st_ino) != device_and_inode {
+        return Ok(false);
+    }
+    clear(&dir, root)?;
+    // Whatever has that name by now: only an empty directory goes.
+    if let (Some(parent), Some(name)) = (root.parent(), root.file_name()) {
+        rustix::fs::unlinkat(open(parent)?, name, AtFlags::REMOVEDIR)
+            .map_err(cannot("delete", root))?;
+    }
+    Ok(true)
+}
+
+/// Deletes all in `dir`, also if it is closed to its owner.
+fn clear(dir: &OwnedFd, path: &Path) -> Result<(), FileError> {
+    let list = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, ".", flags, Mode::empty())
+    };
+    let emptied = |root: OwnedFd| empty_open(root, path, u64::MAX);
+    let is_closed = |error: &FileError| {
+        error.path == path && error.source.kind() == io::ErrorKind::PermissionDenied
+    };
+    match list().map_err(cannot("open", path)).and_then(emptied) {
+        Err(error) if is_closed(&error) => {
+            attributes::chmod(dir, OsStr::new(""), 0o700).map_err(cannot("open up", path))?;
+            emptied(list().map_err(cannot("open", path))?)?;
         }
         result => drop(result?),
     }
-    fs::remove_dir(root).map_err(cannot("delete", root))
+    Ok(())
 }
 
 struct Bin {

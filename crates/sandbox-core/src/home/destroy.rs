@@ -147,8 +147,7 @@ impl Home {
         if fate == WorkspaceFate::Delete {
             // Once more: releasing took time. Before the record goes, so that who is killed here can
             // say it again.
-            check_workspace(record)?;
-            removed(&record.workspace, remove_workspace(&record.workspace))?;
+            remove_workspace(record)?;
         }
         if nobody_runs.is_some() {
             self.record_lifecycle(ledger::DESTROYED, record)
@@ -304,16 +303,19 @@ fn remove_blindly(layers: &Path) -> Result<(), DestroyError> {
     removed(layers, remove_tree(layers))
 }
 
-/// Deletes a workspace. A mount point stays, as an empty directory.
-fn remove_workspace(root: &Path) -> io::Result<()> {
-    match remove_tree(root) {
-        Err(error)
-            if error.kind() == io::ErrorKind::ResourceBusy
-                && fs::read_dir(root)?.next().is_none() =>
-        {
-            Ok(())
-        }
-        result => result,
+/// Deletes the workspace, if it is the one that the sandbox was made for. A mount point stays, as an empty directory.
+fn remove_workspace(record: &SandboxRecord) -> Result<(), DestroyError> {
+    let root = record.workspace.as_path();
+    let identity = (record.workspace_device, record.workspace_inode);
+    let is_empty = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    match sandbox_rollback::remove_known_tree(root, identity) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(DestroyError::OtherWorkspace {
+            name: record.name.clone(),
+            workspace: record.workspace.clone(),
+        }),
+        Err(error) if error.source.kind() == io::ErrorKind::ResourceBusy && is_empty() => Ok(()),
+        Err(error) => removed(root, Err(error.source)),
     }
 }
 

@@ -83,3 +83,24 @@ fn an_undo_and_a_redo_write_through_no_link() {
     at_each_moment(&[commit_it], undo_it);
     at_each_moment(&[commit_it, undo_it], redo_it);
 }
+
+#[test]
+fn a_deletion_deletes_through_no_link_and_nothing_else() {
+    let lab = Lab::new();
+    lab.file("a/kept", "x");
+    let is = fs::metadata(lab.ws()).unwrap();
+    let (ws, moved) = (lab.ws(), lab.root.path().join("moved"));
+    let remove = |path: &Path| crate::remove_known_tree(path, (is.dev(), is.ino()));
+    // A link that leads to the directory itself, in its place and above it.
+    fs::rename(&ws, &moved).unwrap();
+    symlink(&moved, &ws).unwrap();
+    assert!(remove(&ws).is_err());
+    symlink(lab.root.path(), lab.root.path().join("above")).unwrap();
+    assert!(remove(&lab.root.path().join("above/moved")).is_err());
+    // Another directory.
+    assert!(!remove(lab.root.path()).unwrap());
+    assert!(moved.join("a/kept").exists());
+    // The control: the directory itself.
+    assert!(remove(&moved).unwrap());
+    assert!(!moved.exists());
+}
