@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -174,6 +175,41 @@ fn destroy_refuses_what_would_lose_something() {
     lab.sandbox(&["log"]).code(0).prints("touch waiting");
     lab.sandbox(&["destroy", "workspace", "--force"]).code(0);
     assert!(lab.read("precious").is_some());
+}
+
+/// With fewer descriptors than levels, and a directory that is closed to its owner.
+#[test]
+fn a_workspace_of_many_levels_is_deleted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    const LEVELS: usize = 3_000;
+    let lab = Lab::new();
+    lab.run("touch a");
+    let mut level = fs::File::open(lab.workspace()).unwrap();
+    for _ in 0..LEVELS {
+        use rustix::fs::{Mode, OFlags, mkdirat, openat};
+        mkdirat(&level, "d", Mode::RWXU).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        level = openat(&level, "d", flags, Mode::empty()).unwrap().into();
+    }
+    let closed = fs::Permissions::from_mode(0o000);
+    level.set_permissions(closed).unwrap();
+    drop(level);
+    let args = ["destroy", "workspace", "--delete-workspace"];
+    let meant = lab.command(&args);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 256; exec \"$@\"", "sh"])
+        .arg(meant.get_program())
+        .args(meant.get_args())
+        .current_dir(lab.workspace());
+    for (name, value) in meant.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    Ended::of(limited.output().unwrap(), &args).code(0);
+    assert!(!lab.workspace().exists());
 }
 
 #[test]

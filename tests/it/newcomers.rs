@@ -68,6 +68,27 @@ fn a_direct_run_says_that_it_cannot_be_undone_and_so_does_undo() {
     assert!(undone.get("direct_since").is_none(), "{undone:#}");
 }
 
+/// A damaged journal takes the warning of direct runs away, and not the undo.
+#[test]
+fn an_undo_needs_no_whole_journal() {
+    let lab = Lab::new();
+    lab.run("echo first > a");
+    let journal = lab.data().join("sandboxes/workspace/journal.log");
+    let whole = fs::read(&journal).unwrap();
+    let length = whole.len();
+    for at in [length / 4, length / 2, length - 20] {
+        let mut damaged = fs::read(&journal).unwrap();
+        damaged[at] ^= 1;
+        fs::write(&journal, &damaged).unwrap();
+        lab.sandbox(&["audit", "verify"]).code(1);
+        lab.sandbox(&["undo"]).code(0).says("undid");
+        assert_eq!(lab.read("a"), None);
+        lab.sandbox(&["redo"]).code(0);
+        assert_eq!(lab.read("a").as_deref(), Some("first\n"));
+        fs::write(&journal, &whole).unwrap();
+    }
+}
+
 #[test]
 fn ctrl_c_at_the_question_is_a_no() {
     let lab = Lab::new().file("build/x", "");

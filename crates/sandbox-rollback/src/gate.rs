@@ -201,7 +201,21 @@ impl Gate {
         for change in &survey.changes {
             let is_link = links.contains(&*change.path);
             let own = self.configures_us(&transaction.layout.workspace, &change.path, is_link);
-            let class = protected_class(change, is_link, transaction)?;
+            let class = match protected_class(change, is_link, transaction) {
+                Ok(class) => class,
+                // It may be anything; the others are judged.
+                Err(GateError::Read { source }) => {
+                    let rule = rules.first(&change.path, None);
+                    let action =
+                        rule.map_or(GateAction::Hold, |it| it.action.max(GateAction::Hold));
+                    let (path, why) = (change.path.display(), &source.source);
+                    met.push(action, || {
+                        format!("'{path}' changed, and cannot be looked at: {why}")
+                    });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (action, why) = match (rules.first(&change.path, class), class) {
                 (rule, _) if own => (
                     rule.map_or(GateAction::Hold, |it| it.action.max(GateAction::Hold)),

@@ -62,7 +62,7 @@ enum Told {
 const INTERRUPTED: u8 = exit_codes::SIGNAL_BASE + 2;
 
 fn tell(scratch: &Scratch, narrator: &mut Narrator) -> Result<Told, Failure> {
-    let runtime = waiting::runtime_with_clock()?;
+    let runtime = waiting::runtime_with_all()?;
     let told = runtime.block_on(async {
         let story = Story::begin(scratch, narrator)?;
         tokio::select! {

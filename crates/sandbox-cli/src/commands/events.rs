@@ -47,7 +47,7 @@ pub(crate) fn follow_with(
     mut next: impl AsyncFnMut() -> Option<Result<SandboxEvent, ReadError>>,
     mut show: impl FnMut(&SandboxEvent) -> Result<Reader, Failure>,
 ) -> Result<u8, Failure> {
-    waiting::runtime()?.block_on(async {
+    waiting::runtime_with_signals()?.block_on(async {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")

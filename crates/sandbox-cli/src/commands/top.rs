@@ -66,7 +66,7 @@ fn again(
     every: Duration,
     show: impl Fn(&LiveLook) -> Result<Reader, Failure>,
 ) -> Result<u8, Failure> {
-    waiting::runtime_with_clock()?.block_on(async {
+    waiting::runtime_with_all()?.block_on(async {
         let listen = |kind| {
             signal(kind).map_err(|error| {
                 Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
