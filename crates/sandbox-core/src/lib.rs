@@ -105,7 +105,7 @@ pub use output_log::{
 };
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use policies::{PolicyError, check_policies};
-pub use process_mark::ProcessMark;
+pub use process_mark::{BootId, ProcessMark};
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
