@@ -79,6 +79,10 @@ struct Afterwards {
     parts: BTreeMap<OperationId, Vec<ChangeSummary>>,
 }
 
+/// After an operation what is known of the journal is written when so many records are new, so that whoever asks first,
+/// after thousands of operations, does not read them all.
+const REMEMBERED_EVERY: u64 = 512;
+
 /// How many records an undo looks at for what cannot be undone.
 const LOOKED_BACK_MAX: usize = 10_000;
 
@@ -269,6 +273,15 @@ impl Sandbox {
     /// Returns the full name of the operation that `text` begins, ends or is.
     pub(crate) fn resolve(&self, text: &str) -> Result<OperationId, HistoryError> {
         self.operations_index()?.resolve(text)
+    }
+
+    /// Remembers what runs and where operations are told, after the record of an operation's end, if it is time for that.
+    pub(crate) fn remember_after(&self, sequence: u64) {
+        // An operation has two records, and others have theirs: one of two numbers is seldom missed.
+        if sequence % REMEMBERED_EVERY < 2 {
+            drop(self.running_by_journal());
+            self.index_after(sequence);
+        }
     }
 
     fn collect(&self, count: usize) -> Result<Vec<LogEntry>, HistoryError> {

@@ -42,6 +42,7 @@ mod policies;
 mod private;
 mod process_mark;
 mod readied;
+mod record_subject;
 mod recover;
 mod redaction;
 mod registry;
