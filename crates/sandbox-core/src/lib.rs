@@ -143,9 +143,9 @@ pub use sandbox_rollback::{
 };
 pub use sandbox_safety::{Thresholds, Validator};
 pub use sandbox_state::{
-    Difference, Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, Rekeyed,
-    RolledBack, Secrecy, StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX,
-    Value, Verification, Version, When, hex,
+    AppendError, Difference, Entry, Fault as JournalFault, KeyBack, KeyError, Listed, LookupError,
+    Pin, ReadError, Record, Rekeyed, RolledBack, Secrecy, StateError, StoreError, StoreReadError,
+    StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version, When, hex,
 };
 pub use sandbox_types as types;
 
