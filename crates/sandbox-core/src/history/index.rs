@@ -14,7 +14,7 @@ use sandbox_state::{Checkpoint, ReadError, Record, Records, RecordsNewestFirst};
 use sandbox_types::OperationId;
 use serde::Deserialize;
 
-use super::{HistoryError, LATER, is_name};
+use super::{HistoryError, afterwards::LATER, is_name};
 use crate::{ledger, part::PART_TYPE, record_subject::Subject, sandbox::Sandbox};
 use file::Appending;
 
