@@ -114,7 +114,7 @@ impl Store {
         self.read(Tables::verify)
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Tables<Reading>) -> Result<T, Trouble>,
     ) -> Result<T, StoreReadError> {
