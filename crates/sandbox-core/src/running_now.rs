@@ -71,7 +71,8 @@ impl Sandbox {
                     running.extend(started(record).filter(|it| !ended.contains(&it.id)));
                 }
                 ledger::FINISHED => {
-                    ended.extend(record.payload.and_then(|it| it.operation).map(Subject::id))
+                    let operation = record.payload.and_then(|it| it.operation);
+                    ended.extend(operation.map(Subject::id));
                 }
                 _ => {}
             }
@@ -101,7 +102,7 @@ impl Sandbox {
     }
 
     fn remember_running(&self, known: &Known) -> io::Result<()> {
-        private::replace(&self.running_file(), &serde_json::to_string(known)?)
+        private::replace_soon(&self.running_file(), &serde_json::to_string(known)?)
     }
 
     fn running_file(&self) -> PathBuf {

@@ -114,7 +114,7 @@ impl Appending {
 
 /// Writes the whole file anew.
 pub(super) fn replace(path: &Path, lines: &str, journal: Checkpoint) -> io::Result<()> {
-    private::replace(path, &block(lines, 0, journal)?)
+    private::replace_soon(path, &block(lines, 0, journal)?)
 }
 
 fn digest(lines: &str) -> String {
