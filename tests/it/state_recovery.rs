@@ -1,7 +1,11 @@
 //! `sandbox state` when something has happened to its files or its key, several keys at once, and the journal kept
 //! elsewhere.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use crate::lab::Lab;
 
@@ -306,4 +310,46 @@ fn an_export_is_whole_or_not_there() {
     export().code(0).says("3 records");
     export().code(1).says("give a file that is not there yet");
     assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+}
+
+/// What a newer program wrote is no damage: the message says what to do, and nothing is changed or run.
+#[test]
+fn formats_of_a_newer_program_are_refused_with_the_way_on() {
+    let lab = lab();
+    lab.sandbox(&["run", "--", "true"]).code(0);
+    let own = lab.data().join("sandboxes/workspace");
+    let newer = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../sandbox-state/tests/fixtures/journal-3/journal.log");
+    let journal = own.join("journal.log");
+    let before = fs::read(&journal).unwrap();
+    fs::copy(newer, &journal).unwrap();
+    let copied = fs::read(&journal).unwrap();
+    let way = "use the newer version of sandbox";
+    for args in [&["log"][..], &["show"], &["status"], &["events"]] {
+        lab.sandbox(args).code(1).says(way);
+    }
+    lab.sandbox(&["run", "--", "touch", "made"])
+        .code(125)
+        .says(way);
+    lab.sandbox(&["audit", "verify"])
+        .code(1)
+        .prints("a newer version of sandbox wrote it");
+    assert_eq!(fs::read(&journal).unwrap(), copied);
+    assert!(!lab.workspace().join("made").exists());
+    fs::write(&journal, before).unwrap();
+    // The control: what this program wrote is read.
+    lab.sandbox(&["log"]).code(0);
+    let record = own.join("sandbox.json");
+    let text = fs::read_to_string(&record).unwrap();
+    assert!(text.contains("\"format\": 1"), "{text}");
+    fs::write(&record, text.replace("\"format\": 1", "\"format\": 99")).unwrap();
+    for (args, code) in [
+        (&["status"][..], 1),
+        (&["run", "--", "true"], 125),
+        (&["destroy"], 1),
+    ] {
+        lab.sandbox(args).code(code).says(way);
+    }
+    fs::write(&record, text).unwrap();
+    lab.sandbox(&["status"]).code(0);
 }

@@ -1,6 +1,7 @@
 //! What went wrong, why, and what to do next. Printed by `ui.rs`, numbered by `exit_codes.rs`.
 
 mod conflicts;
+mod hints;
 mod of_history;
 mod of_library;
 mod of_running;

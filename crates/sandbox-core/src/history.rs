@@ -1,24 +1,23 @@
 //! Operations that ran, as the journal tells them.
 
+mod afterwards;
 mod index;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sandbox_rollback::RollbackManager;
 use sandbox_state::{ReadError, Record};
-use sandbox_types::{
-    ChangeSummary, OperationId, OperationReport, Outcome, ReportedOperation, Settlement,
-};
+use sandbox_types::{OperationId, OperationReport, Outcome, ReportedOperation, Settlement};
 use serde::Serialize;
 
+use afterwards::{Afterwards, LATER};
 use index::Index;
 
 use crate::{
     draft::Draft,
     event::{AboutOperation, OperationStarted},
     ledger::{self, Ledger},
-    part::PART_TYPE,
     sandbox::Sandbox,
 };
 
@@ -69,80 +68,12 @@ pub enum HistoryError {
     },
 }
 
-/// What later records say of each operation. The newest word comes first, and it holds.
-#[derive(Default)]
-struct Afterwards {
-    since: BTreeMap<OperationId, &'static str>,
-    settlement: BTreeMap<OperationId, Settlement>,
-    reported: BTreeSet<OperationId>,
-    /// What became operations of their own, by the operation that it was a part of.
-    parts: BTreeMap<OperationId, Vec<ChangeSummary>>,
-}
+/// After an operation what is known of the journal is written when so many records are new, so that whoever asks first,
+/// after thousands of operations, does not read them all.
+const REMEMBERED_EVERY: u64 = 512;
 
 /// How many records an undo looks at for what cannot be undone.
 const LOOKED_BACK_MAX: usize = 10_000;
-
-/// The kinds of records about what happened to an operation afterwards: what it is called, and what
-/// became of the changes.
-const LATER: &[(&str, &str, Option<Settlement>)] = &[
-    // The changes were committed before; that is what the settlement says.
-    (ledger::UNDONE, "undone", None),
-    (ledger::REDONE, "redone", None),
-    (ledger::COMMITTED, "committed", Some(Settlement::Committed)),
-    (ledger::DISCARDED, "discarded", Some(Settlement::Discarded)),
-    (ledger::COMPLETED, "completed", Some(Settlement::Committed)),
-    (ledger::DROPPED, "dropped", Some(Settlement::Discarded)),
-];
-
-impl Afterwards {
-    /// Remembers what a record says of an operation that ended before.
-    fn note(&mut self, record: &Record) {
-        let Some((_, what, settlement)) = LATER.iter().find(|(kind, ..)| record.kind == *kind)
-        else {
-            return;
-        };
-        let Ok(about) = serde_json::from_value::<AboutOperation>(record.payload.clone()) else {
-            return;
-        };
-        if let Some(settlement) = settlement {
-            let known = self.settlement.entry(about.operation.clone());
-            known.or_insert(*settlement);
-        }
-        self.since.entry(about.operation).or_insert(what);
-    }
-
-    /// Remembers what a report says of the operation that it tells a part of.
-    fn note_part(&mut self, report: &OperationReport) {
-        let of_part = report.operation.type_name == PART_TYPE;
-        if let Some(whole) = report.operation.argv.get(2).filter(|_| of_part)
-            && let Ok(whole) = whole.parse()
-            && report.outcome == Outcome::Completed
-        {
-            let parts = self.parts.entry(whole).or_default();
-            parts.push(report.changes.clone());
-        }
-    }
-
-    /// Takes what became operations of their own out of the changes of the whole.
-    fn without_parts(&self, id: &OperationId, changes: &mut ChangeSummary) {
-        for part in self.parts.get(id).into_iter().flatten() {
-            let counts = [
-                (&mut changes.created, part.created),
-                (&mut changes.modified, part.modified),
-                (&mut changes.deleted, part.deleted),
-                (&mut changes.renamed, part.renamed),
-                (&mut changes.bytes, part.bytes),
-            ];
-            for (count, taken) in counts {
-                *count = count.saturating_sub(taken);
-            }
-            let taken: BTreeSet<_> = part.paths.iter().map(|it| it.path.as_path()).collect();
-            changes
-                .paths
-                .retain(|it| !taken.contains(it.path.as_path()));
-        }
-    }
-}
 
 impl Sandbox {
     /// Returns the newest `count` operations, newest first.
@@ -269,6 +200,15 @@ impl Sandbox {
     /// Returns the full name of the operation that `text` begins, ends or is.
     pub(crate) fn resolve(&self, text: &str) -> Result<OperationId, HistoryError> {
         self.operations_index()?.resolve(text)
+    }
+
+    /// Remembers what runs and where operations are told, after the record of an operation's end, if it is time for that.
+    pub(crate) fn remember_after(&self, sequence: u64) {
+        // An operation has two records, and others have theirs: one of two numbers is seldom missed.
+        if sequence % REMEMBERED_EVERY < 2 {
+            drop(self.running_by_journal());
+            self.index_after(sequence);
+        }
     }
 
     fn collect(&self, count: usize) -> Result<Vec<LogEntry>, HistoryError> {

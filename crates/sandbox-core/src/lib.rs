@@ -42,6 +42,7 @@ mod policies;
 mod private;
 mod process_mark;
 mod readied;
+mod record_subject;
 mod recover;
 mod redaction;
 mod registry;
@@ -105,7 +106,7 @@ pub use output_log::{
 };
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
 pub use policies::{PolicyError, check_policies};
-pub use process_mark::ProcessMark;
+pub use process_mark::{BootId, ProcessMark};
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
 pub use review::{HeldSelection, KeptEdit, ReviewError, ReviewOutcome, UndoOptions, UndoOutcome};
@@ -142,9 +143,9 @@ pub use sandbox_rollback::{
 };
 pub use sandbox_safety::{Thresholds, Validator};
 pub use sandbox_state::{
-    Difference, Entry, KeyBack, KeyError, Listed, LookupError, Pin, ReadError, Record, Rekeyed,
-    RolledBack, Secrecy, StateError, StoreError, StoreReadError, StoreWriteError, VALUE_BYTES_MAX,
-    Value, Verification, Version, When, hex,
+    AppendError, Difference, Entry, Fault as JournalFault, KeyBack, KeyError, Listed, LookupError,
+    Pin, ReadError, Record, Rekeyed, RolledBack, Secrecy, StateError, StoreError, StoreReadError,
+    StoreWriteError, VALUE_BYTES_MAX, Value, Verification, Version, When, hex,
 };
 pub use sandbox_types as types;
 

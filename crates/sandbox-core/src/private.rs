@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -84,6 +84,10 @@ fn refuse(reason: String) -> io::Error {
 
 /// Writes a file, mode 0600, and waits until storage has it.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    fill(path, text)?.sync_all()
+}
+
+fn fill(path: &Path, text: &str) -> io::Result<File> {
     let mut file = File::options()
         .write(true)
         .create(true)
@@ -91,17 +95,28 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Writes a file in one step: who reads it sees the old text or the new one, also after a crash.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // Another process or thread may write the same file at the same time.
-    let number = REPLACEMENTS.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_extension(format!("new-{}-{number}", std::process::id()));
+    let temporary = temporary(path);
     write(&temporary, text)?;
     fs::rename(&temporary, path)?;
     path.parent().map_or(Ok(()), sync)
+}
+
+/// As [`replace`], without waiting for storage: for what only saves time, and is not believed when a power cut tore it.
+pub(crate) fn replace_soon(path: &Path, text: &str) -> io::Result<()> {
+    let temporary = temporary(path);
+    fill(&temporary, text)?;
+    fs::rename(&temporary, path)
+}
+
+/// Another process or thread may write the same file at the same time.
+fn temporary(path: &Path) -> PathBuf {
+    let number = REPLACEMENTS.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("new-{}-{number}", std::process::id()))
 }
 
 /// Waits until storage has the names in a directory.

@@ -356,7 +356,7 @@ impl Sandbox {
             report.started_at + jiff::SignedDuration::from_secs_f64(report.duration_ms / 1000.0);
         match ledger::finished(self.journal(), &report, now).map_err(RunFault::Record) {
             Ok(receipt) => {
-                self.remember_running_after(receipt.sequence);
+                self.remember_after(receipt.sequence);
                 Ok(report)
             }
             Err(fault) => {

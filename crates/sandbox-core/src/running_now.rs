@@ -6,12 +6,12 @@
 use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
 use sandbox_state::{Brief, ReadError};
-use sandbox_types::{OperationId, ReportedOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger, private,
     process_mark::ProcessMark,
+    record_subject::Subject,
     sandbox::Sandbox,
     suspend::{RunningNow, SEARCHED_RECORDS_MAX},
 };
@@ -22,9 +22,6 @@ const FILE: &str = "running.json";
 const FORMAT: u32 = 1;
 /// The file is written anew when so many records are new.
 const NEW_RECORDS_MAX: usize = 256;
-/// After an operation it is written when so many records are new, so that whoever asks first, after thousands of
-/// operations, does not read them all.
-const REMEMBERED_EVERY: u64 = 512;
 
 /// What ran when a record was the newest one.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,25 +35,8 @@ struct Known {
 /// What is asked of a record: of one about an operation that starts or ends, which that is.
 #[derive(Debug, Deserialize)]
 struct About {
-    operation: Option<Named>,
+    operation: Option<Subject>,
     process: Option<ProcessMark>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Named {
-    Whole(Box<ReportedOperation>),
-    Id(OperationId),
-}
-
-impl About {
-    /// Returns which operation it is, however it is named.
-    fn id(self) -> Option<OperationId> {
-        match self.operation? {
-            Named::Whole(operation) => Some(operation.id),
-            Named::Id(id) => Some(id),
-        }
-    }
 }
 
 impl Known {
@@ -90,7 +70,10 @@ impl Sandbox {
                 ledger::STARTED => {
                     running.extend(started(record).filter(|it| !ended.contains(&it.id)));
                 }
-                ledger::FINISHED => ended.extend(record.payload.and_then(About::id)),
+                ledger::FINISHED => {
+                    let operation = record.payload.and_then(|it| it.operation);
+                    ended.extend(operation.map(Subject::id));
+                }
                 _ => {}
             }
         }
@@ -112,14 +95,6 @@ impl Sandbox {
         Ok(running)
     }
 
-    /// Remembers what runs, after the record of an operation's end, if it is time for that.
-    pub(crate) fn remember_running_after(&self, sequence: u64) {
-        // An operation has two records, and others have theirs: one of two numbers is seldom missed.
-        if sequence % REMEMBERED_EVERY < 2 {
-            drop(self.running_by_journal());
-        }
-    }
-
     /// One that cannot be read is none.
     fn known_running(&self) -> Option<Known> {
         let known: Known = serde_json::from_slice(&fs::read(self.running_file()).ok()?).ok()?;
@@ -127,7 +102,7 @@ impl Sandbox {
     }
 
     fn remember_running(&self, known: &Known) -> io::Result<()> {
-        private::replace(&self.running_file(), &serde_json::to_string(known)?)
+        private::replace_soon(&self.running_file(), &serde_json::to_string(known)?)
     }
 
     fn running_file(&self) -> PathBuf {
@@ -140,13 +115,13 @@ fn started(record: Brief<About>) -> Option<RunningNow> {
     let about = record.payload?;
     let process = about.process.filter(|it| it.is_alive())?;
     match about.operation? {
-        Named::Whole(operation) => Some(RunningNow {
+        Subject::Whole(operation) => Some(RunningNow {
             id: operation.id,
             since: record.at,
             process,
             argv: operation.argv,
             detached: false,
         }),
-        Named::Id(_) => None,
+        Subject::Id(_) => None,
     }
 }

@@ -14,8 +14,10 @@ mod error;
 mod listing;
 mod payload;
 mod read;
+mod reading;
 mod rekey;
 mod retention;
+mod rollback;
 mod tables;
 mod view;
 mod write;
@@ -33,7 +35,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use redb::{Database, Durability, ReadableDatabase as _, WriteTransaction};
+use redb::{Database, Durability, WriteTransaction};
 
 pub use batch::{Difference, Edit};
 pub(crate) use creation::FILE_NAME;
@@ -45,13 +47,13 @@ pub use payload::Value;
 pub use read::{Change, Entry, Listed, Pin, StoreVerification, Version, When};
 pub use rekey::Rekeyed;
 pub(crate) use retention::Kept;
+pub use rollback::{KeyBack, RolledBack};
 pub use view::View;
-pub use write::{KeyBack, Put, RolledBack, Secrecy};
+pub use write::{Put, Secrecy};
 
 use crate::KeySource;
 use creation::Missing;
 use error::Trouble;
-use tables::{Reading, Tables};
 use write::Commit;
 
 /// The largest value in bytes.
@@ -252,20 +254,6 @@ impl Store {
         })
     }
 
-    /// Returns the keys that [`Store::rollback_to`] would change, in the order of their bytes.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store has not come so far, when what a key was then is no longer kept, and as
-    /// [`Store::history`].
-    pub fn rollback_plan(
-        &self,
-        namespace: &str,
-        sequence: u64,
-    ) -> Result<Vec<KeyBack>, StoreReadError> {
-        self.read(|tables| write::rollback_plan(tables, (namespace, ""), sequence))
-    }
-
     /// Pins the state of the store as it is now: retention keeps all that it needs, until the pin is
     /// removed. A name that is pinned already keeps what it holds, and that is returned.
     ///
@@ -306,103 +294,6 @@ impl Store {
     /// Fails when one of the keys cannot be used, or the store cannot be written or is damaged. Then nothing changed.
     pub fn rekey(&self, to: &KeySource) -> Result<Rekeyed, StoreWriteError> {
         self.write(Timestamp::UNIX_EPOCH, |commit| commit.rekey(to))
-    }
-
-    /// Returns all pins, by name.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store cannot be read or is damaged.
-    pub fn pins(&self) -> Result<Vec<Pin>, StoreReadError> {
-        self.read(Tables::all_pins)
-    }
-
-    /// Returns a value of a key; `None` if there was none, or it was deleted.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is no such version, pin or sequence, when it is no longer kept, when the key
-    /// of the secrets cannot be used, when the store cannot be read, or what it holds for the key is
-    /// damaged.
-    pub fn get(
-        &self,
-        namespace: &str,
-        key: &str,
-        when: &When,
-    ) -> Result<Option<Entry>, StoreReadError> {
-        let id = (namespace, key);
-        self.read(|tables| match tables.when(id, when)? {
-            Some(row) => tables.entry(id, row, &self.options.keys),
-            None => Ok(None),
-        })
-    }
-
-    /// Returns the versions of a key that are kept, oldest first; none if the key never was.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store cannot be read, or a version is damaged or missing.
-    pub fn history(&self, namespace: &str, key: &str) -> Result<Vec<Version>, StoreReadError> {
-        self.read(|tables| tables.history((namespace, key)))
-    }
-
-    /// Returns the keys that differ between two points in time, in the order of their bytes.
-    ///
-    /// # Errors
-    ///
-    /// Fails when one of them is not kept, and as [`Store::history`].
-    pub fn diff(
-        &self,
-        namespace: &str,
-        before: &When,
-        after: &When,
-    ) -> Result<Vec<Difference>, StoreReadError> {
-        self.read(|tables| tables.diff(namespace, before, after))
-    }
-
-    /// Returns the keys that begin with `prefix` and are not deleted, in the order of their bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::history`], for each of these keys.
-    pub fn list(&self, namespace: &str, prefix: &str) -> Result<Vec<Listed>, StoreReadError> {
-        self.read(|tables| tables.list(namespace, prefix))
-    }
-
-    /// Returns the number of the last commit; 0 if there was none.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store cannot be read or is damaged.
-    pub fn sequence(&self) -> Result<u64, StoreReadError> {
-        self.read(|tables| Ok(tables.head()?.0))
-    }
-
-    /// Returns the versions that commits after `sequence` made, in their order, without those that
-    /// are no longer kept.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::history`].
-    pub fn changes(&self, sequence: u64) -> Result<Vec<Change>, StoreReadError> {
-        self.read(|tables| tables.changes(sequence))
-    }
-
-    /// Checks every version and value, that none is missing, and the chain of all changes.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the store cannot be read, or at the first damage.
-    pub fn verify(&self) -> Result<StoreVerification, StoreReadError> {
-        self.read(Tables::verify)
-    }
-
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&Tables<Reading>) -> Result<T, Trouble>,
-    ) -> Result<T, StoreReadError> {
-        self.guarded(|database| work(&Tables::open_to_read(&database.begin_read()?)?))
-            .map_err(|trouble| StoreReadError::of(&self.path, trouble))
     }
 
     fn write<T>(

@@ -2,7 +2,7 @@
 
 mod export;
 
-use sandbox_core::{SandboxCore, hex};
+use sandbox_core::{JournalFault, SandboxCore, hex};
 use serde_json::json;
 
 use crate::{
@@ -58,6 +58,9 @@ pub(crate) fn verify(settings: &Settings, args: &AuditVerifyArgs) -> Result<u8, 
             damage.sequence, damage.offset, damage.file, damage.what
         );
         text.push_str(&line);
+        if damage.what == JournalFault::Version {
+            text.push_str("a newer version of sandbox wrote it: use that one\n");
+        }
     }
     if let (Some(false), Some(head)) = (kept, &args.head) {
         let line = format!(

@@ -2,7 +2,10 @@
 
 use sandbox_core::{HistoryError, monitor::HistoryReadError};
 
-use super::{Failure, Kind, of_library::with_system_hint};
+use super::{
+    Failure, Kind,
+    hints::{with_journal_hint, with_system_hint},
+};
 
 impl From<HistoryError> for Failure {
     fn from(error: HistoryError) -> Self {
@@ -29,7 +32,7 @@ pub(super) fn of_name(failure: Failure, error: &HistoryError) -> Failure {
         HistoryError::Ambiguous { .. } => {
             failure.hint("write more of it; `sandbox log --json` has the full ids")
         }
-        HistoryError::Read(_) | _ => failure.hint("`sandbox audit verify` checks the journal"),
+        HistoryError::Read(_) | _ => with_journal_hint(failure, error),
     }
 }
 

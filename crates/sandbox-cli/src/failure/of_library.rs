@@ -1,7 +1,5 @@
 //! What the library's errors mean for a person: whose fault, and what to do next.
 
-use std::{error::Error, io};
-
 use sandbox_core::{
     ApprovalError, CreateError, DestroyError, DestroyedError, DiffError, EnterError, EventsError,
     ExpectationsError, FindError, OpenError, PlanError, PolicyError, ReadError, RepairError,
@@ -13,6 +11,7 @@ use sandbox_types::{OperationReport, Settlement};
 use super::{
     Failure, Kind,
     conflicts::{changed, conflict, is_refusal, with_part_hint},
+    hints::{NEWER, with_journal_hint, with_system_hint},
     of_history::{kind_of_name, of_name},
 };
 use crate::commands::describe;
@@ -31,9 +30,7 @@ impl From<FindError> for Failure {
             FindError::NoneHere { .. } => failure(Kind::NotFound)
                 .hint("`sandbox run` and `sandbox create` make one for the current directory")
                 .hint("`-s NAME` names one; `sandbox list` shows all"),
-            FindError::Newer { .. } => {
-                failure(Kind::Sandbox).hint("use the newer version of sandbox")
-            }
+            FindError::Newer { .. } => failure(Kind::Sandbox).hint(NEWER),
             FindError::Damaged { path, .. } => failure(Kind::Sandbox).hint(format!(
                 "restore {} from a backup, or remove its directory to lose this sandbox",
                 path.display()
@@ -263,8 +260,7 @@ impl From<RunError> for Failure {
                 )
             }
             RunFault::Settle(_) => failure(Kind::Sandbox).hint(after_settlement(&error.report)),
-            RunFault::Record(_) => with_system_hint(failure(Kind::Sandbox), &error)
-                .hint("`sandbox audit verify` checks the journal"),
+            RunFault::Record(_) => with_journal_hint(failure(Kind::Sandbox), &error),
             RunFault::Enter(enter) => with_enter_hint(failure(kind_of_enter(enter)), enter),
             RunFault::Begin(_) | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
@@ -377,7 +373,7 @@ impl From<EventsError> for Failure {
 
 impl From<StatusError> for Failure {
     fn from(error: StatusError) -> Self {
-        Self::of(Kind::Sandbox, &error).hint("`sandbox audit verify` checks the journal")
+        with_journal_hint(Self::of(Kind::Sandbox, &error), &error)
     }
 }
 
@@ -418,7 +414,7 @@ impl From<ApprovalError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        with_system_hint(Self::of(Kind::Sandbox, &error), &error)
+        with_journal_hint(Self::of(Kind::Sandbox, &error), &error)
     }
 }
 
@@ -458,25 +454,5 @@ impl From<DestroyedError> for Failure {
     fn from(error: DestroyedError) -> Self {
         with_system_hint(Self::of(Kind::Sandbox, &error), &error)
             .hint("`sandbox list` shows the sandboxes that are there")
-    }
-}
-
-/// Adds what to do about the system's error at the end of the chain, if there is one.
-pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
-    let mut deepest = Some(error);
-    let mut system = None;
-    while let Some(error) = deepest {
-        system = error.downcast_ref::<io::Error>().or(system);
-        deepest = error.source();
-    }
-    match system.map(io::Error::kind) {
-        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
-            .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
-        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            failure
-                .hint("free some space; SANDBOX_HOME sets where data is kept")
-                .hint("changes that are held take space too: `sandbox log` lists them, `sandbox discard OP` drops them")
-        }
-        Some(_) | None => failure,
     }
 }

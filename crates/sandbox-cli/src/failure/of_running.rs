@@ -2,7 +2,7 @@
 
 use sandbox_core::{KillError, OutputError, WaitError};
 
-use super::{Failure, Kind, of_library::with_system_hint};
+use super::{Failure, Kind, hints::with_system_hint};
 
 impl From<WaitError> for Failure {
     fn from(error: WaitError) -> Self {

@@ -7,7 +7,8 @@ use sandbox_core::{
 use super::{
     Failure, Kind,
     conflicts::{conflict, with_part_hint},
-    of_library::{kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint, with_system_hint},
+    hints::with_system_hint,
+    of_library::{kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint},
 };
 
 const SEE_LIST: &str = "`sandbox snapshot list` lists them";

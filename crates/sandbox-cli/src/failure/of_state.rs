@@ -5,7 +5,10 @@ use sandbox_core::{
     StoreWriteError,
 };
 
-use super::{Failure, Kind, of_library::with_system_hint};
+use super::{
+    Failure, Kind,
+    hints::{NEWER, with_journal_hint, with_system_hint},
+};
 
 impl From<StateAccessError> for Failure {
     fn from(error: StateAccessError) -> Self {
@@ -35,8 +38,7 @@ impl From<StateAccessError> for Failure {
                 "`sandbox doctor` says what cannot be settled; the rollback is finished after that",
             ),
             StateAccessError::Journal(_) | StateAccessError::Record(_) | _ => {
-                with_system_hint(Self::of(Kind::Sandbox, &error), &error)
-                    .hint("`sandbox audit verify` checks the journal")
+                with_journal_hint(Self::of(Kind::Sandbox, &error), &error)
             }
         }
     }
@@ -74,7 +76,7 @@ fn of_open(error: &StoreError) -> Failure {
         StoreError::Busy { .. } => {
             failure.hint("try again when it has ended; a program may keep the state open for long")
         }
-        StoreError::Newer { .. } => failure.hint("use the newer version of sandbox"),
+        StoreError::Newer { .. } => failure.hint(NEWER),
         StoreError::Damaged { path, .. } => damaged(failure, path),
         StoreError::Open { .. }
         | StoreError::Create { .. }

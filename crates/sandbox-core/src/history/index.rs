@@ -3,34 +3,30 @@
 //! The file `operations.index` beside the journal says up to which record it knows. It only saves time: where it is
 //! missing, damaged or of another journal, it is made again, and what it names is read from the journal and checked.
 
-use std::{fs, io, path::PathBuf, str};
+mod file;
 
-use sandbox_state::{Checkpoint, ReadError, Record, Records, RecordsNewestFirst, hex};
-use sandbox_types::{OperationId, ReportedOperation};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use super::{HistoryError, LATER, is_name};
-use crate::{ledger, part::PART_TYPE, private, sandbox::Sandbox};
+use sandbox_state::{Checkpoint, ReadError, Record, Records, RecordsNewestFirst};
+use sandbox_types::OperationId;
+use serde::Deserialize;
+
+use super::{HistoryError, afterwards::LATER, is_name};
+use crate::{ledger, part::PART_TYPE, record_subject::Subject, sandbox::Sandbox};
+use file::Appending;
 
 /// The name of the file.
 const FILE: &str = "operations.index";
-/// The version of the file.
-const FORMAT: u32 = 1;
-/// The file is written anew when so many records are new.
+/// What is new is appended to the file when it is so many records.
 const NEW_RECORDS_MAX: u64 = 1000;
+/// After an operation no more records than these are read: a file that is missing is made by who asks for it.
+const CAUGHT_UP_MAX: u64 = 4096;
 
-/// The first line of the file; a line for each place follows.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    format: u32,
-    /// Up to where the journal was read.
-    journal: Checkpoint,
-    /// Of the lines that follow, in hexadecimal.
-    sha256: String,
-}
-
-/// The places of all records about operations, oldest first: a line `OFFSET WHAT OPERATION` for each.
+/// The places of all records about operations, oldest first: a line `OFFSET WHAT OPERATION` for each, among lines that
+/// are about the file.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     lines: String,
@@ -50,14 +46,7 @@ enum What {
 /// What is asked of the payload of a record.
 #[derive(Deserialize)]
 struct Payload {
-    operation: Named,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Named {
-    Id(OperationId),
-    Whole(Box<ReportedOperation>),
+    operation: Subject,
 }
 
 impl Index {
@@ -157,7 +146,7 @@ impl Index {
 
     fn note(&mut self, offset: u64, kind: &str, payload: Payload) {
         match payload.operation {
-            Named::Whole(it) if kind == ledger::STARTED || kind == ledger::FINISHED => {
+            Subject::Whole(it) if kind == ledger::STARTED || kind == ledger::FINISHED => {
                 self.add(offset, What::Itself, it.id.as_str());
                 let whole = it.argv.get(2).filter(|_| it.type_name == PART_TYPE);
                 if let Some(whole) = whole.and_then(|it| it.parse::<OperationId>().ok())
@@ -166,33 +155,11 @@ impl Index {
                     self.add(offset, What::Later, whole.as_str());
                 }
             }
-            Named::Id(id) if LATER.iter().any(|(later, ..)| *later == kind) => {
+            Subject::Id(id) if LATER.iter().any(|(later, ..)| *later == kind) => {
                 self.add(offset, What::Later, id.as_str());
             }
-            Named::Whole(_) | Named::Id(_) => {}
+            Subject::Whole(_) | Subject::Id(_) => {}
         }
-    }
-
-    /// Returns what a file says; `None` if it is damaged or of another format.
-    fn parse(bytes: &[u8]) -> Option<(Self, Checkpoint)> {
-        let text = str::from_utf8(bytes).ok()?;
-        let (head, lines) = text.split_once('\n')?;
-        let head: Head = serde_json::from_str(head).ok()?;
-        let whole = head.format == FORMAT && head.sha256 == digest(lines);
-        let index = Self {
-            lines: lines.to_owned(),
-            damage: None,
-        };
-        whole.then_some((index, head.journal))
-    }
-
-    fn to_text(&self, journal: Checkpoint) -> io::Result<String> {
-        let head = Head {
-            format: FORMAT,
-            journal,
-            sha256: digest(&self.lines),
-        };
-        Ok(format!("{}\n{}", serde_json::to_string(&head)?, self.lines))
     }
 }
 
@@ -204,15 +171,11 @@ fn is_about(record: &Record, id: &OperationId) -> bool {
     !index.places_of(id).is_empty()
 }
 
-fn digest(lines: &str) -> String {
-    hex(&Sha256::digest(lines))
-}
-
 impl Sandbox {
     /// Returns where the records about operations are; reads what of the journal is new.
     pub(super) fn operations_index(&self) -> Result<Index, HistoryError> {
-        let known = fs::read(self.index_file()).ok();
-        self.index_from(known.and_then(|bytes| Index::parse(&bytes)))
+        let text = fs::read_to_string(self.index_file()).ok();
+        self.index_from(text.and_then(|text| Some((file::check(&text)?, text))))
     }
 
     /// As [`Sandbox::operations_index`], of the journal alone.
@@ -220,21 +183,23 @@ impl Sandbox {
         self.index_from(None)
     }
 
-    fn index_from(&self, known: Option<(Index, Checkpoint)>) -> Result<Index, HistoryError> {
+    /// Reads on from what is known, if the journal continues it.
+    fn index_from(&self, known: Option<(Checkpoint, String)>) -> Result<Index, HistoryError> {
         let mut index = Index::default();
         let mut records = None;
         let mut from = 0;
-        if let Some((found, journal)) = known {
+        if let Some((journal, text)) = known {
             let since = self.journal().records_since(&journal);
             records = since.map_err(HistoryError::Read)?;
             if records.is_some() {
-                (index, from) = (found, journal.records);
+                (index.lines, from) = (text, journal.records);
             }
         }
         let mut records = match records {
             Some(records) => records,
             None => self.journal().records().map_err(HistoryError::Read)?,
         };
+        let known_bytes = index.lines.len();
         match index.read_on(&mut records) {
             Ok(()) => {}
             // Newer operations than the damage are found as before.
@@ -247,10 +212,46 @@ impl Sandbox {
         if let Some(journal) = records.checkpoint()
             && journal.records - from > NEW_RECORDS_MAX
         {
+            let path = self.index_file();
             // Who may only read reads all again the next time.
-            drop(self.remember_index(&index, journal));
+            drop(match from {
+                0 => file::replace(&path, &index.lines, journal),
+                _ => append(&path, from, &index.lines[known_bytes..], journal),
+            });
         }
         Ok(index)
+    }
+
+    /// Brings the file up to date, after the record of an operation's end, if that is soon done.
+    pub(super) fn index_after(&self, sequence: u64) {
+        let path = self.index_file();
+        let known = match Appending::open(&path) {
+            Some(appending) if appending.known.records >= sequence => return,
+            Some(appending) => Some(appending),
+            None => None,
+        };
+        let from = known.as_ref().map_or(0, |it| it.known.records);
+        if sequence - from > CAUGHT_UP_MAX {
+            return;
+        }
+        let records = match &known {
+            Some(appending) => self.journal().records_since(&appending.known),
+            None if path.exists() => return,
+            None => self.journal().records().map(Some),
+        };
+        let Ok(Some(mut records)) = records else {
+            return;
+        };
+        let mut index = Index::default();
+        if index.read_on(&mut records).is_ok()
+            && let Some(journal) = records.checkpoint()
+        {
+            // Without it, who asks for an old operation reads more.
+            drop(match known {
+                Some(appending) => appending.append(&index.lines, journal),
+                None => file::replace(&path, &index.lines, journal),
+            });
+        }
     }
 
     /// Returns the record at a place; `None` if it is not about that operation.
@@ -264,12 +265,16 @@ impl Sandbox {
         Ok(record.filter(|record| is_about(record, id)))
     }
 
-    fn remember_index(&self, index: &Index, journal: Checkpoint) -> io::Result<()> {
-        private::replace(&self.index_file(), &index.to_text(journal)?)
-    }
-
     fn index_file(&self) -> PathBuf {
         self.directory().join(FILE)
+    }
+}
+
+/// Appends what came after the record `from`, unless somebody else has done so.
+fn append(path: &Path, from: u64, lines: &str, journal: Checkpoint) -> io::Result<()> {
+    match Appending::open(path) {
+        Some(appending) if appending.known.records == from => appending.append(lines, journal),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -297,20 +302,5 @@ mod tests {
         assert_eq!(resolve("cccc"), None);
         let id = "0190a000-aaaa".parse().unwrap();
         assert_eq!(index.places_of(&id), [300, 100, 0]);
-    }
-
-    #[test]
-    fn a_damaged_index_is_none() {
-        let journal = Checkpoint {
-            records: 4,
-            bytes: 400,
-            head: "ab".repeat(32),
-        };
-        let text = index().to_text(journal.clone()).unwrap();
-        let (read, of) = Index::parse(text.as_bytes()).unwrap();
-        assert_eq!((read.lines, of), (index().lines, journal));
-        let damaged = text.replace("250", "251");
-        assert!(Index::parse(damaged.as_bytes()).is_none());
-        assert!(Index::parse(&text.as_bytes()[..text.len() - 1]).is_none());
     }
 }

@@ -20,6 +20,9 @@ use crate::{
     registry::{Found, SandboxRecord},
 };
 
+/// How many keepers may come while the last directory is removed; nobody can start more of them then.
+const KEEPERS_MET_MAX: usize = 8;
+
 /// What happens to the workspace of a destroyed sandbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WorkspaceFate {
@@ -159,7 +162,9 @@ impl Home {
         let entry = self.layout.index_entry(&record.workspace);
         removed(&entry, fs::remove_file(&entry))?;
         let sandbox = self.layout.sandbox(&record.name);
-        removed(&sandbox, fs::remove_dir_all(&sandbox))?;
+        let end_session = || self.end_session(record);
+        let gone = remove_filled(|| fs::remove_dir_all(&sandbox), end_session)?;
+        removed(&sandbox, gone)?;
         sandbox_isolation::remove_stale_cgroups();
         Ok(())
     }
@@ -303,6 +308,21 @@ fn remove_blindly(layers: &Path) -> Result<(), DestroyError> {
     removed(layers, remove_tree(layers))
 }
 
+/// Removes a directory into which a keeper may put its files meanwhile: an operation that has just ended had one
+/// started for the next operation, and it does not listen before it has them.
+fn remove_filled(
+    remove: impl Fn() -> io::Result<()>,
+    end_session: impl Fn() -> Result<(), DestroyError>,
+) -> Result<io::Result<()>, DestroyError> {
+    for _ in 0..KEEPERS_MET_MAX {
+        match remove() {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => end_session()?,
+            done => return Ok(done),
+        }
+    }
+    Ok(remove())
+}
+
 /// Deletes the workspace, if it is the one that the sandbox was made for. A mount point stays, as an empty directory.
 fn remove_workspace(record: &SandboxRecord) -> Result<(), DestroyError> {
     let root = record.workspace.as_path();
@@ -353,5 +373,42 @@ fn removed(path: &Path, result: io::Result<()>) -> Result<(), DestroyError> {
             source: error,
         }),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_a_keeper_that_starts_meanwhile_puts_there_goes_too() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("sandbox");
+        fs::create_dir(&directory).unwrap();
+        let starting = Cell::new(2);
+        // After the files are gone, and before the directory is.
+        let remove = || {
+            if starting.get() > 0 {
+                fs::write(directory.join("session.lock"), "")?;
+                starting.set(starting.get() - 1);
+                return fs::remove_dir(&directory);
+            }
+            fs::remove_dir_all(&directory)
+        };
+        assert_eq!(
+            remove().unwrap_err().kind(),
+            io::ErrorKind::DirectoryNotEmpty,
+            "the control: once is not enough"
+        );
+        let ended = Cell::new(0);
+        let end_session = || {
+            ended.set(ended.get() + 1);
+            Ok(())
+        };
+        remove_filled(remove, end_session).unwrap().unwrap();
+        assert!(!directory.exists());
+        assert_eq!(ended.get(), 1);
     }
 }

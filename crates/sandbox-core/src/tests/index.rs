@@ -46,16 +46,67 @@ fn an_old_operation_is_found_by_the_index_and_without_it() {
     assert_eq!(show("bbbb").unwrap().argv, ["two"]);
     assert_eq!(show("aaaa").unwrap().since, Some("undone"));
     assert_eq!(fs::read_to_string(&file).unwrap(), known, "little is new");
+    fill(&bench);
+    assert_eq!(show("aaaa").unwrap().since, Some("undone"));
+    let longer = fs::read_to_string(&file).unwrap();
+    assert!(longer.starts_with(&known) && longer != known, "appended");
+    assert_eq!(show("bbbb").unwrap().argv, ["two"]);
     assert!(matches!(show("cccc"), Err(HistoryError::Unknown { .. })));
-    // The control: it is used, as one that lacks an operation shows; and one that is damaged is not.
-    let without: Vec<&str> = known
-        .lines()
+    // One that is damaged is not used.
+    let without: String = known
+        .split_inclusive('\n')
         .filter(|it| !it.contains("first-aaaa"))
         .collect();
-    fs::write(&file, without.join("\n")).unwrap();
+    fs::write(&file, without).unwrap();
     assert_eq!(show("aaaa").unwrap().argv, ["one"]);
     fs::remove_file(&file).unwrap();
     assert_eq!(show("aaaa").unwrap().argv, ["one"]);
+}
+
+/// Whoever asks first, after thousands of operations, reads few records.
+#[test]
+fn operations_bring_the_index_up_to_date_without_being_asked() {
+    let bench = Bench::new(Some(super::ExitReason::Exited(0)), |_| {});
+    let file = bench.state().join("operations.index");
+    let run = || bench.run(&super::Operation::shell("true")).unwrap();
+    run();
+    ran(&bench, "first-aaaa", &["one"]);
+    assert!(!file.exists(), "the control: too early");
+    let fill_to = |last: u64| {
+        let journal = bench.sandbox.journal();
+        while journal.append("test", AT, &()).unwrap().sequence < last {}
+    };
+    fill_to(510);
+    run();
+    let known = fs::read_to_string(&file).unwrap();
+    ran(&bench, "second-bbbb", &["two"]);
+    fill_to(1022);
+    run();
+    let longer = fs::read_to_string(&file).unwrap();
+    assert!(longer.starts_with(&known), "the new part is appended");
+    let seal: Value = serde_json::from_str(longer.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&seal["after"], &seal["journal"]["records"]),
+        (&json!(512), &json!(1024))
+    );
+    for (name, argv) in [("aaaa", "one"), ("bbbb", "two")] {
+        assert_eq!(bench.sandbox.show(name).unwrap().argv, [argv]);
+    }
+    // It is used: one that lacks an operation does not find it, and is not believed.
+    let rest = rewrite(&known, |lines| {
+        let of_first = |it: &Vec<String>| it[2] == "first-aaaa";
+        lines.into_iter().filter(|it| !of_first(it)).collect()
+    });
+    fs::write(&file, rest).unwrap();
+    assert!(matches!(
+        bench.sandbox.show("aaaa"),
+        Err(HistoryError::Unknown { .. })
+    ));
+    // Too much is new: that is for who asks.
+    fs::remove_file(&file).unwrap();
+    fill_to(4 * 1024 + 1022);
+    run();
+    assert!(!file.exists());
 }
 
 #[test]
@@ -83,13 +134,13 @@ fn what_is_newer_than_a_damage_is_found() {
 
 /// Changes the places of an index, as one that is whole.
 fn rewrite(text: &str, change: impl FnOnce(Vec<Vec<String>>) -> Vec<Vec<String>>) -> String {
-    let (head, lines) = text.split_once('\n').unwrap();
+    let (lines, seal) = text.split_at(text.find('{').unwrap());
     let words = |line: &str| line.splitn(3, ' ').map(str::to_owned).collect();
     let changed = change(lines.lines().map(words).collect());
     let lines: String = changed.iter().map(|words| words.join(" ") + "\n").collect();
-    let mut head: Value = serde_json::from_str(head).unwrap();
-    head["sha256"] = hex(&Sha256::digest(&lines)).into();
-    format!("{head}\n{lines}")
+    let mut seal: Value = serde_json::from_str(seal).unwrap();
+    seal["sha256"] = hex(&Sha256::digest(&lines)).into();
+    format!("{lines}{seal}\n")
 }
 
 /// One operation is asked for: a place of the index that is damaged or wrong hides nothing that the journal has.

@@ -1,5 +1,7 @@
 //! Appending a record: lock, look at the last frame, write one frame.
 
+mod error;
+
 use std::{
     fs::File,
     io::{self, Seek as _, SeekFrom},
@@ -15,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     FILE_NAME, Journal, OWN_KINDS, REPAIRED,
-    frame::{BODY_BYTES_MAX, Draft, DraftError, FIRST_FILE_VERSION, FORMAT_VERSION, Fault, Frame},
+    frame::{Draft, DraftError, FIRST_FILE_VERSION, FORMAT_VERSION, Fault, Frame},
     records::Body,
     segments,
     snapshot::{Rest, Snapshot, Trouble},
@@ -26,6 +28,8 @@ use crate::{
     hash::hex,
 };
 
+pub use error::AppendError;
+
 /// The place of a new record in the chain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt {
@@ -33,90 +37,6 @@ pub struct Receipt {
     pub sequence: u64,
     /// Its hash, which the next record will contain.
     pub hash: Hash,
-}
-
-/// A record was not appended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AppendError {
-    /// The payload cannot be written as JSON.
-    #[error("cannot write the '{kind}' record as JSON")]
-    Serialize {
-        /// The kind of the record.
-        kind: String,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// The payload is too large.
-    #[error(
-        "cannot append a '{kind}' record of {bytes} bytes: the largest has {BODY_BYTES_MAX} bytes"
-    )]
-    TooLarge {
-        /// The kind of the record.
-        kind: String,
-        /// Its size.
-        bytes: usize,
-    },
-    /// The payload is nested too deeply to be read again.
-    #[error("cannot append a '{kind}' record that is nested so deeply")]
-    TooDeep {
-        /// The kind of the record.
-        kind: String,
-    },
-    /// The file was not opened.
-    #[error("cannot open the journal {path}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: OpenError,
-    },
-    /// The file was not locked.
-    #[error("cannot lock the journal {path}")]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The end of the file was not read.
-    #[error("cannot read the end of the journal {path}")]
-    Tail {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A newer program wrote the last record.
-    #[error("cannot append to the journal {path}: a newer program wrote its last record")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A torn end was not moved aside.
-    #[error("cannot move the torn end of the journal {path} aside")]
-    Repair {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The record was not written.
-    #[error("cannot write to the journal {path}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Storage did not confirm the record.
-    #[error("cannot bring the journal {path} to storage")]
-    Sync {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
 /// How far a record must have come.

@@ -6,8 +6,9 @@ use super::{
     envelope::{Kind, Row},
     error::Trouble,
     read::{Version, When},
+    rollback::is_same,
     tables::{Access, Tables},
-    write::{Commit, Put, Secrecy, is_same},
+    write::{Commit, Put, Secrecy},
 };
 
 /// One change of a transaction.

@@ -7,7 +7,7 @@ use redb::ReadableTable as _;
 use super::{
     super::{
         envelope::{Facts, Form, Kind, Place},
-        tables::{VersionId, Writing},
+        tables::{Tables, VersionId, Writing},
     },
     *,
 };

@@ -4,7 +4,7 @@ use std::thread;
 
 use zeroize::Zeroizing;
 
-use super::*;
+use super::{super::tables::Tables, *};
 use crate::{KeyError, StateError};
 
 const SECRET: &[u8] = b"correct horse battery staple";

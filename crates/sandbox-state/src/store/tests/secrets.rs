@@ -2,7 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::{super::tables::VersionId, *};
+use super::{
+    super::tables::{Tables, VersionId},
+    *,
+};
 use crate::{KeyError, StateError};
 
 const PLAINTEXT: &[u8] = b"correct horse battery staple";
