@@ -187,7 +187,7 @@ fn read(
     let mut parts = Parts::default();
     let examined = pack::examine(file, form, Depth::Payloads, |found| {
         repository.progress.add(found.bytes);
-        let wrong = chunks(&found, |hash, chunk| {
+        let wrong = chunks(found, |hash, chunk| {
             match found.header.kind {
                 Kind::Data => {
                     parts.data.insert(*hash);
@@ -254,7 +254,7 @@ fn store(
             let put = writer.put(kind, chunk);
             put.map(drop).map_err(io::Error::other)
         };
-        match chunks(&found, put)? {
+        match chunks(found, put)? {
             // It was whole a moment ago.
             Some(why) => Err(io::Error::other(why)),
             None => Ok(()),
@@ -375,7 +375,7 @@ fn directory(
         };
         match parts.trees.get(hash) {
             Some(chunk) => bytes.extend_from_slice(chunk),
-            None if reader.has(hash)? => bytes.extend(reader.chunk(hash)?),
+            None if reader.has(hash)? => bytes.extend_from_slice(&reader.chunk(hash)?),
             None => return Ok(None),
         }
     }

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     fs::File,
+    ops::{Deref, Range},
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -28,7 +29,22 @@ const KEPT_MAX: usize = 128;
 const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 
 /// A block that was unpacked: its number and its bytes.
-type Unpacked = (u64, Rc<[u8]>);
+type Unpacked = (u64, Rc<Vec<u8>>);
+
+/// The bytes of a chunk, in its block.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    block: Rc<Vec<u8>>,
+    place: Range<usize>,
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.block.get(self.place.clone()).unwrap_or_default()
+    }
+}
 
 /// Reads chunks.
 pub(super) struct Reader {
@@ -39,7 +55,7 @@ pub(super) struct Reader {
     files: RefCell<BTreeMap<u32, Rc<File>>>,
     kept: RefCell<VecDeque<Unpacked>>,
     /// Directories that were looked at and are in no pack.
-    pub(super) extra: BTreeMap<Hash, Vec<u8>>,
+    pub(super) extra: BTreeMap<Hash, Rc<Vec<u8>>>,
 }
 
 impl Reader {
@@ -60,9 +76,12 @@ impl Reader {
     }
 
     /// Returns a chunk whose SHA-256 is `hash`, or fails.
-    pub(super) fn chunk(&self, hash: &Hash) -> Result<Vec<u8>, RepositoryError> {
+    pub(super) fn chunk(&self, hash: &Hash) -> Result<Chunk, RepositoryError> {
         if let Some(bytes) = self.extra.get(hash) {
-            return Ok(bytes.clone());
+            return Ok(Chunk {
+                place: 0..bytes.len(),
+                block: Rc::clone(bytes),
+            });
         }
         let damaged = |path: &Path, why| RepositoryError::Damaged {
             path: path.to_owned(),
@@ -80,9 +99,9 @@ impl Reader {
             .block(place.block, (pack, offset, bytes))?
             .map_err(|fault| damaged(&path, fault.as_str()))?;
         let start = place.offset as usize;
-        let chunk = block.get(start..start.saturating_add(place.bytes as usize));
-        match chunk {
-            Some(chunk) if Hash::of(chunk) == *hash => Ok(chunk.to_vec()),
+        let place = start..start.saturating_add(place.bytes as usize);
+        match block.get(place.clone()) {
+            Some(chunk) if Hash::of(chunk) == *hash => Ok(Chunk { block, place }),
             _ => Err(damaged(&path, Fault::Content.as_str())),
         }
     }
@@ -96,7 +115,7 @@ impl Reader {
         &self,
         number: u64,
         (pack, offset, bytes): (u32, u64, u32),
-    ) -> Result<Result<Rc<[u8]>, Fault>, RepositoryError> {
+    ) -> Result<Result<Rc<Vec<u8>>, Fault>, RepositoryError> {
         let known = |kept: &VecDeque<Unpacked>| {
             let found = kept.iter().find(|(known, _)| *known == number);
             found.map(|(_, block)| Rc::clone(block))
@@ -108,7 +127,7 @@ impl Reader {
         let file = self.file(pack, &path)?;
         let form = Form::new(pack, self.sealing.as_deref());
         let block = match pack::read(&file, form, (offset, bytes)) {
-            Ok(Ok((_, block))) => Rc::from(block),
+            Ok(Ok((_, block))) => Rc::new(block),
             Ok(Err(fault)) => return Ok(Err(fault)),
             // The file is shorter than the index says.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -170,10 +189,13 @@ impl Reader {
         if stream.bytes > DIRECTORY_BYTES_MAX {
             return Err(damaged());
         }
+        if let [Extent::Data { hash, .. }] = stream.extents.as_slice() {
+            return decode_directory(&self.chunk(hash)?).ok_or_else(damaged);
+        }
         let mut bytes = Vec::new();
         for extent in &stream.extents {
             match extent {
-                Extent::Data { hash, .. } => bytes.extend(self.chunk(hash)?),
+                Extent::Data { hash, .. } => bytes.extend_from_slice(&self.chunk(hash)?),
                 Extent::Hole { .. } => return Err(damaged()),
             }
         }

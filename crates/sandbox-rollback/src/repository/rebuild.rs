@@ -84,7 +84,7 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
         let form = Form::new(number, sealing.as_deref());
         let examined = pack::examine(&file, form, Depth::Payloads, |found| {
             repository.progress.add(found.bytes);
-            if let Err(what) = rows.add(number, &found) {
+            if let Err(what) = rows.add(number, found) {
                 problems.push(format!(
                     "{} at {}: {what}",
                     pack::shown(&path),

@@ -68,6 +68,7 @@ impl Sink<'_> {
 /// What was seen before: in the index, and in an earlier walk of the same snapshot.
 pub(super) struct Seen {
     pub(super) table: Option<ReadOnlyTable<&'static [u8; 16], &'static [u8]>>,
+    /// As they are kept.
     pub(super) fresh: BTreeMap<LinkGroup, Vec<u8>>,
 }
 
@@ -75,12 +76,11 @@ impl Seen {
     /// Returns a row. What cannot be read is not known: then the directory is read.
     pub(super) fn row(&self, key: &LinkGroup) -> Option<Vec<u8>> {
         if let Some(row) = self.fresh.get(key) {
-            return Some(row.clone());
+            return seen::unpacked(row);
         }
         let table = self.table.as_ref()?;
-        contain(|| Ok(table.get(key)?.map(|row| row.value().to_vec())))
-            .ok()
-            .flatten()
+        let row = contain(|| Ok(table.get(key)?.map(|row| seen::unpacked(row.value()))));
+        row.ok().flatten().flatten()
     }
 }
 
@@ -391,7 +391,7 @@ impl<'a> Walk<'a> {
             };
             self.seen
                 .fresh
-                .insert(seen::row_of(&frame.path), row.write());
+                .insert(seen::row_of(&frame.path), seen::packed(row.write()));
         }
         if !frame.path.as_os_str().is_empty() {
             self.found.dirs += 1;
