@@ -378,6 +378,15 @@ impl Repository {
         rebuild::rebuild(self)
     }
 
+    /// Returns what [`Self::rebuild_index`] would do, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are no packs, or one cannot be read.
+    pub fn rebuild_plan(&self) -> Result<Rebuilt, RepositoryError> {
+        rebuild::plan(self)
+    }
+
     /// Returns where the packs lie.
     fn packs(&self, sealing: &Sealing) -> PathBuf {
         match sealing {

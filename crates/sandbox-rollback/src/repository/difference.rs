@@ -13,7 +13,7 @@ use super::{
     error::RepositoryError,
     exclude::Excludes,
     node::{Content, LinkGroup, Node},
-    reader::Reader,
+    reader::{Reader, Unpacked},
     record::SnapshotId,
     scan::{Found, Sink, Walk},
     session::Session,
@@ -124,7 +124,7 @@ pub(super) fn look(
     if let Sink::Look(trees) = walk.sink {
         let shared = trees
             .into_iter()
-            .map(|(hash, bytes)| (hash, Rc::new(bytes)));
+            .map(|(hash, bytes)| (hash, Rc::new(Unpacked(bytes))));
         reader.extra = shared.collect();
     }
     Ok((root, walk.found))

@@ -156,7 +156,7 @@ struct Parts {
 }
 
 /// Calls `visit` with each chunk of a frame; says what is wrong with it.
-fn chunks(
+pub(super) fn chunks(
     found: &Found,
     mut visit: impl FnMut(&Hash, &[u8]) -> io::Result<()>,
 ) -> io::Result<Option<&'static str>> {

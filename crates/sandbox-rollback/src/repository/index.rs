@@ -72,6 +72,8 @@ pub(super) struct Index {
 enum Handle {
     Write(Database, Storage),
     Read(ReadOnlyDatabase),
+    /// In memory, and not to be kept.
+    Memory(Database),
     /// In memory; each change replaces the file.
     Sealed(Database, Image, Arc<Cipher>),
 }
@@ -151,6 +153,21 @@ impl Index {
         })
     }
 
+    /// Makes an index in memory, filled by `fill`: what is planned with it changes nothing. `location`
+    /// says where it would be.
+    pub(super) fn in_memory(
+        location: &Location,
+        fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
+    ) -> Result<Self, RepositoryError> {
+        let path = location.path.as_path();
+        let image = Image::default();
+        contain(|| filled(builder().create_with_backend(image.clone())?, fill))
+            .map_err(|trouble| trouble.at(path))?;
+        Self::opened(path, || {
+            Ok(Handle::Memory(builder().create_with_backend(image)?))
+        })
+    }
+
     fn opened(
         path: &Path,
         open: impl FnOnce() -> Result<Handle, Trouble>,
@@ -218,9 +235,11 @@ impl Index {
     ) -> Result<T, RepositoryError> {
         contain(|| {
             let transaction = match &self.database {
-                Some(Handle::Write(database, _) | Handle::Sealed(database, ..)) => {
-                    database.begin_read()?
-                }
+                Some(
+                    Handle::Write(database, _)
+                    | Handle::Sealed(database, ..)
+                    | Handle::Memory(database),
+                ) => database.begin_read()?,
                 Some(Handle::Read(database)) => database.begin_read()?,
                 None => return Err(Trouble::Damaged("it was closed".to_owned())),
             };

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 mod retire;
 
-pub(super) use retire::retire;
+pub(super) use retire::{may_retire, retire};
 
 use super::{
     Repository,
