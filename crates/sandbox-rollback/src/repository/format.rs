@@ -90,6 +90,19 @@ fn damaged(path: &Path, why: &'static str) -> RepositoryError {
     }
 }
 
+/// Writes the file of a repository that is not there yet, and waits for nothing.
+pub(super) fn write_draft(
+    repository: &Repository,
+    slot: Option<&Slot>,
+) -> Result<(), RepositoryError> {
+    let path = repository.part("format.json");
+    let write = || -> io::Result<()> {
+        step()?;
+        private(&path)?.write_all(text(slot).as_bytes())
+    };
+    Ok(write().map_err(cannot("write", &path))?)
+}
+
 /// Writes the file, durably, and before it all else that was written: packs and the index.
 pub(super) fn write(repository: &Repository, slot: Option<&Slot>) -> Result<(), RepositoryError> {
     let path = repository.directory.join("format.json");

@@ -128,15 +128,16 @@ fn take_in(
     // All of it before anything is written.
     let parts = read(repository, (file, form), path)?;
     let session = Session::write_or_create(repository)?;
-    let imported = store(&session, (&parts, form, now), (file, path));
-    if imported.is_err() {
-        // If this fails, the next change does it.
-        drop(session.remove_strays());
+    match store(&session, (&parts, form, now), (file, path)) {
+        Ok(imported) => {
+            session.close()?;
+            Ok(imported)
+        }
+        Err(error) => {
+            session.give_up();
+            Err(error)
+        }
     }
-    let closed = session.close();
-    let imported = imported?;
-    closed?;
-    Ok(imported)
 }
 
 fn damaged(path: &Path, why: impl Into<String>) -> ImportError {

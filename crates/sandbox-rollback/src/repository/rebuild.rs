@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     Repository,
     cipher::Sealing,
+    creation,
     error::{RepositoryError, Trouble},
     format,
     index::{BLOCKS, CHUNKS, DELETED, Index, Location, META, PACKS, SNAPSHOTS},
@@ -108,6 +109,7 @@ pub(super) fn plan(repository: &Repository) -> Result<Rebuilt, RepositoryError> 
 
 /// Locks the repository and gets its key, whatever else is damaged.
 fn enter(repository: &Repository, sharing: Sharing) -> Result<(OwnedFd, Sealing), RepositoryError> {
+    creation::settle(&repository.directory)?;
     if !repository.plain_packs().is_dir() && !repository.sealed_packs().is_dir() {
         return Err(RepositoryError::Empty);
     }

@@ -21,6 +21,7 @@ use packs::{Comparison, compare};
 use super::{
     Repository,
     cipher::Sealing,
+    creation,
     error::RepositoryError,
     format,
     frame::Kind,
@@ -86,6 +87,7 @@ pub(super) fn verify(
     repository: &Repository,
     depth: VerifyDepth,
 ) -> Result<Verification, RepositoryError> {
+    creation::settle(&repository.directory)?;
     let mut check = Checked::default();
     match format::check(&repository.directory) {
         Ok(_) => {}
@@ -230,7 +232,7 @@ impl Checked {
     fn all(&mut self, session: &Session<'_>, depth: VerifyDepth) -> Result<(), RepositoryError> {
         let expected = match expected(session) {
             Ok(expected) => expected,
-            Err(error) => return self.without_index(session.repository, (depth, &error)),
+            Err(error) => return self.without_index(&session.repository, (depth, &error)),
         };
         let Expected {
             blocks,
