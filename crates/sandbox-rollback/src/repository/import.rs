@@ -251,10 +251,8 @@ fn store(
         if !matches!(kind, Kind::Data | Kind::Tree) {
             return Ok(());
         }
-        let put = |_: &Hash, chunk: &[u8]| {
-            let put = writer.put(kind, chunk);
-            put.map(drop).map_err(io::Error::other)
-        };
+        let put =
+            |hash: &Hash, chunk: &[u8]| writer.put(kind, *hash, chunk).map_err(io::Error::other);
         match chunks(found, put)? {
             // It was whole a moment ago.
             Some(why) => Err(io::Error::other(why)),

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use read::Known;
 use redb::ReadOnlyTable;
 use rustix::io::Errno;
 
@@ -51,15 +52,15 @@ pub(super) enum Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn put(&mut self, kind: Kind, chunk: &[u8]) -> Result<Hash, RepositoryError> {
+    /// Takes a chunk, whose SHA-256 is `hash`.
+    fn put(&mut self, kind: Kind, hash: Hash, chunk: &[u8]) -> Result<(), RepositoryError> {
         match self {
-            Self::Store(writer) => writer.put(kind, chunk),
+            Self::Store(writer) => writer.put(kind, hash, chunk),
             Self::Look(trees) => {
-                let hash = Hash::of(chunk);
                 if kind == Kind::Tree {
                     trees.insert(hash, chunk.to_vec());
                 }
-                Ok(hash)
+                Ok(())
             }
         }
     }
@@ -329,7 +330,10 @@ impl<'a> Walk<'a> {
             });
             return Ok(());
         }
-        let known = known.and_then(|entry| Node::decoded(entry.node));
+        let known = Known {
+            is_current: known.is_some(),
+            node: before.and_then(|entry| Node::decoded(entry.node)),
+        };
         let Some((node, stat)) = self.read((dir, name), stat, &path(), known)? else {
             return Ok(());
         };
@@ -378,8 +382,8 @@ impl<'a> Walk<'a> {
             _ => {
                 let bytes = directory_of(frame.entries.iter().map(|entry| entry.node.as_slice()));
                 let sink = &mut self.sink;
-                content::cut_bytes(&bytes, |chunk| {
-                    sink.put(Kind::Tree, chunk).map_err(io::Error::other)
+                content::cut_bytes(&bytes, |hash, chunk| {
+                    sink.put(Kind::Tree, hash, chunk).map_err(io::Error::other)
                 })
                 .map_err(self.tree.cannot("keep", &frame.path))?
             }

@@ -245,3 +245,50 @@ fn a_pack_stays_until_all_of_it_is_stored_again() {
     assert!(!pack.exists());
     assert!(repository.verify(VerifyDepth::Data).unwrap().ok);
 }
+
+/// What a large file has in common with the snapshot's is taken from the workspace: no pack is read for it.
+#[test]
+fn a_large_file_is_brought_back_from_what_is_left_of_it() {
+    let lab = Lab::new();
+    let large = lab.ws().join("large");
+    let whole = noise(20 << 20);
+    fs::write(&large, &whole).unwrap();
+    let taken = lab.take();
+    let wanted = lab.manifest();
+    // The first chunk cannot be read any more.
+    let pack = lab.root.path().join("repo/packs/00000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[5000] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let spoil = |at: usize| {
+        let mut spoilt = whole.clone();
+        spoilt[at..at + 4096].fill(7);
+        fs::write(&large, spoilt).unwrap();
+    };
+    spoil(12 << 20);
+    lab.restore(&taken, "back");
+    assert_same(&wanted, &lab.manifest(), "the rest was still there");
+    // And where it is not there any more either, nothing is restored.
+    spoil(0);
+    let spoilt = lab.manifest();
+    let refused = lab
+        .repository()
+        .restore(&taken.snapshot.id, &options("again"));
+    assert!(matches!(refused, Err(RestoreError::Damaged { .. })));
+    assert_same(&spoilt, &lab.manifest(), "nothing is touched");
+    // Longer, shorter, and empty.
+    fs::write(&pack, {
+        bytes[5000] ^= 1;
+        &bytes
+    })
+    .unwrap();
+    for (name, now) in [
+        ("longer", [&whole[..], &whole[..100]].concat()),
+        ("shorter", whole[..9 << 20].to_vec()),
+        ("empty", Vec::new()),
+    ] {
+        fs::write(&large, now).unwrap();
+        lab.restore(&taken, name);
+        assert_same(&wanted, &lab.manifest(), name);
+    }
+}
