@@ -127,8 +127,12 @@ pub(super) fn check_of(parts: &[&[u8]]) -> [u8; CHECK_BYTES] {
     for part in parts {
         digest.update(part);
     }
+    first_half(&digest.finalize().into())
+}
+
+fn first_half(hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
     let mut check = [0; CHECK_BYTES];
-    check.copy_from_slice(&digest.finalize()[..CHECK_BYTES]);
+    check.copy_from_slice(&hash[..CHECK_BYTES]);
     check
 }
 
@@ -149,7 +153,11 @@ pub(super) fn encode(block: &Block, compression: Compression) -> (Vec<u8>, [u8; 
     out.count(block.members.len());
     out.count(block.bytes.len());
     out.count(payload.len());
-    out.bytes(&check_of(&[payload]));
+    out.bytes(&match (&compressed, block.members.as_slice()) {
+        // The payload is the chunk, whose SHA-256 is known: there may be gigabytes of them.
+        (None, [(Hash(hash), _)]) => first_half(hash),
+        _ => check_of(&[payload]),
+    });
     for (hash, length) in &block.members {
         out.bytes(&hash.0);
         out.u32(*length);
@@ -313,6 +321,17 @@ mod tests {
         let mut block = Vec::new();
         header.unpack(&mut frame[length..].to_vec(), &mut block)?;
         Ok(block)
+    }
+
+    #[test]
+    fn one_chunk_as_it_is_has_the_check_of_its_payload() {
+        let content = b"abcdefgh".repeat(40);
+        let (frame, _) = encode(&block(&content), Compression::None);
+        assert_eq!(frame[20..36], check_of(&[&content]));
+        let mut two = block(&content);
+        two.add(Hash::of(b"x"), b"x");
+        let (frame, _) = encode(&two, Compression::None);
+        assert_eq!(frame[20..36], check_of(&[&content, b"x"]));
     }
 
     #[test]
