@@ -185,9 +185,15 @@ fn damage_is_named_and_nothing_is_touched() {
     lab.sandbox(&["snapshot", "list"])
         .code(1)
         .says("snapshot repair");
+    let index = lab.data().join("sandboxes/workspace/repository/index.redb");
+    lab.sandbox(&["snapshot", "repair", "--dry-run"])
+        .code(0)
+        .says("would make the index again: 1 snapshots");
+    assert!(!index.exists(), "nothing was done");
     lab.sandbox(&["snapshot", "repair"])
         .code(0)
         .says("1 snapshots");
+    assert!(index.exists());
     lab.sandbox(&["snapshot", "restore", id(&taken)]).code(0);
     assert_eq!(lab.read("src/a").unwrap(), "one\n");
 }

@@ -244,14 +244,21 @@ impl SandboxCore {
         in_background(move || Ok(sandbox.repository()?.verify(depth)?)).await
     }
 
-    /// Makes the index of the snapshots again from what is kept.
+    /// Makes the index of the snapshots again from what is kept; with `dry_run` it only says what that would do.
     ///
     /// # Errors
     ///
     /// Fails when there is nothing, or it cannot be written.
-    pub async fn repair_snapshots(&self) -> Result<Rebuilt, SnapshotError> {
+    pub async fn repair_snapshots(&self, dry_run: bool) -> Result<Rebuilt, SnapshotError> {
         let sandbox = Arc::clone(&self.sandbox);
-        in_background(move || Ok(sandbox.repository()?.rebuild_index()?)).await
+        in_background(move || {
+            let repository = sandbox.repository()?;
+            if dry_run {
+                return Ok(repository.rebuild_plan()?);
+            }
+            Ok(repository.rebuild_index()?)
+        })
+        .await
     }
 
     /// Deletes a snapshot, and returns its name. Its space is free after the next prune.

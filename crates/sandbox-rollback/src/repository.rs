@@ -1,7 +1,7 @@
 //! Snapshots: whole states of the workspace, deduplicated and compressed in one directory.
 //!
 //! ```text
-//! format.json      the version; it is written last, so what has it is complete
+//! format.json      the version; what has it is complete, or durable and about to be: see creation.rs
 //! lock             flock: shared to read, alone to change
 //! packs/N.pack     frames of chunks, written once: the truth
 //! index.redb       where each chunk lies, and the stat cache: made again from the packs if lost
@@ -15,6 +15,7 @@ use std::{
 
 mod cipher;
 mod content;
+mod creation;
 mod difference;
 mod error;
 mod exclude;
@@ -79,6 +80,8 @@ pub struct Repository {
     directory: PathBuf,
     key: Option<RepositoryKey>,
     encrypt: bool,
+    /// Whether it is being made: see `creation.rs`.
+    is_draft: bool,
     progress: Arc<Progress>,
 }
 
@@ -105,6 +108,7 @@ pub fn opens(directory: &Path, key: &RepositoryKey) -> Result<bool, RepositoryEr
     if !directory.is_dir() {
         return Ok(false);
     }
+    creation::settle(directory)?;
     // Somebody may be about to encrypt it.
     let _lock = session::take_lock(directory, session::Sharing::Shared)?;
     match alone(directory, key).unlock() {
@@ -130,6 +134,7 @@ impl Repository {
             directory: directory.to_owned(),
             key: None,
             encrypt: false,
+            is_draft: false,
             progress: Arc::default(),
         }
     }
@@ -352,6 +357,7 @@ impl Repository {
     ///
     /// Fails when that cannot be read.
     pub fn is_encrypted(&self) -> Result<Option<bool>, RepositoryError> {
+        creation::settle(&self.directory)?;
         match format::check(&self.directory) {
             Ok(slot) => Ok(Some(slot.is_some())),
             Err(RepositoryError::Empty) => Ok(None),
@@ -378,6 +384,21 @@ impl Repository {
         rebuild::rebuild(self)
     }
 
+    /// Returns what [`Self::rebuild_index`] would do, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are no packs, or one cannot be read.
+    pub fn rebuild_plan(&self) -> Result<Rebuilt, RepositoryError> {
+        rebuild::plan(self)
+    }
+
+    /// Returns where a part lies.
+    fn part(&self, name: &str) -> PathBuf {
+        let suffix = if self.is_draft { creation::SUFFIX } else { "" };
+        self.directory.join(format!("{name}{suffix}"))
+    }
+
     /// Returns where the packs lie.
     fn packs(&self, sealing: &Sealing) -> PathBuf {
         match sealing {
@@ -387,11 +408,11 @@ impl Repository {
     }
 
     fn plain_packs(&self) -> PathBuf {
-        self.directory.join("packs")
+        self.part("packs")
     }
 
     fn sealed_packs(&self) -> PathBuf {
-        self.directory.join("sealed")
+        self.part("sealed")
     }
 
     fn sealed_draft(&self) -> PathBuf {
@@ -404,12 +425,12 @@ impl Repository {
             Some(_) => "index.sealed",
         };
         Location {
-            path: self.directory.join(name),
+            path: self.part(name),
             sealing: sealing.clone(),
         }
     }
 
     fn seal(&self) -> PathBuf {
-        self.directory.join("index.seal")
+        self.part("index.seal")
     }
 }

@@ -36,8 +36,12 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         read_data: bool,
     },
-    /// Make the index again from what is kept
-    Repair,
+    /// Make the index again from what is kept, and remove damaged packs once no snapshot lacks anything
+    Repair {
+        /// Only say what is lost and what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Encrypt the snapshots that are there; those to come are encrypted then too
     ///
     /// With the key in `SANDBOX_HOME/keys/snapshots.key`, which is made if it is not there, or in

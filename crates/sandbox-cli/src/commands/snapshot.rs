@@ -4,6 +4,7 @@ mod files;
 mod keys;
 mod progress;
 mod prune;
+mod repair;
 
 use sandbox_core::{
     Excludes, RepositoryVerification, RestoreOutcome, RestoreRequest, Snapshot, SnapshotId,
@@ -34,7 +35,7 @@ pub(crate) fn run(settings: &Settings, command: SnapshotCommand) -> Result<u8, F
         SnapshotCommand::Diff { from, to } => diff(settings, &from, to.as_deref()),
         SnapshotCommand::Restore(args) => restore(settings, args),
         SnapshotCommand::Verify { read_data } => verify(settings, read_data),
-        SnapshotCommand::Repair => repair(settings),
+        SnapshotCommand::Repair { dry_run } => repair::run(settings, dry_run),
         SnapshotCommand::Encrypt => keys::encrypt(settings),
         SnapshotCommand::Rekey => keys::rekey(settings),
         SnapshotCommand::Delete { id } => delete(settings, &id),
@@ -333,42 +334,6 @@ fn verified(ui: Ui, found: &RepositoryVerification) -> String {
     );
     text.push_str(&line);
     text
-}
-
-fn repair(settings: &Settings) -> Result<u8, Failure> {
-    let core = settings.open()?;
-    let rebuilt = progress::wait_for(settings, (&core, "repair"), core.repair_snapshots())??;
-    let is_mended = rebuilt.lost_snapshots.is_empty()
-        && (rebuilt.problems.is_empty() || rebuilt.removed_packs > 0);
-    let code = if is_mended {
-        exit_codes::DONE
-    } else {
-        exit_codes::NO
-    };
-    if settings.ui.is_json() {
-        ui::print_json(&rebuilt)?;
-        return Ok(code);
-    }
-    for problem in &rebuilt.problems {
-        let what = if is_mended { "was damaged" } else { "lost" };
-        settings.ui.insist(&format!("sandbox: {what}: {problem}"));
-    }
-    for id in &rebuilt.lost_snapshots {
-        settings.ui.insist(&format!("sandbox: lost: snapshot {id}"));
-    }
-    if rebuilt.removed_packs > 0 {
-        settings.ui.note(&format!(
-            "sandbox: no snapshot lacks anything: kept what is intact, and removed {} damaged packs",
-            rebuilt.removed_packs
-        ));
-    } else if !is_mended {
-        settings.ui.insist("sandbox: `sandbox snapshot verify` names the snapshots and paths that lack something\n  hint: `sandbox snapshot create` stores again what is still in the workspace, for older snapshots too; `sandbox snapshot delete ID` gives one up; then repair once more");
-    }
-    settings.ui.note(&format!(
-        "sandbox: made the index again: {} snapshots, {} chunks in {} packs",
-        rebuilt.snapshots, rebuilt.chunks, rebuilt.packs
-    ));
-    Ok(code)
 }
 
 fn delete(settings: &Settings, id: &str) -> Result<u8, Failure> {

@@ -1,6 +1,7 @@
 //! Reads one file and cuts it into chunks, holes left out.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
 };
@@ -40,18 +41,62 @@ pub(super) fn open(dir: impl std::os::fd::AsFd, name: &std::ffi::OsStr) -> Resul
     .map(File::from)
 }
 
+/// Where the chunks of a file lay when it was cut before: they are looked for there first. What is the
+/// same ends where it ended, so only what changed is searched for its ends.
+#[derive(Debug, Default)]
+pub(super) struct Earlier(BTreeMap<u64, Piece>);
+
+/// A chunk as it was.
+#[derive(Debug)]
+struct Piece {
+    bytes: usize,
+    hash: Hash,
+    /// Whether it ended only because the content did.
+    is_last: bool,
+}
+
+impl Earlier {
+    pub(super) fn of(stream: &Stream) -> Self {
+        let mut pieces = BTreeMap::new();
+        let mut at = 0;
+        let mut extents = stream.extents.iter().peekable();
+        while let Some(extent) = extents.next() {
+            let is_last = !matches!(extents.peek(), Some(Extent::Data { .. }));
+            if let Extent::Data { bytes, hash } = extent {
+                let piece = Piece {
+                    bytes: *bytes as usize,
+                    hash: *hash,
+                    is_last,
+                };
+                pieces.insert(at, piece);
+            }
+            at += extent.bytes();
+        }
+        Self(pieces)
+    }
+
+    /// Returns the chunk that `content`, which lies at `at`, begins with, if that is as it was. Nothing
+    /// follows if `is_end`.
+    fn begin_of(&self, at: u64, (content, is_end): (&[u8], bool)) -> Option<(usize, Hash)> {
+        let piece = self.0.get(&at)?;
+        let chunk = content.get(..piece.bytes)?;
+        let ends_here = !piece.is_last || is_end && chunk.len() == content.len();
+        (ends_here && Hash::of(chunk) == piece.hash).then_some((piece.bytes, piece.hash))
+    }
+}
+
 /// Cuts the content of `file`, which `stat` is of, and gives each chunk to `put`.
 pub(super) fn cut<E: From<io::Error>>(
     file: &mut File,
-    stat: &Stat,
-    mut put: impl FnMut(&[u8]) -> Result<Hash, E>,
+    (stat, earlier): (&Stat, &Earlier),
+    mut put: impl FnMut(Hash, &[u8]) -> Result<(), E>,
 ) -> Result<Stream, E> {
     let mut stream = Stream::default();
     let sparse = stat.blocks.saturating_mul(BLOCK_BYTES) < stat.size;
     if stat.size <= WHOLE_BYTES_MAX && !sparse {
         let whole = whole(file, stat.size)?;
         if !whole.is_empty() {
-            stream.push(data(&whole, &mut put)?);
+            stream.push(data(Hash::of(&whole), &whole, &mut put)?);
         }
         return Ok(stream);
     }
@@ -68,7 +113,8 @@ pub(super) fn cut<E: From<io::Error>>(
             });
         }
         file.seek(SeekFrom::Start(start))?;
-        let read = pieces(file.by_ref().take(end - start), &mut stream, &mut put)?;
+        let input = file.by_ref().take(end - start);
+        let read = pieces(input, (start, earlier), &mut stream, &mut put)?;
         position = start + read;
         if read < end - start {
             // It was cut meanwhile.
@@ -95,29 +141,35 @@ fn whole(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
 /// Cuts bytes that are in memory.
 pub(super) fn cut_bytes<E: From<io::Error>>(
     bytes: &[u8],
-    mut put: impl FnMut(&[u8]) -> Result<Hash, E>,
+    mut put: impl FnMut(Hash, &[u8]) -> Result<(), E>,
 ) -> Result<Stream, E> {
     let mut stream = Stream::default();
     if bytes.len() as u64 <= WHOLE_BYTES_MAX {
-        stream.push(data(bytes, &mut put)?);
+        stream.push(data(Hash::of(bytes), bytes, &mut put)?);
     } else {
-        pieces(bytes, &mut stream, &mut put)?;
+        pieces(bytes, (0, &Earlier::default()), &mut stream, &mut put)?;
     }
     Ok(stream)
 }
 
-fn data<E>(chunk: &[u8], put: &mut impl FnMut(&[u8]) -> Result<Hash, E>) -> Result<Extent, E> {
+fn data<E>(
+    hash: Hash,
+    chunk: &[u8],
+    put: &mut impl FnMut(Hash, &[u8]) -> Result<(), E>,
+) -> Result<Extent, E> {
+    put(hash, chunk)?;
     Ok(Extent::Data {
         bytes: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
-        hash: put(chunk)?,
+        hash,
     })
 }
 
-/// Cuts all that `input` gives, and returns how much that was.
+/// Cuts all that `input` gives, which lies at `base`, and returns how much that was.
 fn pieces<E: From<io::Error>>(
     mut input: impl io::Read,
+    (base, earlier): (u64, &Earlier),
     stream: &mut Stream,
-    put: &mut impl FnMut(&[u8]) -> Result<Hash, E>,
+    put: &mut impl FnMut(Hash, &[u8]) -> Result<(), E>,
 ) -> Result<u64, E> {
     let mut window = Vec::new();
     let (mut start, mut total, mut ended) = (0, 0, false);
@@ -135,18 +187,21 @@ fn pieces<E: From<io::Error>>(
         if start == window.len() {
             return Ok(total);
         }
-        let rest = window.len() - start;
-        let cutter = FastCDC::new(
-            &window,
-            CHUNK_BYTES_MIN,
-            CHUNK_BYTES_AVERAGE,
-            CHUNK_BYTES_MAX,
-        );
-        let (_, end) = cutter.cut(start, rest);
-        stream.push(data(&window[start..end], put)?);
-        total += (end - start) as u64;
-        start = end;
+        let rest = &window[start..];
+        let known = earlier.begin_of(base + total, (rest, ended));
+        let (bytes, hash) = known.unwrap_or_else(|| begin_of(rest));
+        stream.push(data(hash, &rest[..bytes], put)?);
+        total += bytes as u64;
+        start += bytes;
     }
+}
+
+/// Returns the chunk that these bytes begin with.
+fn begin_of(bytes: &[u8]) -> (usize, Hash) {
+    let (least, average) = (CHUNK_BYTES_MIN, CHUNK_BYTES_AVERAGE);
+    let cutter = FastCDC::new(bytes, least, average, CHUNK_BYTES_MAX);
+    let (_, end) = cutter.cut(0, bytes.len());
+    (end, Hash::of(&bytes[..end]))
 }
 
 /// Returns the next piece of `file` that is no hole, from `from` on.
@@ -161,5 +216,70 @@ fn segment(file: &File, from: u64, size: u64) -> io::Result<(u64, u64)> {
     match rustix::fs::seek(file, SeekFrom::Hole(start)) {
         Ok(end) if end > start => Ok((start, end.min(size))),
         _ => Ok((start, size)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes without a pattern that a cutter could meet twice.
+    fn noise(seed: u64, count: usize) -> Vec<u8> {
+        let mut state = seed | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn cut_with(bytes: &[u8], earlier: &Earlier) -> Stream {
+        let mut stream = Stream::default();
+        let mut put = |_: Hash, _: &[u8]| Ok::<(), io::Error>(());
+        pieces(bytes, (0, earlier), &mut stream, &mut put).unwrap();
+        stream
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn a_file_is_cut_alike_whatever_it_was_before(
+            seed: u64,
+            before in 0..6_000_000_usize,
+            after in 0..6_000_000_usize,
+            edits in prop::collection::vec((0..6_000_000_usize, any::<u8>()), 0..4),
+            moved in prop::sample::select(vec![0_usize, 0, 1, 5000]),
+        ) {
+            let whole = noise(seed, 6_000_000);
+            let mut now = whole[moved..after.max(moved)].to_vec();
+            for (at, byte) in edits {
+                if let Some(there) = now.get_mut(at) {
+                    *there = byte;
+                }
+            }
+            let nothing = Earlier::default();
+            let earlier = Earlier::of(&cut_with(&whole[..before], &nothing));
+            prop_assert_eq!(cut_with(&now, &earlier), cut_with(&now, &nothing));
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_is_found_where_it_was() {
+        let bytes = noise(7, 5_000_000);
+        let stream = cut_with(&bytes, &Earlier::default());
+        assert!(stream.extents.len() > 2);
+        let earlier = Earlier::of(&stream);
+        let (first, hash) = earlier.begin_of(0, (&bytes, true)).unwrap();
+        assert_eq!((first, hash), begin_of(&bytes));
+        assert_eq!(earlier.begin_of(1, (&bytes[1..], true)), None);
+        // The last chunk ended with the file.
+        let last = earlier.0.keys().next_back().copied().unwrap();
+        let rest = &bytes[usize::try_from(last).unwrap()..];
+        assert!(earlier.begin_of(last, (rest, true)).is_some());
+        assert_eq!(earlier.begin_of(last, (rest, false)), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use sandbox_types::{Change, ChangeKind};
@@ -12,7 +13,7 @@ use super::{
     error::RepositoryError,
     exclude::Excludes,
     node::{Content, LinkGroup, Node},
-    reader::Reader,
+    reader::{Reader, Unpacked},
     record::SnapshotId,
     scan::{Found, Sink, Walk},
     session::Session,
@@ -121,7 +122,10 @@ pub(super) fn look(
     walk.excludes = excludes.by_name().compile()?;
     let root = walk.run()?;
     if let Sink::Look(trees) = walk.sink {
-        reader.extra = trees;
+        let shared = trees
+            .into_iter()
+            .map(|(hash, bytes)| (hash, Rc::new(Unpacked(bytes))));
+        reader.extra = shared.collect();
     }
     Ok((root, walk.found))
 }

@@ -11,7 +11,6 @@ use super::{
     cipher::{Cipher, Sealing},
     content::{CHUNK_BYTES_MAX, WHOLE_BYTES_MAX},
     error::RepositoryError,
-    frame::BUNDLE_BYTES,
     index::{private, sync_directory},
     key::Slot,
     pack,
@@ -27,6 +26,10 @@ use crate::{
 const VERSION: u64 = 1;
 const SEALED_VERSION: u64 = 2;
 
+/// What the file says of the size of blocks. Readers go by the limit of a frame; newer programs make
+/// larger blocks, and the file stays the same, so that older ones can read them.
+const BUNDLE_BYTES_SAID: usize = 128 << 10;
+
 /// Returns the content of the file.
 fn text(slot: Option<&Slot>) -> String {
     let mut format = serde_json::json!({
@@ -34,7 +37,7 @@ fn text(slot: Option<&Slot>) -> String {
         "hash": "sha256",
         "whole_bytes_max": WHOLE_BYTES_MAX,
         "chunk_bytes_max": CHUNK_BYTES_MAX,
-        "bundle_bytes": BUNDLE_BYTES,
+        "bundle_bytes": BUNDLE_BYTES_SAID,
     });
     if let Some(slot) = slot {
         format["key"] = raw::hex(&slot.0).into();
@@ -85,6 +88,19 @@ fn damaged(path: &Path, why: &'static str) -> RepositoryError {
         what: "the format".to_owned(),
         why,
     }
+}
+
+/// Writes the file of a repository that is not there yet, and waits for nothing.
+pub(super) fn write_draft(
+    repository: &Repository,
+    slot: Option<&Slot>,
+) -> Result<(), RepositoryError> {
+    let path = repository.part("format.json");
+    let write = || -> io::Result<()> {
+        step()?;
+        private(&path)?.write_all(text(slot).as_bytes())
+    };
+    Ok(write().map_err(cannot("write", &path))?)
 }
 
 /// Writes the file, durably, and before it all else that was written: packs and the index.

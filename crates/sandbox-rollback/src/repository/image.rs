@@ -59,12 +59,19 @@ impl Image {
         Ok(opened.map(|image| Self(Arc::new(RwLock::new(image)))))
     }
 
+    /// Writes the sealed form into a new file, not durably.
+    pub(super) fn write(&self, path: &Path, cipher: &Cipher) -> io::Result<File> {
+        let sealed = sealed(&self.bytes()?, cipher)?;
+        step()?;
+        let mut file = private(path)?;
+        file.write_all(&sealed)?;
+        Ok(file)
+    }
+
     /// Puts the sealed form into the place of the file at `path`, when it is on storage.
     pub(super) fn publish(&self, path: &Path, cipher: &Cipher) -> io::Result<()> {
         let draft = path.with_extension("sealed.new");
-        let sealed = sealed(&self.bytes()?, cipher)?;
-        let mut file = private(&draft)?;
-        file.write_all(&sealed)?;
+        let file = self.write(&draft, cipher)?;
         step::sync_all(&file)?;
         step()?;
         fs::rename(&draft, path)?;

@@ -128,15 +128,16 @@ fn take_in(
     // All of it before anything is written.
     let parts = read(repository, (file, form), path)?;
     let session = Session::write_or_create(repository)?;
-    let imported = store(&session, (&parts, form, now), (file, path));
-    if imported.is_err() {
-        // If this fails, the next change does it.
-        drop(session.remove_strays());
+    match store(&session, (&parts, form, now), (file, path)) {
+        Ok(imported) => {
+            session.close()?;
+            Ok(imported)
+        }
+        Err(error) => {
+            session.give_up();
+            Err(error)
+        }
     }
-    let closed = session.close();
-    let imported = imported?;
-    closed?;
-    Ok(imported)
 }
 
 fn damaged(path: &Path, why: impl Into<String>) -> ImportError {
@@ -156,7 +157,7 @@ struct Parts {
 }
 
 /// Calls `visit` with each chunk of a frame; says what is wrong with it.
-fn chunks(
+pub(super) fn chunks(
     found: &Found,
     mut visit: impl FnMut(&Hash, &[u8]) -> io::Result<()>,
 ) -> io::Result<Option<&'static str>> {
@@ -187,7 +188,7 @@ fn read(
     let mut parts = Parts::default();
     let examined = pack::examine(file, form, Depth::Payloads, |found| {
         repository.progress.add(found.bytes);
-        let wrong = chunks(&found, |hash, chunk| {
+        let wrong = chunks(found, |hash, chunk| {
             match found.header.kind {
                 Kind::Data => {
                     parts.data.insert(*hash);
@@ -250,11 +251,9 @@ fn store(
         if !matches!(kind, Kind::Data | Kind::Tree) {
             return Ok(());
         }
-        let put = |_: &Hash, chunk: &[u8]| {
-            let put = writer.put(kind, chunk);
-            put.map(drop).map_err(io::Error::other)
-        };
-        match chunks(&found, put)? {
+        let put =
+            |hash: &Hash, chunk: &[u8]| writer.put(kind, *hash, chunk).map_err(io::Error::other);
+        match chunks(found, put)? {
             // It was whole a moment ago.
             Some(why) => Err(io::Error::other(why)),
             None => Ok(()),
@@ -375,7 +374,7 @@ fn directory(
         };
         match parts.trees.get(hash) {
             Some(chunk) => bytes.extend_from_slice(chunk),
-            None if reader.has(hash)? => bytes.extend(reader.chunk(hash)?),
+            None if reader.has(hash)? => bytes.extend_from_slice(&reader.chunk(hash)?),
             None => return Ok(None),
         }
     }

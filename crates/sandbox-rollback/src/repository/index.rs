@@ -67,11 +67,15 @@ pub(super) struct Index {
     directory: File,
     /// Whether a change failed halfway: redb looks at it when it opens the file again.
     torn: Cell<bool>,
+    /// Whether somebody else makes it durable.
+    is_draft: bool,
 }
 
 enum Handle {
     Write(Database, Storage),
     Read(ReadOnlyDatabase),
+    /// In memory, and not to be kept.
+    Memory(Database),
     /// In memory; each change replaces the file.
     Sealed(Database, Image, Arc<Cipher>),
 }
@@ -151,6 +155,49 @@ impl Index {
         })
     }
 
+    /// Begins the index of a repository that is being made: whoever makes it makes it durable too.
+    pub(super) fn begin(location: &Location) -> Result<Self, RepositoryError> {
+        let path = location.path.as_path();
+        let fill = |database: Database| -> Result<Database, Trouble> {
+            let transaction = begin(&database)?;
+            create_tables(&transaction)?;
+            transaction.commit()?;
+            Ok(database)
+        };
+        let begun = if let Some(cipher) = &location.sealing {
+            let image = Image::default();
+            Self::opened(path, || {
+                let database = builder().create_with_backend(image.clone())?;
+                Ok(Handle::Sealed(fill(database)?, image, Arc::clone(cipher)))
+            })
+        } else {
+            private(path).map_err(cannot("create", path))?;
+            Self::opened(path, || {
+                let (backend, storage) = Backend::begin(path)?;
+                let database = builder().create_with_backend(backend)?;
+                Ok(Handle::Write(fill(database)?, storage))
+            })
+        };
+        let mut index = begun?;
+        index.is_draft = true;
+        Ok(index)
+    }
+
+    /// Makes an index in memory, filled by `fill`: what is planned with it changes nothing. `location`
+    /// says where it would be.
+    pub(super) fn in_memory(
+        location: &Location,
+        fill: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
+    ) -> Result<Self, RepositoryError> {
+        let path = location.path.as_path();
+        let image = Image::default();
+        contain(|| filled(builder().create_with_backend(image.clone())?, fill))
+            .map_err(|trouble| trouble.at(path))?;
+        Self::opened(path, || {
+            Ok(Handle::Memory(builder().create_with_backend(image)?))
+        })
+    }
+
     fn opened(
         path: &Path,
         open: impl FnOnce() -> Result<Handle, Trouble>,
@@ -161,6 +208,7 @@ impl Index {
             database: Some(contain(open).map_err(|trouble| trouble.at(path))?),
             path: path.to_owned(),
             torn: Cell::new(false),
+            is_draft: false,
         };
         let format = index.read(|transaction| {
             let meta = transaction.open_table(META)?;
@@ -218,9 +266,11 @@ impl Index {
     ) -> Result<T, RepositoryError> {
         contain(|| {
             let transaction = match &self.database {
-                Some(Handle::Write(database, _) | Handle::Sealed(database, ..)) => {
-                    database.begin_read()?
-                }
+                Some(
+                    Handle::Write(database, _)
+                    | Handle::Sealed(database, ..)
+                    | Handle::Memory(database),
+                ) => database.begin_read()?,
                 Some(Handle::Read(database)) => database.begin_read()?,
                 None => return Err(Trouble::Damaged("it was closed".to_owned())),
             };
@@ -235,8 +285,10 @@ impl Index {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<(), Trouble>,
     ) -> Result<(), RepositoryError> {
-        let synced = step::sync_file_system(&self.directory);
-        synced.map_err(cannot("sync the file system of", &self.path))?;
+        if !self.is_draft {
+            let synced = step::sync_file_system(&self.directory);
+            synced.map_err(cannot("sync the file system of", &self.path))?;
+        }
         step().map_err(cannot("change", &self.path))?;
         self.torn.set(true);
         contain(|| {
@@ -252,7 +304,11 @@ impl Index {
         .map_err(|trouble| trouble.at(&self.path))?;
         self.torn.set(false);
         if let Some(Handle::Sealed(_, image, cipher)) = &self.database {
-            let published = image.publish(&self.path, cipher);
+            let published = if self.is_draft {
+                image.write(&self.path, cipher).map(drop)
+            } else {
+                image.publish(&self.path, cipher)
+            };
             published.map_err(cannot("change", &self.path))?;
         }
         Ok(())

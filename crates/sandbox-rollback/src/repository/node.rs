@@ -56,12 +56,18 @@ pub(crate) enum Extent {
     Data { bytes: u32, hash: Hash },
 }
 
+impl Extent {
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Hole { bytes } => *bytes,
+            Self::Data { bytes, .. } => u64::from(*bytes),
+        }
+    }
+}
+
 impl Stream {
     pub(crate) fn push(&mut self, extent: Extent) {
-        self.bytes += match extent {
-            Extent::Hole { bytes } => bytes,
-            Extent::Data { bytes, .. } => u64::from(bytes),
-        };
+        self.bytes += extent.bytes();
         self.extents.push(extent);
     }
 
@@ -102,11 +108,7 @@ impl Stream {
                 },
                 _ => return None,
             };
-            let bytes = match extent {
-                Extent::Hole { bytes } => bytes,
-                Extent::Data { bytes, .. } => u64::from(bytes),
-            };
-            stream.bytes.checked_add(bytes)?;
+            stream.bytes.checked_add(extent.bytes())?;
             stream.push(extent);
         }
         Some(stream)

@@ -169,6 +169,13 @@ pub(super) struct Found {
     pub(super) block: Option<Result<Vec<u8>, Fault>>,
 }
 
+/// Memory that is used again for each frame.
+#[derive(Debug, Default)]
+struct Buffers {
+    payload: Vec<u8>,
+    block: Vec<u8>,
+}
+
 /// Whether the payloads are read too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Depth {
@@ -189,7 +196,7 @@ pub(super) fn examine(
     file: &File,
     form: Form<'_>,
     depth: Depth,
-    mut visit: impl FnMut(Found) -> io::Result<()>,
+    mut visit: impl FnMut(&Found) -> io::Result<()>,
 ) -> io::Result<(Vec<PackFault>, u64)> {
     let mut faults = Vec::new();
     let mut fault = |offset, what| faults.push(PackFault { offset, what });
@@ -203,11 +210,12 @@ pub(super) fn examine(
     let end = length.saturating_sub(form.foot_bytes());
     let mut checks = form.checks();
     let (mut offset, mut frames) = (form.head_bytes(), 0_u32);
+    let mut buffers = Buffers::default();
     while offset < end {
         match form.frame_at(file, offset, end) {
             Ok(located) => {
                 let block = (depth == Depth::Payloads)
-                    .then(|| unpack(file, form, &located))
+                    .then(|| unpack(file, form, &located, &mut buffers))
                     .transpose()?;
                 let Located { header, bytes, .. } = located;
                 read += if depth == Depth::Payloads {
@@ -217,12 +225,16 @@ pub(super) fn examine(
                 };
                 checks.update(header.check);
                 frames += 1;
-                visit(Found {
+                let found = Found {
                     offset,
                     bytes,
                     header,
                     block,
-                })?;
+                };
+                visit(&found)?;
+                if let Some(Ok(block)) = found.block {
+                    buffers.block = block;
+                }
                 offset += bytes;
             }
             Err(_damaged) => {
@@ -237,9 +249,18 @@ pub(super) fn examine(
     Ok((faults, read))
 }
 
-fn unpack(file: &File, form: Form<'_>, located: &Located) -> io::Result<Result<Vec<u8>, Fault>> {
-    let payload = form.payload(file, located)?;
-    Ok(payload.and_then(|payload| located.header.unpack(payload)))
+/// Returns the block of a frame, in the memory of `buffers`.
+fn unpack(
+    file: &File,
+    form: Form<'_>,
+    located: &Located,
+    buffers: &mut Buffers,
+) -> io::Result<Result<Vec<u8>, Fault>> {
+    let Buffers { payload, block } = buffers;
+    let unpacked = form
+        .payload(file, located, payload)?
+        .and_then(|()| located.header.unpack(payload, block));
+    Ok(unpacked.map(|()| std::mem::take(block)))
 }
 
 /// Returns where the next whole header is, or `end`.
@@ -275,6 +296,6 @@ pub(super) fn read(
         Ok(located) => located,
         Err(fault) => return Ok(Err(fault)),
     };
-    let block = unpack(file, form, &located)?;
+    let block = unpack(file, form, &located, &mut Buffers::default())?;
     Ok(block.map(|block| (located.header, block)))
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 mod retire;
 
-pub(super) use retire::retire;
+pub(super) use retire::{may_retire, retire};
 
 use super::{
     Repository,
@@ -428,19 +428,19 @@ fn intact(
     let form = Form::new(number, session.sealing.as_deref());
     let examined = pack::examine(&file, form, Depth::Payloads, |found| {
         session.repository.progress.add(found.bytes);
-        let Some(Ok(bytes)) = found.block else {
+        let Some(Ok(bytes)) = &found.block else {
             sound = false;
             return Ok(());
         };
         let mut start = 0;
-        for (hash, length) in found.header.members {
-            let end = start + length as usize;
+        for (hash, length) in &found.header.members {
+            let end = start + *length as usize;
             let chunk = bytes.get(start..end).unwrap_or_default();
             start = end;
-            if !needed.contains(&hash) || stored.fresh.contains_key(&hash) {
+            if !needed.contains(hash) || stored.fresh.contains_key(hash) {
                 continue;
             }
-            if Hash::of(chunk) != hash {
+            if Hash::of(chunk) != *hash {
                 sound = false;
                 continue;
             }
@@ -448,10 +448,10 @@ fn intact(
                 .last_mut()
                 .filter(|open| open.kind == found.header.kind && !open.is_full_for(chunk.len()));
             if let Some(open) = open {
-                open.add(hash, chunk);
+                open.add(*hash, chunk);
             } else {
                 let mut block = Block::new(found.header.kind);
-                block.add(hash, chunk);
+                block.add(*hash, chunk);
                 blocks.push(block);
             }
         }

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     fs::File,
+    ops::{Deref, Range},
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -27,8 +28,24 @@ const KEPT_MAX: usize = 128;
 /// The largest directory that is read, in bytes of its canonical form.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
 
-/// A block that was unpacked: its number and its bytes.
-type Unpacked = (u64, Rc<[u8]>);
+/// The bytes of a block. They stay where they were unpacked to: there are gigabytes of them.
+#[derive(Debug)]
+pub(super) struct Unpacked(pub(super) Vec<u8>);
+
+/// The bytes of a chunk, in its block.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    block: Rc<Unpacked>,
+    place: Range<usize>,
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.block.0.get(self.place.clone()).unwrap_or_default()
+    }
+}
 
 /// Reads chunks.
 pub(super) struct Reader {
@@ -37,9 +54,9 @@ pub(super) struct Reader {
     sealing: Sealing,
     pub(super) progress: Arc<Progress>,
     files: RefCell<BTreeMap<u32, Rc<File>>>,
-    kept: RefCell<VecDeque<Unpacked>>,
+    kept: RefCell<VecDeque<(u64, Rc<Unpacked>)>>,
     /// Directories that were looked at and are in no pack.
-    pub(super) extra: BTreeMap<Hash, Vec<u8>>,
+    pub(super) extra: BTreeMap<Hash, Rc<Unpacked>>,
 }
 
 impl Reader {
@@ -60,9 +77,12 @@ impl Reader {
     }
 
     /// Returns a chunk whose SHA-256 is `hash`, or fails.
-    pub(super) fn chunk(&self, hash: &Hash) -> Result<Vec<u8>, RepositoryError> {
+    pub(super) fn chunk(&self, hash: &Hash) -> Result<Chunk, RepositoryError> {
         if let Some(bytes) = self.extra.get(hash) {
-            return Ok(bytes.clone());
+            return Ok(Chunk {
+                place: 0..bytes.0.len(),
+                block: Rc::clone(bytes),
+            });
         }
         let damaged = |path: &Path, why| RepositoryError::Damaged {
             path: path.to_owned(),
@@ -80,9 +100,9 @@ impl Reader {
             .block(place.block, (pack, offset, bytes))?
             .map_err(|fault| damaged(&path, fault.as_str()))?;
         let start = place.offset as usize;
-        let chunk = block.get(start..start.saturating_add(place.bytes as usize));
-        match chunk {
-            Some(chunk) if Hash::of(chunk) == *hash => Ok(chunk.to_vec()),
+        let place = start..start.saturating_add(place.bytes as usize);
+        match block.0.get(place.clone()) {
+            Some(chunk) if Hash::of(chunk) == *hash => Ok(Chunk { block, place }),
             _ => Err(damaged(&path, Fault::Content.as_str())),
         }
     }
@@ -96,8 +116,8 @@ impl Reader {
         &self,
         number: u64,
         (pack, offset, bytes): (u32, u64, u32),
-    ) -> Result<Result<Rc<[u8]>, Fault>, RepositoryError> {
-        let known = |kept: &VecDeque<Unpacked>| {
+    ) -> Result<Result<Rc<Unpacked>, Fault>, RepositoryError> {
+        let known = |kept: &VecDeque<(u64, Rc<Unpacked>)>| {
             let found = kept.iter().find(|(known, _)| *known == number);
             found.map(|(_, block)| Rc::clone(block))
         };
@@ -108,7 +128,7 @@ impl Reader {
         let file = self.file(pack, &path)?;
         let form = Form::new(pack, self.sealing.as_deref());
         let block = match pack::read(&file, form, (offset, bytes)) {
-            Ok(Ok((_, block))) => Rc::from(block),
+            Ok(Ok((_, block))) => Rc::new(Unpacked(block)),
             Ok(Err(fault)) => return Ok(Err(fault)),
             // The file is shorter than the index says.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -119,11 +139,11 @@ impl Reader {
         let mut kept = self.kept.borrow_mut();
         kept.push_front((number, Rc::clone(&block)));
         kept.truncate(KEPT_MAX);
-        let mut bytes: usize = kept.iter().map(|(_, block)| block.len()).sum();
+        let mut bytes: usize = kept.iter().map(|(_, block)| block.0.len()).sum();
         while bytes > KEPT_BYTES_MAX
             && let Some((_, oldest)) = kept.pop_back()
         {
-            bytes -= oldest.len();
+            bytes -= oldest.0.len();
         }
         Ok(Ok(block))
     }
@@ -170,10 +190,13 @@ impl Reader {
         if stream.bytes > DIRECTORY_BYTES_MAX {
             return Err(damaged());
         }
+        if let [Extent::Data { hash, .. }] = stream.extents.as_slice() {
+            return decode_directory(&self.chunk(hash)?).ok_or_else(damaged);
+        }
         let mut bytes = Vec::new();
         for extent in &stream.extents {
             match extent {
-                Extent::Data { hash, .. } => bytes.extend(self.chunk(hash)?),
+                Extent::Data { hash, .. } => bytes.extend_from_slice(&self.chunk(hash)?),
                 Extent::Hole { .. } => return Err(damaged()),
             }
         }

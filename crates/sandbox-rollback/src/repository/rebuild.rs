@@ -4,15 +4,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
+    os::fd::OwnedFd,
     path::Path,
 };
 
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, WriteTransaction};
 use serde::Serialize;
 
 use super::{
     Repository,
-    error::RepositoryError,
+    cipher::Sealing,
+    creation,
+    error::{RepositoryError, Trouble},
     format,
     index::{BLOCKS, CHUNKS, DELETED, Index, Location, META, PACKS, SNAPSHOTS},
     node::Hash,
@@ -55,22 +58,77 @@ struct Rows {
     number: u64,
 }
 
+/// The packs as they were found.
+struct Surveyed {
+    rows: Rows,
+    rebuilt: Rebuilt,
+    damaged: BTreeSet<u32>,
+    /// Whether the older index could be read, and no snapshot that it had is lost.
+    is_complete: bool,
+}
+
 pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryError> {
+    let (lock, sealing) = enter(repository, Sharing::Alone)?;
+    let location = repository.index(&sealing);
+    let Surveyed {
+        rows,
+        mut rebuilt,
+        damaged,
+        is_complete,
+    } = survey(repository, &sealing)?;
+    remove(&repository.seal())?;
+    set_aside(&location.path)?;
+    Index::create(&location, |transaction| rows.fill(transaction))?;
+    format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
+    drop(lock);
+    let session = Session::write(repository)?;
+    if is_complete {
+        rebuilt.removed_packs = prune::retire(&session, &damaged)?;
+    }
+    session.close()?;
+    Ok(rebuilt)
+}
+
+/// Returns what [`rebuild`] would do, and changes nothing.
+pub(super) fn plan(repository: &Repository) -> Result<Rebuilt, RepositoryError> {
+    let (lock, sealing) = enter(repository, Sharing::Shared)?;
+    let Surveyed {
+        rows,
+        mut rebuilt,
+        damaged,
+        is_complete,
+    } = survey(repository, &sealing)?;
+    let location = repository.index(&sealing);
+    let index = Index::in_memory(&location, |transaction| rows.fill(transaction))?;
+    let session = Session::of(repository, (index, sealing), lock);
+    if is_complete && prune::may_retire(&session)? {
+        rebuilt.removed_packs = damaged.len() as u64;
+    }
+    Ok(rebuilt)
+}
+
+/// Locks the repository and gets its key, whatever else is damaged.
+fn enter(repository: &Repository, sharing: Sharing) -> Result<(OwnedFd, Sealing), RepositoryError> {
+    creation::settle(&repository.directory)?;
     if !repository.plain_packs().is_dir() && !repository.sealed_packs().is_dir() {
         return Err(RepositoryError::Empty);
     }
-    let lock = take_lock(&repository.directory, Sharing::Alone)?;
+    let lock = take_lock(&repository.directory, sharing)?;
     let sealing = match repository.unlock() {
         // Of the key there is a copy in each pack.
         Err(_) => repository.unlock_by_packs()?,
         Ok(sealing) => sealing,
     };
-    let location = repository.index(&sealing);
-    let packs = repository.packs(&sealing);
-    if !packs.is_dir() {
+    if !repository.packs(&sealing).is_dir() {
         return Err(RepositoryError::Empty);
     }
-    let listed = listed(&location);
+    Ok((lock, sealing))
+}
+
+/// Reads all packs, and compares them with what the index said.
+fn survey(repository: &Repository, sealing: &Sealing) -> Result<Surveyed, RepositoryError> {
+    let packs = repository.packs(sealing);
+    let listed = listed(&repository.index(sealing));
     let mut rows = Rows::default();
     let mut rebuilt = Rebuilt::default();
     let mut damaged = BTreeSet::new();
@@ -84,7 +142,7 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
         let form = Form::new(number, sealing.as_deref());
         let examined = pack::examine(&file, form, Depth::Payloads, |found| {
             repository.progress.add(found.bytes);
-            if let Err(what) = rows.add(number, &found) {
+            if let Err(what) = rows.add(number, found) {
                 problems.push(format!(
                     "{} at {}: {what}",
                     pack::shown(&path),
@@ -110,17 +168,12 @@ pub(super) fn rebuild(repository: &Repository) -> Result<Rebuilt, RepositoryErro
     rebuilt.packs = rows.packs.len() as u64;
     rebuilt.chunks = rows.chunks.len() as u64;
     rebuilt.snapshots = rows.snapshots.len() as u64;
-    remove(&repository.seal())?;
-    set_aside(&location.path)?;
-    rows.write(&location)?;
-    format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
-    drop(lock);
-    let session = Session::write(repository)?;
-    if listed.is_some() && rebuilt.lost_snapshots.is_empty() {
-        rebuilt.removed_packs = prune::retire(&session, &damaged)?;
-    }
-    session.close()?;
-    Ok(rebuilt)
+    Ok(Surveyed {
+        is_complete: listed.is_some() && rebuilt.lost_snapshots.is_empty(),
+        rows,
+        rebuilt,
+        damaged,
+    })
 }
 
 /// Returns the snapshots that the index has; `None` if it cannot be read.
@@ -147,36 +200,34 @@ fn set_aside(index: &Path) -> Result<(), RepositoryError> {
 }
 
 impl Rows {
-    /// Makes the index of them.
-    fn write(&self, location: &Location) -> Result<(), RepositoryError> {
-        Index::create(location, |transaction| {
-            let mut chunks = transaction.open_table(CHUNKS)?;
-            for (hash, place) in &self.chunks {
-                chunks.insert(&hash.0, *place)?;
+    /// Puts them into a new index.
+    fn fill(&self, transaction: &WriteTransaction) -> Result<(), Trouble> {
+        let mut chunks = transaction.open_table(CHUNKS)?;
+        for (hash, place) in &self.chunks {
+            chunks.insert(&hash.0, *place)?;
+        }
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for (block, place) in &self.blocks {
+            blocks.insert(*block, *place)?;
+        }
+        let mut packs = transaction.open_table(PACKS)?;
+        for (number, bytes) in &self.packs {
+            packs.insert(*number, *bytes)?;
+        }
+        let mut snapshots = transaction.open_table(SNAPSHOTS)?;
+        for (number, record) in &self.snapshots {
+            snapshots.insert(*number, &record.0)?;
+        }
+        let mut deleted = transaction.open_table(DELETED)?;
+        for (record, deletion) in &self.deletions {
+            if self.records.contains(record) {
+                deleted.insert(&record.0, &deletion.0)?;
             }
-            let mut blocks = transaction.open_table(BLOCKS)?;
-            for (block, place) in &self.blocks {
-                blocks.insert(*block, *place)?;
-            }
-            let mut packs = transaction.open_table(PACKS)?;
-            for (number, bytes) in &self.packs {
-                packs.insert(*number, *bytes)?;
-            }
-            let mut snapshots = transaction.open_table(SNAPSHOTS)?;
-            for (number, record) in &self.snapshots {
-                snapshots.insert(*number, &record.0)?;
-            }
-            let mut deleted = transaction.open_table(DELETED)?;
-            for (record, deletion) in &self.deletions {
-                if self.records.contains(record) {
-                    deleted.insert(&record.0, &deletion.0)?;
-                }
-            }
-            transaction
-                .open_table(META)?
-                .insert(META_NUMBER, self.number)?;
-            Ok(())
-        })
+        }
+        transaction
+            .open_table(META)?
+            .insert(META_NUMBER, self.number)?;
+        Ok(())
     }
 
     /// Adds a frame that is what it says.

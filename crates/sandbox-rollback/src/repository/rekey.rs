@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::{
     Repository,
     cipher::Sealing,
+    creation,
     error::{RepositoryError, Trouble},
     format,
     index::{
@@ -50,6 +51,7 @@ pub(super) fn rekey(
     repository: &Repository,
     new: &RepositoryKey,
 ) -> Result<Rekeyed, RepositoryError> {
+    creation::clear(&repository.directory)?;
     format::check(&repository.directory)?;
     let lock = take_lock(&repository.directory, Sharing::Alone)?;
     let sealing = repository.unlock()?;
@@ -105,7 +107,8 @@ fn finish(repository: &Repository, slot: &Slot) -> Result<u64, RepositoryError> 
 
 /// Seals all that is in a repository.
 fn encrypt(session: Session<'_>, new: &RepositoryKey) -> Result<Rekeyed, RepositoryError> {
-    let repository = session.repository;
+    let repository = session.repository.clone();
+    let repository = &*repository;
     let sealing: Sealing = Some(new.wrap(None)?.into());
     let (draft, sealed) = (repository.sealed_draft(), repository.sealed_packs());
     remove_all(&draft)?;

@@ -13,6 +13,7 @@ use sandbox_types::{Change, OperationId};
 
 mod keep;
 mod planned;
+mod present;
 mod stage;
 mod wanted;
 
@@ -300,14 +301,15 @@ fn prepare(
     wanted.note_restricted();
     let upper = transaction.upper();
     make_plain(upper).map_err(cannot("prepare", upper))?;
+    let workspace = layout.open_workspace()?;
     let mut stage = Stage::new(&reader, selection, Tree::open(upper)?);
+    stage.present = Some((&workspace, &wanted.present));
     if !dry_run {
         for (path, node) in wanted.staged() {
             stage.write(path, node)?;
         }
         stage.finish()?;
     }
-    let workspace = layout.open_workspace()?;
     let mut survey = wanted.survey(&workspace, transaction, dry_run)?;
     selection.check_met(&reader, &snapshot.root, &survey.changes)?;
     survey.changes.sort_unstable();

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use read::Known;
 use redb::ReadOnlyTable;
 use rustix::io::Errno;
 
@@ -51,15 +52,15 @@ pub(super) enum Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn put(&mut self, kind: Kind, chunk: &[u8]) -> Result<Hash, RepositoryError> {
+    /// Takes a chunk, whose SHA-256 is `hash`.
+    fn put(&mut self, kind: Kind, hash: Hash, chunk: &[u8]) -> Result<(), RepositoryError> {
         match self {
-            Self::Store(writer) => writer.put(kind, chunk),
+            Self::Store(writer) => writer.put(kind, hash, chunk),
             Self::Look(trees) => {
-                let hash = Hash::of(chunk);
                 if kind == Kind::Tree {
                     trees.insert(hash, chunk.to_vec());
                 }
-                Ok(hash)
+                Ok(())
             }
         }
     }
@@ -68,6 +69,7 @@ impl Sink<'_> {
 /// What was seen before: in the index, and in an earlier walk of the same snapshot.
 pub(super) struct Seen {
     pub(super) table: Option<ReadOnlyTable<&'static [u8; 16], &'static [u8]>>,
+    /// As they are kept.
     pub(super) fresh: BTreeMap<LinkGroup, Vec<u8>>,
 }
 
@@ -75,12 +77,11 @@ impl Seen {
     /// Returns a row. What cannot be read is not known: then the directory is read.
     pub(super) fn row(&self, key: &LinkGroup) -> Option<Vec<u8>> {
         if let Some(row) = self.fresh.get(key) {
-            return Some(row.clone());
+            return seen::unpacked(row);
         }
         let table = self.table.as_ref()?;
-        contain(|| Ok(table.get(key)?.map(|row| row.value().to_vec())))
-            .ok()
-            .flatten()
+        let row = contain(|| Ok(table.get(key)?.map(|row| seen::unpacked(row.value()))));
+        row.ok().flatten().flatten()
     }
 }
 
@@ -328,7 +329,10 @@ impl<'a> Walk<'a> {
             });
             return Ok(());
         }
-        let known = known.and_then(|entry| Node::decoded(entry.node));
+        let known = Known {
+            is_current: known.is_some(),
+            node: before.and_then(|entry| Node::decoded(entry.node)),
+        };
         let Some((node, stat)) = self.read((dir, name), stat, &path(), known)? else {
             return Ok(());
         };
@@ -377,8 +381,8 @@ impl<'a> Walk<'a> {
             _ => {
                 let bytes = directory_of(frame.entries.iter().map(|entry| entry.node.as_slice()));
                 let sink = &mut self.sink;
-                content::cut_bytes(&bytes, |chunk| {
-                    sink.put(Kind::Tree, chunk).map_err(io::Error::other)
+                content::cut_bytes(&bytes, |hash, chunk| {
+                    sink.put(Kind::Tree, hash, chunk).map_err(io::Error::other)
                 })
                 .map_err(self.tree.cannot("keep", &frame.path))?
             }
@@ -390,7 +394,7 @@ impl<'a> Walk<'a> {
             };
             self.seen
                 .fresh
-                .insert(seen::row_of(&frame.path), row.write());
+                .insert(seen::row_of(&frame.path), seen::packed(row.write()));
         }
         if !frame.path.as_os_str().is_empty() {
             self.found.dirs += 1;

@@ -8,10 +8,13 @@
 //! An entry that has the same key, and was not racy, has the same content: whoever changes a file
 //! moves its change time, and nobody can set that. Racy is what changed so late that a later change
 //! could get the same time.
+//!
+//! A row is kept compressed: most of it is names, devices and times that resemble each other.
 
 use std::path::Path;
 
 use super::{
+    frame,
     node::{LinkGroup, Stream, link_group},
     wire::{In, Out},
 };
@@ -22,6 +25,12 @@ use crate::{
 
 /// The bytes of a key.
 const KEY_BYTES: usize = 60;
+
+/// What a compressed row begins with: as a number of extents it is more than any row has room for, so
+/// what reads only plain rows takes it for unknown.
+const PACKED: u32 = u32::MAX;
+/// The longest row that is unpacked: a million entries take a fifth of it.
+const ROW_BYTES_MAX: usize = 1 << 30;
 
 /// What identifies a state of a file.
 pub(super) type Key = [u8; KEY_BYTES];
@@ -57,6 +66,34 @@ pub(super) fn state_of(key: &[u8]) -> Option<State> {
     let _size = input.u64()?;
     let _changed_content = (input.i64()?, input.u32()?);
     Some((ino, Time(input.i64()?, input.u32()?)))
+}
+
+/// Returns a row as it is kept.
+pub(super) fn packed(row: Vec<u8>) -> Vec<u8> {
+    let Ok(frame) = frame::zstd_compress(&row) else {
+        return row;
+    };
+    let mut out = Out(Vec::with_capacity(8 + frame.len()));
+    out.u32(PACKED);
+    out.count(row.len());
+    out.bytes(&frame);
+    if out.0.len() < row.len() { out.0 } else { row }
+}
+
+/// Returns the row of what is kept; `None` if it is not of our form. Rows that older programs wrote are
+/// not compressed.
+pub(super) fn unpacked(kept: &[u8]) -> Option<Vec<u8>> {
+    let mut input = In(kept);
+    if input.u32()? != PACKED {
+        return Some(kept.to_vec());
+    }
+    let bytes = usize::try_from(input.u32()?).ok()?;
+    if bytes > ROW_BYTES_MAX {
+        return None;
+    }
+    let mut row = Vec::new();
+    frame::zstd_decompress(input.0, bytes, &mut row).ok()?;
+    (row.len() == bytes).then_some(row)
 }
 
 /// One entry as it was seen.
@@ -109,5 +146,38 @@ impl<'a> SeenDirectory<'a> {
     pub(super) fn find(&self, name: &[u8]) -> Option<&SeenEntry<'a>> {
         let at = self.entries.binary_search_by(|entry| entry.name.cmp(name));
         at.ok().map(|at| &self.entries[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_returns_and_is_unknown_to_what_reads_only_plain_ones() {
+        let name = b"a-name-that-is-repeated";
+        let entries = vec![
+            SeenEntry {
+                name,
+                key: &[7; KEY_BYTES],
+                racy: true,
+                node: name,
+            };
+            3
+        ];
+        let seen = SeenDirectory {
+            tree: Stream::default(),
+            entries,
+        };
+        let row = seen.write();
+        let kept = packed(row.clone());
+        assert!(kept.len() < row.len());
+        assert!(SeenDirectory::read(&kept).is_none());
+        assert_eq!(unpacked(&kept), Some(row.clone()));
+        assert_eq!(unpacked(&row), Some(row.clone()), "as it was kept before");
+        let mut longer = kept.clone();
+        longer[4] += 1;
+        assert_eq!(unpacked(&longer), None);
+        assert_eq!(unpacked(&kept[..kept.len() - 1]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The repository while it is in use: locked, its format known, its index open.
 
 use std::{
+    borrow::Cow,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Repository,
     cipher::{self, Sealing},
+    creation,
     error::{RepositoryError, Trouble},
     export::SPOOL,
     format,
@@ -39,7 +41,8 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A repository in use.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    pub(super) repository: &'a Repository,
+    /// One that is being made is owned.
+    pub(super) repository: Cow<'a, Repository>,
     pub(super) index: Index,
     pub(super) sealing: Sealing,
     /// Holds the flock until the session ends.
@@ -68,7 +71,7 @@ impl<'a> Session<'a> {
         lock: OwnedFd,
     ) -> Self {
         Self {
-            repository,
+            repository: Cow::Borrowed(repository),
             index,
             sealing,
             lock,
@@ -77,6 +80,7 @@ impl<'a> Session<'a> {
 
     /// Opens the repository to read it.
     pub(super) fn read(repository: &'a Repository) -> Result<Self, RepositoryError> {
+        creation::settle(&repository.directory)?;
         format::check(&repository.directory)?;
         let lock = take_lock(&repository.directory, Sharing::Shared)?;
         let sealing = repository.unlock()?;
@@ -99,6 +103,7 @@ impl<'a> Session<'a> {
 
     /// Opens the repository to change it.
     pub(super) fn write(repository: &'a Repository) -> Result<Self, RepositoryError> {
+        creation::clear(&repository.directory)?;
         format::check(&repository.directory)?;
         let lock = take_lock(&repository.directory, Sharing::Alone)?;
         let sealing = repository.unlock()?;
@@ -115,8 +120,9 @@ impl<'a> Session<'a> {
         }
         make_private(directory).map_err(cannot("create", directory))?;
         let lock = take_lock(directory, Sharing::Alone)?;
+        creation::finish(directory)?;
         let sealing = match repository.unlock() {
-            Err(RepositoryError::Empty) => create(repository)?,
+            Err(RepositoryError::Empty) => return Self::first(repository, lock),
             unlocked => unlocked?,
         };
         if repository.encrypt && sealing.is_none() {
@@ -125,6 +131,22 @@ impl<'a> Session<'a> {
             });
         }
         Self::alone(repository, sealing, lock)
+    }
+
+    /// Begins a repository; it is there when the session is closed.
+    fn first(repository: &'a Repository, lock: OwnedFd) -> Result<Self, RepositoryError> {
+        let begun = creation::begin(repository);
+        if begun.is_err() {
+            // On a full disk the space is needed now.
+            drop(creation::remove_firsts(&repository.directory));
+        }
+        let (draft, index, sealing) = begun?;
+        Ok(Self {
+            repository: Cow::Owned(draft),
+            index,
+            sealing,
+            lock,
+        })
     }
 
     pub(super) fn alone(
@@ -263,28 +285,38 @@ impl<'a> Session<'a> {
         Ok(random.map(|bytes| raw::hex(&bytes)))
     }
 
-    /// Closes the index and seals it.
+    /// Closes the index and seals it. A repository that is being made is there from then on.
     pub(super) fn close(self) -> Result<(), RepositoryError> {
         let repository = self.repository;
         let index = self.index.path.clone();
         drop(self.index);
-        if self.sealing.is_some() {
-            // Each of its bytes is sealed anyway.
-            return Ok(());
+        // Each byte of a sealed index is sealed anyway.
+        if self.sealing.is_none() {
+            let seal = repository.seal();
+            write_seal(&index, &seal, repository.is_draft).map_err(cannot("write", &seal))?;
         }
-        let seal = repository.seal();
-        let draft = seal.with_extension("seal.new");
-        let write = || -> io::Result<()> {
-            step()?;
-            let sealed = seal_of(&index)?;
-            let mut file = private(&draft)?;
-            file.write_all(&sealed)?;
-            // The mark that was taken from the index too: a seal beside a marked index looks like damage.
-            step::sync_file_system(&file)?;
-            fs::rename(&draft, &seal)
-        };
-        write().map_err(cannot("write", &seal))?;
+        if repository.is_draft {
+            let published = creation::publish(&repository.directory);
+            if published.is_err() {
+                // Nobody was told of it.
+                drop(creation::finish(&repository.directory));
+            }
+            published?;
+        }
         Ok(())
+    }
+
+    /// Ends a change that failed: on a full disk the space is needed now. If this fails, the next
+    /// change does it.
+    pub(super) fn give_up(self) {
+        if self.repository.is_draft {
+            let directory = self.repository.directory.clone();
+            drop(self.index);
+            drop(creation::remove_firsts(&directory));
+            return;
+        }
+        drop(self.remove_strays());
+        drop(self.close());
     }
 }
 
@@ -301,6 +333,21 @@ pub(super) fn forget(
     let mut deleted = transaction.open_table(DELETED)?;
     deleted.insert(&record.0, &deletion.0)?;
     Ok(())
+}
+
+/// Seals the index as it lies on disk.
+fn write_seal(index: &Path, seal: &Path, is_draft: bool) -> io::Result<()> {
+    step()?;
+    let sealed = seal_of(index)?;
+    if is_draft {
+        return private(seal)?.write_all(&sealed);
+    }
+    let draft = seal.with_extension("seal.new");
+    let mut file = private(&draft)?;
+    file.write_all(&sealed)?;
+    // The mark that was taken from the index too: a seal beside a marked index looks like damage.
+    step::sync_file_system(&file)?;
+    fs::rename(&draft, seal)
 }
 
 /// Returns the bytes of a seal for the index as it lies on disk.
@@ -377,22 +424,4 @@ pub(super) fn take_lock(directory: &Path, sharing: Sharing) -> Result<OwnedFd, R
     Err(RepositoryError::Busy {
         path: directory.to_owned(),
     })
-}
-
-/// Makes an empty repository; the format comes last.
-fn create(repository: &Repository) -> Result<Sealing, RepositoryError> {
-    let sealing: Sealing = match &repository.key {
-        Some(key) if repository.encrypt => Some(key.wrap(None)?.into()),
-        None if repository.encrypt => {
-            return Err(RepositoryError::Locked {
-                path: repository.directory.clone(),
-            });
-        }
-        _ => None,
-    };
-    let packs = repository.packs(&sealing);
-    make_private(&packs).map_err(cannot("create", &packs))?;
-    Index::create(&repository.index(&sealing), |_| Ok(()))?;
-    format::write(repository, sealing.as_deref().map(|cipher| &cipher.slot))?;
-    Ok(sealing)
 }

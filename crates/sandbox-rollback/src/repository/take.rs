@@ -90,15 +90,16 @@ pub(super) fn take(
     }
     let excludes = new.excludes.compile()?;
     let session = Session::write_or_create(repository)?;
-    let taken = store(&session, (new, excludes), companion);
-    if taken.is_err() {
-        // On a full disk the space is needed now. If this fails, the next change does it.
-        drop(session.remove_strays());
+    match store(&session, (new, excludes), companion) {
+        Ok(taken) => {
+            session.close()?;
+            Ok(taken)
+        }
+        Err(error) => {
+            session.give_up();
+            Err(error)
+        }
     }
-    let closed = session.close();
-    let taken = taken?;
-    closed?;
-    Ok(taken)
 }
 
 fn store(

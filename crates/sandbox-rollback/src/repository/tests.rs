@@ -16,6 +16,7 @@ mod crash;
 mod damage;
 mod encrypted;
 mod excludes;
+mod first;
 mod flips;
 mod hostile;
 mod power;

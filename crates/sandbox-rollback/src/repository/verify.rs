@@ -4,22 +4,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
 mod frames;
 mod known;
+mod packs;
 
 use redb::ReadableTable as _;
 use serde::Serialize;
 
-use frames::frame;
 use known::Known;
+use packs::{Comparison, compare};
 
 use super::{
     Repository,
     cipher::Sealing,
+    creation,
     error::RepositoryError,
     format,
     frame::Kind,
@@ -32,10 +34,7 @@ use super::{
     rekey,
     session::{Session, Sharing, pack_files, seal_of, take_lock},
 };
-use crate::{
-    file_error::{FileError, cannot},
-    progress::Progress,
-};
+use crate::{file_error::cannot, progress::Progress};
 
 /// The most paths that one problem names.
 const PATHS_NAMED_MAX: usize = 1000;
@@ -88,6 +87,7 @@ pub(super) fn verify(
     repository: &Repository,
     depth: VerifyDepth,
 ) -> Result<Verification, RepositoryError> {
+    creation::settle(&repository.directory)?;
     let mut check = Checked::default();
     match format::check(&repository.directory) {
         Ok(_) => {}
@@ -232,7 +232,7 @@ impl Checked {
     fn all(&mut self, session: &Session<'_>, depth: VerifyDepth) -> Result<(), RepositoryError> {
         let expected = match expected(session) {
             Ok(expected) => expected,
-            Err(error) => return self.without_index(session.repository, (depth, &error)),
+            Err(error) => return self.without_index(&session.repository, (depth, &error)),
         };
         let Expected {
             blocks,
@@ -249,8 +249,19 @@ impl Checked {
         }
         self.verification.packs = packs.len() as u64;
         self.verification.chunks = self.chunks.len() as u64;
-        for pack in packs {
-            self.pack(&session.packs_directory(), pack, depth, &blocks)?;
+        let comparison = Comparison {
+            directory: &session.packs_directory(),
+            cipher: self.sealing.as_deref(),
+            depth,
+            blocks: &blocks,
+            chunks: &self.chunks,
+            progress: &self.progress,
+        };
+        for compared in compare(comparison, &packs)? {
+            self.verification.bytes_read += compared.bytes_read;
+            for what in compared.problems {
+                self.problem(what);
+            }
         }
         if !blocks.is_empty() && self.verification.problems.is_empty() {
             self.blocks_found();
@@ -264,49 +275,6 @@ impl Checked {
         if lost > 0 {
             self.problem(format!("the index and the packs differ in {lost} chunk(s)"));
         }
-    }
-
-    fn pack(
-        &mut self,
-        packs: &Path,
-        (number, bytes): (u32, u64),
-        depth: VerifyDepth,
-        blocks: &Blocks,
-    ) -> Result<(), FileError> {
-        let path = pack::path(packs, number);
-        let name = pack::shown(&path);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.problem(format!("{name} is missing"));
-                return Ok(());
-            }
-            Err(error) => return Err(cannot("open", &path)(error)),
-        };
-        let length = file.metadata().map_err(cannot("read", &path))?.len();
-        if length != bytes {
-            self.problem(format!("{name} has {length} bytes instead of {bytes}"));
-        }
-        let mut strange = Vec::new();
-        let chunks = &mut self.chunks;
-        let progress = &self.progress;
-        let form = Form::new(number, self.sealing.as_deref());
-        let examined = pack::examine(&file, form, depth_of(depth), |found| {
-            if depth == VerifyDepth::Data {
-                progress.add(found.bytes);
-            }
-            strange.extend(frame(&found, number, blocks, chunks));
-            Ok(())
-        });
-        let (faults, read) = examined.map_err(cannot("read", &path))?;
-        self.verification.bytes_read += read;
-        for fault in faults {
-            self.problem(format!("{name} at {}: {}", fault.offset, fault.what));
-        }
-        for (offset, what) in strange {
-            self.problem(format!("{name} at {offset}: {what}"));
-        }
-        Ok(())
     }
 
     /// Walks each snapshot, and names what of it cannot be restored.
@@ -415,7 +383,7 @@ impl Checked {
             let form = Form::new(number, self.sealing.as_deref());
             let examined = pack::examine(&file, form, depth_of(depth), |found| {
                 *chunks += found.header.members.len() as u64;
-                note_snapshots(&found, &mut records, &mut deleted);
+                note_snapshots(found, &mut records, &mut deleted);
                 Ok(())
             });
             let (faults, read) = examined.map_err(cannot("read", &path))?;

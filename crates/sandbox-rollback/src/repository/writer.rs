@@ -162,12 +162,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Keeps a chunk unless it is there already. What is there is in the index, so it is durable and
-    /// belongs to a snapshot: that a pack holds it would prove neither.
-    pub(super) fn put(&mut self, kind: Kind, chunk: &[u8]) -> Result<Hash, RepositoryError> {
-        let hash = Hash::of(chunk);
+    /// Keeps a chunk, whose SHA-256 is `hash`, unless it is there already. What is there is in the index, so
+    /// it is durable and belongs to a snapshot: that a pack holds it would prove neither.
+    pub(super) fn put(
+        &mut self,
+        kind: Kind,
+        hash: Hash,
+        chunk: &[u8],
+    ) -> Result<(), RepositoryError> {
         if self.fresh.contains_key(&hash) || self.lookup.chunk(&hash)?.is_some() {
-            return Ok(hash);
+            return Ok(());
         }
         let is_data = kind == Kind::Data;
         let slot = if is_data {
@@ -197,7 +201,7 @@ impl<'a> Writer<'a> {
         *slot = Some(open);
         self.fresh.insert(hash, place);
         self.new_bytes += if is_data { chunk.len() as u64 } else { 0 };
-        Ok(hash)
+        Ok(())
     }
 
     /// Waits until everything is written; nothing of it is durable yet.

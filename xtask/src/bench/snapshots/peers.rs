@@ -56,6 +56,19 @@ pub(super) const PEERS: &[Peer] = &[
         restore: "exec restic -q -r \"$S/r\" restore latest --target \"$O\"",
     },
     Peer {
+        name: "bupstash",
+        program: "bupstash",
+        package: "none: cargo install bupstash --locked, with libsodium-dev",
+        prepare: "bupstash init -r \"$S/r\"; bupstash new-key -o \"$S/key\"",
+        take: "if [ -e \"$S/id\" ]; then mv \"$S/id\" \"$S/before\"; fi
+            exec bupstash put -q -r \"$S/r\" -k \"$S/key\" \"$W\" > \"$S/id\"",
+        difference: "exec bupstash diff -q -r \"$S/r\" -k \"$S/key\" id=$(cat \"$S/before\") :: id=$(cat \"$S/id\")",
+        back: "exec bupstash restore -q -r \"$S/r\" -k \"$S/key\" --into \"$W\" id=$(cat \"$S/id\")",
+        verify: "",
+        verify_all: "",
+        restore: "exec bupstash restore -q -r \"$S/r\" -k \"$S/key\" --into \"$O\" id=$(cat \"$S/id\")",
+    },
+    Peer {
         name: "borg",
         program: "borg",
         package: "borgbackup",

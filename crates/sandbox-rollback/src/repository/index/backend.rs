@@ -88,6 +88,18 @@ impl Backend {
         Ok((backend, handle))
     }
 
+    /// Opens an empty file that is made durable by somebody else, and is ended as one that was closed
+    /// before: redb would only make it shorter, and the next change longer again.
+    pub(super) fn begin(path: &Path) -> Result<(Self, Handle), DatabaseError> {
+        let backend = Self::unsynced(path)?;
+        let handle = Handle {
+            marks: File::options().read(true).write(true).open(path)?,
+            phase: Arc::clone(&backend.phase),
+            by_redb: false,
+        };
+        Ok((backend, handle))
+    }
+
     /// Opens a file whose owner makes it durable when it is complete.
     pub(super) fn unsynced(path: &Path) -> Result<Self, DatabaseError> {
         Ok(Self {

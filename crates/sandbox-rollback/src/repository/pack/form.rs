@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     super::{
         cipher::{Cipher, NONCE_BYTES, Nonce},
-        frame::{self, CHECK_BYTES, Fault, Header, PREFIX_BYTES},
+        frame::{self, CHECK_BYTES, Fault, Header},
         key::{SLOT_BYTES, Slot},
         wire::{In, Out},
     },
@@ -21,6 +21,8 @@ const SEALED_VERSION: u16 = 2;
 const FOOT_MAGIC: &[u8; 4] = b"SBE1";
 const HEAD_BYTES: usize = 16;
 const FOOT_BYTES: usize = 32;
+/// What is read of a frame at first: the header of one with fifty chunks.
+const HEADER_BYTES_MOST: usize = 2048;
 
 /// How the bytes of one pack are written.
 #[derive(Clone, Copy, Debug)]
@@ -146,23 +148,24 @@ impl<'a> Form<'a> {
         })
     }
 
-    /// Reads the payload of a frame.
+    /// Reads the payload of a frame into `payload`.
     pub(super) fn payload(
         &self,
         file: &File,
         located: &Located,
-    ) -> io::Result<Result<Vec<u8>, Fault>> {
+        payload: &mut Vec<u8>,
+    ) -> io::Result<Result<(), Fault>> {
         let length = located.header.payload_bytes;
         let Some(cipher) = self.cipher else {
-            let mut payload = vec![0; length];
-            file.read_exact_at(&mut payload, located.payload_at)?;
-            return Ok(Ok(payload));
+            payload.resize(length, 0);
+            file.read_exact_at(payload, located.payload_at)?;
+            return Ok(Ok(()));
         };
-        let mut payload = vec![0; sealed::payload_bytes(length)];
-        file.read_exact_at(&mut payload, located.payload_at)?;
+        payload.resize(sealed::payload_bytes(length), 0);
+        file.read_exact_at(payload, located.payload_at)?;
         let place = (self.number, located.offset);
-        let opened = sealed::open_payload(cipher, place, (&located.nonce, &payload));
-        Ok(opened.ok_or(Fault::Payload))
+        let opened = sealed::open_payload(cipher, place, (&located.nonce, payload));
+        Ok(opened.map(|opened| *payload = opened).ok_or(Fault::Payload))
     }
 }
 
@@ -176,12 +179,16 @@ fn plain_foot((frames, bytes): (u32, u64), mut checks: Sha256) -> Vec<u8> {
     out.0
 }
 
+/// Reads a header, most of them at once.
 fn plain_frame(file: &File, offset: u64) -> Result<Located, Fault> {
-    let mut bytes = read(file, offset, PREFIX_BYTES)?;
-    let length = frame::header_bytes(&bytes)?;
-    let rest = read(file, offset + PREFIX_BYTES as u64, length - PREFIX_BYTES)?;
-    bytes.extend(rest);
-    let header = Header::parse(&bytes)?;
+    let mut begin = [0; HEADER_BYTES_MOST];
+    let got = read_some(file, offset, &mut begin)?;
+    let begin = &begin[..got];
+    let length = frame::header_bytes(begin)?;
+    let header = match begin.get(..length) {
+        Some(header) => Header::parse(header)?,
+        None => Header::parse(&read(file, offset, length)?)?,
+    };
     let length = length as u64;
     Ok(Located {
         payload_at: offset + length,
@@ -190,6 +197,20 @@ fn plain_frame(file: &File, offset: u64) -> Result<Located, Fault> {
         header,
         nonce: [0; NONCE_BYTES],
     })
+}
+
+/// Reads until `bytes` is full or the file ends, and returns how much that is.
+fn read_some(file: &File, offset: u64, bytes: &mut [u8]) -> Result<usize, Fault> {
+    let mut got = 0;
+    while got < bytes.len() {
+        match file.read_at(&mut bytes[got..], offset + got as u64) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_unreadable) => return Err(Fault::Header),
+        }
+    }
+    Ok(got)
 }
 
 fn read(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, Fault> {

@@ -215,6 +215,9 @@ impl<'a> Planner<'a> {
         self.wanted
             .changes
             .push(Change::new(&path, kind, then.file_bytes()));
+        if let Content::File(content) = &now.content {
+            self.wanted.present.note(&path, content);
+        }
         // Other names of the same file must not get these attributes too.
         if same_content && now.link.is_none() {
             self.step(path, Step::Adjust(then.attributes));

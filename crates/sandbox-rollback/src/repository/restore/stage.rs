@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{RestoreError, Selection};
+use super::{RestoreError, Selection, present::Present};
 use crate::{
     attributes::Attributes,
     repository::{
@@ -42,6 +42,8 @@ pub(in crate::repository) struct Stage<'a> {
     tree: Tree,
     /// Where the first name of a file lies.
     links: BTreeMap<LinkGroup, PathBuf>,
+    /// What is in the workspace already.
+    pub(super) present: Option<(&'a Tree, &'a Present)>,
     /// Directories that get their attributes when all is in them.
     open: Vec<(PathBuf, Attributes)>,
     damaged: Vec<PathBuf>,
@@ -56,6 +58,7 @@ impl<'a> Stage<'a> {
             selection,
             tree,
             links: BTreeMap::new(),
+            present: None,
             open: Vec::new(),
             damaged: Vec::new(),
             damage: None,
@@ -220,7 +223,11 @@ impl<'a> Stage<'a> {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = rustix::fs::openat(&spot.dir, &spot.name, flags, mode)?;
         let mut file = File::from(file);
+        let source = self
+            .present
+            .and_then(|(workspace, it)| it.open(workspace, path));
         let mut ends_with_hole = false;
+        let mut at = 0;
         for extent in &stream.extents {
             match extent {
                 Extent::Hole { bytes } => {
@@ -228,13 +235,19 @@ impl<'a> Stage<'a> {
                     file.seek(SeekFrom::Current(bytes))?;
                     ends_with_hole = true;
                 }
-                Extent::Data { hash, .. } => {
-                    let chunk = self.reader.chunk(hash)?;
-                    file.write_all(&chunk)?;
-                    self.reader.progress.add(chunk.len() as u64);
+                Extent::Data { bytes, hash } => {
+                    let is_copied = match &source {
+                        Some(source) => source.copy(&file, at, (*bytes, *hash))?,
+                        None => false,
+                    };
+                    if !is_copied {
+                        file.write_all(&self.reader.chunk(hash)?)?;
+                    }
+                    self.reader.progress.add(u64::from(*bytes));
                     ends_with_hole = false;
                 }
             }
+            at += extent.bytes();
         }
         if ends_with_hole {
             file.set_len(stream.bytes)?;

@@ -9,7 +9,7 @@ use std::{
 
 use sandbox_types::Change;
 
-use super::RestoreError;
+use super::{RestoreError, present::Present};
 use crate::{
     apply::is_privileged,
     attributes::Attributes,
@@ -43,6 +43,8 @@ pub(super) struct Wanted {
     pub(super) touched: BTreeMap<PathBuf, Option<Time>>,
     pub(super) changes: Vec<Change>,
     pub(super) notes: Vec<(PathBuf, &'static str)>,
+    /// What there is already of files that are brought.
+    pub(super) present: Present,
 }
 
 impl Wanted {

@@ -8,7 +8,7 @@ use super::{ATTEMPTS, Linked, Walk, omission};
 use crate::{
     attributes::Attributes,
     repository::{
-        content,
+        content::{self, Earlier},
         frame::Kind,
         node::{Content, Node, Omission, link_group},
         seen,
@@ -17,6 +17,13 @@ use crate::{
     xattr::{self, Xattrs},
 };
 
+/// What an entry of that name was when it was seen last.
+pub(super) struct Known {
+    /// Whether it has not changed since.
+    pub(super) is_current: bool,
+    pub(super) node: Option<Node>,
+}
+
 impl Walk<'_> {
     /// Reads what is no directory; `None` if it is not there any more.
     pub(super) fn read(
@@ -24,7 +31,7 @@ impl Walk<'_> {
         (dir, name): (&Rc<OwnedFd>, &OsStr),
         stat: Stat,
         path: &Path,
-        known: Option<Node>,
+        known: Known,
     ) -> io::Result<Option<(Node, Stat)>> {
         let at = (dir, name);
         if stat.mount != self.mount {
@@ -33,8 +40,13 @@ impl Walk<'_> {
             return Ok(Some((node, stat)));
         }
         let linked = self.linked(&stat, path);
-        let usable =
-            known.filter(|node| !node.torn && !matches!(node.content, Content::Omitted(_)));
+        let Known { is_current, node } = known;
+        let whole = |node: &Node| !node.torn && !matches!(node.content, Content::Omitted(_));
+        let (usable, earlier) = if is_current {
+            (node.filter(whole), None)
+        } else {
+            (None, node)
+        };
         let shared = linked.as_ref().and_then(|linked| linked.node.clone());
         let read = match (usable, shared) {
             (Some(node), _) => Some((node, stat)),
@@ -45,7 +57,7 @@ impl Walk<'_> {
                 },
                 stat,
             )),
-            (None, None) => self.fresh(at, stat, path)?,
+            (None, None) => self.fresh(at, stat, (path, earlier))?,
         };
         let Some((mut node, stat)) = read else {
             return Ok(None);
@@ -89,7 +101,7 @@ impl Walk<'_> {
         &mut self,
         at: (&Rc<OwnedFd>, &OsStr),
         stat: Stat,
-        path: &Path,
+        (path, earlier): (&Path, Option<Node>),
     ) -> io::Result<Option<(Node, Stat)>> {
         let omitted = |walk: &mut Self, why| {
             let entry = (at.1.to_owned(), Attributes::of(&stat, Xattrs::new()));
@@ -97,7 +109,7 @@ impl Walk<'_> {
         };
         let content = match stat.kind() {
             FileType::RegularFile => {
-                return match self.file(at, path) {
+                return match self.file(at, (path, earlier)) {
                     Ok(read) => Ok(read),
                     Err(error) if omission(&error).is_some() => omitted(self, Omission::Unreadable),
                     Err(error) => Err(error),
@@ -126,8 +138,12 @@ impl Walk<'_> {
     fn file(
         &mut self,
         (dir, name): (&Rc<OwnedFd>, &OsStr),
-        path: &Path,
+        (path, earlier): (&Path, Option<Node>),
     ) -> io::Result<Option<(Node, Stat)>> {
+        let earlier = match earlier.map(|node| node.content) {
+            Some(Content::File(stream)) => Earlier::of(&stream),
+            _ => Earlier::default(),
+        };
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let mut file = match content::open(&**dir, name) {
@@ -141,8 +157,8 @@ impl Walk<'_> {
             }
             self.found.files_read += 1;
             let sink = &mut self.sink;
-            let read = content::cut(&mut file, &stat, |chunk| {
-                sink.put(Kind::Data, chunk).map_err(io::Error::other)
+            let read = content::cut(&mut file, (&stat, &earlier), |hash, chunk| {
+                sink.put(Kind::Data, hash, chunk).map_err(io::Error::other)
             })?;
             let attributes = Attributes::of(&stat, xattr::read_open(&file)?);
             let node = Node::plain(name, attributes, Content::File(read));

@@ -171,14 +171,24 @@ fn a_repository_is_sound_again_after_a_repair() {
     let repository = lab.repository();
     let sound = || repository.verify(VerifyDepth::Data).unwrap().ok;
     assert!(!sound());
+    let planned = |what: &str| {
+        let before = all_bytes(&lab);
+        let planned = repository.rebuild_plan().unwrap();
+        assert_eq!(before, all_bytes(&lab), "{what}: a plan changes nothing");
+        format!("{planned:?}")
+    };
+    let plan = planned("something is missing");
     // Something is missing: nothing is removed.
     let rebuilt = repository.rebuild_index().unwrap();
+    assert_eq!(plan, format!("{rebuilt:?}"));
     assert!(!rebuilt.problems.is_empty());
     assert_eq!(rebuilt.removed_packs, 0);
     assert!(pack.exists() && !sound());
     let third = lab.take();
     assert!(!sound());
+    let plan = planned("nothing is missing");
     let rebuilt = repository.rebuild_index().unwrap();
+    assert_eq!(plan, format!("{rebuilt:?}"));
     assert_eq!(rebuilt.removed_packs, 1);
     assert!(!pack.exists() && sound());
     let ids: Vec<_> = repository
@@ -191,4 +201,94 @@ fn a_repository_is_sound_again_after_a_repair() {
     assert_eq!(ids, all);
     lab.restore(&first, "back");
     assert_same(&before, &lab.manifest(), "restored");
+}
+
+/// Every file of the repository with its content.
+fn all_bytes(lab: &Lab) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    };
+    let all = files(&lab.root.path().join("repo"));
+    all.into_iter().map(read).collect()
+}
+
+/// A chunk that could be read when the index was made, and cannot be read when its pack is to go, keeps the pack.
+#[test]
+fn a_pack_stays_until_all_of_it_is_stored_again() {
+    let lab = Lab::new();
+    fs::write(lab.ws().join("precious"), noise(60_000)).unwrap();
+    lab.take();
+    let repository = lab.repository();
+    let pack = lab.root.path().join("repo/packs/00000001.pack");
+    let retire = || {
+        let session = Session::write(&repository).unwrap();
+        let removed = prune::retire(&session, &[1].into()).unwrap();
+        session.close().unwrap();
+        removed
+    };
+    let good = fs::read(&pack).unwrap();
+    let mut bad = good.clone();
+    bad[30_000] ^= 1;
+    fs::write(&pack, &bad).unwrap();
+    assert_eq!(retire(), 0);
+    fs::write(&pack, &good).unwrap();
+    let packs = files(&lab.root.path().join("repo/packs"));
+    assert_eq!(
+        packs.as_slice(),
+        std::slice::from_ref(&pack),
+        "and no new pack"
+    );
+    assert!(repository.verify(VerifyDepth::Data).unwrap().ok);
+    // The same, and all of it can be read.
+    assert_eq!(retire(), 1);
+    assert!(!pack.exists());
+    assert!(repository.verify(VerifyDepth::Data).unwrap().ok);
+}
+
+/// What a large file has in common with the snapshot's is taken from the workspace: no pack is read for it.
+#[test]
+fn a_large_file_is_brought_back_from_what_is_left_of_it() {
+    let lab = Lab::new();
+    let large = lab.ws().join("large");
+    let whole = noise(20 << 20);
+    fs::write(&large, &whole).unwrap();
+    let taken = lab.take();
+    let wanted = lab.manifest();
+    // The first chunk cannot be read any more.
+    let pack = lab.root.path().join("repo/packs/00000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[5000] ^= 1;
+    fs::write(&pack, &bytes).unwrap();
+    let spoil = |at: usize| {
+        let mut spoilt = whole.clone();
+        spoilt[at..at + 4096].fill(7);
+        fs::write(&large, spoilt).unwrap();
+    };
+    spoil(12 << 20);
+    lab.restore(&taken, "back");
+    assert_same(&wanted, &lab.manifest(), "the rest was still there");
+    // And where it is not there any more either, nothing is restored.
+    spoil(0);
+    let spoilt = lab.manifest();
+    let refused = lab
+        .repository()
+        .restore(&taken.snapshot.id, &options("again"));
+    assert!(matches!(refused, Err(RestoreError::Damaged { .. })));
+    assert_same(&spoilt, &lab.manifest(), "nothing is touched");
+    // Longer, shorter, and empty.
+    fs::write(&pack, {
+        bytes[5000] ^= 1;
+        &bytes
+    })
+    .unwrap();
+    for (name, now) in [
+        ("longer", [&whole[..], &whole[..100]].concat()),
+        ("shorter", whole[..9 << 20].to_vec()),
+        ("empty", Vec::new()),
+    ] {
+        fs::write(&large, now).unwrap();
+        lab.restore(&taken, name);
+        assert_same(&wanted, &lab.manifest(), name);
+    }
 }

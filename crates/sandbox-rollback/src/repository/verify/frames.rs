@@ -8,7 +8,7 @@ pub(super) fn frame(
     found: &Found,
     pack: u32,
     blocks: &Blocks,
-    chunks: &mut Known,
+    chunks: &Known,
 ) -> Option<(u64, &'static str)> {
     let offset = found.offset;
     let Some((block, bytes)) = blocks.get(&(pack, offset)) else {
@@ -35,9 +35,9 @@ pub(super) fn frame(
         });
         match chunks.place(hash) {
             // Another copy of it is the one that is used.
-            Some(known) if known.0 != *block => {}
-            Some(known) if known == place && is_right => {
-                chunks.set_good(hash);
+            Some((_, known)) if known.0 != *block => {}
+            Some((number, known)) if known == place && is_right => {
+                chunks.set_good(number);
             }
             Some(_) | None => wrong = Some((offset, "it does not hold what the index says")),
         }
