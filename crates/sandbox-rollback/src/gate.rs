@@ -9,6 +9,7 @@ use std::{
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sandbox_types::{Bytes, Change, ChangeKind, Violation, ViolationKind};
 
+mod git_config;
 mod protected;
 mod repository;
 mod rules;

@@ -145,36 +145,6 @@ const PROTECTED: &[(&str, &str)] = &[
     ("usercustomize.py", "a program that Python loads by itself"),
 ];
 
-/// Keys of a git configuration whose value is run as a command, or that lead to one, in lower case:
-/// the section, and the key or nothing for all keys. See git-config(1).
-const GIT_EXECUTABLE: [(&str, &str); 25] = [
-    ("core", "fsmonitor"),
-    ("core", "hookspath"),
-    ("core", "sshcommand"),
-    ("core", "editor"),
-    ("core", "pager"),
-    ("core", "askpass"),
-    ("core", "gitproxy"),
-    ("core", "alternaterefscommand"),
-    ("alias", ""),
-    ("pager", ""),
-    ("filter", "clean"),
-    ("filter", "smudge"),
-    ("filter", "process"),
-    ("diff", "external"),
-    ("diff", "command"),
-    ("diff", "textconv"),
-    ("merge", "driver"),
-    ("credential", "helper"),
-    ("gpg", "program"),
-    ("sequence", "editor"),
-    ("difftool", "cmd"),
-    ("mergetool", "cmd"),
-    ("include", "path"),
-    ("includeif", "path"),
-    ("submodule", "update"),
-];
-
 /// Returns the names of all classes, each once.
 pub(super) fn classes() -> Vec<&'static str> {
     let mut classes: Vec<_> = PROTECTED.iter().map(|(_, class)| *class).collect();
@@ -242,56 +212,9 @@ fn equal(wanted: &[&str], parts: &[&[u8]]) -> bool {
     wanted.iter().zip(parts).all(same)
 }
 
-/// Returns the keys in the text of a git configuration that make git run something.
-pub(super) fn git_executable_keys(text: &str) -> Vec<&'static str> {
-    let mut section = String::new();
-    let mut found = Vec::new();
-    // Git skips a byte order mark.
-    for line in text.trim_start_matches('\u{feff}').lines() {
-        let mut line = line.trim();
-        // A value that goes on may look like a section: nothing after it is what it seems.
-        if line.ends_with('\\') {
-            found.push("a continued line");
-        }
-        while let Some(rest) = line.strip_prefix('[') {
-            let name = rest.split([' ', '.', ']', '\t', '"']).next().unwrap_or("");
-            section = name.to_ascii_lowercase();
-            line = after_header(rest).trim_start();
-        }
-        let key = line.split(['=', ' ', '\t']).next().unwrap_or("");
-        let key = key.to_ascii_lowercase();
-        if key.is_empty() || key.starts_with(['#', ';']) {
-            continue;
-        }
-        let runs = |(s, k): &&(&str, &str)| *s == section && (k.is_empty() || *k == key);
-        found.extend(
-            GIT_EXECUTABLE
-                .iter()
-                .find(runs)
-                .map(|(section, _)| *section),
-        );
-    }
-    found
-}
-
-/// Returns what follows the bracket that closes a section's header: the first outside of quotes.
-fn after_header(rest: &str) -> &str {
-    let (mut quoted, mut escaped) = (false, false);
-    for (position, character) in rest.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' => escaped = quoted,
-            '"' => quoted = !quoted,
-            ']' if !quoted => return &rest[position + 1..],
-            _ => {}
-        }
-    }
-    ""
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{class, class_of_link, git_executable_keys};
+    use super::{class, class_of_link};
     use std::path::Path;
 
     #[test]
@@ -354,26 +277,5 @@ mod tests {
         for free in ["src", ".git/refs", "hooks", "modules/a"] {
             assert!(!known(free), "{free}");
         }
-    }
-
-    #[test]
-    fn no_way_of_writing_hides_a_key() {
-        for hostile in [
-            "[core] fsmonitor = a]",
-            "[filter \"]\"] clean = a",
-            "[a][core]fsmonitor=a",
-            "\u{feff}[core]\nfsmonitor=a",
-            "[core]\nx = a\\\n[user]\nfsmonitor = a",
-        ] {
-            assert!(!git_executable_keys(hostile).is_empty(), "{hostile}");
-        }
-    }
-
-    #[test]
-    fn only_keys_that_run_something_count() {
-        let plain = "[core]\n\tbare = false\n\tfilemode = true\n[remote \"origin\"]\n\turl = x\n";
-        assert!(git_executable_keys(plain).is_empty());
-        let hostile = "[CORE] fsMonitor = ./x\n[alias]\n  st = !sh\n[filter \"f\"]\nclean=x\n";
-        assert_eq!(git_executable_keys(hostile), ["core", "alias", "filter"]);
     }
 }

@@ -8,7 +8,11 @@ use rustix::{
 };
 use sandbox_types::Change;
 
-use super::{GateError, protected};
+use super::{
+    GateError,
+    git_config::{self, Doubts},
+    protected,
+};
 use crate::{file_error::FileError, stat::Stat, transaction::Transaction, tree::Tree};
 
 /// The most bytes of a git configuration that are read.
@@ -89,8 +93,7 @@ pub(super) fn runs_programs(tree: &Path, path: &Path) -> Result<bool, GateError>
         file.take(GIT_CONFIG_BYTES_MAX)
             .read_to_end(&mut bytes)
             .map_err(cannot_read())?;
-        let text = String::from_utf8_lossy(&bytes);
-        Ok(!protected::git_executable_keys(&text).is_empty())
+        Ok(git_config::doubts(&bytes) != Doubts::Of(Vec::new()))
     };
     read().map_err(|source| GateError::Read { source })
 }
