@@ -25,7 +25,7 @@ pub(super) enum Doubts {
 
 impl Entry {
     /// Returns section, subsection and key, divided at the first and the last dot.
-    fn parts(&self) -> (&[u8], Option<&[u8]>, &[u8]) {
+    pub(super) fn parts(&self) -> (&[u8], Option<&[u8]>, &[u8]) {
         let dot = |it: &u8| *it == b'.';
         let name = self.name.as_slice();
         let (Some(first), Some(last)) = (name.iter().position(dot), name.iter().rposition(dot))
@@ -34,6 +34,11 @@ impl Entry {
         };
         let middle = (first < last).then(|| &name[first + 1..last]);
         (&name[..first], middle, &name[last + 1..])
+    }
+
+    pub(super) fn is(&self, section: &str, key: &str) -> bool {
+        let (of, _, name) = self.parts();
+        of == section.as_bytes() && name == key.as_bytes()
     }
 }
 
@@ -51,7 +56,7 @@ pub(super) fn doubts(text: &[u8]) -> Doubts {
 }
 
 /// Returns all settings in their order; `None` if git refuses the text.
-fn entries(text: &[u8]) -> Option<Vec<Entry>> {
+pub(super) fn entries(text: &[u8]) -> Option<Vec<Entry>> {
     // Git skips a byte order mark.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = Reader { text, at: 0 };

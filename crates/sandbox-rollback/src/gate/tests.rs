@@ -13,6 +13,9 @@ use crate::{
     tests::{Lab, write},
 };
 
+mod ordinary;
+mod repositories;
+
 /// What the guest does, in words and in deeds.
 type Attack<'a> = (&'a str, &'a dyn Fn(&Path));
 
