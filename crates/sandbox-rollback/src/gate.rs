@@ -7,11 +7,13 @@ use std::{
 };
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use sandbox_types::{Bytes, Change, ChangeKind, Violation, ViolationKind};
+use sandbox_types::{Bytes, ChangeKind, Violation, ViolationKind};
 
+mod git_config;
 mod protected;
 mod repository;
 mod rules;
+mod view;
 
 use rules::Rules;
 pub use rules::{GateAction, GateRule, protected_classes};
@@ -198,23 +200,28 @@ impl Gate {
         let rules = Rules::new(&self.rules)?;
         let mut met = Met::default();
         let links: BTreeSet<&Path> = survey.symlinks.iter().map(|(link, _)| &**link).collect();
+        let look = repository::Look::at(transaction, survey);
+        let look = look.map_err(|source| GateError::Read { source })?;
         for change in &survey.changes {
             let is_link = links.contains(&*change.path);
             let own = self.configures_us(&transaction.layout.workspace, &change.path, is_link);
-            let class = match protected_class(change, is_link, transaction) {
+            let path = change.path.display();
+            let class = match look.class(change, is_link) {
                 Ok(class) => class,
-                // It may be anything; the others are judged.
-                Err(GateError::Read { source }) => {
-                    let rule = rules.first(&change.path, None);
-                    let action =
-                        rule.map_or(GateAction::Hold, |it| it.action.max(GateAction::Hold));
-                    let (path, why) = (change.path.display(), &source.source);
+                // A rule for the path decides as well as it would have; a class is not known.
+                Err(error) => {
+                    let rule = rules.first(&change.path, None).map(|rule| rule.action);
+                    let action = rule.unwrap_or(GateAction::Hold.max(self.protected));
+                    let action = if own {
+                        action.max(GateAction::Hold)
+                    } else {
+                        action
+                    };
                     met.push(action, || {
-                        format!("'{path}' changed, and cannot be looked at: {why}")
+                        format!("'{path}' changed and cannot be examined: {}", told(&error))
                     });
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             let (action, why) = match (rules.first(&change.path, class), class) {
                 (rule, _) if own => (
@@ -225,7 +232,6 @@ impl Gate {
                 (None, Some(class)) => (self.protected, class),
                 (None, None) => continue,
             };
-            let path = change.path.display();
             met.push(action, || format!("'{path}' changed: {why}"));
         }
         decision.meet(met);
@@ -263,31 +269,9 @@ impl Gate {
     }
 }
 
-/// Returns what kind of protected file a change brings, if any.
-fn protected_class(
-    change: &Change,
-    is_link: bool,
-    transaction: &Transaction,
-) -> Result<Option<&'static str>, GateError> {
-    if change.kind == ChangeKind::Deleted {
-        return Ok(None);
-    }
-    let class = if is_link {
-        protected::class_of_link(&change.path)
-    } else {
-        protected::class(&change.path)
-    };
-    if class.is_none() {
-        return repository::class(change, transaction);
-    }
-    let harmless = match class {
-        Some(protected::GIT_CONFIG) => {
-            !repository::runs_programs(transaction.upper(), &change.path)?
-        }
-        Some(protected::GIT_ELSEWHERE) => repository::is_directory(transaction, &change.path)?,
-        _ => false,
-    };
-    Ok(class.filter(|_| !harmless))
+/// Returns an error and its source in one line.
+fn told(error: &FileError) -> String {
+    format!("{error}: {}", error.source)
 }
 
 impl GateDecision {

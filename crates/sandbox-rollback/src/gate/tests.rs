@@ -13,6 +13,9 @@ use crate::{
     tests::{Lab, write},
 };
 
+mod ordinary;
+mod repositories;
+
 /// What the guest does, in words and in deeds.
 type Attack<'a> = (&'a str, &'a dyn Fn(&Path));
 
@@ -204,28 +207,4 @@ fn links_that_lead_out_meet_rules_of_their_class() {
     assert_eq!(outcome(GateAction::Discard), (GateOutcome::Discard, 1));
     assert_eq!(outcome(GateAction::Report), (GateOutcome::Commit, 1));
     assert_eq!(outcome(GateAction::Allow), (GateOutcome::Commit, 0));
-}
-
-#[test]
-fn only_what_cannot_be_looked_at_is_held() {
-    let lab = Lab::new();
-    let tx = lab.begin("op");
-    for path in ["plain", "sub/plain", ".git/config"] {
-        write(&tx.upper().join(path), "[core]\n\tbare = false\n");
-    }
-    let survey = tx.survey().unwrap();
-    let examine = || Gate::open().examine(&survey, &tx).unwrap();
-    assert_eq!(examine().outcome, GateOutcome::Commit);
-    let (upper, away) = (tx.upper().to_owned(), tx.upper().with_file_name("away"));
-    std::fs::rename(&upper, &away).unwrap();
-    let decision = examine();
-    std::fs::rename(&away, &upper).unwrap();
-    assert_eq!(decision.outcome, GateOutcome::Hold);
-    let [reason] = &decision.reasons[..] else {
-        panic!("{:?}", decision.reasons);
-    };
-    assert!(
-        reason.starts_with("'.git/config' changed, and cannot be looked at: No such file"),
-        "{reason}"
-    );
 }
