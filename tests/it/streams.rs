@@ -99,7 +99,7 @@ fn a_second_ctrl_c_waits_for_nothing() {
     let is_soon = (0..5).any(|_| {
         let run = ready(&lab, "trap '' INT; echo ready; sleep 100");
         interrupt(&run);
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::park_timeout(Duration::from_millis(300));
         let before = Instant::now();
         interrupt(&run);
         assert_eq!(code_of(run), Some(130));

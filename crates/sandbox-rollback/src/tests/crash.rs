@@ -1,6 +1,8 @@
 //! The engine is stopped before each of its changes on disk, for every one of them; after recovery
 //! the workspace is before or after, never between, and nothing else was lost.
 
+use std::time::{Duration, Instant};
+
 use super::{basic::rich, *};
 use crate::step::{with_steps, without_flags};
 
@@ -120,7 +122,10 @@ fn a_recovery_leaves_the_times_of_edits() {
             return;
         }
         // As long as nobody takes for the time of the kill itself.
-        thread::sleep(std::time::Duration::from_millis(40));
+        let later = Instant::now() + Duration::from_millis(40);
+        while Instant::now() < later {
+            thread::park_timeout(Duration::from_millis(5));
+        }
         let mut times = Vec::new();
         for (number, name) in ["dir", "fresh"].into_iter().enumerate() {
             let directory = lab.ws().join(name);
