@@ -46,7 +46,7 @@ impl View {
     pub(super) fn of(transaction: &Transaction) -> Result<Self, FileError> {
         Ok(Self {
             upper: Tree::open(transaction.upper())?,
-            lower: Tree::open(&transaction.layout.workspace)?,
+            lower: transaction.layout.open_workspace()?,
             workspace: transaction.layout.workspace.clone(),
         })
     }
