@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    process::Child,
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -266,4 +266,28 @@ fn the_intent_of_a_rollback_is_finished_or_forgotten() {
     fs::write(&record, &intent).unwrap();
     lab.sandbox(&["status"]).code(0);
     assert_eq!(key(), "later");
+}
+
+#[test]
+fn ctrl_c_leaves_no_undo_half_way() {
+    let lab = Lab::new();
+    let before = lab.tree();
+    lab.run("for i in $(seq 1500); do echo $i > f$i; done");
+    let files = || fs::read_dir(lab.workspace()).unwrap().count();
+    let whole = files();
+    let mut undo = lab.command(&["undo", "-q"]).spawn().unwrap();
+    let pid = undo.id().to_string();
+    let mut sent = 0;
+    let status = loop {
+        if let Some(status) = undo.try_wait().unwrap() {
+            break status;
+        }
+        if files() < whole {
+            // The number is ours until it is waited for.
+            sent += u32::from(Command::new("kill").args(["-INT", &pid]).status().is_ok());
+        }
+    };
+    assert!(status.success(), "{status}");
+    assert!(lab.tree() == before, "it was undone in part");
+    println!("{sent} signals while it undid");
 }

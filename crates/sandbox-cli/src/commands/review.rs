@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) fn commit(settings: &Settings, args: SettleArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.commit_part(selection(args)))??;
+    let done = waiting::to_the_end(core.commit_part(selection(args)))??;
     let id = describe::short(&done.operation);
     tell(
         settings,
@@ -25,7 +25,7 @@ pub(crate) fn commit(settings: &Settings, args: SettleArgs) -> Result<u8, Failur
 
 pub(crate) fn discard(settings: &Settings, args: SettleArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.discard_part(selection(args)))??;
+    let done = waiting::to_the_end(core.discard_part(selection(args)))??;
     let after = "; the workspace is as before it";
     tell(settings, &done, "discarded", after)
 }

@@ -19,7 +19,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         on_conflict: args.edited.on_conflict(),
         dry_run: args.dry_run,
     };
-    let done = waiting::wait_for(core.roll_back(&args.target, options))??;
+    let done = waiting::to_the_end(core.roll_back(&args.target, options))??;
     let ui = settings.ui;
     if ui.is_json() {
         ui::print_json(&done)?;

@@ -17,13 +17,13 @@ type Words = (&'static str, &'static str);
 
 pub(crate) fn run(settings: &Settings, args: UndoArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.undo_with(options(args.operation, args.how)))??;
+    let done = waiting::to_the_end(core.undo_with(options(args.operation, args.how)))??;
     tell(settings, &done, ("undo", "undid"))
 }
 
 pub(crate) fn redo(settings: &Settings, args: RedoArgs) -> Result<u8, Failure> {
     let core = settings.open()?;
-    let done = waiting::wait_for(core.redo_with(options(args.operation, args.how)))??;
+    let done = waiting::to_the_end(core.redo_with(options(args.operation, args.how)))??;
     tell(settings, &done, ("redo", "redid"))
 }
 

@@ -1,5 +1,6 @@
 //! Waits for the library's futures. Only commands that need it start a runtime.
 
+use sandbox_core::Cancellation;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::{Failure, Kind};
@@ -30,6 +31,14 @@ fn built(builder: &mut Builder) -> Result<Runtime, Failure> {
 /// Waits for `future`, without a descriptor that is written to wake this thread: if that write fails, nobody wakes it.
 pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(built(&mut Builder::new_current_thread())?.block_on(future))
+}
+
+/// As [`wait_for`], for what changes the workspace step by step: from here on, Ctrl-C and its like end nothing half-way.
+pub(crate) fn to_the_end<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let _signals = Cancellation::on_signals().map_err(|error| {
+        Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+    })?;
+    wait_for(future)
 }
 
 #[cfg(test)]
