@@ -28,6 +28,8 @@ mod detached;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod forged_lines;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod guest_files;

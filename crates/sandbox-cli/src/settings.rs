@@ -199,7 +199,7 @@ impl Settings {
         for file in home.ignored_configuration(Some(&record)) {
             self.ui.note(&format!(
                 "sandbox: {} is ignored: commands of a sandbox can change it, because it lies in a workspace",
-                crate::ui::plain(&file.to_string_lossy())
+                crate::ui::inline(&file.to_string_lossy())
             ));
         }
         let (core, recovery) = home.open(record, overrides)?;

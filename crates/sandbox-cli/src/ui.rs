@@ -109,7 +109,7 @@ impl Ui {
     pub(crate) fn failure_to_person(self, failure: &Failure) {
         let mut text = String::new();
         for (at, cause) in failure.causes.iter().enumerate() {
-            let cause = plain(cause);
+            let cause = inline(cause);
             let line = if at == 0 {
                 format!("{} {cause}\n", self.error_tone(Tone::Bad, "error:"))
             } else {
@@ -119,7 +119,7 @@ impl Ui {
         }
         for hint in &failure.hints {
             let label = self.error_tone(Tone::Strong, "hint:");
-            let line = format!("  {label} {}\n", plain(hint));
+            let line = format!("  {label} {}\n", inline(hint));
             text.push_str(&line);
         }
         if failure.kind == Kind::Internal {
@@ -306,9 +306,15 @@ fn acts_on_text(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || hides
 }
 
+/// Returns text of unknown origin for a sentence of ours, with line feeds escaped too: a name that somebody else chose
+/// must not begin a line that looks like one of ours.
+pub(crate) fn inline(text: &str) -> String {
+    plain(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
 /// Returns text of unknown origin on one line of at most `width` characters.
 pub(crate) fn one_line(text: &str, width: usize) -> String {
-    let shown: String = plain(text).replace('\n', "\\n").replace('\t', "\\t");
+    let shown = inline(text);
     if shown.chars().count() <= width {
         return shown;
     }

@@ -12,7 +12,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, absolute, current_directory},
-    ui::{self, Tone, plain},
+    ui::{self, Tone, inline},
 };
 
 pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> {
@@ -64,7 +64,7 @@ fn show(
     let marks = ui::marks(&settings.host);
     let mut text = String::new();
     for (at, step) in plan.steps().iter().enumerate() {
-        let path = plain(&step.path.to_string_lossy());
+        let path = inline(&step.path.to_string_lossy());
         let line = format!("  {}. {} {path}\n", at + 1, step.act.words());
         text.push_str(&line);
     }
@@ -78,8 +78,8 @@ fn show(
         let line = format!(
             "  {mark}  {:<22} {}  {}",
             check.what,
-            plain(&check.value),
-            plain(reason)
+            inline(&check.value),
+            inline(reason)
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -109,7 +109,7 @@ fn print(
         ui::print_json(&document(record, what, creates_workspace))?;
         return Ok(());
     }
-    let workspace = plain(&record.workspace.to_string_lossy());
+    let workspace = inline(&record.workspace.to_string_lossy());
     let new = if creates_workspace {
         ", a new directory"
     } else {
@@ -119,7 +119,7 @@ fn print(
     if let Some(reason) = &record.no_layers_because {
         settings.ui.insist(&format!(
             "sandbox: no transactions are possible here, so only `run --direct` works: {}",
-            plain(reason)
+            inline(reason)
         ));
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, current_directory},
-    ui::{self, plain},
+    ui::{self, inline},
 };
 
 /// What is to be destroyed.
@@ -45,7 +45,7 @@ pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure
         }))?;
         return Ok(exit_codes::DONE);
     }
-    let workspace = plain(&record.workspace.to_string_lossy());
+    let workspace = inline(&record.workspace.to_string_lossy());
     let became = if args.delete_workspace {
         "deleted with it"
     } else {
@@ -102,7 +102,7 @@ fn already(
     args: &DestroyArgs,
     gone: &DestroyedSandbox,
 ) -> Result<u8, Failure> {
-    let workspace = plain(&gone.workspace.to_string_lossy());
+    let workspace = inline(&gone.workspace.to_string_lossy());
     if args.delete_workspace && gone.workspace.exists() {
         let problem = format!(
             "'{}' is destroyed already, and {workspace} belongs to no sandbox any more",

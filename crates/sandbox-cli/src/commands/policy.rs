@@ -11,7 +11,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::{Settings, absolute},
-    ui::{self, one_line, plain},
+    ui::{self, inline, one_line},
 };
 
 /// The widest command that is shown beside what is wrong with it.
@@ -25,7 +25,7 @@ pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> 
         ui::print_json(&json!({"pack": pack.name(), "rules": rules}))?;
     } else {
         let count = rules.len();
-        let name = plain(pack.name());
+        let name = inline(pack.name());
         ui::print(&format!(
             "{name}: {count} rules, and all their examples hold\n"
         ))?;
@@ -51,7 +51,7 @@ pub(crate) fn test(settings: &Settings, args: &PolicyTestArgs) -> Result<u8, Fai
             let rules: Vec<&str> = verdict.findings.iter().map(|it| it.rule.as_str()).collect();
             ui::print(&format!(
                 "{}:{}: {problem}: {} {}\n",
-                plain(&input::name(&args.file)),
+                inline(&input::name(&args.file)),
                 expectation.line,
                 one_line(&expectation.command, COMMAND_WIDTH),
                 rules.join(" "),

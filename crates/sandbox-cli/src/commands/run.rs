@@ -56,7 +56,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         let name = &record.name;
         ui.note(&format!(
             "sandbox: made '{name}' for {}",
-            ui::plain(&record.workspace.to_string_lossy())
+            ui::inline(&record.workspace.to_string_lossy())
         ));
     }
     let core = settings.open_record(&home, record, &overrides)?;
@@ -89,7 +89,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     let caller = Terminal::new(ui, approval, &cancel).with_tty(tty);
     let ended = execute(&core, Task::Asked(&operation), caller, &cancel)?;
     if let Some(failure) = core.event_file_failure() {
-        ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
+        ui.insist(&format!("sandbox: {}", ui::inline(&failure)));
     }
     let code = tell(ui, &operation, ended, report_file, approval);
     core.keep_ready();

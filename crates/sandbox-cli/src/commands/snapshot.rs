@@ -18,7 +18,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::{self, Settings},
-    ui::{self, Tone, Ui, one_line, plain},
+    ui::{self, Tone, Ui, inline, one_line, plain},
 };
 
 /// How much of an id is shown: unique in practice, and it can be typed.
@@ -102,7 +102,7 @@ fn tell_omissions(ui: Ui, taken: &SnapshotReport) {
     let torn = torn.map(|path| (path, "changed while it was read".to_owned()));
     let all: Vec<_> = reasons.chain(torn).collect();
     for (path, reason) in all.iter().take(NAMED_MAX) {
-        let path = one_line(&path.to_string_lossy(), usize::MAX);
+        let path = inline(&path.to_string_lossy());
         ui.insist(&format!(
             "sandbox: not as it should be in the snapshot: {path} ({reason})"
         ));
@@ -130,7 +130,7 @@ fn list(settings: &Settings) -> Result<u8, Failure> {
         let mut words: Vec<String> = it
             .tags
             .iter()
-            .map(|tag| format!("[{}]", plain(tag)))
+            .map(|tag| format!("[{}]", inline(tag)))
             .collect();
         words.extend(it.message.as_deref().map(plain));
         format!(
@@ -246,7 +246,7 @@ fn restore(settings: &Settings, args: SnapshotRestoreArgs) -> Result<u8, Failure
     } else if let Some(to) = to {
         ui.note(&format!(
             "sandbox: restored {id} to {}: {counts}",
-            to.display()
+            inline(&to.to_string_lossy())
         ));
     } else {
         let hint = match &done.operation {
@@ -266,7 +266,7 @@ pub(crate) fn counts(changes: &[Change]) -> String {
 
 fn tell_notes(ui: Ui, done: &RestoreOutcome) {
     for note in done.notes.iter().take(NAMED_MAX) {
-        let path = one_line(&note.path.to_string_lossy(), usize::MAX);
+        let path = inline(&note.path.to_string_lossy());
         ui.insist(&format!("sandbox: {path}: {}", note.reason));
     }
     if done.notes.len() > NAMED_MAX {
@@ -307,11 +307,11 @@ fn verified(ui: Ui, found: &RepositoryVerification) -> String {
         let line = format!(
             "{} {}\n",
             ui.tone(Tone::Bad, "damaged:"),
-            plain(&problem.what)
+            inline(&problem.what)
         );
         text.push_str(&line);
         for path in problem.paths.iter().take(NAMED_MAX) {
-            let line = format!("  {}\n", one_line(&path.to_string_lossy(), usize::MAX));
+            let line = format!("  {}\n", inline(&path.to_string_lossy()));
             text.push_str(&line);
         }
         if problem.paths.len() > NAMED_MAX {
@@ -351,7 +351,9 @@ fn repair(settings: &Settings) -> Result<u8, Failure> {
     }
     for problem in &rebuilt.problems {
         let what = if is_mended { "was damaged" } else { "lost" };
-        settings.ui.insist(&format!("sandbox: {what}: {problem}"));
+        settings
+            .ui
+            .insist(&format!("sandbox: {what}: {}", inline(problem)));
     }
     for id in &rebuilt.lost_snapshots {
         settings.ui.insist(&format!("sandbox: lost: snapshot {id}"));
