@@ -232,21 +232,35 @@ pub(crate) enum Said {
 
 /// Asks a person; anything but a yes is a no, the end of the input and Ctrl-C too.
 pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
+    match answer(&format!("{question} [y]es, [a]lways or [N]o: "), cancel).as_deref() {
+        Some("y" | "yes") => Said::Yes,
+        Some("a" | "always") => Said::Always,
+        Some(_) | None => Said::No,
+    }
+}
+
+/// Asks a person whether to go on; anything but a yes is a no.
+pub(crate) fn confirms(question: &str, cancel: &Cancellation) -> bool {
+    let said = answer(&format!("{question} [y]es or [N]o: "), cancel);
+    matches!(said.as_deref(), Some("y" | "yes"))
+}
+
+/// Returns what a person answers, in small letters; `None` if nobody does.
+fn answer(question: &str, cancel: &Cancellation) -> Option<String> {
     let mut stderr = io::stderr().lock();
-    let asked =
-        write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
+    let asked = stderr
+        .write_all(question.as_bytes())
+        .and_then(|()| stderr.flush());
     if !matches!(cancel.wait_to_read(io::stdin()), Ok(true)) {
         // The question has no line end yet. Nobody can be told that nobody listens.
         let _heard = stderr.write_all(b"\n");
-        return Said::No;
+        return None;
     }
-    let mut answer = String::new();
-    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    match (read, answer.trim().to_ascii_lowercase().as_str()) {
-        (Ok(_), "y" | "yes") => Said::Yes,
-        (Ok(_), "a" | "always") => Said::Always,
-        _ => Said::No,
-    }
+    let mut said = String::new();
+    asked
+        .and_then(|()| io::stdin().lock().read_line(&mut said))
+        .ok()?;
+    Some(said.trim().to_ascii_lowercase())
 }
 
 /// Prints why the command line cannot be used, or the help that was asked for.

@@ -4,6 +4,7 @@ mod destroy;
 mod destroyed;
 mod event_file;
 mod guest_paths;
+mod losses;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub(crate) use guest_paths::{
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 pub use destroyed::{DestroyedError, DestroyedSandbox};
+pub use losses::Losses;
 
 use crate::{
     approvals::Shelf,

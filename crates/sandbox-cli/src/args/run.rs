@@ -75,7 +75,7 @@ pub(crate) struct RunArgs {
     /// Let it see and change this host path, outside of the transaction
     #[arg(long, value_name = "PATH")]
     pub(crate) write: Vec<PathBuf>,
-    /// Hide this path from it
+    /// Hide this path, which must exist, from it: a file is empty for it, a directory too, and neither can be removed
     #[arg(long, value_name = "PATH")]
     pub(crate) hide: Vec<PathBuf>,
     /// What it may ask of the kernel: strict, default, permissive, or a profile of your own [default: from the

@@ -96,6 +96,12 @@ pub(crate) fn content_finding(
     )
 }
 
+/// Returns `1 snapshot`, `2 snapshots`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Returns `3 created, 1 modified`, or `None` when nothing changed.
 pub(crate) fn counts(changes: &ChangeSummary) -> Option<String> {
     let counted = [

@@ -193,7 +193,7 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Result<Approval, Fa
 const COMMAND_WIDTH: usize = 1000;
 
 /// What ends a run from outside: the command hears of it, and has as long as `sandbox kill` gives it.
-pub(super) fn cancellation() -> Result<Cancellation, Failure> {
+pub(crate) fn cancellation() -> Result<Cancellation, Failure> {
     Cancellation::on_signals_within(Kill::default().grace).map_err(|error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
     })
