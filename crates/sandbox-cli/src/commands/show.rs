@@ -126,17 +126,27 @@ fn interrupted(entry: &LogEntry) -> String {
     let became = match entry.report.changes.settlement {
         Settlement::Committed => "its changes are in the workspace",
         Settlement::Discarded => "its changes were dropped",
-        Settlement::Pending => "its changes wait for review",
+        Settlement::Pending => "its changes are held",
         Settlement::None => "what it changed is not known",
     };
     let since = match entry.since {
         Some("undone") => "its changes were undone",
         _ => became,
     };
-    head(
-        entry,
-        &format!("interrupted: its process was killed; {since}"),
-    )
+    let id = describe::short(&entry.id);
+    // What was killed before is dropped: this one came to its end.
+    let (why, next) = match entry.report.changes.settlement {
+        Settlement::Pending => (
+            "its report could not be written down",
+            format!(
+                "now        look: sandbox diff {id}   accept: sandbox commit {id}   drop: sandbox discard {id}\n"
+            ),
+        ),
+        Settlement::Committed | Settlement::Discarded | Settlement::None => {
+            ("its process was killed", String::new())
+        }
+    };
+    head(entry, &format!("interrupted: {why}; {since}")) + &next
 }
 
 /// What the content scan found, and what it left out.
