@@ -265,7 +265,11 @@ fn answer(question: &str, cancel: &Cancellation) -> Option<String> {
 
 /// Prints why the command line cannot be used, or the help that was asked for.
 pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
-    let text = unusable.error.to_string();
+    let text = if unusable.error.kind() == UsageKind::InvalidUtf8 {
+        NOT_UNICODE.to_owned()
+    } else {
+        unusable.error.to_string()
+    };
     let ui = Ui {
         form: unusable.form,
         words: Words::Some,
@@ -290,6 +294,11 @@ pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
     }
     ExitCode::from(exit_codes::USAGE)
 }
+
+/// Operations, records and reports are text; the names in a workspace need not be.
+const NOT_UNICODE: &str = "\
+error: an argument is not Unicode (UTF-8), and a command is recorded as text
+  hint: let a shell inside make that name: sandbox run --shell 'rm \"$(printf \"bad\\\\377\")\"', or a pattern: --shell 'rm bad*'";
 
 fn usage_failure(text: &str) -> Failure {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

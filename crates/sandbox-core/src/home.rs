@@ -222,6 +222,18 @@ impl Home {
         registry::by_directory(&self.layout, &directory)
     }
 
+    /// Returns the sandbox that `directory` belonged to when it had another path: it, or a directory above it, was moved.
+    pub fn find_moved(&self, directory: &Path) -> Option<SandboxRecord> {
+        let directory = fs::canonicalize(directory).ok()?;
+        let records = registry::all(&self.layout).ok()?;
+        directory.ancestors().find_map(|it| {
+            let metadata = fs::symlink_metadata(it).ok()?;
+            let moved =
+                |record: &&SandboxRecord| record.workspace != it && record.is_workspace(&metadata);
+            records.iter().find(moved).cloned()
+        })
+    }
+
     /// Returns what [`Home::create`] would do.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ The command's own exit code is passed on. Ours:
   125  the sandbox itself failed, and nothing was committed
   126  refused: denied, not approved, changes outside of --files, or not executable; or the command
        succeeded and its changes are held, because of a conflict or a rule (not by --review)
+       A command that succeeded and whose report (--json, --report) cannot be written ends with 125
+       if nothing was committed, else with 126; so does --detach that cannot print the id (126: it
+       runs on). Another code of the command stays
   127  command not found
   128+n  ended by signal n (137 also when the memory, process, disk, inode or output limit was
          reached, 152 the CPU time limit, 153 the file size limit)

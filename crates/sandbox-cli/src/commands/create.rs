@@ -1,7 +1,7 @@
 //! `sandbox create`: makes a sandbox for a directory.
 
 use sandbox_core::{
-    InitializationCheck, InitializationPlan, MissingWorkspace, NewSandbox, SandboxRecord,
+    InitializationCheck, InitializationPlan, MissingWorkspace, NewSandbox, Part, SandboxRecord,
     config_layers,
 };
 use sandbox_types::SandboxConfig;
@@ -41,9 +41,32 @@ pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> 
         let checks = home.check_plan(&plan, &config)?;
         return show(settings, &plan, &checks);
     }
+    // Looked at before it is made: a wrong configuration makes nothing.
+    let checks = home.check_plan(&plan, &config)?;
     let record = home.create(request)?;
     print(settings, &record, "made", plan.creates_workspace)?;
+    for check in checks.iter().filter(|it| it.needed && !it.holds) {
+        settings.ui.insist(&unheld(check));
+    }
     Ok(exit_codes::DONE)
+}
+
+/// Says what runs will be refused for.
+fn unheld(check: &InitializationCheck) -> String {
+    let reason = inline(check.reason.as_deref().unwrap_or_default());
+    let value = inline(&check.value);
+    match check.part {
+        Part::Resources => format!(
+            "sandbox: this host does not hold the {} limit of {value} ({reason}): runs are refused; with `best_effort: true` below `resource_limits` they go without it",
+            check.what
+        ),
+        Part::Workspace | Part::Security => {
+            format!(
+                "sandbox: not on this host: {}, {value} ({reason})",
+                check.what
+            )
+        }
+    }
 }
 
 /// Shows what would be done, and what was validated.

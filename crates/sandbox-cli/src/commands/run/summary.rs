@@ -58,9 +58,10 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     }
     let is_weaker = is_weaker_than_asked(operation, &report.enforcement);
     for line in &report.enforcement.missing {
-        // What nobody asked for is missed by nobody, and is in the report; that a command writes directly is told.
+        // What nobody asked for is missed by nobody, and is in the report; that a command writes directly was told
+        // before it ran.
         let is_told = is_weaker && !is_unasked(operation, line);
-        if is_told || line.starts_with("transaction: ") {
+        if is_told && !line.starts_with("transaction: ") {
             ui.note(&format!("sandbox: {}", unenforced(line)));
         }
     }
