@@ -56,7 +56,8 @@ pub(crate) struct RunArgs {
     /// Hold the changes for review
     #[arg(long, conflicts_with = "direct")]
     pub(crate) review: bool,
-    /// What becomes of the changes of a command that fails [default: keep]
+    /// What becomes of the changes of a command that fails, also of one that is ended half-way by a limit, a signal or
+    /// Ctrl-C; beyond --disk and --inodes they are always discarded [default: keep]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_failure: Option<OnFailureMode>,
     /// Write to the workspace directly: no transaction, no undo

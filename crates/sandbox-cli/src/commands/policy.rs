@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::PolicyTestArgs,
-    commands::{check, input},
+    commands::{check, describe, input},
     exit_codes,
     failure::Failure,
     settings::{Settings, absolute},
@@ -27,7 +27,8 @@ pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> 
         let count = rules.len();
         let name = inline(pack.name());
         ui::print(&format!(
-            "{name}: {count} rules, and all their examples hold\n"
+            "{name}: {}, and all their examples hold\n",
+            describe::counted(count as u64, "rule")
         ))?;
     }
     Ok(exit_codes::DONE)
@@ -49,13 +50,14 @@ pub(crate) fn test(settings: &Settings, args: &PolicyTestArgs) -> Result<u8, Fai
         }));
         if !settings.ui.is_json() {
             let rules: Vec<&str> = verdict.findings.iter().map(|it| it.rule.as_str()).collect();
-            ui::print(&format!(
-                "{}:{}: {problem}: {} {}\n",
+            let line = format!(
+                "{}:{}: {problem}: {} {}",
                 inline(&input::name(&args.file)),
                 expectation.line,
                 one_line(&expectation.command, COMMAND_WIDTH),
                 rules.join(" "),
-            ))?;
+            );
+            ui::print(&format!("{}\n", line.trim_end()))?;
         }
     }
     let (all, failed) = (expected.len(), failures.len());
