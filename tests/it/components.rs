@@ -23,7 +23,11 @@ fn blocks(language: &str) -> Vec<&'static str> {
 fn its_commands_work() {
     let blocks = blocks("sh");
     assert!(blocks.len() >= 5, "{} blocks of shell text", blocks.len());
+    // What is shown to fail must fail.
+    let failing = " || test ";
+    assert!(blocks.iter().any(|it| it.contains(failing)));
     for block in blocks {
+        let block = &block.replace(failing, " && exit 99 || test ");
         let lab = Lab::new();
         let directory = program().parent().unwrap().display().to_string();
         let path = std::env::var("PATH").unwrap();

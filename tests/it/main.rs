@@ -24,9 +24,13 @@ mod degraded;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod destroy;
+#[cfg(test)]
 mod detached;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod forged_lines;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -76,6 +80,8 @@ mod snapshots_encrypted;
 #[cfg(test)]
 mod snapshots_files;
 #[cfg(test)]
+mod snapshots_names;
+#[cfg(test)]
 mod snapshots_state;
 #[cfg(test)]
 mod state;
@@ -99,5 +105,7 @@ mod top;
 mod transactions;
 #[cfg(test)]
 mod without_user_namespaces;
+#[cfg(test)]
+mod wording;
 #[cfg(test)]
 mod workspaces;

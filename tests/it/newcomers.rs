@@ -180,9 +180,14 @@ fn a_home_with_dots_is_the_same_home() {
 }
 
 #[test]
-fn a_report_that_cannot_be_printed_leaves_the_code_of_the_command() {
+fn a_report_that_cannot_be_printed_is_no_success() {
     let lab = Lab::new();
-    for (command, code) in [("true", 0), ("echo x > a", 0), ("echo y > a; exit 3", 3)] {
+    for (command, code) in [
+        ("true", 125),
+        ("echo x > a", 126),
+        ("exit 3", 3),
+        ("echo y > a; exit 3", 3),
+    ] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let args = ["run", "--json", "--shell", command];
         let mut run = lab.command(&args);

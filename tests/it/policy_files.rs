@@ -108,3 +108,32 @@ fn changes_that_a_rule_drops_are_no_success() {
     lab.sandbox(&["run", "--shell", "echo x > keys; exit 3"])
         .code(3);
 }
+
+/// What the page shows is taken as it stands.
+#[test]
+fn the_example_of_the_page_holds() {
+    const PAGE: &str = include_str!("../../docs/reference/rule-packs.md");
+    let mut blocks = PAGE.split("```yaml\n").skip(1).map(|it| {
+        let (block, _) = it.split_once("```").unwrap();
+        block
+    });
+    let lab = Lab::new();
+    let (pack, expected) = (
+        lab.root().join("pack.yaml"),
+        lab.root().join("expected.yaml"),
+    );
+    fs::write(&pack, blocks.next().unwrap()).unwrap();
+    fs::write(&expected, blocks.next().unwrap()).unwrap();
+    let (pack, expected) = (pack.to_str().unwrap(), expected.to_str().unwrap());
+    lab.sandbox(&["policy", "validate", pack])
+        .code(0)
+        .prints("acme: 1 rule, and");
+    lab.sandbox(&["policy", "test", expected, "--rules", pack])
+        .code(0)
+        .prints("4 of 4 as expected");
+    let wrong = lab.root().join("wrong.yaml");
+    fs::write(&wrong, "- {command: git push, decision: deny}\n").unwrap();
+    lab.sandbox(&["policy", "test", wrong.to_str().unwrap(), "--rules", pack])
+        .code(1)
+        .prints("git push\n");
+}

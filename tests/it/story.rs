@@ -405,8 +405,8 @@ fn the_report_is_written_to_a_file_too() {
 }
 
 #[test]
-fn what_fails_after_the_commit_leaves_the_commands_own_code() {
-    for (text, code) in [("rm -r d", 0), ("rm -r d; exit 3", 3)] {
+fn what_fails_after_the_commit_is_no_success() {
+    for (text, code) in [("rm -r d", 126), ("rm -r d; exit 3", 3)] {
         let lab = Lab::new().file("d/x", "x");
         lab.sandbox(&["run", "--report", "d/report.json", "--shell", text])
             .code(code)
@@ -420,7 +420,7 @@ fn what_fails_after_the_commit_leaves_the_commands_own_code() {
     let ended = run.stdout(full).spawn().unwrap();
     let ended = ended.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(0), "{stderr}");
+    assert_eq!(ended.status.code(), Some(126), "{stderr}");
     assert!(stderr.contains("its changes were committed"), "{stderr}");
     assert!(lab.read("x").is_some());
     lab.sandbox(&["run", "--report", "/dev/full", "--", "true"])

@@ -385,6 +385,45 @@ fn a_workspace_with_other_file_systems_in_it_is_written_directly() {
 }
 
 #[test]
+fn that_there_is_no_transaction_is_said_before_the_command_runs() {
+    mounted(
+        "mkdir m m/in; mount -t tmpfs none m/in; mine m m/in; cd m
+         sandbox run -q -- true; sandbox run --shell 'echo ran >&2' > ../said 2>&1
+         head -1 ../said | grep -o 'no transaction: other file systems.*'; grep -c . ../said",
+        "with a snapshot taken before; no rule looks at its changes\n2\n",
+    );
+}
+
+/// The disk is full when the operation ends: its changes are held, and nothing more can be written down.
+#[test]
+fn what_could_not_be_written_down_is_not_said_to_be_killed() {
+    mounted(
+        "mkdir m; mount -t tmpfs -o size=24M none m; mkdir m/w m/home; mine m m/w m/home
+         export SANDBOX_HOME=$PWD/m/home/data; cd m/w
+         sandbox run -q -- true; sandbox run --shell 'head -c 60M /dev/zero > huge; true' 2> /dev/null || echo $?
+         sandbox show | grep -o 'interrupted: .* held'; sandbox log | grep -o 'interrupted.*(held)' | tr -s ' '
+         sandbox discard 2> /dev/null; ls -A",
+        "125\ninterrupted: its report could not be written down; its changes are held\ninterrupted (held)\n",
+    );
+}
+
+#[test]
+fn what_a_host_does_not_hold_is_said_when_a_sandbox_is_made() {
+    if !is_root() {
+        return skipped("root, to become a user without cgroups");
+    }
+    let ended = with_mounts(
+        65534,
+        "mkdir m; mine m; echo 'resource_limits: {memory_mb: 512}' > limits.yaml; cd m
+         sandbox create -c ../limits.yaml 2> ../said; sandbox run -- true 2> /dev/null && echo runs
+         grep -o 'does not hold the memory limit of 512M' ../said && grep -o 'best_effort: true' ../said; true",
+    );
+    let told = "does not hold the memory limit of 512M\nbest_effort: true\n";
+    let runs = ended.stdout.contains("runs\n");
+    assert_eq!(ended.code(0).stdout.contains(told), !runs, "{ended}");
+}
+
+#[test]
 fn a_read_only_workspace_is_not_changed() {
     mounted(
         "mkdir m; echo readable > m/file; mine m; mount --bind m m; mount -o remount,bind,ro m; cd m

@@ -258,6 +258,9 @@ pub(crate) struct DestroyArgs {
     /// Also lose changes that wait for review
     #[arg(long)]
     pub(crate) force: bool,
+    /// Do not ask: on a terminal, a person is asked before snapshots, secrets or undoable operations go
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,11 +17,12 @@ pub(crate) const DENY: u8 = 20;
 /// `run`: the time limit was reached. As timeout(1).
 pub(crate) const TIMED_OUT: u8 = 124;
 /// `run`: the sandbox itself failed, and nothing was committed. What fails after a commit is said,
-/// and leaves the command's own code. So does a report that cannot be printed (a full disk behind `--json`).
+/// and leaves the command's own code.
 pub(crate) const SANDBOX_FAILED: u8 = 125;
 /// `run`: refused (denied, not approved, changes outside of the declared files), not executable, or
 /// the command succeeded and its changes are not in the workspace: they are held because of a
 /// conflict or a rule, dropped because of a rule, or their commit is not complete. Not if `--review` asked for that.
+/// Also: it succeeded, its changes are committed, and the report that was asked for cannot be written.
 pub(crate) const REFUSED: u8 = 126;
 /// `run`: an ended command gives 128 and the signal's number, as in a shell.
 pub(crate) const SIGNAL_BASE: u8 = 128;
@@ -137,6 +138,16 @@ pub(crate) fn of_report(
             }
         }
         Outcome::Error => SANDBOX_FAILED,
+    }
+}
+
+/// Returns the code of a command that succeeded, and whose report (`--json`, `--report`) could not be written: who asked
+/// for it must not take that for a success. Another code of the command stays.
+pub(crate) const fn of_untold(has_reached_workspace: bool) -> u8 {
+    if has_reached_workspace {
+        REFUSED
+    } else {
+        SANDBOX_FAILED
     }
 }
 

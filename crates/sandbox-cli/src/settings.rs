@@ -14,7 +14,7 @@ use sandbox_types::{SandboxConfig, SandboxName};
 use crate::{
     args::GlobalArgs,
     failure::{Failure, Kind},
-    ui::{Colour, Form, Ui, Words},
+    ui::{Colour, Form, Ui, Words, inline},
 };
 
 /// The home directory of a user who has none, as /etc/passwd has it on Debian.
@@ -95,10 +95,18 @@ impl Settings {
 
     /// Returns the sandbox that was named, else the one of the current directory.
     pub(crate) fn find(&self, home: &Home) -> Result<SandboxRecord, Failure> {
-        match self.name()? {
-            Some(name) => Ok(home.find(&name)?),
-            None => Ok(home.find_here(&current_directory()?)?),
+        if let Some(name) = self.name()? {
+            return Ok(home.find(&name)?);
         }
+        let here = current_directory()?;
+        home.find_here(&here).map_err(|error| {
+            let is_none = matches!(error, FindError::NoneHere { .. });
+            let moved = home.find_moved(&here).filter(|_| is_none);
+            let failure = Failure::from(error);
+            moved
+                .iter()
+                .fold(failure, |failure, it| failure.hint(was_moved(it)))
+        })
     }
 
     /// Returns the sandbox for a run: named, or of `directory` (else the current one), which gets
@@ -152,7 +160,13 @@ impl Settings {
             Err(error) => Err(error.into()),
         };
         match made {
-            Ok(record) => Ok(Found { record, made: true }),
+            Ok(record) => {
+                for moved in home.find_moved(&record.workspace).iter() {
+                    self.ui
+                        .insist(&format!("sandbox: {}", inline(&was_moved(moved))));
+                }
+                Ok(Found { record, made: true })
+            }
             // Another run made one at the same time.
             Err(OpenError::Create(CreateError::WorkspaceTaken { .. })) => {
                 Ok(found(home.find_here(&directory)?))
@@ -199,7 +213,7 @@ impl Settings {
         for file in home.ignored_configuration(Some(&record)) {
             self.ui.note(&format!(
                 "sandbox: {} is ignored: commands of a sandbox can change it, because it lies in a workspace",
-                crate::ui::plain(&file.to_string_lossy())
+                inline(&file.to_string_lossy())
             ));
         }
         let (core, recovery) = home.open(record, overrides)?;
@@ -231,6 +245,15 @@ impl Settings {
             ));
         }
     }
+}
+
+/// Says that a directory had a sandbox where it was, and how to go on.
+fn was_moved(record: &SandboxRecord) -> String {
+    let name = &record.name;
+    format!(
+        "this directory belonged to the sandbox '{name}' when it was {}: its undo sets, snapshots and secrets are there again once it is moved back; `sandbox destroy {name}` gives them up",
+        record.workspace.display()
+    )
 }
 
 /// Refuses a directory that was named together with a sandbox and is not in its workspace.

@@ -109,7 +109,7 @@ impl Ui {
     pub(crate) fn failure_to_person(self, failure: &Failure) {
         let mut text = String::new();
         for (at, cause) in failure.causes.iter().enumerate() {
-            let cause = plain(cause);
+            let cause = inline(cause);
             let line = if at == 0 {
                 format!("{} {cause}\n", self.error_tone(Tone::Bad, "error:"))
             } else {
@@ -119,7 +119,7 @@ impl Ui {
         }
         for hint in &failure.hints {
             let label = self.error_tone(Tone::Strong, "hint:");
-            let line = format!("  {label} {}\n", plain(hint));
+            let line = format!("  {label} {}\n", inline(hint));
             text.push_str(&line);
         }
         if failure.kind == Kind::Internal {
@@ -232,26 +232,44 @@ pub(crate) enum Said {
 
 /// Asks a person; anything but a yes is a no, the end of the input and Ctrl-C too.
 pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
+    match answer(&format!("{question} [y]es, [a]lways or [N]o: "), cancel).as_deref() {
+        Some("y" | "yes") => Said::Yes,
+        Some("a" | "always") => Said::Always,
+        Some(_) | None => Said::No,
+    }
+}
+
+/// Asks a person whether to go on; anything but a yes is a no.
+pub(crate) fn confirms(question: &str, cancel: &Cancellation) -> bool {
+    let said = answer(&format!("{question} [y]es or [N]o: "), cancel);
+    matches!(said.as_deref(), Some("y" | "yes"))
+}
+
+/// Returns what a person answers, in small letters; `None` if nobody does.
+fn answer(question: &str, cancel: &Cancellation) -> Option<String> {
     let mut stderr = io::stderr().lock();
-    let asked =
-        write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
+    let asked = stderr
+        .write_all(question.as_bytes())
+        .and_then(|()| stderr.flush());
     if !matches!(cancel.wait_to_read(io::stdin()), Ok(true)) {
         // The question has no line end yet. Nobody can be told that nobody listens.
         let _heard = stderr.write_all(b"\n");
-        return Said::No;
+        return None;
     }
-    let mut answer = String::new();
-    let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    match (read, answer.trim().to_ascii_lowercase().as_str()) {
-        (Ok(_), "y" | "yes") => Said::Yes,
-        (Ok(_), "a" | "always") => Said::Always,
-        _ => Said::No,
-    }
+    let mut said = String::new();
+    asked
+        .and_then(|()| io::stdin().lock().read_line(&mut said))
+        .ok()?;
+    Some(said.trim().to_ascii_lowercase())
 }
 
 /// Prints why the command line cannot be used, or the help that was asked for.
 pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
-    let text = unusable.error.to_string();
+    let text = if unusable.error.kind() == UsageKind::InvalidUtf8 {
+        NOT_UNICODE.to_owned()
+    } else {
+        unusable.error.to_string()
+    };
     let ui = Ui {
         form: unusable.form,
         words: Words::Some,
@@ -276,6 +294,11 @@ pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
     }
     ExitCode::from(exit_codes::USAGE)
 }
+
+/// Operations, records and reports are text; the names in a workspace need not be.
+const NOT_UNICODE: &str = "\
+error: an argument is not Unicode (UTF-8), and a command is recorded as text
+  hint: let a shell inside make that name: sandbox run --shell 'rm \"$(printf \"bad\\\\377\")\"', or a pattern: --shell 'rm bad*'";
 
 fn usage_failure(text: &str) -> Failure {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -306,9 +329,15 @@ fn acts_on_text(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || hides
 }
 
+/// Returns text of unknown origin for a sentence of ours, with line feeds escaped too: a name that somebody else chose
+/// must not begin a line that looks like one of ours.
+pub(crate) fn inline(text: &str) -> String {
+    plain(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
 /// Returns text of unknown origin on one line of at most `width` characters.
 pub(crate) fn one_line(text: &str, width: usize) -> String {
-    let shown: String = plain(text).replace('\n', "\\n").replace('\t', "\\t");
+    let shown = inline(text);
     if shown.chars().count() <= width {
         return shown;
     }

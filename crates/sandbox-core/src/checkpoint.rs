@@ -227,8 +227,7 @@ impl Checkpoint {
         execution: Option<&Execution>,
     ) -> Settled {
         let mut settled = self.keep(sandbox, operation, execution);
-        let reason = sandbox.record.no_overlay_because.as_deref();
-        let reason = reason.unwrap_or("there are no namespaces");
+        let reason = sandbox.no_overlay_because();
         settled.missing.push(format!(
             "transaction: {reason}, so the command wrote to the workspace directly, with a snapshot taken before; no rule looked at its changes"
         ));

@@ -142,6 +142,13 @@ impl SandboxCore {
         &self.sandbox.record
     }
 
+    /// Returns why an operation would write to the workspace directly, although it does not ask for that: a snapshot is
+    /// taken before. `None` if it has a transaction.
+    pub fn writes_directly_because(&self, operation: &Operation) -> Option<&str> {
+        let is_direct = self.sandbox.has_checkpoint(operation);
+        is_direct.then(|| self.sandbox.no_overlay_because())
+    }
+
     /// Runs an operation; nobody approves, nobody listens.
     ///
     /// # Errors

@@ -6,7 +6,6 @@ mod index;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sandbox_rollback::RollbackManager;
 use sandbox_state::{ReadError, Record};
 use sandbox_types::{OperationId, OperationReport, Outcome, ReportedOperation, Settlement};
 use serde::Serialize;
@@ -249,9 +248,11 @@ impl Sandbox {
         }
         let settlement = afterwards.settlement.get(&id).copied();
         let settlement = settlement.unwrap_or_else(|| {
-            let undoable = self.rollback.as_ref().map(RollbackManager::undoable);
-            match undoable {
-                Some(Ok(undoable)) if undoable.contains(&id) => Settlement::Committed,
+            let has = |ids: Result<Vec<OperationId>, _>| ids.is_ok_and(|ids| ids.contains(&id));
+            match self.rollback.as_ref() {
+                Some(rollback) if has(rollback.undoable()) => Settlement::Committed,
+                // Held, and then nothing more could be written down: a full disk, as a rule.
+                Some(rollback) if has(rollback.pending()) => Settlement::Pending,
                 Some(_) => Settlement::Discarded,
                 None => Settlement::None,
             }

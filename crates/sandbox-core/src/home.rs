@@ -4,6 +4,7 @@ mod destroy;
 mod destroyed;
 mod event_file;
 mod guest_paths;
+mod losses;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub(crate) use guest_paths::{
 
 pub use destroy::{DestroyError, HeldChanges, WorkspaceFate};
 pub use destroyed::{DestroyedError, DestroyedSandbox};
+pub use losses::Losses;
 
 use crate::{
     approvals::Shelf,
@@ -218,6 +220,18 @@ impl Home {
             source,
         })?;
         registry::by_directory(&self.layout, &directory)
+    }
+
+    /// Returns the sandbox that `directory` belonged to when it had another path: it, or a directory above it, was moved.
+    pub fn find_moved(&self, directory: &Path) -> Option<SandboxRecord> {
+        let directory = fs::canonicalize(directory).ok()?;
+        let records = registry::all(&self.layout).ok()?;
+        directory.ancestors().find_map(|it| {
+            let metadata = fs::symlink_metadata(it).ok()?;
+            let moved =
+                |record: &&SandboxRecord| record.workspace != it && record.is_workspace(&metadata);
+            records.iter().find(moved).cloned()
+        })
     }
 
     /// Returns what [`Home::create`] would do.

@@ -88,8 +88,8 @@ pub use expectations::{Expectation, ExpectationsError, expectations};
 pub use health::{HealthOutcome, HealthWatch, Repair, RepairBy, RepairEnd, RepairError};
 pub use history::{HistoryError, LogEntry};
 pub use home::{
-    DestroyError, DestroyedError, DestroyedSandbox, HeldChanges, Home, OpenError, Overrides,
-    WorkspaceFate,
+    DestroyError, DestroyedError, DestroyedSandbox, HeldChanges, Home, Losses, OpenError,
+    Overrides, WorkspaceFate,
 };
 pub use host::Host;
 pub use initializer::{

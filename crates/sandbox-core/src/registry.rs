@@ -74,7 +74,8 @@ impl SandboxRecord {
         }
     }
 
-    fn is_workspace(&self, metadata: &fs::Metadata) -> bool {
+    /// Returns whether a directory is the workspace, wherever it lies now.
+    pub(crate) fn is_workspace(&self, metadata: &fs::Metadata) -> bool {
         let inode = (self.workspace_device, self.workspace_inode);
         metadata.is_dir()
             && (metadata.dev(), metadata.ino()) == inode

@@ -38,6 +38,12 @@ pub enum ReviewError {
         /// The operation.
         id: OperationId,
     },
+    /// Another process was faster.
+    #[error("another process has settled, undone or redone the operation {id} meanwhile")]
+    Meanwhile {
+        /// The operation.
+        id: OperationId,
+    },
     /// No operation can be put back.
     #[error("there is nothing to undo")]
     NothingToUndo,
@@ -241,9 +247,23 @@ impl Sandbox {
                 id
             }
         };
-        rollback
-            .resume(&id)
-            .map_err(|source| ReviewError::Resume { id, source })
+        rollback.resume(&id).map_err(|source| {
+            self.unless_settled(
+                ReviewError::Resume {
+                    id: id.clone(),
+                    source,
+                },
+                &id,
+            )
+        })
+    }
+
+    /// Returns why a held operation is not settled: its changes wait no more, or else `error`.
+    fn unless_settled(&self, error: ReviewError, id: &OperationId) -> ReviewError {
+        match self.pending() {
+            Ok(waiting) if !waiting.contains(id) => ReviewError::Meanwhile { id: id.clone() },
+            Ok(_) | Err(_) => error,
+        }
     }
 
     pub(crate) fn commit(
@@ -263,14 +283,16 @@ impl Sandbox {
         };
         let survey = transaction
             .survey()
-            .map_err(|it| failed(SettleError::Changes(it)))?;
+            .map_err(|it| self.unless_settled(failed(SettleError::Changes(it)), &id))?;
         let changes = survey.changes.clone();
         match transaction.commit(survey) {
             Ok(_committed) => {}
             Err(CommitError::Conflict { paths, .. }) => {
                 return Err(ReviewError::Conflict { paths });
             }
-            Err(error) => return Err(failed(SettleError::Commit(error))),
+            Err(error) => {
+                return Err(self.unless_settled(failed(SettleError::Commit(error)), &id));
+            }
         }
         self.retain(now);
         self.reviewed(
@@ -296,8 +318,8 @@ impl Sandbox {
         };
         let changes = transaction
             .changes()
-            .map_err(|it| failed(SettleError::Changes(it)))?;
-        let discard = |it: DiscardError| failed(SettleError::Discard(it));
+            .map_err(|it| self.unless_settled(failed(SettleError::Changes(it)), &id))?;
+        let discard = |it: DiscardError| self.unless_settled(failed(SettleError::Discard(it)), &id);
         transaction.discard().map_err(discard)?;
         self.reviewed(
             id,

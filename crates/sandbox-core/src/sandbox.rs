@@ -92,6 +92,12 @@ impl Sandbox {
         !operation.direct && self.rollback.is_some() && self.has_no_overlay()
     }
 
+    /// Returns why the operation has a snapshot before, and no transaction.
+    pub(crate) fn no_overlay_because(&self) -> &str {
+        let reason = self.record.no_overlay_because.as_deref();
+        reason.unwrap_or("there are no namespaces")
+    }
+
     fn has_no_overlay(&self) -> bool {
         self.tier == Tier::LandlockAlone || self.record.no_overlay_because.is_some()
     }

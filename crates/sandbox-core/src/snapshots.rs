@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod intent;
 mod keys;
+mod names;
 mod policy;
 mod records;
 mod rollback;
@@ -178,13 +179,13 @@ impl SandboxCore {
         Ok(self.sandbox.repository()?.snapshots()?)
     }
 
-    /// Returns the snapshot that `id` is the name, or a unique beginning of the name, of.
+    /// Returns the snapshot that `id` is the id, a unique beginning of the id, or a tag of, if only one has it.
     ///
     /// # Errors
     ///
     /// Fails when there is none or more than one.
     pub fn snapshot_named(&self, id: &str) -> Result<Snapshot, SnapshotError> {
-        Ok(self.sandbox.repository()?.show(id)?)
+        self.sandbox.snapshot_of(id)
     }
 
     /// Returns which state of the sandbox a snapshot has, for [`SandboxCore::state_get`].
@@ -207,8 +208,8 @@ impl SandboxCore {
         to: Option<&str>,
     ) -> Result<Vec<Change>, SnapshotError> {
         let repository = self.sandbox.repository()?;
-        let from = repository.show(from)?.id;
-        let to = to.map(|to| repository.show(to)).transpose()?;
+        let from = self.sandbox.snapshot_of(from)?.id;
+        let to = to.map(|to| self.sandbox.snapshot_of(to)).transpose()?;
         Ok(repository.diff(&from, to.map(|to| to.id).as_ref())?)
     }
 
@@ -225,7 +226,10 @@ impl SandboxCore {
     ) -> Result<RestoreOutcome, SnapshotError> {
         let (sandbox, id) = (Arc::clone(&self.sandbox), id.to_owned());
         in_background(move || {
-            let id = sandbox.repository()?.show(&id)?.id;
+            let id = sandbox.snapshot_of(&id)?.id;
+            if let Some(to) = &request.to {
+                sandbox.check_destination(to)?;
+            }
             sandbox.restore_snapshot(id, &request, now())
         })
         .await
@@ -377,7 +381,7 @@ impl Sandbox {
     fn delete_snapshot(&self, id: &str, now: Timestamp) -> Result<SnapshotId, SnapshotError> {
         let _in_use = self.in_use().map_err(SnapshotError::Destroyed)?;
         let repository = self.repository()?;
-        let id = repository.show(id)?.id;
+        let id = self.snapshot_of(id)?.id;
         repository.delete(&id)?;
         self.release_pins();
         records::deleted(self.journal(), id, "asked for", now).map_err(SnapshotError::Record)?;

@@ -29,7 +29,8 @@ impl Sandbox {
         };
         let on_conflict = options.on_conflict;
         let ordered = (whole.clone(), options.paths.as_slice(), on_conflict);
-        let (plan, is_part) = plan(rollback, direction, &ordered)?;
+        let faster = |error| unless_gone((rollback, direction), &whole, error);
+        let (plan, is_part) = plan(rollback, direction, &ordered).map_err(faster)?;
         if options.dry_run {
             return Ok(UndoOutcome {
                 part_of: is_part.then(|| whole.clone()),
@@ -55,7 +56,7 @@ impl Sandbox {
             part
         } else {
             let done = rollback.go(direction, &whole, on_conflict);
-            let done = done.map_err(|source| failed(direction, &whole, source))?;
+            let done = done.map_err(|source| faster(failed(direction, &whole, source)))?;
             (whole.clone(), done)
         };
         let kind = match direction {
@@ -115,6 +116,18 @@ fn plan(
     }
     let plan = rollback.plan_of(direction, id, *on_conflict);
     Ok((plan.map_err(|source| failed(direction, id, source))?, false))
+}
+
+/// Returns why an operation is not undone or redone: another process has done it, or else `error`.
+fn unless_gone(
+    (rollback, direction): (&RollbackManager, Direction),
+    id: &OperationId,
+    error: ReviewError,
+) -> ReviewError {
+    match rollback.ready_to(direction) {
+        Ok(ready) if !ready.contains(id) => ReviewError::Meanwhile { id: id.clone() },
+        Ok(_) | Err(_) => error,
+    }
 }
 
 /// Returns why an operation is not undone or redone.

@@ -135,11 +135,23 @@ fn write_family(text: &mut String, family: &MetricFamily) -> std::fmt::Result {
     Ok(())
 }
 
+/// Returns a label as Prometheus reads it. Its text may be a name that somebody else chose, and a person may read it on
+/// a terminal: of control characters, it has the code.
 fn escaped(value: &str) -> String {
-    value
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n")
+    let mut text = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str(r"\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str(r"\n"),
+            c if c.is_control() => {
+                text.push('\\');
+                text.extend(c.escape_default());
+            }
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 fn number(value: f64) -> String {
@@ -178,7 +190,7 @@ mod tests {
         metrics.add(UP, [], f64::INFINITY);
         metrics.add(
             COUNT,
-            [("sandbox", "b\"\\\nc"), ("outcome", "failed")],
+            [("sandbox", "b\"\\\nc\x1b"), ("outcome", "failed")],
             1e21,
         );
         metrics.add(UP, [], 0.25);
@@ -187,7 +199,7 @@ mod tests {
             "# HELP sandbox_operations_total Operations that ended.\n\
              # TYPE sandbox_operations_total counter\n\
              sandbox_operations_total{outcome=\"failed\",sandbox=\"a\"} 2\n\
-             sandbox_operations_total{outcome=\"failed\",sandbox=\"b\\\"\\\\\\nc\"} 1000000000000000000000\n\
+             sandbox_operations_total{outcome=\"failed\",sandbox=\"b\\\"\\\\\\nc\\\\u{1b}\"} 1000000000000000000000\n\
              # HELP sandbox_up One\\nline with \\\\.\n\
              # TYPE sandbox_up gauge\n\
              sandbox_up 0.25\n"

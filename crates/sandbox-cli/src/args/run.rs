@@ -25,6 +25,9 @@ The command's own exit code is passed on. Ours:
   125  the sandbox itself failed, and nothing was committed
   126  refused: denied, not approved, changes outside of --files, or not executable; or the command
        succeeded and its changes are held, because of a conflict or a rule (not by --review)
+       A command that succeeded and whose report (--json, --report) cannot be written ends with 125
+       if nothing was committed, else with 126; so does --detach that cannot print the id (126: it
+       runs on). Another code of the command stays
   127  command not found
   128+n  ended by signal n (137 also when the memory, process, disk, inode or output limit was
          reached, 152 the CPU time limit, 153 the file size limit)
@@ -53,7 +56,8 @@ pub(crate) struct RunArgs {
     /// Hold the changes for review
     #[arg(long, conflicts_with = "direct")]
     pub(crate) review: bool,
-    /// What becomes of the changes of a command that fails [default: keep]
+    /// What becomes of the changes of a command that fails, also of one that is ended half-way by a limit, a signal or
+    /// Ctrl-C; beyond --disk and --inodes they are always discarded [default: keep]
     #[arg(long, value_name = "WHAT")]
     pub(crate) on_failure: Option<OnFailureMode>,
     /// Write to the workspace directly: no transaction, no undo
@@ -75,7 +79,7 @@ pub(crate) struct RunArgs {
     /// Let it see and change this host path, outside of the transaction
     #[arg(long, value_name = "PATH")]
     pub(crate) write: Vec<PathBuf>,
-    /// Hide this path from it
+    /// Hide this path, which must exist, from it: a file is empty for it, a directory too, and neither can be removed
     #[arg(long, value_name = "PATH")]
     pub(crate) hide: Vec<PathBuf>,
     /// What it may ask of the kernel: strict, default, permissive, or a profile of your own [default: from the

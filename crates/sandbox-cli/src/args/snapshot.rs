@@ -15,7 +15,7 @@ pub(crate) enum SnapshotCommand {
     List,
     /// Show one snapshot
     Show {
-        /// The snapshot: its id, or a unique beginning of it
+        /// The snapshot: its id, a unique beginning of it, or a tag that no other one has
         #[arg(value_name = "ID")]
         id: String,
     },
@@ -56,7 +56,7 @@ pub(crate) enum SnapshotCommand {
     Rekey,
     /// Delete a snapshot; `prune` frees its space
     Delete {
-        /// The snapshot: its id, or a unique beginning of it
+        /// The snapshot: its id, a unique beginning of it, or a tag that no other one has
         #[arg(value_name = "ID")]
         id: String,
     },
@@ -64,7 +64,7 @@ pub(crate) enum SnapshotCommand {
     Prune(SnapshotPruneArgs),
     /// Write a snapshot, with all that it needs, into one new file
     Export {
-        /// The snapshot: its id, or a unique beginning of it
+        /// The snapshot: its id, a unique beginning of it, or a tag that no other one has
         #[arg(value_name = "ID")]
         id: String,
         /// The file to write, which must not be there yet; `-` writes to standard output
@@ -142,7 +142,7 @@ pub(crate) struct SnapshotPruneArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotRestoreArgs {
-    /// The snapshot: its id, or a unique beginning of it
+    /// The snapshot: its id, a unique beginning of it, or a tag that no other one has
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// Restore only what matches (a glob relative to the workspace; a directory with all in it); may
@@ -159,7 +159,7 @@ pub(crate) struct SnapshotRestoreArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
-    /// A snapshot, or an operation: back to just before it
+    /// A snapshot (id or tag), or an operation: back to just before it
     #[arg(value_name = "TARGET")]
     pub(crate) target: String,
     /// Roll back only what matches (a glob relative to the workspace)

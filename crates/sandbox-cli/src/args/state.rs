@@ -125,7 +125,7 @@ pub(crate) struct StateGetArgs {
     /// The value that the key had after this change of the state, as `state history --json` numbers them
     #[arg(long, value_name = "N", conflicts_with_all = ["at", "time"])]
     pub(crate) sequence: Option<u64>,
-    /// The value that the key had when this snapshot was taken: its id, or a unique beginning of it
+    /// The value that the key had when this snapshot was taken: its id, a unique beginning of it, or its tag
     #[arg(long, value_name = "SNAPSHOT", conflicts_with = "time")]
     pub(crate) at: Option<String>,
     /// The value that the key had at this time, as 2026-11-22T20:00:00Z

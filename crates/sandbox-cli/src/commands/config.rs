@@ -10,7 +10,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, place_of_new},
-    ui::{self, Tone, plain},
+    ui::{self, Tone, inline},
 };
 
 /// Every key with its meaning and default: the file that `config init` writes.
@@ -47,7 +47,7 @@ pub(crate) fn show(settings: &Settings, args: ConfigShowArgs) -> Result<u8, Fail
         let line = format!(
             "{:<width$}  {}  {origin}\n",
             entry.key,
-            plain(&entry.value.to_string())
+            inline(&entry.value.to_string())
         );
         text.push_str(&line);
     }
@@ -61,7 +61,7 @@ pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> 
     if settings.ui.is_json() {
         ui::print_json(&json!({"ok": true, "file": file.to_string_lossy()}))?;
     } else {
-        ui::print(&format!("{} is valid\n", plain(&file.to_string_lossy())))?;
+        ui::print(&format!("{} is valid\n", inline(&file.to_string_lossy())))?;
     }
     Ok(exit_codes::DONE)
 }
@@ -86,7 +86,7 @@ pub(crate) fn init(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     if settings.ui.is_json() {
         ui::print_json(&json!({"file": path.to_string_lossy()}))?;
     } else {
-        ui::print(&format!("{} is written\n", plain(&path.to_string_lossy())))?;
+        ui::print(&format!("{} is written\n", inline(&path.to_string_lossy())))?;
     }
     Ok(exit_codes::DONE)
 }

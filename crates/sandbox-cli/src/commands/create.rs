@@ -1,7 +1,7 @@
 //! `sandbox create`: makes a sandbox for a directory.
 
 use sandbox_core::{
-    InitializationCheck, InitializationPlan, MissingWorkspace, NewSandbox, SandboxRecord,
+    InitializationCheck, InitializationPlan, MissingWorkspace, NewSandbox, Part, SandboxRecord,
     config_layers,
 };
 use sandbox_types::SandboxConfig;
@@ -12,7 +12,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, absolute, current_directory},
-    ui::{self, Tone, plain},
+    ui::{self, Tone, inline},
 };
 
 pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> {
@@ -41,9 +41,32 @@ pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> 
         let checks = home.check_plan(&plan, &config)?;
         return show(settings, &plan, &checks);
     }
+    // Looked at before it is made: a wrong configuration makes nothing.
+    let checks = home.check_plan(&plan, &config)?;
     let record = home.create(request)?;
     print(settings, &record, "made", plan.creates_workspace)?;
+    for check in checks.iter().filter(|it| it.needed && !it.holds) {
+        settings.ui.insist(&unheld(check));
+    }
     Ok(exit_codes::DONE)
+}
+
+/// Says what runs will be refused for.
+fn unheld(check: &InitializationCheck) -> String {
+    let reason = inline(check.reason.as_deref().unwrap_or_default());
+    let value = inline(&check.value);
+    match check.part {
+        Part::Resources => format!(
+            "sandbox: this host does not hold the {} limit of {value} ({reason}): runs are refused; with `best_effort: true` below `resource_limits` they go without it",
+            check.what
+        ),
+        Part::Workspace | Part::Security => {
+            format!(
+                "sandbox: not on this host: {}, {value} ({reason})",
+                check.what
+            )
+        }
+    }
 }
 
 /// Shows what would be done, and what was validated.
@@ -64,7 +87,7 @@ fn show(
     let marks = ui::marks(&settings.host);
     let mut text = String::new();
     for (at, step) in plan.steps().iter().enumerate() {
-        let path = plain(&step.path.to_string_lossy());
+        let path = inline(&step.path.to_string_lossy());
         let line = format!("  {}. {} {path}\n", at + 1, step.act.words());
         text.push_str(&line);
     }
@@ -78,8 +101,8 @@ fn show(
         let line = format!(
             "  {mark}  {:<22} {}  {}",
             check.what,
-            plain(&check.value),
-            plain(reason)
+            inline(&check.value),
+            inline(reason)
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -109,7 +132,7 @@ fn print(
         ui::print_json(&document(record, what, creates_workspace))?;
         return Ok(());
     }
-    let workspace = plain(&record.workspace.to_string_lossy());
+    let workspace = inline(&record.workspace.to_string_lossy());
     let new = if creates_workspace {
         ", a new directory"
     } else {
@@ -119,7 +142,7 @@ fn print(
     if let Some(reason) = &record.no_layers_because {
         settings.ui.insist(&format!(
             "sandbox: no transactions are possible here, so only `run --direct` works: {}",
-            plain(reason)
+            inline(reason)
         ));
     }
     Ok(())

@@ -9,7 +9,7 @@ use sandbox_types::{
     Usage, Verdict,
 };
 
-use crate::ui::{Tone, one_line, plain};
+use crate::ui::{Tone, inline, one_line};
 
 /// The length of a generated id: 32 hexadecimal digits and 4 hyphens.
 const GENERATED_ID_LENGTH: usize = 36;
@@ -62,7 +62,7 @@ pub(crate) fn verdict(verdict: &Verdict, tone: impl Fn(Tone, &str) -> String) ->
                 &finding.severity.to_string()
             ),
             tone(Tone::Strong, &finding.rule),
-            plain(&finding.message)
+            inline(&finding.message)
         );
         text.push_str(&line);
         if !finding.evidence.is_empty() {
@@ -71,7 +71,7 @@ pub(crate) fn verdict(verdict: &Verdict, tone: impl Fn(Tone, &str) -> String) ->
         }
         if let Some(suggestion) = &finding.suggestion {
             text.push_str("\n    instead: ");
-            text.push_str(&plain(suggestion));
+            text.push_str(&inline(suggestion));
         }
     }
     text
@@ -84,7 +84,7 @@ pub(crate) fn content_finding(
 ) -> String {
     format!(
         "{}:{}:{}: {} [{}] {}",
-        one_line(&finding.path.to_string_lossy(), usize::MAX),
+        inline(&finding.path.to_string_lossy()),
         finding.line,
         finding.column,
         tone(
@@ -92,8 +92,14 @@ pub(crate) fn content_finding(
             &finding.severity.to_string()
         ),
         finding.rule,
-        plain(&finding.message)
+        inline(&finding.message)
     )
+}
+
+/// Returns `1 snapshot`, `2 snapshots`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// Returns `3 created, 1 modified`, or `None` when nothing changed.
@@ -151,7 +157,7 @@ pub(crate) fn changed_paths(changes: &[Change]) -> String {
             ChangeKind::Metadata => 'm',
             ChangeKind::Renamed => 'R',
         };
-        let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+        let shown = |path: &Path| inline(&path.to_string_lossy());
         let path = shown(&change.path);
         let line = match change.from.as_deref().filter(|_| letter == 'R') {
             Some(from) => format!("  R {} -> {path}\n", shown(from)),
@@ -164,7 +170,7 @@ pub(crate) fn changed_paths(changes: &[Change]) -> String {
 
 /// Returns one line for each path that was edited since, with its line end: what becomes of it.
 pub(crate) fn edited_since(conflicts: &[PathBuf], kept: &[KeptEdit], verb: &str) -> String {
-    let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+    let shown = |path: &Path| inline(&path.to_string_lossy());
     let mut text = String::new();
     for path in conflicts {
         let is_kept = |it: &&KeptEdit| path.starts_with(&it.path);
@@ -179,7 +185,7 @@ pub(crate) fn edited_since(conflicts: &[PathBuf], kept: &[KeptEdit], verb: &str)
 
 /// Returns where edits are now.
 pub(crate) fn kept_edits(kept: &[KeptEdit]) -> Vec<String> {
-    let shown = |path: &Path| one_line(&path.to_string_lossy(), usize::MAX);
+    let shown = |path: &Path| inline(&path.to_string_lossy());
     kept.iter()
         .map(|it| {
             format!(

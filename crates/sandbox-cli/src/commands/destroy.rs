@@ -1,15 +1,17 @@
 //! `sandbox destroy`: releases everything that is held for a sandbox.
 
-use sandbox_core::{DestroyedSandbox, FindError, HeldChanges, Home, SandboxRecord, WorkspaceFate};
+use sandbox_core::{
+    DestroyedSandbox, FindError, HeldChanges, Home, Losses, SandboxRecord, WorkspaceFate,
+};
 use serde_json::json;
 
 use crate::{
     args::DestroyArgs,
-    commands::describe,
+    commands::{describe, run::cancellation},
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, current_directory},
-    ui::{self, plain},
+    ui::{self, inline},
 };
 
 /// What is to be destroyed.
@@ -35,6 +37,11 @@ pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure
     } else {
         HeldChanges::Keep
     };
+    let losses = home.losses(&record);
+    if !may_go(settings, args, (&record, losses))? {
+        settings.ui.insist("sandbox: nothing was destroyed");
+        return Ok(exit_codes::NO);
+    }
     home.destroy(&record, fate, held)?;
     if settings.ui.is_json() {
         ui::print_json(&json!({
@@ -42,20 +49,59 @@ pub(crate) fn run(settings: &Settings, args: &DestroyArgs) -> Result<u8, Failure
             "workspace": record.workspace,
             "workspace_deleted": args.delete_workspace,
             "already": false,
+            "lost": losses,
         }))?;
         return Ok(exit_codes::DONE);
     }
-    let workspace = plain(&record.workspace.to_string_lossy());
-    let became = if args.delete_workspace {
-        "deleted with it"
-    } else {
-        "kept as it is"
+    let workspace = inline(&record.workspace.to_string_lossy());
+    let became = match (args.delete_workspace, record.workspace.exists()) {
+        (true, _) => "was deleted with it",
+        (false, true) => "was kept as it is",
+        (false, false) => "was gone before",
     };
+    let with_it = told(losses).map_or_else(String::new, |it| format!(" with {it}"));
     settings.ui.note(&format!(
-        "sandbox: destroyed '{}'; {workspace} was {became}",
+        "sandbox: destroyed '{}'{with_it}; {workspace} {became}",
         record.name
     ));
     Ok(exit_codes::DONE)
+}
+
+/// Asks a person, if somebody is there, before something goes that cannot come back.
+fn may_go(
+    settings: &Settings,
+    args: &DestroyArgs,
+    (record, losses): (&SandboxRecord, Losses),
+) -> Result<bool, Failure> {
+    let ui = settings.ui;
+    let Some(with_it) = told(losses) else {
+        return Ok(true);
+    };
+    if args.yes || ui.is_json() || !ui::somebody_is_there() {
+        return Ok(true);
+    }
+    let (name, workspace) = (&record.name, inline(&record.workspace.to_string_lossy()));
+    ui.insist(&format!(
+        "sandbox: {with_it} of '{name}' ({workspace}) go with it, and cannot be brought back"
+    ));
+    let cancel = cancellation()?;
+    let goes = ui::confirms("Destroy it?", &cancel);
+    cancel.give_signals_back();
+    Ok(goes)
+}
+
+/// Returns what is lost in words; `None` if that is nothing.
+fn told(losses: Losses) -> Option<String> {
+    let counted = [
+        (losses.snapshots, "snapshot"),
+        (losses.secrets, "secret"),
+        (losses.undoable, "undoable operation"),
+    ];
+    let parts = counted.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts
+        .map(|(count, what)| describe::counted(count, what))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// Finds the sandbox: the named one, else that of the current directory. To destroy one that is
@@ -102,7 +148,7 @@ fn already(
     args: &DestroyArgs,
     gone: &DestroyedSandbox,
 ) -> Result<u8, Failure> {
-    let workspace = plain(&gone.workspace.to_string_lossy());
+    let workspace = inline(&gone.workspace.to_string_lossy());
     if args.delete_workspace && gone.workspace.exists() {
         let problem = format!(
             "'{}' is destroyed already, and {workspace} belongs to no sandbox any more",

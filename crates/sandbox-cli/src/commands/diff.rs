@@ -10,7 +10,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, Ui, for_stdout, plain},
+    ui::{self, Tone, Ui, for_stdout, inline},
 };
 
 pub(crate) fn run(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
@@ -38,9 +38,9 @@ pub(crate) fn run(settings: &Settings, args: &HeldArgs) -> Result<u8, Failure> {
 
 /// Says what cannot be shown line by line.
 fn summary(file: &FileDiff) -> String {
-    let path = plain(&file.change.path.to_string_lossy());
+    let path = inline(&file.change.path.to_string_lossy());
     if let Some(why) = &file.unreadable {
-        return format!("not shown: {path}: {}\n", plain(why));
+        return format!("not shown: {path}: {}\n", inline(why));
     }
     let Some(binary) = file.binary else {
         return String::new();

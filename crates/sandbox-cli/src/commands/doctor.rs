@@ -17,7 +17,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
-    ui::{self, Tone, Ui, marks, plain},
+    ui::{self, Tone, Ui, inline, marks},
 };
 
 pub(crate) fn run(settings: &Settings, args: &DoctorArgs) -> Result<u8, Failure> {
@@ -121,7 +121,7 @@ fn trial(settings: &Settings, cancel: &Cancellation) -> Result<Trial, Failure> {
 
 fn text(settings: &Settings, diagnosis: &Diagnosis, trial: &Result<Trial, Failure>) -> String {
     let ui = settings.ui;
-    let mut text = format!("kernel {}\n", plain(&diagnosis.kernel));
+    let mut text = format!("kernel {}\n", inline(&diagnosis.kernel));
     for protection in &diagnosis.protections {
         text.push_str(&protection_lines(settings, protection));
     }
@@ -129,7 +129,7 @@ fn text(settings: &Settings, diagnosis: &Diagnosis, trial: &Result<Trial, Failur
         Ok(trial) => {
             text.push_str("a command was confined, and attacked each layer that says so\n");
             for line in &trial.enforcement.missing {
-                let line = format!("not enforced for it: {}\n", plain(line));
+                let line = format!("not enforced for it: {}\n", inline(line));
                 text.push_str(&line);
             }
         }
@@ -137,7 +137,7 @@ fn text(settings: &Settings, diagnosis: &Diagnosis, trial: &Result<Trial, Failur
             let line = format!(
                 "{} no command can be confined: {}\n",
                 ui.tone(Tone::Bad, marks(&settings.host).bad),
-                plain(&failure.to_string())
+                inline(&failure.to_string())
             );
             text.push_str(&line);
         }
@@ -157,7 +157,7 @@ fn protection_lines(settings: &Settings, protection: &Protection) -> String {
     let mut text = format!(
         "{mark} {:<30} {word:<8} {}\n",
         protection.name,
-        plain(&protection.by)
+        inline(&protection.by)
     );
     for attacked in &protection.attacks {
         let name = json!(attacked.attack);
@@ -172,11 +172,11 @@ fn protection_lines(settings: &Settings, protection: &Protection) -> String {
         text.push_str(&line);
     }
     if let Some(missing) = &protection.missing {
-        let line = format!("    missing: {}\n", plain(missing));
+        let line = format!("    missing: {}\n", inline(missing));
         text.push_str(&line);
     }
     if let Some(remedy) = &protection.remedy {
-        let line = format!("    get it:  {}\n", ui.tone(Tone::Strong, &plain(remedy)));
+        let line = format!("    get it:  {}\n", ui.tone(Tone::Strong, &inline(remedy)));
         text.push_str(&line);
     }
     text

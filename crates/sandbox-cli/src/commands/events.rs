@@ -18,7 +18,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
-    ui::{self, Reader, Tone, Ui, one_line},
+    ui::{self, Reader, Tone, Ui, inline, one_line},
 };
 
 /// The widest text of an event that is shown to a person.
@@ -187,7 +187,7 @@ fn approval(event: &ApprovalEvent) -> String {
         words.extend(
             by.reason
                 .as_deref()
-                .map(|it| format!("because: {}", one_line(it, usize::MAX))),
+                .map(|it| format!("because: {}", inline(it))),
         );
     }
     words.join("  ")

@@ -12,7 +12,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, Ui, marks, one_line, plain},
+    ui::{self, Tone, Ui, inline, marks, one_line},
 };
 
 /// The widest finding on one line.
@@ -75,7 +75,7 @@ pub(super) fn check_line(settings: &Settings, checked: &Checked) -> String {
         one_line(&checked.health.detail, DETAIL_WIDTH)
     );
     if let Some(recovery) = &checked.recovery {
-        let repair = format!("    repair: {}\n", plain(recovery));
+        let repair = format!("    repair: {}\n", inline(recovery));
         line.push_str(&repair);
     }
     line

@@ -44,7 +44,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
             ui.tone(Tone::Strong, name),
             " ".repeat(width - name.len()),
             describe::time(&record.created_at),
-            ui::one_line(&record.workspace.to_string_lossy(), usize::MAX),
+            ui::inline(&record.workspace.to_string_lossy()),
             if record.workspace.is_dir() {
                 ""
             } else {

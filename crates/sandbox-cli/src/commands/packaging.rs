@@ -31,7 +31,7 @@ pub(crate) fn man(settings: &Settings, args: &ManArgs) -> Result<u8, Failure> {
     })?;
     settings.ui.note(&format!(
         "sandbox: wrote the pages to {}",
-        directory.display()
+        ui::inline(&directory.to_string_lossy())
     ));
     Ok(exit_codes::DONE)
 }

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::{
     args::PolicyTestArgs,
-    commands::{check, input},
+    commands::{check, describe, input},
     exit_codes,
     failure::Failure,
     settings::{Settings, absolute},
-    ui::{self, one_line, plain},
+    ui::{self, inline, one_line},
 };
 
 /// The widest command that is shown beside what is wrong with it.
@@ -25,9 +25,10 @@ pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> 
         ui::print_json(&json!({"pack": pack.name(), "rules": rules}))?;
     } else {
         let count = rules.len();
-        let name = plain(pack.name());
+        let name = inline(pack.name());
         ui::print(&format!(
-            "{name}: {count} rules, and all their examples hold\n"
+            "{name}: {}, and all their examples hold\n",
+            describe::counted(count as u64, "rule")
         ))?;
     }
     Ok(exit_codes::DONE)
@@ -49,13 +50,14 @@ pub(crate) fn test(settings: &Settings, args: &PolicyTestArgs) -> Result<u8, Fai
         }));
         if !settings.ui.is_json() {
             let rules: Vec<&str> = verdict.findings.iter().map(|it| it.rule.as_str()).collect();
-            ui::print(&format!(
-                "{}:{}: {problem}: {} {}\n",
-                plain(&input::name(&args.file)),
+            let line = format!(
+                "{}:{}: {problem}: {} {}",
+                inline(&input::name(&args.file)),
                 expectation.line,
                 one_line(&expectation.command, COMMAND_WIDTH),
                 rules.join(" "),
-            ))?;
+            );
+            ui::print(&format!("{}\n", line.trim_end()))?;
         }
     }
     let (all, failed) = (expected.len(), failures.len());

@@ -8,7 +8,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, one_line},
+    ui::{self, inline},
 };
 
 pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure> {
@@ -26,7 +26,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
         return Ok(exit_codes::DONE);
     }
     for note in &done.notes {
-        let path = one_line(&note.path.to_string_lossy(), usize::MAX);
+        let path = inline(&note.path.to_string_lossy());
         ui.insist(&format!("sandbox: {path}: {}", note.reason));
     }
     let mut counts = snapshot::counts(&done.paths);
@@ -45,7 +45,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
             "rollback",
         ));
         for it in done.state.iter().flat_map(|state| &state.keys) {
-            let key = one_line(&it.key, usize::MAX);
+            let key = inline(&it.key);
             let line = match it.restores {
                 Some(version) => format!("  state: {key} (back to version {version})\n"),
                 None => format!("  state: {key} (deleted)\n"),

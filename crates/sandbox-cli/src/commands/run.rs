@@ -56,7 +56,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         let name = &record.name;
         ui.note(&format!(
             "sandbox: made '{name}' for {}",
-            ui::plain(&record.workspace.to_string_lossy())
+            ui::inline(&record.workspace.to_string_lossy())
         ));
     }
     let core = settings.open_record(&home, record, &overrides)?;
@@ -71,6 +71,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     } else {
         ask(ui, &core, &operation)?
     };
+    forewarn(ui, &core, &operation);
     if detach {
         let request = detach::Request {
             sandbox: core.name().clone(),
@@ -89,7 +90,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     let caller = Terminal::new(ui, approval, &cancel).with_tty(tty);
     let ended = execute(&core, Task::Asked(&operation), caller, &cancel)?;
     if let Some(failure) = core.event_file_failure() {
-        ui.insist(&format!("sandbox: {}", ui::plain(&failure)));
+        ui.insist(&format!("sandbox: {}", ui::inline(&failure)));
     }
     let code = tell(ui, &operation, ended, report_file, approval);
     core.keep_ready();
@@ -99,11 +100,22 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
 /// Runs a request that was approved, and tells how it ended as `run` does.
 pub(crate) fn approved(ui: Ui, core: &SandboxCore, approved: Approved) -> Result<u8, Failure> {
     let operation = approved.operation().clone();
+    forewarn(ui, core, &operation);
     let approval = Approval::Given;
     let cancel = cancellation()?;
     let caller = Terminal::new(ui, approval, &cancel);
     let ended = execute(core, Task::Approved(Box::new(approved)), caller, &cancel)?;
     Ok(tell(ui, &operation, ended, None, approval))
+}
+
+/// Says before anything runs that it has no transaction, which nobody asked for.
+fn forewarn(ui: Ui, core: &SandboxCore, operation: &Operation) {
+    if let Some(reason) = core.writes_directly_because(operation) {
+        ui.note(&format!(
+            "sandbox: no transaction: {}, so the command writes to the workspace directly, with a snapshot taken before; no rule looks at its changes",
+            ui::inline(reason)
+        ));
+    }
 }
 
 /// What is executed.
@@ -144,24 +156,28 @@ fn tell(
         }
         Ok(())
     };
-    let mut failed = ended.failure.as_ref().map(|failure| failure.kind);
+    let failed = ended.failure.as_ref().map(|failure| failure.kind);
     // With --json it is in the report.
     if let Some(failure) = ended.failure.filter(|_| !ui.is_json() && !ended.mute) {
         ui.failure_to_person(&failure);
     }
-    if let Err(failure) = &written {
-        failed = failed.or(Some(failure.kind));
-    }
-    // That nobody could read the report changes nothing of how the operation ended.
-    for failure in [written, printed].into_iter().filter_map(Result::err) {
+    let untold: Vec<Failure> = [written, printed]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+    let is_told = untold.is_empty();
+    for failure in untold {
         ui.failure_to_person(&failure.while_doing(summary::became(operation, report)));
     }
-    match failed {
-        Some(kind) if !exit_codes::reached_workspace(operation, report) => {
-            exit_codes::of_failure(kind, Place::Run)
-        }
+    let has_reached = exit_codes::reached_workspace(operation, report);
+    let code = match failed {
+        Some(kind) if !has_reached => exit_codes::of_failure(kind, Place::Run),
         Some(_) | None => exit_codes::of_report(operation, report, ended.by),
+    };
+    if code == exit_codes::DONE && !is_told {
+        return exit_codes::of_untold(has_reached);
     }
+    code
 }
 
 /// Asks before anything starts, so that Ctrl-C at the question is simply a no.
@@ -193,7 +209,7 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Result<Approval, Fa
 const COMMAND_WIDTH: usize = 1000;
 
 /// What ends a run from outside: the command hears of it, and has as long as `sandbox kill` gives it.
-pub(super) fn cancellation() -> Result<Cancellation, Failure> {
+pub(crate) fn cancellation() -> Result<Cancellation, Failure> {
     Cancellation::on_signals_within(Kill::default().grace).map_err(|error| {
         Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
     })

@@ -11,7 +11,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
-    ui::{self, Ui, one_line},
+    ui::{self, Ui, inline, one_line},
 };
 
 /// The widest piece of evidence that is shown.
@@ -54,7 +54,7 @@ pub(crate) fn run(settings: &Settings, args: ScanArgs) -> Result<u8, Failure> {
         }
         ui.note(&summary(&report));
         for it in report.unreadable.iter().take(UNREADABLE_SHOWN_MAX) {
-            let path = one_line(&it.path.to_string_lossy(), usize::MAX);
+            let path = inline(&it.path.to_string_lossy());
             ui.insist(&format!("sandbox: not scanned: {path}: {}", it.reason));
         }
         let more = report.unreadable.len().saturating_sub(UNREADABLE_SHOWN_MAX) as u64

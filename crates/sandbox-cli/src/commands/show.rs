@@ -10,7 +10,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
-    ui::{self, Ui, for_stdout, plain},
+    ui::{self, Ui, for_stdout, inline},
 };
 
 /// The widest command that is shown.
@@ -66,13 +66,13 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
         let line = format!("{label:<11}{}\n", value.replace('\n', "\n           "));
         text.push_str(&line);
     };
-    add("directory", &plain(&report.operation.cwd));
+    add("directory", &inline(&report.operation.cwd));
     add(
         "verdict",
         &describe::verdict(&report.verdict, |tone, text| ui.tone(tone, text)),
     );
     for error in &report.error {
-        add("error", &plain(error));
+        add("error", &inline(error));
     }
     let usage = &report.usage;
     add(
@@ -88,11 +88,11 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
     add("enforced", &enforced(report));
     if let Some(network) = &report.network {
         for line in describe::connections(network, usage) {
-            add("network", &plain(&line));
+            add("network", &inline(&line));
         }
     }
     for violation in &report.violations {
-        add("violation", &plain(&violation.detail));
+        add("violation", &inline(&violation.detail));
     }
     for (label, line) in content(ui, report) {
         add(label, &line);
@@ -111,7 +111,7 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
         .iter()
         .filter(|_| not_kept(report.changes.settlement))
     {
-        add("", &plain(reason));
+        add("", &inline(reason));
     }
     text.push_str(&describe::changed_paths(&report.changes.paths));
     if report.changes.truncated {
@@ -126,17 +126,27 @@ fn interrupted(entry: &LogEntry) -> String {
     let became = match entry.report.changes.settlement {
         Settlement::Committed => "its changes are in the workspace",
         Settlement::Discarded => "its changes were dropped",
-        Settlement::Pending => "its changes wait for review",
+        Settlement::Pending => "its changes are held",
         Settlement::None => "what it changed is not known",
     };
     let since = match entry.since {
         Some("undone") => "its changes were undone",
         _ => became,
     };
-    head(
-        entry,
-        &format!("interrupted: its process was killed; {since}"),
-    )
+    let id = describe::short(&entry.id);
+    // What was killed before is dropped: this one came to its end.
+    let (why, next) = match entry.report.changes.settlement {
+        Settlement::Pending => (
+            "its report could not be written down",
+            format!(
+                "now        look: sandbox diff {id}   accept: sandbox commit {id}   drop: sandbox discard {id}\n"
+            ),
+        ),
+        Settlement::Committed | Settlement::Discarded | Settlement::None => {
+            ("its process was killed", String::new())
+        }
+    };
+    head(entry, &format!("interrupted: {why}; {since}")) + &next
 }
 
 /// What the content scan found, and what it left out.
@@ -147,7 +157,7 @@ fn content(ui: Ui, report: &OperationReport) -> Vec<(&'static str, String)> {
         ("wrote", line)
     });
     let skipped = report.changes.scan.iter().flat_map(|scan| &scan.skipped);
-    let unscanned = skipped.map(|it| ("not scanned", plain(it)));
+    let unscanned = skipped.map(|it| ("not scanned", inline(it)));
     found.chain(unscanned).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::{self, Settings},
-    ui::{self, Tone, Ui, one_line, plain},
+    ui::{self, Tone, Ui, inline, one_line, plain},
 };
 
 /// How much of an id is shown: unique in practice, and it can be typed.
@@ -103,7 +103,7 @@ fn tell_omissions(ui: Ui, taken: &SnapshotReport) {
     let torn = torn.map(|path| (path, "changed while it was read".to_owned()));
     let all: Vec<_> = reasons.chain(torn).collect();
     for (path, reason) in all.iter().take(NAMED_MAX) {
-        let path = one_line(&path.to_string_lossy(), usize::MAX);
+        let path = inline(&path.to_string_lossy());
         ui.insist(&format!(
             "sandbox: not as it should be in the snapshot: {path} ({reason})"
         ));
@@ -131,7 +131,7 @@ fn list(settings: &Settings) -> Result<u8, Failure> {
         let mut words: Vec<String> = it
             .tags
             .iter()
-            .map(|tag| format!("[{}]", plain(tag)))
+            .map(|tag| format!("[{}]", inline(tag)))
             .collect();
         words.extend(it.message.as_deref().map(plain));
         format!(
@@ -247,7 +247,7 @@ fn restore(settings: &Settings, args: SnapshotRestoreArgs) -> Result<u8, Failure
     } else if let Some(to) = to {
         ui.note(&format!(
             "sandbox: restored {id} to {}: {counts}",
-            to.display()
+            inline(&to.to_string_lossy())
         ));
     } else {
         let hint = match &done.operation {
@@ -267,7 +267,7 @@ pub(crate) fn counts(changes: &[Change]) -> String {
 
 fn tell_notes(ui: Ui, done: &RestoreOutcome) {
     for note in done.notes.iter().take(NAMED_MAX) {
-        let path = one_line(&note.path.to_string_lossy(), usize::MAX);
+        let path = inline(&note.path.to_string_lossy());
         ui.insist(&format!("sandbox: {path}: {}", note.reason));
     }
     if done.notes.len() > NAMED_MAX {
@@ -308,11 +308,11 @@ fn verified(ui: Ui, found: &RepositoryVerification) -> String {
         let line = format!(
             "{} {}\n",
             ui.tone(Tone::Bad, "damaged:"),
-            plain(&problem.what)
+            inline(&problem.what)
         );
         text.push_str(&line);
         for path in problem.paths.iter().take(NAMED_MAX) {
-            let line = format!("  {}\n", one_line(&path.to_string_lossy(), usize::MAX));
+            let line = format!("  {}\n", inline(&path.to_string_lossy()));
             text.push_str(&line);
         }
         if problem.paths.len() > NAMED_MAX {

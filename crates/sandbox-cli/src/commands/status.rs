@@ -10,7 +10,7 @@ use crate::{
     exit_codes,
     failure::Failure,
     settings::Settings,
-    ui::{self, Tone, Ui, plain},
+    ui::{self, Tone, Ui, inline},
 };
 
 /// The widest command that is shown.
@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     let mut text = format!(
         "sandbox    {}\nworkspace  {}\nstate      {}{since}\ncreated    {}\nrecords    {}{}\nundoable   {}\n",
         ui.tone(Tone::Strong, status.sandbox.as_str()),
-        plain(&status.workspace.to_string_lossy()),
+        inline(&status.workspace.to_string_lossy()),
         ui.tone(tone, status.state.name()),
         describe::time(&status.created_at),
         status.journal_records,
@@ -77,7 +77,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     }
     text.extend(status.state_lost.map(|recorded| lost_line(ui, recorded)));
     if let Some(reason) = &status.no_transactions_because {
-        let line = format!("no transactions: {}\n", plain(reason));
+        let line = format!("no transactions: {}\n", inline(reason));
         text.push_str(&line);
     }
     ui::print(&text)?;

@@ -212,7 +212,7 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
             "an operation may only lower limits: give more with the flag of that limit, or in the configuration",
         ),
         PlanError::DirectWith { .. } => {
-            failure.hint("leave it out, or run without --direct (direct: false)")
+            failure.hint("leave it out, or run where there is a transaction: without --direct (`direct`), and in a workspace that an overlay can be mounted on (`sandbox create --dry-run` says why not)")
         }
         PlanError::Files(_) => {
             failure.hint("give paths relative to the workspace, as in --files 'target/**'")
@@ -295,6 +295,9 @@ impl From<ReviewError> for Failure {
             ReviewError::NotHeld { .. } => {
                 failure(Kind::NotFound).hint("`sandbox status` lists the operations that wait")
             }
+            ReviewError::Meanwhile { id } => failure(Kind::Refused).hint(format!(
+                "`sandbox show {id}` says what became of it; say it again for the next one"
+            )),
             ReviewError::NothingToUndo => failure(Kind::NotFound)
                 .hint("`sandbox log` shows what ran; what is older than `safety_constraints.undo_keep` operations was dropped"),
             ReviewError::NothingToRedo => {

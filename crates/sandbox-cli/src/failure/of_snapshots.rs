@@ -10,6 +10,7 @@ use super::{
     hints::with_system_hint,
     of_library::{kind_of_enter, kind_of_plan, with_enter_hint, with_plan_hint},
 };
+use crate::commands::snapshot::short;
 
 const SEE_LIST: &str = "`sandbox snapshot list` lists them";
 const SEE_DAMAGE: &str =
@@ -43,6 +44,13 @@ impl From<SnapshotError> for Failure {
             SnapshotError::AmbiguousTarget { .. } => failure(Kind::NotFound).hint(
                 "write more of it; `sandbox snapshot list --json` and `sandbox log --json` have the full names",
             ),
+            SnapshotError::SeveralTagged { snapshots, .. } => {
+                let ids: Vec<String> = snapshots.iter().map(short).collect();
+                failure(Kind::NotFound).hint(format!("write the id of one: {}", ids.join(", ")))
+            }
+            SnapshotError::IntoWorkspace { .. } => failure(Kind::Refused)
+                .hint("without --to, and with `--path GLOB` for a part, it is a transaction that `sandbox undo` takes back")
+                .hint("or name a directory outside of every workspace, and copy what you need"),
             SnapshotError::NotUndoable { id } => failure(Kind::NotFound)
                 .hint(format!(
                     "it changed nothing, was undone, or its undo set was dropped: `sandbox show {id}` tells"

@@ -1,7 +1,7 @@
 //! What a new sandbox will have: its resources and its security configuration, each looked at.
 
 use sandbox_isolation::{KernelFacts, Obstacle};
-use sandbox_types::{Limits, NetworkAccess, SandboxConfig, format_duration};
+use sandbox_types::{LimitSource, Limits, NetworkAccess, SandboxConfig, format_duration};
 use serde::Serialize;
 
 use super::InitializationPlan;
@@ -17,6 +17,8 @@ pub struct InitializationCheck {
     pub value: String,
     /// Whether that holds on this host.
     pub holds: bool,
+    /// Whether anything is refused where it does not hold: a built-in limit is only reported then.
+    pub needed: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -58,6 +60,7 @@ fn check(
         what,
         value: value.into(),
         holds: reason.is_none(),
+        needed: true,
         reason,
     }
 }
@@ -93,17 +96,24 @@ fn resources(limits: &Limits, kernel: &KernelFacts) -> Vec<InitializationCheck> 
         Some(value) => check(Part::Resources, what, value, reason),
         None => check(Part::Resources, what, "not limited", None),
     };
+    let is_asked = |source: Option<LimitSource>| source != Some(LimitSource::Default);
     vec![
-        row(
-            "memory",
-            limits.memory.map(|it| it.value.to_string()),
-            controller("memory"),
-        ),
-        row(
-            "cpu",
-            limits.cpu_percent.map(|it| format!("{} %", it.value)),
-            controller("cpu"),
-        ),
+        InitializationCheck {
+            needed: is_asked(limits.memory.map(|it| it.source)) && !limits.best_effort,
+            ..row(
+                "memory",
+                limits.memory.map(|it| it.value.to_string()),
+                controller("memory"),
+            )
+        },
+        InitializationCheck {
+            needed: !limits.best_effort,
+            ..row(
+                "cpu",
+                limits.cpu_percent.map(|it| format!("{} %", it.value)),
+                controller("cpu"),
+            )
+        },
         // Without the controller a resource limit of the user counts them.
         row(
             "processes",

@@ -6,7 +6,7 @@ use sandbox_rollback::{
     ExportError, ImportError, RepositoryError, RestoreError, SnapshotId, UndoError, UpkeepError,
 };
 use sandbox_state::AppendError;
-use sandbox_types::OperationId;
+use sandbox_types::{OperationId, SandboxName};
 
 use crate::{
     history::HistoryError, launch_plan::PlanError, recover::RecoveryError, review::ReviewError,
@@ -55,6 +55,22 @@ pub enum SnapshotError {
     AmbiguousTarget {
         /// What was asked for.
         target: String,
+    },
+    /// Several snapshots have this tag.
+    #[error("'{tag}' is the tag of {} snapshots", snapshots.len())]
+    SeveralTagged {
+        /// What was asked for.
+        tag: String,
+        /// The snapshots, oldest first.
+        snapshots: Vec<SnapshotId>,
+    },
+    /// The directory to restore to lies in a workspace.
+    #[error("cannot restore to {}: it lies in the workspace of '{name}', where no transaction would hold it", path.display())]
+    IntoWorkspace {
+        /// The directory.
+        path: PathBuf,
+        /// The sandbox.
+        name: SandboxName,
     },
     /// The journal cannot be read.
     #[error(transparent)]

@@ -23,7 +23,7 @@ impl SandboxCore {
         let (sandbox, id, path) = (Arc::clone(&self.sandbox), id.to_owned(), path.to_owned());
         in_background(move || {
             let repository = sandbox.repository()?;
-            let id = repository.show(&id)?.id;
+            let id = sandbox.snapshot_of(&id)?.id;
             Ok(repository.export(&id, &path)?)
         })
         .await
@@ -43,7 +43,7 @@ impl SandboxCore {
         let (sandbox, id) = (Arc::clone(&self.sandbox), id.to_owned());
         in_background(move || {
             let repository = sandbox.repository()?;
-            let id = repository.show(&id)?.id;
+            let id = sandbox.snapshot_of(&id)?.id;
             Ok(repository.export_to(&id, output)?)
         })
         .await

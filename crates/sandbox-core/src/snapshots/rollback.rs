@@ -299,13 +299,16 @@ impl Sandbox {
     /// Finds out whether the name is that of a snapshot or of an operation.
     fn target(&self, target: &str) -> Result<Target, SnapshotError> {
         let text = || target.to_owned();
-        let snapshot = match self.repository()?.show(target) {
+        let snapshot = match self.snapshot_of(target) {
             Ok(snapshot) => Some(snapshot.id),
-            Err(RepositoryError::Empty | RepositoryError::Unknown { .. }) => None,
-            Err(RepositoryError::Ambiguous { .. }) => {
-                return Err(SnapshotError::AmbiguousTarget { target: text() });
-            }
-            Err(error) => return Err(error.into()),
+            Err(SnapshotError::Repository(error)) => match error {
+                RepositoryError::Empty | RepositoryError::Unknown { .. } => None,
+                RepositoryError::Ambiguous { .. } => {
+                    return Err(SnapshotError::AmbiguousTarget { target: text() });
+                }
+                error => return Err(error.into()),
+            },
+            Err(error) => return Err(error),
         };
         let operation = match self.resolve(target) {
             Ok(id) => Some(id),

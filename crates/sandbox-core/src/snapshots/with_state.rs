@@ -83,7 +83,7 @@ impl Sandbox {
 
     /// Returns which state a snapshot has. One that was taken before there was any has the empty one.
     pub(super) fn state_of_snapshot(&self, id: &str) -> Result<When, SnapshotError> {
-        let snapshot = self.repository()?.show(id)?;
+        let snapshot = self.snapshot_of(id)?;
         Ok(match snapshot.state_sequence {
             Some(_) => When::Pin(snapshot.id.to_string()),
             None => When::Sequence(0),

@@ -400,7 +400,7 @@ fn in_words(error: &dyn std::error::Error) -> String {
 
 fn refused(what: &str, source: io::Error) -> LaunchError {
     LaunchError::new(format!("hold {what}"), source)
-        .with_hint("run where that controller may be used, or set `best_effort: true` to run without the limit")
+        .with_hint("run where that controller may be used, or set `best_effort: true` below `resource_limits` to run without the limit")
 }
 
 fn make_and_sweep(

@@ -40,7 +40,7 @@ pub(crate) fn export(settings: &Settings, file: Option<&Path>) -> Result<u8, Fai
         Failure::of(Kind::Sandbox, &error)
             .while_doing(format!(
                 "cannot write {}",
-                ui::plain(&path.to_string_lossy())
+                ui::inline(&path.to_string_lossy())
             ))
             .hint("give a file that is not there yet")
     };

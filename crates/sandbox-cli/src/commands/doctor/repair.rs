@@ -10,7 +10,7 @@ use crate::{
     commands::{health, waiting},
     failure::Failure,
     settings::Settings,
-    ui::{Tone, marks, plain},
+    ui::{Tone, inline, marks},
 };
 
 /// What was done in one sandbox.
@@ -68,7 +68,7 @@ impl Repaired {
                 let mark = ui.tone(Tone::Bad, marks(&settings.host).bad);
                 return format!(
                     "{mark} {name}: cannot be repaired: {}\n",
-                    plain(&failure.to_string())
+                    inline(&failure.to_string())
                 );
             }
         };

@@ -24,7 +24,7 @@ use sandbox_core::{
     Answer, Caller, Cancellation, Event, KeepsOutput, Overrides, SandboxCore, Who,
     keep_descriptors_from_programs,
 };
-use sandbox_types::{Operation, OperationReport, SandboxName, Verdict};
+use sandbox_types::{Operation, OperationId, OperationReport, SandboxName, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -103,10 +103,13 @@ pub(super) fn start(ui: Ui, request: Request) -> Result<Detached, Failure> {
         .map_err(|error| failed(&error))?;
     match serde_json::from_slice(&answer) {
         Ok(Told::Runs { pid }) => {
-            if ui.is_json() {
-                ui::print_json(&json!({ "operation": id, "sandbox": sandbox, "pid": pid }))?;
+            let printed = if ui.is_json() {
+                ui::print_json(&json!({ "operation": id, "sandbox": sandbox, "pid": pid }))
             } else {
-                ui::print(&format!("{id}\n"))?;
+                ui::print(&format!("{id}\n"))
+            };
+            printed.map_err(|failure| untold(failure, &id))?;
+            if !ui.is_json() {
                 let short = describe::short(&id);
                 ui.note(&format!(
                     "sandbox: runs on   output: sandbox logs -f {short}   end: sandbox wait {short}   stop: sandbox kill {short}"
@@ -126,6 +129,18 @@ pub(super) fn start(ui: Ui, request: Request) -> Result<Detached, Failure> {
             "the operation's supervisor was killed before the command ran",
         )),
     }
+}
+
+/// Says on the other stream what runs on: it is no failure of the operation, and no success of ours.
+fn untold(mut failure: Failure, id: &OperationId) -> Failure {
+    failure.kind = Kind::Refused;
+    failure
+        .while_doing(format!(
+            "the operation {id} runs on, and its id could not be printed"
+        ))
+        .hint(format!(
+            "`sandbox kill {id}` ends it, `sandbox wait {id}` waits for its end"
+        ))
 }
 
 /// Whether somebody may have meant our standard input for the command.

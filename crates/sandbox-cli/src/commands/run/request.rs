@@ -40,9 +40,7 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     }
     operation.read.extend(existing(args.read)?);
     operation.write.extend(existing(args.write)?);
-    for path in args.hide {
-        operation.hide.push(absolute(&path)?);
-    }
+    operation.hide.extend(there_to_hide(args.hide)?);
     for (key, value) in args.env {
         if let Some(value) = value.or_else(|| host.variable(&key).map(str::to_owned)) {
             operation.env.insert(key, value);
@@ -176,6 +174,19 @@ pub(super) fn stand(
         .find_map(|directory| directory.strip_prefix(workspace).map(Path::to_owned).ok())
         .filter(|inside| !inside.as_os_str().is_empty());
     Ok(())
+}
+
+/// Returns typed paths as absolute ones. What is not there would protect nothing: somebody has mistyped it.
+fn there_to_hide(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let look = |path: PathBuf| {
+        fs::symlink_metadata(&path).map_err(|error| {
+            Failure::of(Kind::Usage, &error)
+                .while_doing(format!("cannot hide {}", path.display()))
+                .hint("give --hide paths that exist, and no patterns; `isolation.hide` of a configuration may name what is not there")
+        })?;
+        absolute(&path)
+    };
+    paths.into_iter().map(look).collect()
 }
 
 /// Returns typed paths as absolute ones. Where links in them lead is looked at by who grants them.

@@ -8,7 +8,7 @@ use sandbox_types::{
 use crate::{
     commands::describe::{self, short},
     exit_codes,
-    ui::{Tone, Ui, plain},
+    ui::{Tone, Ui, inline},
 };
 
 /// The most violations that are printed.
@@ -29,10 +29,13 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
         | Outcome::Error => ui.insist(&format!("sandbox: {}", ended(operation, report))),
     }
     for line in &report.error {
-        ui.insist(&format!("sandbox: {}", plain(line)));
+        ui.insist(&format!("sandbox: {}", inline(line)));
     }
     for violation in report.violations.iter().take(VIOLATIONS_SHOWN_MAX) {
-        ui.insist(&format!("sandbox: violation: {}", plain(&violation.detail)));
+        ui.insist(&format!(
+            "sandbox: violation: {}",
+            inline(&violation.detail)
+        ));
     }
     if let Some(more) = report
         .violations
@@ -55,9 +58,10 @@ pub(crate) fn print(ui: Ui, operation: &Operation, report: &OperationReport) {
     }
     let is_weaker = is_weaker_than_asked(operation, &report.enforcement);
     for line in &report.enforcement.missing {
-        // What nobody asked for is missed by nobody, and is in the report; that a command writes directly is told.
+        // What nobody asked for is missed by nobody, and is in the report; that a command writes directly was told
+        // before it ran.
         let is_told = is_weaker && !is_unasked(operation, line);
-        if is_told || line.starts_with("transaction: ") {
+        if is_told && !line.starts_with("transaction: ") {
             ui.note(&format!("sandbox: {}", unenforced(line)));
         }
     }
@@ -78,7 +82,7 @@ fn notices(ui: Ui, report: &OperationReport) {
         return;
     }
     for notice in changes.notices.iter().take(NOTICES_SHOWN_MAX) {
-        ui.note(&format!("sandbox: notice: {}", plain(notice)));
+        ui.note(&format!("sandbox: notice: {}", inline(notice)));
     }
     if changes.notices.len() > NOTICES_SHOWN_MAX {
         let more = changes.notices.len() - NOTICES_SHOWN_MAX;
@@ -98,9 +102,9 @@ fn is_unasked(operation: &Operation, line: &str) -> bool {
 /// Returns what does not hold as a sentence: some of these lines are one.
 fn unenforced(line: &str) -> String {
     if line.contains("not enforced") {
-        plain(line)
+        inline(line)
     } else {
-        format!("not enforced: {}", plain(line))
+        format!("not enforced: {}", inline(line))
     }
 }
 
@@ -131,7 +135,7 @@ fn refused(ui: Ui, report: &OperationReport) -> String {
     } else {
         let reason = approval.and_then(|it| it.not_stored_because.as_deref());
         let reason = reason.map_or_else(String::new, |it| {
-            format!(" and it cannot be approved later ({})", plain(it))
+            format!(" and it cannot be approved later ({})", inline(it))
         });
         format!(
             "nobody was there to approve it{reason}, and nothing was run; if you know what it does, run it with --yes"
@@ -188,7 +192,7 @@ fn changes(ui: Ui, report: &OperationReport) -> Option<String> {
     let counts = describe::counts(changes)?;
     let because = match changes.held_because.as_slice() {
         [] => String::new(),
-        reasons => format!(": {}", plain(&reasons.join("; "))),
+        reasons => format!(": {}", inline(&reasons.join("; "))),
     };
     let id = short(report.id());
     Some(match changes.settlement {

@@ -15,7 +15,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, place_of_new},
-    ui::{self, plain},
+    ui::{self, inline},
 };
 
 /// What stands for standard output and input.
@@ -46,7 +46,7 @@ pub(super) fn export(settings: &Settings, id: &str, file: &Path) -> Result<u8, F
         if is_stream {
             "standard output".to_owned()
         } else {
-            plain(&file.to_string_lossy())
+            inline(&file.to_string_lossy())
         },
         exported.chunks,
         Bytes(exported.bytes)

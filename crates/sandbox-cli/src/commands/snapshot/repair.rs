@@ -37,7 +37,9 @@ pub(super) fn run(settings: &Settings, dry_run: bool) -> Result<u8, Failure> {
         (false, _) => "lost",
     };
     for problem in &rebuilt.problems {
-        settings.ui.insist(&format!("sandbox: {what}: {problem}"));
+        settings
+            .ui
+            .insist(&format!("sandbox: {what}: {}", ui::inline(problem)));
     }
     for id in &rebuilt.lost_snapshots {
         settings.ui.insist(&format!("sandbox: lost: snapshot {id}"));

@@ -249,7 +249,7 @@ pub(super) fn recover(settings: &Settings) -> Result<u8, Failure> {
         recovered.sequence, recovered.recorded
     ));
     if let Some(path) = &recovered.moved_to {
-        let path = ui::plain(&path.to_string_lossy());
+        let path = ui::inline(&path.to_string_lossy());
         ui.note(&format!("sandbox: the damaged store is {path} now"));
     }
     Ok(exit_codes::DONE)
