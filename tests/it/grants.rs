@@ -1,6 +1,10 @@
 //! What a grant to change a directory does not give: our own data, transactions and configuration that lie in it.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, chown, symlink},
+    path::Path,
+};
 
 use crate::lab::Lab;
 
@@ -54,6 +58,41 @@ fn a_grant_of_the_home_is_none_of_the_configuration() {
     assert!(home.join("beside").exists());
 }
 
+/// A root whose `HOME` is somebody's: nothing of root's is made there, and nothing is granted that could be.
+#[test]
+fn nothing_is_made_in_the_home_of_another_user() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: this test needs root, for a home of another user");
+        return;
+    }
+    let lab = Lab::new();
+    let home = lab.home();
+    fs::create_dir_all(home.join("below")).unwrap();
+    chown(&home, Some(65534), Some(65534)).unwrap();
+    let run = |grant: &Path| {
+        let write = grant.display().to_string();
+        lab.sandbox(&["run", "--yes", "--write", &write, "true"])
+    };
+    run(&home)
+        .code(125)
+        .says("cannot cover the place of your configuration")
+        .says("a directory of another user");
+    run(&home.join("below")).code(0);
+    assert!(!home.join(".config").exists());
+    // Nor through a link that leads there from a home of root's.
+    chown(&home, Some(0), Some(0)).unwrap();
+    let theirs = home.join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    chown(&theirs, Some(65534), Some(65534)).unwrap();
+    symlink("theirs", home.join(".config")).unwrap();
+    run(&theirs).code(125).says("a directory of another user");
+    assert!(!theirs.join("sandbox").exists());
+    // The control: in root's own it is made, and covered.
+    fs::remove_file(home.join(".config")).unwrap();
+    run(&home).code(0);
+    assert!(home.join(".config/sandbox").is_dir());
+}
+
 /// Dotfiles: the configuration, or its directory, is a link to a place that the user keeps elsewhere.
 #[test]
 fn links_to_the_configuration_are_followed() {
@@ -97,4 +136,59 @@ fn guests_never_run_with_ids_that_are_not_ours() {
     lab.sandbox(&["run", "true"]).says("host_ids");
     fs::write(&record, text).unwrap();
     lab.sandbox(&["run", "true"]).code(0);
+}
+
+/// Transactions of another home, or of a sandbox whose record this program cannot use, in what is granted.
+#[test]
+fn a_grant_is_none_of_the_undo_sets_in_it() {
+    let lab = Lab::new();
+    let granted = lab.home().join("granted");
+    let (top, deep) = (
+        granted.join(".sandbox-layers-0-12345678/a/undo"),
+        granted.join("below/.sandbox-layers-0-12345678/a/undo"),
+    );
+    let beside = granted.join("below/a/undo");
+    for place in [&top, &deep, &beside] {
+        fs::create_dir_all(place).unwrap();
+    }
+    let write = granted.display().to_string();
+    let attack = "cd \"$1\" && for d in below/a/undo .sandbox-layers-*/a/undo below/.sandbox-layers-*/a/undo; do \
+                  echo x > \"$d/forged\"; done; true";
+    let run = |grant: &str| {
+        lab.sandbox(&[
+            "run", "--yes", "--write", grant, "--", "sh", "-c", attack, "sh", &write,
+        ])
+    };
+    // The control: nobody says that those below are any.
+    run(&write).code(0);
+    assert!(!top.join("forged").exists());
+    assert!(deep.join("forged").exists() && beside.join("forged").exists());
+    fs::remove_file(deep.join("forged")).unwrap();
+
+    // A sandbox that a newer program has made says it.
+    let other = lab.root().join("outside/other");
+    fs::create_dir_all(&other).unwrap();
+    lab.sandbox(&["create", "-w", other.to_str().unwrap()])
+        .code(0);
+    let record = lab.data().join("sandboxes/other/sandbox.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let mut newer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    newer["format"] = 2.into();
+    newer["layers"] = deep.parent().unwrap().to_str().into();
+    fs::write(&record, newer.to_string()).unwrap();
+    run(&write).code(0);
+    assert!(!top.join("forged").exists() && !deep.join("forged").exists());
+
+    // Where one says nothing, nothing is granted.
+    fs::write(&record, "{}").unwrap();
+    run(&write).code(125).says("cannot cover the transactions");
+    lab.sandbox(&["run", "true"]).code(0);
+    fs::write(&record, text).unwrap();
+    run(&write).code(0);
+
+    // Nor is a part of them granted.
+    let inside = top.display().to_string();
+    run(&inside)
+        .code(2)
+        .says("lies in the transactions of a sandbox");
 }

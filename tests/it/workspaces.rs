@@ -292,9 +292,37 @@ fn transactions_of_another_home_in_a_workspace_are_covered_too() {
     mounted(
         "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create > /dev/null
          SANDBOX_HOME=$SANDBOX_HOME/../other; sandbox create > /dev/null; ls -d .sandbox-layers-* | wc -l
-         sandbox run -q --shell 'for d in .sandbox-layers-*; do ls -A \"$d\"; echo x > \"$d/forged\"; done' 2> /dev/null || true
-         cat .sandbox-layers-*/forged 2> /dev/null || echo kept",
-        "2\nkept\n",
+         sandbox run -q --shell 'echo x > beside; for d in .sandbox-layers-*; do ls -A \"$d\"; { echo x > \"$d/forged\"; } 2> /dev/null || echo refused; done'
+         cat beside; ls .sandbox-layers-*/forged 2> /dev/null | wc -l",
+        "2\nrefused\nrefused\nx\n0\n",
+    );
+}
+
+/// What cannot be listed cannot be covered, and is not shown.
+#[test]
+fn transactions_in_a_workspace_that_cannot_be_listed_are_not_shown() {
+    if !is_root() {
+        return skipped("root, to mount file systems");
+    }
+    let script = "mkdir m; mount -t tmpfs none m; mine m; cd m; sandbox create > /dev/null
+                  for mode in 311 711; do chmod $mode .
+                  sandbox run -q --shell 'echo ran' 2>&1 | grep -oE 'ran|cannot look for transactions'
+                  done";
+    with_mounts(65534, script)
+        .code(0)
+        .prints("cannot look for transactions\nran\n");
+}
+
+/// Who grants a volume, or what it is mounted below, grants no undo set in it: not of a sandbox whose home is another.
+#[test]
+fn a_grant_of_a_volume_is_none_of_the_transactions_in_it() {
+    mounted(
+        "mkdir -p v/m other; mount -t tmpfs none v/m; mkdir v/m/w; mine v/m; mine v/m/w; mine other
+         (export SANDBOX_HOME=$PWD/../elsewhere; cd v/m/w; sandbox run --shell 'echo x > file'); mkdir v/m/plain; mine v/m/plain
+         cd other; for grant in ../v/m ../v; do
+         sandbox run -q --yes --write \"$(realpath $grant)\" --shell 'cd ../v/m; echo x > plain/file; for d in .sandbox-layers-*; do ls -A \"$d\"; { echo x > \"$d/forged\"; } 2> /dev/null || echo refused; done'
+         done; cat ../v/m/plain/file; ls -d ../v/m/.sandbox-layers-* | wc -l; ls ../v/m/.sandbox-layers-*/forged 2> /dev/null | wc -l",
+        "refused\nrefused\nx\n1\n0\n",
     );
 }
 

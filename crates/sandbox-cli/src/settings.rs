@@ -161,7 +161,7 @@ impl Settings {
         };
         match made {
             Ok(record) => {
-                for moved in home.find_moved(&record.workspace).iter() {
+                if let Some(moved) = &home.find_moved(&record.workspace) {
                     self.ui
                         .insist(&format!("sandbox: {}", inline(&was_moved(moved))));
                 }

@@ -1,6 +1,6 @@
 //! The user and group ids of the host that guests of a root caller run with.
 
-use crate::registry::SandboxRecord;
+use crate::registry::Claims;
 
 /// The first host id that guests of a root caller may get. Above the ranges that useradd(8) hands
 /// out in /etc/subuid and that systemd-nspawn(1) picks from, so that no container shares them.
@@ -15,8 +15,8 @@ fn all() -> impl Iterator<Item = u32> {
 }
 
 /// Returns the first id of a range that no sandbox has; `None` if there are too many.
-pub(crate) fn free(existing: &[SandboxRecord]) -> Option<u32> {
-    all().find(|first| existing.iter().all(|record| record.host_ids != *first))
+pub(crate) fn free(existing: &[Claims]) -> Option<u32> {
+    all().find(|first| existing.iter().all(|claims| claims.host_ids != *first))
 }
 
 /// Returns whether a range begins with `first`. A record that says anything else was not written by us: with 0, guests

@@ -10,7 +10,7 @@ mod tests;
 
 pub use checks::{InitializationCheck, Part};
 use made::Made;
-pub(crate) use place::submounts;
+pub(crate) use place::{mounted_in, submounts};
 pub use steps::{Act, InitializationStep};
 
 use std::{
@@ -170,12 +170,12 @@ impl<'a> SandboxInitializer<'a> {
         place::check_home(self.layout)?;
         let (workspace, metadata) = resolve(workspace, missing)?;
         let registry = CreateError::Registry;
-        let existing = registry::all(self.layout).map_err(registry)?;
+        let existing = registry::claims(self.layout).map_err(registry)?;
         place::check_workspace(self.layout, &workspace, &existing)?;
-        if let Some(record) = registry::bound_to(self.layout, &workspace).map_err(registry)? {
+        if let Some(bound) = existing.iter().find(|it| it.workspace == workspace) {
             return Err(CreateError::WorkspaceTaken {
                 workspace,
-                name: record.name,
+                name: bound.name.clone(),
             });
         }
         let name = if let Some(name) = name {

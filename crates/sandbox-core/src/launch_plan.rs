@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
@@ -13,9 +13,11 @@ use sandbox_types::{Action, LimitRaised, Limits, LimitsRequest, OnFailure, Opera
 
 use crate::{
     caller::Forwarded, checkpoint, guest_program, home::links_to_user_configuration,
-    policies::PolicyError, sandbox::Sandbox, state::StateAccessError,
+    layout::is_of_layers, policies::PolicyError, registry::FindError, sandbox::Sandbox,
+    state::StateAccessError,
 };
 
+mod transactions;
 mod view;
 
 /// The longest single argument that the kernel takes: `MAX_ARG_STRLEN` of execve(2).
@@ -110,6 +112,27 @@ pub enum PlanError {
         path: PathBuf,
         /// Why not.
         reason: &'static str,
+    },
+    /// What other sandboxes have in what was granted cannot be known, and so not be covered.
+    #[error("cannot cover the transactions of all sandboxes in what was granted")]
+    Transactions(#[source] FindError),
+    /// The same, of one directory.
+    #[error("cannot look for transactions in {}, to cover them", path.display())]
+    Look {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The user's configuration lies where the command may write, and cannot be covered.
+    #[error("cannot cover the place of your configuration {}", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The workspace itself is to be read-only.
     #[error("cannot make the workspace {} read-only: an operation may change it", path.display())]
@@ -227,6 +250,12 @@ fn check_extent(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanErro
     let isolation = &sandbox.config.isolation;
     let read = isolation.read.iter().chain(&operation.read);
     let written = isolation.write.iter().chain(&operation.write);
+    let configuration = || {
+        links_to_user_configuration(&sandbox.host).map_err(|source| PlanError::Configuration {
+            path: sandbox.host.user_config.clone(),
+            source,
+        })
+    };
     let read = read.map(|path| (path, true));
     for (path, is_read) in read.chain(written.map(|path| (path, false))) {
         // What is not there is refused by its name, or was when it was configured.
@@ -237,7 +266,13 @@ fn check_extent(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanErro
             return Err(PlanError::ReadWorkspace { path: path.clone() });
         }
         let holds = |link: &PathBuf| link.starts_with(&real);
-        if !is_read && links_to_user_configuration(&sandbox.host).iter().any(holds) {
+        if real.components().any(|it| is_of_layers(it.as_os_str())) {
+            return Err(PlanError::Grant {
+                path: path.clone(),
+                reason: "it lies in the transactions of a sandbox, which no command may see",
+            });
+        }
+        if !is_read && configuration()?.iter().any(holds) {
             return Err(PlanError::Grant {
                 path: path.clone(),
                 reason: "a link that leads to your configuration lies in it, and a command could replace it; grant \
@@ -344,7 +379,15 @@ fn check_arguments(operation: &Operation) -> Result<(), PlanError> {
 }
 
 /// Returns the plan of an operation that passed [`check`].
-pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded) -> LaunchPlan {
+///
+/// # Errors
+///
+/// Fails when it cannot be known what must be covered.
+pub(crate) fn of(
+    operation: &Operation,
+    sandbox: &Sandbox,
+    forwarded: Forwarded,
+) -> Result<LaunchPlan, PlanError> {
     let workspace_mode = match &sandbox.rollback {
         Some(rollback) if !sandbox.is_direct(operation) => {
             let [upper, work] = rollback.directories(&operation.id);
@@ -352,7 +395,7 @@ pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded)
         }
         Some(_) | None => WorkspaceMode::Direct,
     };
-    LaunchPlan {
+    Ok(LaunchPlan {
         name: operation.id.to_string(),
         argv: guest_program::argv(&operation.action)
             .into_iter()
@@ -365,14 +408,14 @@ pub(crate) fn of(operation: &Operation, sandbox: &Sandbox, forwarded: Forwarded)
         workspace: sandbox.workspace().to_owned(),
         workspace_mode,
         cwd: cwd(operation, sandbox.workspace()),
-        view: view::of(operation, sandbox),
+        view: view::of(operation, sandbox)?,
         network: sandbox.network(operation),
         confinement: sandbox.tier,
         seccomp: sandbox.seccomp.clone(),
         limits: limits(operation, sandbox),
         host_ids: sandbox.record.host_ids,
         stdin: guest_program::stdin(operation, forwarded),
-    }
+    })
 }
 
 /// Returns the whole environment of the guest.

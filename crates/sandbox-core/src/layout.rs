@@ -11,7 +11,10 @@
 //! <home>/sandboxes/.new-<pid>/     a sandbox that is being made
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use sandbox_types::SandboxName;
 use sha2::{Digest as _, Sha256};
@@ -26,7 +29,13 @@ pub(crate) const CONFIG_FILE: &str = "config.yaml";
 pub(crate) const JOURNAL_FILE: &str = "journal.log";
 
 /// What the names of directories of transactions begin with that lie beside workspaces, or in one.
-pub(crate) const LAYERS_BESIDE: &str = ".sandbox-layers-";
+const LAYERS_BESIDE: &str = ".sandbox-layers-";
+
+/// Returns whether directories of transactions, of any user and home, have names as this one.
+pub(crate) fn is_of_layers(name: &OsStr) -> bool {
+    name.as_encoded_bytes()
+        .starts_with(LAYERS_BESIDE.as_bytes())
+}
 
 /// Lies beside layers in a workspace: git then leaves all of them out.
 pub(crate) const IGNORE_FILE: &str = ".gitignore";

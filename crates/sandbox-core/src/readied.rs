@@ -7,8 +7,12 @@ use sandbox_safety::Clearance;
 use sandbox_types::{Limits, Operation};
 
 use crate::{
-    caller::Forwarded, given_secrets::GivenSecrets, launch_plan, redaction::Redactor,
-    run::RunFault, sandbox::Sandbox,
+    caller::Forwarded,
+    given_secrets::GivenSecrets,
+    launch_plan::{self, PlanError},
+    redaction::Redactor,
+    run::RunFault,
+    sandbox::Sandbox,
 };
 
 /// What is built ahead for one operation. Nothing is executed in it before [`Readied::launch`], which takes the
@@ -22,20 +26,24 @@ pub(crate) struct Readied<'a> {
 
 impl<'a> Readied<'a> {
     /// Starts to build what `operation` would run in; returns at once.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be known what it must not see.
     pub(crate) fn of(
         operation: &'a Operation,
         sandbox: &Sandbox,
         forwarded: Forwarded,
         secrets: GivenSecrets,
-    ) -> Self {
-        let mut plan = launch_plan::of(operation, sandbox, forwarded);
+    ) -> Result<Self, PlanError> {
+        let mut plan = launch_plan::of(operation, sandbox, forwarded)?;
         secrets.give(&mut plan);
-        Self {
+        Ok(Self {
             operation,
             limits: plan.limits.clone(),
             secrets,
             prepared: sandbox.launcher().prepare(plan),
-        }
+        })
     }
 
     /// Returns the limits that will hold.

@@ -163,22 +163,8 @@ pub(crate) fn by_directory(layout: &Layout, directory: &Path) -> Result<SandboxR
     })
 }
 
-/// Returns the sandbox that is bound to exactly this directory.
-pub(crate) fn bound_to(
-    layout: &Layout,
-    workspace: &Path,
-) -> Result<Option<SandboxRecord>, FindError> {
-    match indexed(layout, workspace)? {
-        Some(record) => Ok(Some(record)),
-        None => unindexed(layout, |bound| bound == workspace),
-    }
-}
-
 /// Returns the sandbox that is bound to exactly this directory, if the index has it.
-pub(crate) fn indexed(
-    layout: &Layout,
-    workspace: &Path,
-) -> Result<Option<SandboxRecord>, FindError> {
+fn indexed(layout: &Layout, workspace: &Path) -> Result<Option<SandboxRecord>, FindError> {
     let path = layout.index_entry(workspace);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -210,12 +196,42 @@ fn unindexed(
     Ok(nearest)
 }
 
-/// Returns all sandboxes, sorted by name. One whose record is damaged is left out, so that the
-/// others can be used; [`by_name`] says what is wrong with it.
+/// Returns all sandboxes that can be used, sorted by name. One whose record is damaged is left out, so that the
+/// others can be used; [`by_name`] says what is wrong with it, and [`claims`] has it too.
 pub(crate) fn all(layout: &Layout) -> Result<Vec<SandboxRecord>, FindError> {
     let names = names(layout)?;
     let read = |name| read(&layout.record(name)).ok().flatten();
     Ok(names.iter().filter_map(read).collect())
+}
+
+/// What one sandbox has for itself. Read without regard to the version of its record: what others must keep away from
+/// does not end where this program cannot use the sandbox.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Claims {
+    /// Its name.
+    pub(crate) name: SandboxName,
+    /// The directory that it is bound to.
+    pub(crate) workspace: PathBuf,
+    /// Where its transactions lie.
+    pub(crate) layers: Option<PathBuf>,
+    /// The first of the host ids of its guests.
+    pub(crate) host_ids: u32,
+}
+
+/// Returns what all sandboxes have for themselves, sorted by name. Fails when one of them does not say it: who asks
+/// would take what is another's.
+pub(crate) fn claims(layout: &Layout) -> Result<Vec<Claims>, FindError> {
+    let names = names(layout)?;
+    let read = |name: &SandboxName| {
+        let path = layout.record(name);
+        let claims = |text: String| serde_json::from_str(&text);
+        let read = text_of(&path)?.map(claims).transpose();
+        read.map_err(|source| FindError::Damaged { path, source })
+    };
+    names
+        .iter()
+        .filter_map(|name| read(name).transpose())
+        .collect()
 }
 
 /// Returns the names of all sandboxes, sorted.
@@ -226,9 +242,19 @@ pub(crate) fn names(layout: &Layout) -> Result<Vec<SandboxName>, FindError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(FindError::Read { path, source }),
     };
-    let mut names: Vec<SandboxName> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| FindError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        names.extend(
+            entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok()),
+        );
+    }
     names.sort();
     Ok(names)
 }
@@ -238,15 +264,8 @@ fn read(path: &Path) -> Result<Option<SandboxRecord>, FindError> {
     struct Version {
         format: u32,
     }
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(FindError::Read {
-                path: path.to_owned(),
-                source,
-            });
-        }
+    let Some(text) = text_of(path)? else {
+        return Ok(None);
     };
     let damaged = |source| FindError::Damaged {
         path: path.to_owned(),
@@ -265,4 +284,16 @@ fn read(path: &Path) -> Result<Option<SandboxRecord>, FindError> {
         return Err(damaged(de::Error::custom(problem)));
     }
     Ok(Some(record))
+}
+
+/// Returns what a file holds; `None` if it is not there.
+fn text_of(path: &Path) -> Result<Option<String>, FindError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FindError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }

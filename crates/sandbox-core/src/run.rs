@@ -212,7 +212,7 @@ impl Sandbox {
     ) -> Result<Readied<'a>, PlanError> {
         launch_plan::check(operation, self)?;
         let secrets = GivenSecrets::read(operation, self)?;
-        Ok(Readied::of(operation, self, forwarded, secrets))
+        Readied::of(operation, self, forwarded, secrets)
     }
 
     /// Judges without running: what [`Sandbox::run`] would decide.

@@ -18,25 +18,34 @@ use crate::commands::describe;
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
-        let failure = |kind| Self::of(kind, &error);
-        match &error {
-            FindError::Unknown {
-                nearest: Some(nearest),
-                ..
-            } => failure(Kind::NotFound)
-                .hint(format!("did you mean '{nearest}'?"))
-                .hint(SEE_LIST),
-            FindError::Unknown { nearest: None, .. } => failure(Kind::NotFound).hint(SEE_LIST),
-            FindError::NoneHere { .. } => failure(Kind::NotFound)
-                .hint("`sandbox run` and `sandbox create` make one for the current directory")
-                .hint("`-s NAME` names one; `sandbox list` shows all"),
-            FindError::Newer { .. } => failure(Kind::Sandbox).hint(NEWER),
-            FindError::Damaged { path, .. } => failure(Kind::Sandbox).hint(format!(
-                "restore {} from a backup, or remove its directory to lose this sandbox",
-                path.display()
-            )),
-            FindError::Read { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
+        let is_none = matches!(
+            error,
+            FindError::Unknown { .. } | FindError::NoneHere { .. }
+        );
+        let kind = if is_none {
+            Kind::NotFound
+        } else {
+            Kind::Sandbox
+        };
+        with_find_hint(Self::of(kind, &error), &error)
+    }
+}
+
+fn with_find_hint(failure: Failure, error: &FindError) -> Failure {
+    match error {
+        FindError::Unknown { nearest, .. } => {
+            let nearest = nearest.iter().map(|it| format!("did you mean '{it}'?"));
+            nearest.fold(failure, Failure::hint).hint(SEE_LIST)
         }
+        FindError::NoneHere { .. } => failure
+            .hint("`sandbox run` and `sandbox create` make one for the current directory")
+            .hint("`-s NAME` names one; `sandbox list` shows all"),
+        FindError::Newer { .. } => failure.hint(NEWER),
+        FindError::Damaged { path, .. } => failure.hint(format!(
+            "restore {} from a backup, or remove its directory to lose this sandbox",
+            path.display()
+        )),
+        FindError::Read { .. } | _ => with_system_hint(failure, error),
     }
 }
 
@@ -69,7 +78,7 @@ impl From<CreateError> for Failure {
             )),
             CreateError::TooMany => failure(Kind::Refused)
                 .hint("`sandbox list` shows them; `sandbox destroy NAME` removes one"),
-            CreateError::Registry(_) => failure(Kind::Sandbox).hint(SEE_LIST),
+            CreateError::Registry(find) => with_find_hint(failure(Kind::Sandbox), find),
             CreateError::Step { .. } | _ => with_system_hint(failure(Kind::Sandbox), &error),
         }
     }
@@ -174,6 +183,9 @@ pub(super) fn kind_of_plan(error: &PlanError) -> Kind {
     match error {
         PlanError::NoTransaction { .. }
         | PlanError::WorkspaceReplaced { .. }
+        | PlanError::Transactions(_)
+        | PlanError::Look { .. }
+        | PlanError::Configuration { .. }
         | PlanError::SecretAccess { .. } => Kind::Sandbox,
         PlanError::Policy(_) => Kind::Config,
         PlanError::EmptyCommand
@@ -230,12 +242,16 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::ReadWorkspace { .. } => failure.hint(
             "name the parts that must not change, as in `--read src`; with `--review` no change is made before `sandbox commit`, and `--files` says which are allowed",
         ),
+        PlanError::Transactions(find) => with_find_hint(failure, find),
+        PlanError::Configuration { .. } => {
+            failure.hint("make its directory yourself, or grant what is needed beside it")
+        }
         PlanError::HideWorkspace { .. } => failure.hint("hide something inside of it"),
         PlanError::NoTransaction { .. } => failure.hint("`sandbox status` says more"),
         PlanError::WorkspaceReplaced { .. } => {
             failure.hint("`sandbox destroy --keep-workspace`, then run again")
         }
-        _ => failure,
+        PlanError::Look { .. } | _ => failure,
     }
 }
 

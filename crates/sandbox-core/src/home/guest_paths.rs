@@ -1,6 +1,7 @@
 //! Which places on the way to a file commands may have made: those in the workspace of any sandbox.
 
 use std::{
+    cell::OnceCell,
     collections::VecDeque,
     ffi::OsString,
     fs, io,
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use super::Home;
 use crate::{
     host::Host,
+    layout::Layout,
     registry::{self, SandboxRecord},
 };
 
@@ -33,7 +35,8 @@ impl Home {
     /// sandbox, where a command may have put it to choose another file, and when the way cannot be walked.
     pub fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
         let walked = walk(path)?;
-        match walked.links.iter().find(|link| self.is_guests(link)) {
+        let guests = Guests::of(&self.layout);
+        match walked.links.iter().find(|link| guests.may_write(link)) {
             None => Ok(walked.real),
             Some(link) => {
                 let link = link.display();
@@ -53,29 +56,52 @@ impl Home {
             let real = fs::canonicalize(file).unwrap_or_else(|_missing| file.to_owned());
             record.is_some_and(|record| real.starts_with(&record.workspace))
         };
+        let guests = Guests::of(&self.layout);
         [&self.host.system_config, &self.host.user_config]
             .into_iter()
-            .filter(|file| file.exists() && (own(file) || self.is_guests_file(file)))
+            .filter(|file| file.exists() && (own(file) || guests.may_have_written(file)))
             .cloned()
             .collect()
     }
+}
 
-    /// Returns whether commands of any sandbox may have written `file`, or a link on its way.
-    fn is_guests_file(&self, file: &Path) -> bool {
-        match walk(file) {
-            Ok(walked) => {
-                self.is_guests(&walked.real) || walked.links.iter().any(|it| self.is_guests(it))
-            }
-            // Reading it says what is wrong with it.
-            Err(_) => false,
+/// The commands of all sandboxes.
+struct Guests<'a> {
+    layout: &'a Layout,
+    /// `None` where that cannot be known. All records are looked at: the index lacks a sandbox whose creation was
+    /// killed.
+    workspaces: OnceCell<Option<Vec<PathBuf>>>,
+}
+
+impl<'a> Guests<'a> {
+    fn of(layout: &'a Layout) -> Self {
+        Self {
+            layout,
+            workspaces: OnceCell::new(),
         }
     }
 
-    /// Looks for the workspaces above only, not at all records: each run asks.
-    fn is_guests(&self, real: &Path) -> bool {
-        real.ancestors().any(|above| {
-            registry::indexed(&self.layout, above).is_ok_and(|record| record.is_some())
-        })
+    /// Returns whether they may have put something at this real path. Where a record cannot be read, its guests may
+    /// have been anywhere.
+    fn may_write(&self, real: &Path) -> bool {
+        let workspaces = self.workspaces.get_or_init(|| {
+            let all = registry::claims(self.layout).ok()?;
+            Some(all.into_iter().map(|claims| claims.workspace).collect())
+        });
+        let Some(workspaces) = workspaces else {
+            return true;
+        };
+        workspaces.iter().any(|it| real.starts_with(it))
+    }
+
+    /// Returns whether they may have written `file`, or a link on its way.
+    fn may_have_written(&self, file: &Path) -> bool {
+        match walk(file) {
+            Ok(walked) => {
+                self.may_write(&walked.real) || walked.links.iter().any(|it| self.may_write(it))
+            }
+            Err(_) => true,
+        }
     }
 }
 
@@ -97,20 +123,29 @@ pub(crate) fn places_of_configuration(host: &Host, workspace: &Path) -> Vec<Path
 }
 
 /// Returns where the user's configuration really lies, its directory and its file. Not what `workspace` lies in.
-pub(crate) fn user_configuration(host: &Host, workspace: &Path) -> Vec<PathBuf> {
+///
+/// # Errors
+///
+/// Fails when the way there cannot be walked.
+pub(crate) fn user_configuration(host: &Host, workspace: &Path) -> io::Result<Vec<PathBuf>> {
     let file = host.user_config.as_path();
     let ways = file.parent().into_iter().chain([file]);
-    ways.filter_map(|path| Some(walk(path).ok()?.real))
-        .filter(|place| !workspace.starts_with(place))
-        .collect()
+    let mut places = ways
+        .map(|path| Ok(walk(path)?.real))
+        .collect::<io::Result<Vec<_>>>()?;
+    places.retain(|place| !workspace.starts_with(place));
+    Ok(places)
 }
 
 /// Returns the links on the way to the directory of the user's configuration: whoever can replace one of them chooses
 /// another directory.
-pub(crate) fn links_to_user_configuration(host: &Host) -> Vec<PathBuf> {
+///
+/// # Errors
+///
+/// Fails when the way there cannot be walked.
+pub(crate) fn links_to_user_configuration(host: &Host) -> io::Result<Vec<PathBuf>> {
     let directory = host.user_config.parent();
-    let walked = directory.and_then(|directory| walk(directory).ok());
-    walked.map(|walked| walked.links).unwrap_or_default()
+    directory.map_or_else(|| Ok(Vec::new()), |directory| Ok(walk(directory)?.links))
 }
 
 /// Follows an absolute path name by name, as the kernel does.

@@ -16,7 +16,10 @@ use sandbox_isolation::{is_system_directory, probe_namespaces};
 use sandbox_types::SandboxName;
 
 use super::CreateError;
-use crate::{layout::Layout, registry::SandboxRecord};
+use crate::{
+    layout::{Layout, is_of_layers},
+    registry::Claims,
+};
 
 /// Below these, everything belongs to the system.
 const SYSTEM_TREES: &[&str] = &["/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys"];
@@ -47,7 +50,7 @@ const STICKY: u32 = 0o1000;
 pub(super) fn check_workspace(
     layout: &Layout,
     workspace: &Path,
-    existing: &[SandboxRecord],
+    existing: &[Claims],
 ) -> Result<(), CreateError> {
     let unsuitable = |reason: String| {
         Err(CreateError::Unsuitable {
@@ -78,6 +81,12 @@ pub(super) fn check_workspace(
             "it lies inside the sandbox's own data in {}",
             home.display()
         ));
+    }
+    let within = workspace
+        .components()
+        .any(|it| is_of_layers(it.as_os_str()));
+    if within {
+        return unsuitable("transactions of a sandbox lie in it".to_owned());
     }
     // A guest could change what another sandbox will commit or undo.
     let holder = existing.iter().find(|record| {
@@ -130,7 +139,7 @@ pub(super) fn layers(
     layout: &Layout,
     name: &SandboxName,
     workspace: &Path,
-    existing: &[SandboxRecord],
+    existing: &[Claims],
 ) -> Result<PathBuf, String> {
     let probe = nearest_existing(workspace);
     let kind = statfs(probe).map_err(|error| format!("cannot look at its file system: {error}"))?;
@@ -174,7 +183,7 @@ pub(super) fn layers(
 }
 
 /// Returns why transactions must not lie in the workspace; `None` if they may: its own commands do not see them.
-fn not_inside(workspace: &Path, existing: &[SandboxRecord]) -> Option<String> {
+fn not_inside(workspace: &Path, existing: &[Claims]) -> Option<String> {
     let mut above = existing.iter();
     if let Some(record) = above.find(|record| workspace.starts_with(&record.workspace)) {
         return Some(format!(
@@ -233,19 +242,24 @@ fn is_writable(directory: &Path) -> bool {
     access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
+/// Returns where other file systems are mounted below `directory`.
+pub(crate) fn mounted_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    let mounted = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(mount_point)
+        .filter(|path| path != directory && path.starts_with(directory));
+    Ok(mounted.collect())
+}
+
 /// Returns why no transaction is possible in a workspace with other file systems mounted below it;
 /// `None` if there are none. An overlay does not show what is mounted in its lower directory.
 pub(crate) fn submounts(workspace: &Path) -> Option<String> {
-    let table = std::fs::read("/proc/self/mountinfo").ok()?;
-    let mounted: Vec<String> = table
-        .split(|byte| *byte == b'\n')
-        .filter_map(mount_point)
-        .filter(|path| path != workspace && path.starts_with(workspace))
-        .map(|path| path.display().to_string())
-        .collect();
+    let mounted = mounted_in(workspace).ok()?;
     if mounted.is_empty() {
         return None;
     }
+    let mounted: Vec<String> = mounted.iter().map(|it| it.display().to_string()).collect();
     Some(format!(
         "other file systems are mounted in the workspace, on {}",
         mounted.join(", ")

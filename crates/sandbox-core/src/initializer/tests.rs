@@ -97,7 +97,6 @@ fn a_sandbox_without_index_entry_is_found_and_gets_one() {
     fs::remove_file(&entry).unwrap();
     let refused = lab.create("two", "work").unwrap_err();
     assert!(matches!(refused, CreateError::WorkspaceTaken { .. }));
-    assert!(entry.exists());
 }
 
 #[test]
@@ -113,18 +112,45 @@ fn a_failed_step_takes_back_only_what_was_made() {
     assert_eq!(lab.names(), ["one"]);
 }
 
+/// Another version's, or with ids that are not ours: what it takes is another's all the same.
 #[test]
-fn a_damaged_record_is_no_obstacle_for_others() {
+fn a_record_that_cannot_be_used_keeps_what_is_its_own() {
     let lab = Lab::new();
     let one = lab.create("one", "work").unwrap();
-    fs::write(lab.layout.record(&one.name), "").unwrap();
+    fs::create_dir(lab.path("parent")).unwrap();
+    let mut newer = serde_json::to_value(&one).unwrap();
+    newer["format"] = (RECORD_FORMAT + 1).into();
+    newer["layers"] = lab.path("parent/beside/one").to_str().into();
+    fs::write(lab.layout.record(&one.name), newer.to_string()).unwrap();
+    assert!(registry::all(&lab.layout).unwrap().is_empty());
+    let two = lab.create("two", "new").unwrap();
+    assert_ne!(two.host_ids, one.host_ids);
+    let refused = lab.plan(Some("third"), &one.workspace).unwrap_err();
+    assert!(matches!(refused, CreateError::WorkspaceTaken { .. }));
+    let refused = lab.plan(Some("third"), &lab.path("parent")).unwrap_err();
+    assert!(matches!(refused, CreateError::Unsuitable { .. }));
+}
+
+#[test]
+fn a_damaged_record_is_no_obstacle_for_those_that_are_there() {
+    let lab = Lab::new();
+    let one = lab.create("one", "work").unwrap();
     lab.create("two", "new").unwrap();
+    let whole = fs::read_to_string(lab.layout.record(&one.name)).unwrap();
+    fs::write(lab.layout.record(&one.name), "").unwrap();
+    // What is its own cannot be known: nobody else can be kept from it.
+    let refused = lab.create("third", "third").unwrap_err();
+    assert!(matches!(
+        refused,
+        CreateError::Registry(FindError::Damaged { .. })
+    ));
     let all = registry::all(&lab.layout).unwrap();
     assert_eq!(all.len(), 1);
     let refused = registry::by_name(&lab.layout, &one.name).unwrap_err();
     assert!(matches!(refused, FindError::Damaged { .. }));
     let refused = lab.plan(Some("one"), &lab.path("third")).unwrap_err();
     assert!(matches!(refused, CreateError::Registry(_)));
+    fs::write(lab.layout.record(&one.name), whole).unwrap();
     // A derived name avoids it.
     fs::create_dir(lab.path("x")).unwrap();
     let plan = lab.plan(None, &lab.path("x/one")).unwrap();
@@ -187,7 +213,8 @@ fn layers_beside_a_workspace_lie_in_no_workspace_and_where_one_may_write() {
 
     let mut record = lab.create("outer", "work").unwrap();
     record.workspace.clone_from(&outer);
-    let above = place::layers(&lab.layout, &name, &inner, &[record]).unwrap();
+    let claims = serde_json::from_value(serde_json::to_value(record).unwrap()).unwrap();
+    let above = place::layers(&lab.layout, &name, &inner, &[claims]).unwrap();
     assert_eq!(above, lab.layout.layers_beside(other.path(), &name));
 
     if !rustix::process::geteuid().is_root() {

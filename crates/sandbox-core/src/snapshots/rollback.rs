@@ -301,13 +301,12 @@ impl Sandbox {
         let text = || target.to_owned();
         let snapshot = match self.snapshot_of(target) {
             Ok(snapshot) => Some(snapshot.id),
-            Err(SnapshotError::Repository(error)) => match error {
-                RepositoryError::Empty | RepositoryError::Unknown { .. } => None,
-                RepositoryError::Ambiguous { .. } => {
-                    return Err(SnapshotError::AmbiguousTarget { target: text() });
-                }
-                error => return Err(error.into()),
-            },
+            Err(SnapshotError::Repository(
+                RepositoryError::Empty | RepositoryError::Unknown { .. },
+            )) => None,
+            Err(SnapshotError::Repository(RepositoryError::Ambiguous { .. })) => {
+                return Err(SnapshotError::AmbiguousTarget { target: text() });
+            }
             Err(error) => return Err(error),
         };
         let operation = match self.resolve(target) {

@@ -100,15 +100,29 @@ impl Layout {
 
     /// Returns the sockets that somebody listens to, where the guest sees the host's own ones: an overlay's are files
     /// of its own.
-    fn sockets(&self, plan: &LaunchPlan) -> Vec<PathBuf> {
+    fn sockets(&mut self, plan: &LaunchPlan) -> Vec<PathBuf> {
         let is_overlay = matches!(plan.workspace_mode, WorkspaceMode::Overlay { .. });
         let of_the_host_alone = is_overlay && self.granted.len() == 1;
         let table = self.paths.looks.read(Path::new(SOCKETS));
         let mut found = table.map_or_else(|_no_proc| Vec::new(), |table| secrets::sockets(&table));
         // Most lie in `/run`, which nobody sees; each one that is looked at has to be looked at again before a start.
-        let is_shown = |path: &PathBuf| matches!(self.holder(path), Some((_, Entry::Bind { .. })));
-        found.retain(|path| !of_the_host_alone || is_shown(path));
+        found.retain(|path| !of_the_host_alone || self.shows_any_form(path));
         found
+    }
+
+    /// Returns whether the guest sees the host's `path`, by this name or by one that the links above it lead to:
+    /// programs bind sockets by the names that they were given.
+    fn shows_any_form(&mut self, path: &Path) -> bool {
+        let is_shown =
+            |it: &Self, path: &Path| matches!(it.holder(path), Some((_, Entry::Bind { .. })));
+        if is_shown(self, path) {
+            return true;
+        }
+        let above = path.parent().and_then(|it| self.paths.as_far_as_there(it));
+        let real = above
+            .zip(path.file_name())
+            .map(|(above, name)| above.join(name));
+        real.is_some_and(|real| is_shown(self, &real))
     }
 
     /// What was asked for by its own name is no secret. What was asked for in the directory of a secret stands in an
