@@ -12,6 +12,7 @@ mod policy;
 mod records;
 mod rollback;
 mod settings;
+mod texts;
 mod with_state;
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
@@ -23,7 +24,7 @@ use sandbox_rollback::{
 };
 use sandbox_state::When;
 use sandbox_types::{Change, ChangeSummary, OperationId, ReportedOperation, Settlement, causes};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 pub use error::SnapshotError;
 pub use keys::SnapshotKeyError;
@@ -33,6 +34,7 @@ pub use records::{
 };
 pub use rollback::{RollbackOptions, RollbackOutcome};
 pub(crate) use settings::{allowed, compression};
+pub(crate) use texts::{as_text, one_as_text};
 pub use with_state::StateBack;
 
 use settings::{excludes, retention};
@@ -145,14 +147,6 @@ pub struct Note {
     pub path: PathBuf,
     /// Why.
     pub reason: &'static str,
-}
-
-pub(crate) fn as_text<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
-}
-
-pub(crate) fn one_as_text<S: Serializer>(path: &std::path::Path, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&path.to_string_lossy())
 }
 
 impl SandboxCore {

@@ -184,12 +184,12 @@ fn files_that_lead_git_elsewhere_are_told() {
 /// The workspace's own repository may say that files among the sources are hooks.
 #[test]
 fn what_the_repository_leads_to_is_looked_at() {
-    let config = "[core]\n\thooksPath = tools/hooks\n[include]\n\tpath = ../shared.ini\n";
+    let config = "[core]\n\thooksPath = tools/hooks\n[include]\n\tpath = ../common.ini\n";
     let before: Files<'_> = &[
         (".git/config", config),
         (".git/hooks/pre-push", "-> ../../scripts/push.sh"),
     ];
-    for path in ["tools/hooks/pre-commit", "shared.ini", "scripts/push.sh"] {
+    for path in ["tools/hooks/pre-commit", "common.ini", "scripts/push.sh"] {
         assert!(is_told(before, &[(path, RUNS)]), "{path}");
         assert!(!is_told(&[], &[(path, RUNS)]), "control: {path}");
     }
