@@ -230,11 +230,21 @@ pub(crate) enum Said {
     No,
 }
 
+/// What a person may say besides no.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Offered {
+    Once,
+    OnceOrAlways,
+}
+
 /// Asks a person; anything but a yes is a no, the end of the input and Ctrl-C too.
-pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
+pub(crate) fn ask(question: &str, offered: Offered, cancel: &Cancellation) -> Said {
+    let answers = match offered {
+        Offered::Once => "[y]es or [N]o",
+        Offered::OnceOrAlways => "[y]es, [a]lways or [N]o",
+    };
     let mut stderr = io::stderr().lock();
-    let asked =
-        write!(stderr, "{question} [y]es, [a]lways or [N]o: ").and_then(|()| stderr.flush());
+    let asked = write!(stderr, "{question} {answers}: ").and_then(|()| stderr.flush());
     if !matches!(cancel.wait_to_read(io::stdin()), Ok(true)) {
         // The question has no line end yet. Nobody can be told that nobody listens.
         let _heard = stderr.write_all(b"\n");
@@ -244,7 +254,7 @@ pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
     let read = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
     match (read, answer.trim().to_ascii_lowercase().as_str()) {
         (Ok(_), "y" | "yes") => Said::Yes,
-        (Ok(_), "a" | "always") => Said::Always,
+        (Ok(_), "a" | "always") if offered == Offered::OnceOrAlways => Said::Always,
         _ => Said::No,
     }
 }
