@@ -417,6 +417,103 @@ fn a_script_behind_a_link_or_a_large_one_that_was_changed_needs_a_new_approval()
 }
 
 #[test]
+fn a_script_is_held_however_it_is_named() {
+    let lab = Lab::strict();
+    let workspace = lab.workspace();
+    fs::create_dir_all(workspace.join("sub")).unwrap();
+    let around = workspace.strip_prefix("/").unwrap().display();
+    for (path, named) in [
+        ("sub/y.sh", "cd sub && sh y.sh".to_owned()),
+        ("x.sh", "bash -o errexit x.sh".to_owned()),
+        ("x.sh", "sh /proc/self/cwd/x.sh".to_owned()),
+        ("x.sh", format!("sh /tmp/../{around}/x.sh")),
+        ("x.sh", "sh < x.sh".to_owned()),
+        ("x.sh", "sh sub/../x.sh".to_owned()),
+    ] {
+        let script = workspace.join(path);
+        fs::write(&script, "true first").unwrap();
+        let text = format!("rm -rf build; {named}");
+        let asked = lab.asks(&text);
+        fs::write(&script, "true second").unwrap();
+        lab.sandbox(&["approvals", "approve", &asked])
+            .code(1)
+            .says("a script that it runs was changed since");
+        // The control.
+        let asked = lab.asks(&text);
+        lab.sandbox(&["approvals", "approve", &asked, "--remember"])
+            .code(0);
+        assert_eq!(lab.run(&text)["outcome"], "completed", "{named}");
+    }
+}
+
+#[test]
+fn what_cannot_be_held_is_not_remembered() {
+    let lab = Lab::strict();
+    fs::write(lab.workspace().join("x1.sh"), "true").unwrap();
+    for (named, says) in [
+        ("sh ./x*.sh", "does not say which script it runs"),
+        (
+            "s=$(cat name); sh $s.sh || true",
+            "does not say which script it runs",
+        ),
+        ("sh none.sh || true", "is not there"),
+    ] {
+        let text = format!("rm -rf build; {named}");
+        let asked = lab.asks(&text);
+        lab.sandbox(&["approvals", "approve", &asked, "--remember"])
+            .code(2)
+            .says(says);
+        // The control: once.
+        lab.sandbox(&["approvals", "approve", &asked]).code(0);
+        lab.asks(&text);
+    }
+}
+
+/// Root would read it with rights that no command has.
+#[test]
+fn a_link_out_of_the_workspace_stands_for_itself() {
+    let lab = Lab::strict();
+    let script = lab.workspace().join("s.sh");
+    let outside = lab.root().join("outside");
+    let text = "rm -rf build; sh s.sh || true";
+    let link_to = |name: &str| {
+        let _old = fs::remove_file(&script);
+        std::os::unix::fs::symlink(outside.join(name), &script).unwrap();
+    };
+    fs::write(outside.join("one"), "true").unwrap();
+    fs::write(outside.join("other"), "true").unwrap();
+    link_to("one");
+    let asked = lab.asks(text);
+    // What it leads to is none of the workspace's: it is not looked at.
+    fs::write(outside.join("one"), "true changed").unwrap();
+    lab.sandbox(&["approvals", "approve", &asked]).code(0);
+    let asked = lab.asks(text);
+    link_to("other");
+    lab.sandbox(&["approvals", "approve", &asked])
+        .code(1)
+        .says("a script that it runs was changed since");
+}
+
+#[test]
+fn a_script_in_a_grant_that_commands_may_write_is_held() {
+    let lab = Lab::strict();
+    let granted = lab.root().join("outside/granted");
+    fs::create_dir(&granted).unwrap();
+    let script = granted.join("s.sh");
+    fs::write(&script, "true first").unwrap();
+    let write = granted.display().to_string();
+    let text = format!("rm -rf build; sh {}", script.display());
+    for (option, code) in [("--write", 1), ("--read", 0)] {
+        let args = ["--json", "run", option, &write, "--shell", &text];
+        let report = lab.sandbox(&args).code(126).json();
+        let asked = report["approval"]["request"].as_str().unwrap().to_owned();
+        fs::write(&script, format!("true {option}")).unwrap();
+        // The control: what is only read, no command can have changed.
+        lab.sandbox(&["approvals", "approve", &asked]).code(code);
+    }
+}
+
+#[test]
 fn the_inherited_path_is_no_part_of_what_is_approved() {
     // A search path as this one is a finding where the command sets it.
     let path = format!("/tmp/tools:{}", std::env::var("PATH").unwrap());

@@ -230,19 +230,29 @@ pub(crate) enum Said {
     No,
 }
 
+/// What a person may say besides no.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Offered {
+    Once,
+    OnceOrAlways,
+}
+
 /// Asks a person; anything but a yes is a no, the end of the input and Ctrl-C too.
-pub(crate) fn ask(question: &str, cancel: &Cancellation) -> Said {
-    match answer(&format!("{question} [y]es, [a]lways or [N]o: "), cancel).as_deref() {
+pub(crate) fn ask(question: &str, offered: Offered, cancel: &Cancellation) -> Said {
+    let answers = match offered {
+        Offered::Once => "[y]es or [N]o",
+        Offered::OnceOrAlways => "[y]es, [a]lways or [N]o",
+    };
+    match answer(&format!("{question} {answers}: "), cancel).as_deref() {
         Some("y" | "yes") => Said::Yes,
-        Some("a" | "always") => Said::Always,
+        Some("a" | "always") if offered == Offered::OnceOrAlways => Said::Always,
         Some(_) | None => Said::No,
     }
 }
 
 /// Asks a person whether to go on; anything but a yes is a no.
 pub(crate) fn confirms(question: &str, cancel: &Cancellation) -> bool {
-    let said = answer(&format!("{question} [y]es or [N]o: "), cancel);
-    matches!(said.as_deref(), Some("y" | "yes"))
+    ask(question, Offered::Once, cancel) == Said::Yes
 }
 
 /// Returns what a person answers, in small letters; `None` if nobody does.

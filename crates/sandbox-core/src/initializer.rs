@@ -7,6 +7,7 @@ mod place;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use checks::{InitializationCheck, Part};
 use made::Made;

@@ -37,6 +37,7 @@ mod metrics;
 mod orders;
 mod output_log;
 mod part;
+mod plain_file;
 mod plugins;
 mod policies;
 mod private;

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
 use sandbox_safety::{PackError, RulePack, scripts_named_by};
 use sandbox_types::Operation;
+
+use crate::plain_file;
 
 /// A rule pack is at most so large.
 const PACK_BYTES_MAX: u64 = 1024 * 1024;
@@ -81,7 +81,7 @@ pub(crate) fn rule_pack_with(
             path: path.to_owned(),
         });
     }
-    let text = read_regular(&real, PACK_BYTES_MAX).map_err(failed)?;
+    let text = plain_file::read(&real, PACK_BYTES_MAX).map_err(failed)?;
     let text = String::from_utf8(text)
         .map_err(|_no_text| failed(io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8")))?;
     Ok(RulePack::parse_with(&path.to_string_lossy(), &text, types)?)
@@ -92,33 +92,25 @@ pub(crate) fn rule_pack_with(
 ///
 /// It is only told to the judge; what it cannot read is left to the confinement.
 pub(crate) fn named_scripts(operation: &Operation, directory: &Path) -> BTreeMap<String, String> {
+    let Ok(real) = directory.canonicalize() else {
+        return BTreeMap::new();
+    };
+    let Ok(top) = plain_file::directory(&real) else {
+        return BTreeMap::new();
+    };
     let names = scripts_named_by(operation);
-    let inside = names
-        .into_iter()
-        .filter(|name| !name.starts_with('/') || Path::new(name).starts_with(directory));
-    let texts = inside.take(SCRIPTS_MAX).filter_map(|name| {
-        let bytes = read_regular(&directory.join(&name), SCRIPT_BYTES_MAX).ok()?;
+    let texts = names.into_iter().take(SCRIPTS_MAX).filter_map(|name| {
+        let path = Path::new(&name);
+        // A name or a link that leads out of it is not followed: somebody else may have chosen what it tells.
+        let below = match path.strip_prefix(directory) {
+            Ok(below) => below,
+            Err(_) => path,
+        };
+        let bytes = plain_file::read_beneath(&top, below, SCRIPT_BYTES_MAX).ok()?;
         let text = String::from_utf8(bytes).ok()?;
         Some((name, text))
     });
     texts.collect()
-}
-
-/// Reads a file that is one: no pipe, no device, no link at its end, nothing larger than `limit`.
-pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let known = file.metadata()?;
-    if !known.is_file() || known.len() > limit {
-        let kind = io::ErrorKind::InvalidInput;
-        return Err(io::Error::new(
-            kind,
-            format!("it is no file of at most {limit} bytes"),
-        ));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -183,8 +175,11 @@ mod tests {
             0,
         )
         .unwrap();
+        fs::create_dir(place.path().join("d")).unwrap();
+        fs::write(place.path().join("d/x.sh"), "secret").unwrap();
+        std::os::unix::fs::symlink("../d", inside.join("sub")).unwrap();
         let text = format!(
-            "sh x.sh; sh l.sh; sh p.sh; sh {}; sh none.sh",
+            "sh x.sh; sh l.sh; sh p.sh; sh {}; sh none.sh; sh sub/x.sh; sh ../d/x.sh",
             outside.display()
         );
         let texts = named_scripts(&Operation::shell(text), &inside);

@@ -46,4 +46,5 @@ pub use extra::{VALIDATOR_TIME_MAX, Validator};
 pub use pack::{PackError, RulePack, embedded_source};
 pub use policy::{Policy, Profile, ProfileError};
 pub use risk::Thresholds;
-pub use validator::{Confinement, SafetyValidator, Surroundings, scripts_named_by};
+pub use shell::read::ScriptUse;
+pub use validator::{Confinement, SafetyValidator, Surroundings, script_uses_of, scripts_named_by};

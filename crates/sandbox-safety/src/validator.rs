@@ -13,7 +13,8 @@ use crate::{
     policy::Policy,
     risk::Thresholds,
     shell::{
-        read::{Given, named_scripts},
+        Reading,
+        read::{Given, ScriptUse, may_run_a_file, named_scripts, script_uses},
         read_argv, read_text,
     },
 };
@@ -168,17 +169,43 @@ impl SafetyValidator {
 /// runs: scripts, Makefiles, `package.json`. Who puts their texts into [`Surroundings::files`] has
 /// them judged too.
 pub fn scripts_named_by(operation: &Operation) -> Vec<String> {
+    reading_of(operation).map_or_else(Vec::new, |it| named_scripts(&it.commands))
+}
+
+/// Returns the files that the operation would run as scripts, or let a build tool read, each with how much its words say
+/// of it: what must not change if an approval of it is to hold.
+pub fn script_uses_of(operation: &Operation) -> Vec<ScriptUse> {
+    let Some(reading) = reading_of(operation) else {
+        return Vec::new();
+    };
+    let mut uses = script_uses(&reading.commands);
+    let text = match &operation.action {
+        Action::Argv(argv) => argv.join(" "),
+        Action::Shell(text) => text.clone(),
+        Action::Script(_) | Action::File(_) => String::new(),
+    };
+    if !reading.problems.is_empty() && may_run_a_file(&text) {
+        // What was not read may name others.
+        uses.push(ScriptUse {
+            is_needed: true,
+            ..ScriptUse::default()
+        });
+    }
+    uses
+}
+
+/// Reads what an operation's own words run; `None` if it brings all with it.
+fn reading_of(operation: &Operation) -> Option<Reading> {
     let none = Given::default();
-    let reading = match &operation.action {
+    Some(match &operation.action {
         Action::Shell(text) => judgement::bounded(text.len(), || read_text(text, &none)),
         Action::Argv(argv) => {
             let spans = vec![(0, 0); argv.len()];
             let length = argv.iter().map(String::len).sum();
             judgement::bounded(length, || read_argv(argv, &spans, &none))
         }
-        Action::Script(_) | Action::File(_) => return Vec::new(),
-    };
-    named_scripts(&reading.commands)
+        Action::Script(_) | Action::File(_) => return None,
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     exit_codes::{self, Place},
     failure::{Failure, Kind},
     settings::{Found, Settings, absolute},
-    ui::{self, Said, Tone, Ui},
+    ui::{self, Offered, Said, Tone, Ui},
 };
 use detach::Detached;
 pub(crate) use detach::supervise;
@@ -194,8 +194,15 @@ fn ask(ui: Ui, core: &SandboxCore, operation: &Operation) -> Result<Approval, Fa
         "{}\n{verdict}",
         ui.error_tone(Tone::Strong, &command)
     ));
+    let offered = match core.not_remembered_because(operation) {
+        None => Offered::OnceOrAlways,
+        Some(why) => {
+            ui.insist(&format!("It cannot be approved for always: {why}"));
+            Offered::Once
+        }
+    };
     let cancel = cancellation()?;
-    let said = ui::ask("Run it?", &cancel);
+    let said = ui::ask("Run it?", offered, &cancel);
     // What ends the question is the answer to it, and ends nothing else.
     cancel.give_signals_back();
     Ok(match said {

@@ -78,9 +78,16 @@ impl Sandbox {
             Some(rule) => self.granted_by_rule(operation, rule, now),
             None => match self.answer(operation, verdict, caller) {
                 (Answer::Yes, who) => self.granted_now(operation, who, now),
-                (Answer::Always, who) => self
-                    .remember(operation, verdict, who.clone(), now)
-                    .and_then(|_rule| self.granted_now(operation, who, now)),
+                (Answer::Always, who) => match self.not_remembered_because(operation) {
+                    Some(why) => {
+                        return Permission::not_stored(format!(
+                            "it cannot be remembered: {why}; approve it for this time only"
+                        ));
+                    }
+                    None => self
+                        .remember(operation, verdict, who.clone(), now)
+                        .and_then(|_rule| self.granted_now(operation, who, now)),
+                },
                 (Answer::No, who) => self.denied_now(operation, who, now),
                 (Answer::Later, who) => match not_kept(operation, stdin) {
                     Some(reason) => return Permission::not_stored(reason),
@@ -91,6 +98,12 @@ impl Sandbox {
         decided.unwrap_or_else(|error| {
             Permission::not_stored(sandbox_types::causes(&error).join(": "))
         })
+    }
+
+    /// Returns why an approval of the operation cannot be remembered, if so: it would hold for scripts that nobody has
+    /// looked at.
+    pub(crate) fn not_remembered_because(&self, operation: &Operation) -> Option<&'static str> {
+        binding::open_scripts(operation, self)
     }
 
     /// Returns the remembered rule that approves the operation with this verdict.

@@ -45,7 +45,7 @@ impl Task {
             workspace: sandbox.workspace().to_owned(),
             granted: granted(sandbox),
             writable: sandbox.config.isolation.write.clone(),
-            scripts: scripts::named_by(operation, sandbox),
+            scripts: scripts::named_by(operation, sandbox).held,
             operation: operation.clone(),
         }
     }
@@ -78,7 +78,7 @@ impl Task {
 
     /// Whether a script that it names holds something else now.
     pub(crate) fn has_other_scripts(&self, sandbox: &Sandbox) -> bool {
-        self.scripts != scripts::named_by(&self.operation, sandbox)
+        self.scripts != scripts::named_by(&self.operation, sandbox).held
     }
 
     /// Returns the digest that binds the approval, `None` if a path in it has no form as text.
@@ -120,7 +120,7 @@ fn granted(sandbox: &Sandbox) -> Vec<PathBuf> {
 }
 
 /// Returns the digest of what a remembered rule approves: everything that decides what runs and
-/// what it can reach. Limits, declared files, review and id do not.
+/// what it can reach. Limits, declared files, review and id do not. `None` if no rule can be about it.
 pub(crate) fn sameness(
     operation: &Operation,
     scope: RuleScope,
@@ -144,7 +144,13 @@ pub(crate) fn sameness(
         scripts: BTreeMap<String, String>,
     }
     let scripts = match scope {
-        RuleScope::Exact | RuleScope::Prefix { .. } => scripts::named_by(operation, sandbox),
+        RuleScope::Exact | RuleScope::Prefix { .. } => {
+            let scripts = scripts::named_by(operation, sandbox);
+            if scripts.open.is_some() {
+                return None;
+            }
+            scripts.held
+        }
         RuleScope::Findings => BTreeMap::new(),
     };
     digest(&Same {
@@ -164,6 +170,11 @@ pub(crate) fn sameness(
         secrets: &operation.secrets,
         scripts,
     })
+}
+
+/// Returns why no rule about the words of the operation would hold what it runs, if so.
+pub(super) fn open_scripts(operation: &Operation, sandbox: &Sandbox) -> Option<&'static str> {
+    scripts::named_by(operation, sandbox).open
 }
 
 /// Returns SHA-256 over the JSON form, in hexadecimal.

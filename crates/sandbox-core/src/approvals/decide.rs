@@ -86,7 +86,11 @@ impl Sandbox {
         if let Some(scope) = scope {
             // As it was asked for, not as it is frozen: that is what will be asked for again.
             let asked = &task.operation;
-            if let Some(why) = scope.refused(asked, &verdict) {
+            let open = || match scope {
+                RuleScope::Findings => None,
+                RuleScope::Exact | RuleScope::Prefix { .. } => self.not_remembered_because(asked),
+            };
+            if let Some(why) = scope.refused(asked, &verdict).or_else(open) {
                 return Err(ApprovalError::Scope { id: id(), why });
             }
             self.remember_locked(&lock, (asked, &verdict, scope), who.clone(), now)?;

@@ -1,10 +1,12 @@
 //! A file of rules that a configuration names: regular, and small enough to read at once.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
+
+use crate::plain_file;
 
 /// What any file of rules may have; ours have a few kilobytes.
 pub(super) const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -32,13 +34,9 @@ impl SmallFile {
     /// Reads it; what is no regular file is not opened, because opening a pipe would wait.
     pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
         let real = fs::canonicalize(path)?;
-        if !fs::metadata(&real)?.is_file() {
-            return Err(io::Error::other("it is not a regular file").into());
-        }
         let mut text = String::new();
-        File::open(&real)?
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_string(&mut text)?;
+        let (file, _) = plain_file::open(&real)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Unusable::TooLarge);
         }

@@ -117,4 +117,10 @@ impl SandboxCore {
             && self.sandbox.remembered(operation, &verdict).is_none();
         asks.then_some(verdict)
     }
+
+    /// Returns why an approval of an operation can only be for one time, if so: it names a script whose content no
+    /// remembered approval could hold.
+    pub fn not_remembered_because(&self, operation: &Operation) -> Option<&'static str> {
+        self.sandbox.not_remembered_because(operation)
+    }
 }

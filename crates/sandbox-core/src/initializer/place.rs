@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fs::Metadata,
     io,
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
@@ -15,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatxFlags, access, statfs, statx};
 use sandbox_isolation::{is_system_directory, probe_namespaces};
 use sandbox_types::SandboxName;
 
-use super::CreateError;
+use super::{CreateError, trust::is_trusted};
 use crate::{
     layout::{Layout, is_of_layers},
     registry::Claims,
@@ -27,8 +26,11 @@ const SYSTEM_TREES: &[&str] = &["/bin", "/boot", "/dev", "/etc", "/proc", "/sbin
 /// File systems that keep no owners and modes, from statfs(2): nothing could be put back as it was.
 const UNFIT_FOR_LAYERS: &[(i64, &str)] = &[
     (0x4d44, "a FAT file system"),
+    (0x2011_bab0, "an exFAT file system"),
     (0x517b, "an SMB share"),
     (0xff53_4d42, "an SMB share"),
+    (0xfe53_4d42, "an SMB share"),
+    (0x786f_4256, "a shared folder of VirtualBox"),
 ];
 
 /// What overlayfs takes for no upper layer, and which otherwise do all that a commit needs.
@@ -39,12 +41,12 @@ const UNFIT_FOR_OVERLAYS: &[(i64, &str)] = &[
     ),
     (0x6969, "NFS"),
     (0x6573_5546, "a FUSE file system"),
+    (
+        0x0102_1997,
+        "a 9p file system (a directory of a virtual machine's host)",
+    ),
+    (0x00c3_6400, "CephFS"),
 ];
-
-/// Whose files of ids are that a user namespace does not have, from `user_namespaces(7)`.
-const OVERFLOW_ID: u32 = 65_534;
-/// Only owners rename what lies in such a directory, from inode(7).
-const STICKY: u32 = 0o1000;
 
 /// Refuses directories that are no workspace.
 pub(super) fn check_workspace(
@@ -134,6 +136,13 @@ fn can_be_home(home: &Path) -> io::Result<()> {
     Ok(access(place, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
+/// Returns what a table calls a kind of file system, if it has it.
+fn named(table: &[(i64, &'static str)], kind: i64) -> Option<&'static str> {
+    let mut rows = table.iter();
+    rows.find(|(magic, _)| *magic == kind)
+        .map(|(_, what)| *what)
+}
+
 /// Returns the directory for the transactions of a workspace, or why there can be none.
 pub(super) fn layers(
     layout: &Layout,
@@ -143,10 +152,7 @@ pub(super) fn layers(
 ) -> Result<PathBuf, String> {
     let probe = nearest_existing(workspace);
     let kind = statfs(probe).map_err(|error| format!("cannot look at its file system: {error}"))?;
-    if let Some((_, what)) = UNFIT_FOR_LAYERS
-        .iter()
-        .find(|(magic, _)| *magic == kind.f_type)
-    {
+    if let Some(what) = named(UNFIT_FOR_LAYERS, kind.f_type) {
         return Err(format!("the workspace lies on {what}"));
     }
     if same_mount(probe, nearest_existing(layout.home())) {
@@ -206,35 +212,10 @@ fn not_inside(workspace: &Path, existing: &[Claims]) -> Option<String> {
 /// Returns why no overlay can be mounted on the workspace, although its files can be exchanged.
 pub(super) fn no_overlay(workspace: &Path) -> Option<String> {
     let kind = statfs(nearest_existing(workspace)).ok()?;
-    let mut unfit = UNFIT_FOR_OVERLAYS.iter();
-    if let Some((_, what)) = unfit.find(|(magic, _)| *magic == kind.f_type) {
+    if let Some(what) = named(UNFIT_FOR_OVERLAYS, kind.f_type) {
         return Some(format!("the workspace lies on {what}"));
     }
     submounts(workspace).map(|reason| format!("{reason} (what is in them cannot be undone)"))
-}
-
-/// Returns whether nobody but the caller and root can rename what lies in `directory`, or a directory above it.
-/// Whoever can puts something else in the place of our transactions, which is then changed or deleted for them.
-fn is_trusted(directory: &Path) -> bool {
-    let (caller, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    let is_safe = |found: &Metadata| {
-        let is_ours = [0, caller.as_raw()].contains(&found.uid())
-            || (found.uid() == OVERFLOW_ID && !has_every_id());
-        let is_of_group = [0, group.as_raw()].contains(&found.gid());
-        let mode = found.mode();
-        let is_shared = mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_of_group);
-        is_ours && (mode & STICKY != 0 || !is_shared)
-    };
-    let mut above = directory.ancestors();
-    above.all(|it| std::fs::symlink_metadata(it).is_ok_and(|found| is_safe(&found)))
-}
-
-/// Returns whether this user namespace has all ids: what another one does not have is [`OVERFLOW_ID`]'s here, root of
-/// the host among them.
-fn has_every_id() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let fields: Vec<&str> = map.split_whitespace().collect();
-    fields == ["0", "0", "4294967295"]
 }
 
 /// Asks access(2), which knows of read-only mounts and of capabilities.
@@ -310,27 +291,30 @@ fn same_mount(one: &Path, other: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
-
     use super::*;
 
     #[test]
-    fn transactions_lie_where_nobody_else_can_rename_them() {
-        let above = tempfile::tempdir().unwrap();
-        let directory = above.path().join("directory");
-        fs::create_dir(&directory).unwrap();
-        assert!(is_trusted(&directory));
-        let open_to = |mode| {
-            fs::set_permissions(above.path(), fs::Permissions::from_mode(mode)).unwrap();
-            is_trusted(&directory)
-        };
-        assert!(!open_to(0o777), "somebody else can rename it");
-        assert!(open_to(0o1777), "they cannot, as in /tmp");
-        assert!(open_to(0o755));
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(above.path(), Some(1234), None).unwrap();
-            assert!(!is_trusted(&directory), "its owner can");
-            std::os::unix::fs::chown(above.path(), Some(0), None).unwrap();
+    fn file_systems_that_are_not_for_overlays_are_known() {
+        for kind in [
+            0x4d44,
+            0x2011_bab0,
+            0x517b,
+            0xff53_4d42,
+            0xfe53_4d42,
+            0x786f_4256,
+        ] {
+            assert!(named(UNFIT_FOR_LAYERS, kind).is_some(), "{kind:x}");
+        }
+        for kind in [0x794c_7630, 0x6969, 0x6573_5546, 0x0102_1997, 0x00c3_6400] {
+            assert!(named(UNFIT_FOR_OVERLAYS, kind).is_some(), "{kind:x}");
+        }
+        // ext4, xfs, btrfs, tmpfs.
+        for kind in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994] {
+            let tables = [UNFIT_FOR_LAYERS, UNFIT_FOR_OVERLAYS];
+            assert!(
+                tables.iter().all(|it| named(it, kind).is_none()),
+                "{kind:x}"
+            );
         }
     }
 

@@ -12,6 +12,7 @@ mod evaluated;
 mod given;
 mod output;
 mod recursion;
+mod uses;
 
 use definitions::Case;
 use evaluated::is_evaluated;
@@ -19,6 +20,8 @@ pub(crate) use given::{Given, named_scripts};
 pub(crate) use output::{is_shell, runs_its_input};
 use recursion::starts_itself_twice;
 pub(super) use recursion::{first_span, is_endless, starts_without_end};
+pub use uses::ScriptUse;
+pub(crate) use uses::{may_run_a_file, script_uses};
 
 use super::{
     Context, Node, PipePosition, Pipeline, RawCommand, RawRedirect, RawWord, Redirect,
