@@ -120,6 +120,7 @@ fn a_recovery_leaves_the_times_of_edits() {
             return;
         }
         // As long as nobody takes for the time of the kill itself.
+        #[expect(clippy::disallowed_methods, reason = "nothing happens in this time")]
         thread::sleep(std::time::Duration::from_millis(40));
         let mut times = Vec::new();
         for (number, name) in ["dir", "fresh"].into_iter().enumerate() {
