@@ -142,8 +142,12 @@ fn settle(lab: &Lab, model: &mut Model, open: Open) -> Result<Option<Done>, Test
 }
 
 fn undo(lab: &Lab, model: &mut Model, done: &Done) -> Result<bool, TestCaseError> {
-    let later = |path: &usize| model.changed.get(path).is_some_and(|it| *it > done.commit);
-    let free = !done.before.keys().any(later);
+    let later = |(path, was): (&usize, &Option<u8>)| {
+        let changed = model.changed.get(path).is_some_and(|it| *it > done.commit);
+        // What the operation made and somebody else deleted is as the undo would leave it.
+        changed && (was.is_some() || model.contents.contains_key(path))
+    };
+    let free = !done.before.iter().any(later);
     let undone = lab.manager.undo(&id(&done.name), OnConflict::Refuse);
     if let Err(error) = &undone {
         prop_assert!(!free, "{}: {error}", done.name);
