@@ -126,6 +126,10 @@ impl From<PolicyError> for Failure {
 const fn policy_hint(error: &PolicyError) -> &'static str {
     match error {
         PolicyError::RulePack(_) => RULE_PACK_HINT,
+        PolicyError::Seccomp(_) => {
+            "`isolation.seccomp` takes strict, default, permissive or a file; docs/guide/isolation.md has an example"
+        }
+        PolicyError::Grant { .. } => "`isolation.read` and `isolation.write` name paths that exist",
         PolicyError::CommitPolicy(_) | _ => "docs/guide/commit-gate.md tells what a policy can say",
     }
 }
@@ -223,9 +227,11 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
         }
-        PlanError::Secret { .. } => failure.hint(
+        PlanError::Secret { is_there: false, .. } => failure.hint(
             "`sandbox state list` shows the keys, `sandbox state set KEY --secret -` stores a secret",
         ),
+        PlanError::Secret { .. } => failure
+            .hint("`--secret KEY=VARIABLE` names another variable, `--secret-file KEY=NAME` gives a file"),
         PlanError::SecretAccess { .. } => {
             failure.hint("`sandbox state get KEY` says what to do about it")
         }
@@ -349,7 +355,9 @@ pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
 pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
     match error {
         EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
-        EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
+        EnterError::Hold { .. } | _ => {
+            with_system_hint(failure, error).hint("`sandbox list` shows the sandboxes")
+        }
     }
 }
 
@@ -464,6 +472,9 @@ impl From<DestroyedError> for Failure {
     }
 }
 
+/// `EMFILE`: errno(3).
+const TOO_MANY_FILES: i32 = 24;
+
 /// Adds what to do about the system's error at the end of the chain, if there is one.
 pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
@@ -472,13 +483,19 @@ pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) 
         system = error.downcast_ref::<io::Error>().or(system);
         deepest = error.source();
     }
+    if system.and_then(io::Error::raw_os_error) == Some(TOO_MANY_FILES) {
+        return failure
+            .hint("this process may open too few files: `ulimit -n` shows and sets how many");
+    }
     match system.map(io::Error::kind) {
+        Some(io::ErrorKind::NotADirectory | io::ErrorKind::Unsupported) => failure
+            .hint("SANDBOX_HOME sets where data is kept: a directory of your own, on a disk"),
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
             .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             failure
-                .hint("free some space; SANDBOX_HOME sets where data is kept")
-                .hint("changes that are held take space too: `sandbox log` lists them, `sandbox discard OP` drops them")
+                .hint("free some space where the error says: on the disk of the workspace, or of SANDBOX_HOME")
+                .hint("`sandbox status` says what undo sets and snapshots take; `sandbox discard OP` drops held changes, `sandbox snapshot prune` frees old snapshots, `safety_constraints.undo_keep_mb` bounds undo sets from the next commit on")
         }
         Some(_) | None => failure,
     }

@@ -10,7 +10,7 @@ use sandbox_types::{OperationId, ReportedOperation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{HistoryError, LATER, is_name};
+use super::{HistoryError, LATER, NAME_LENGTH_MIN, is_name};
 use crate::{ledger, part::PART_TYPE, private, sandbox::Sandbox};
 
 /// The name of the file.
@@ -83,6 +83,7 @@ impl Index {
             (Some(_), _) if ambiguous => Err(HistoryError::Ambiguous { id }),
             (Some(only), _) => Ok(only),
             (None, Some(damage)) => Err(HistoryError::Read(damage)),
+            (None, None) if id.len() < NAME_LENGTH_MIN => Err(HistoryError::Short { id }),
             (None, None) => Err(HistoryError::Unknown { id }),
         }
     }
