@@ -268,7 +268,7 @@ fn a_person_at_a_terminal_sees_why_and_answers() {
         .prints("fs.delete-tree")
         .prints("inside the sandbox low")
         .prints("[a]lways")
-        .prints("not approved");
+        .prints("denied; nothing was run");
     assert!(lab.waiting().is_empty(), "a person was there");
     assert!(lab.read("build/x").is_some());
     // The end of the input, and Ctrl-C, are a no.

@@ -101,7 +101,7 @@ fn ctrl_c_at_the_question_is_a_no() {
     sitting.signal(rustix::process::Signal::INT);
     let (status, shown) = sitting.end();
     assert_eq!(status.code(), Some(126), "{shown}");
-    assert!(shown.contains("not approved"), "{shown}");
+    assert!(shown.contains("denied; nothing was run"), "{shown}");
     assert!(lab.read("build/x").is_some());
     lab.sandbox(&["audit", "show"]).prints("approval.denied");
 }

@@ -26,7 +26,7 @@ fn it_shows_what_runs_in_all_sandboxes() {
     let lab = Lab::new();
     lab.sandbox(&["top", "--once"])
         .code(0)
-        .prints("0 sandbox(es), 0 operation(s)")
+        .prints("0 sandboxes, 0 operations")
         .prints("nothing runs");
     let id = busy(&lab);
     let short = &id[id.len() - 8..];
@@ -88,12 +88,12 @@ fn on_a_terminal_it_draws_until_q_is_typed_and_gives_the_terminal_back() {
     let mut at_top = Sitting::start(&lab, &["top", "--interval", "100ms"]);
     at_top
         .sees("\x1b[?1049h")
-        .sees("1 operation(s)")
+        .sees("1 operation ")
         .sees("SANDBOX")
         .sees(&id[id.len() - 8..])
         // Drawn again.
         .sees("\x1b[H")
-        .sees("1 operation(s)")
+        .sees("1 operation ")
         .types("q");
     let (status, shown) = at_top.end();
     assert_eq!(status.code(), Some(0));

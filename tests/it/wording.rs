@@ -112,3 +112,253 @@ fn an_id_that_cannot_be_printed_is_in_the_error() {
     let id = id.split('`').next().unwrap().to_owned();
     lab.sandbox(&["kill", &id]).code(0);
 }
+
+#[test]
+fn who_is_used_to_other_tools_is_told_the_word() {
+    let lab = Lab::new();
+    for (typed, meant) in [
+        (&["run", "-it", "--", "bash"][..], "--tty"),
+        (&["run", "-d", "--", "true"], "--detach"),
+        (&["run", "-e", "A=b", "--", "true"], "--env"),
+        (&["run", "-v", "/x:/x", "--", "true"], "--write"),
+        (&["run", "--rm", "--", "true"], "leave it out"),
+        (&["undo", "-n"], "--dry-run"),
+        (&["log", "-f"], "sandbox events -f"),
+        (&["diff", "--stat"], "sandbox show"),
+        (&["exec", "ls"], "sandbox run"),
+        (&["rm", "x"], "sandbox destroy"),
+        (&["stop"], "sandbox kill"),
+        (&["version"], "sandbox --version"),
+    ] {
+        let ended = lab.sandbox(typed);
+        ended.code(2).says(
+            &format!("tip: `{meant}")
+                .replace(
+                    "`leave",
+                    "nothing is left of a command but what it changed in the workspace: leave",
+                )
+                .replace("`--write", "`--read PATH` and `--write"),
+        );
+        assert!(!ended.stderr.contains("to pass '"), "{ended}");
+    }
+    // Other slips keep the parser's guess.
+    lab.sandbox(&["snapshto"]).code(2).says("snapshot");
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_in_words_of_ours() {
+    let lab = Lab::new();
+    lab.sandbox(&["run", "-q", "--", "true"]).code(0);
+    let files = lab.workspace().join("abs");
+    for (typed, said) in [
+        (&["log", "-n", "abc"][..], "expected a whole number"),
+        (
+            &["run", "--timeout", "5x", "--", "true"],
+            "without a unit it is seconds",
+        ),
+        (
+            &["run", "--files", "../x", "--", "true"],
+            "can match nothing",
+        ),
+        (
+            &["run", "--files", files.to_str().unwrap(), "--", "true"],
+            "can match nothing",
+        ),
+        (&["run", "--read", ".", "--", "true"], "workspace read-only"),
+    ] {
+        let ended = lab.sandbox(typed);
+        ended.code(2).says(said);
+        assert!(!ended.stderr.contains("/."), "{ended}");
+    }
+    lab.sandbox(&["run", "--json", "--report", "-", "--", "true"])
+        .code(2)
+        .prints("would print it there again");
+    lab.sandbox(&["show", "0"]).code(1).says("'0' is too short");
+    let document = r#"{"type": "file_write", "path": "a", "content_base64": "!!"}"#;
+    lab.sandbox_with_input(&["run", "--operation", "-"], document)
+        .code(2)
+        .says("must be base64");
+    let script = r#"{"type": "script", "interpreter": ["nosuch"], "source": "x"}"#;
+    lab.sandbox_with_input(&["run", "--operation", "-"], script)
+        .code(127)
+        .says("command not found inside the sandbox: nosuch");
+    lab.sandbox(&["run", "--timeout", "1d", "--", "true"])
+        .code(0);
+    lab.sandbox(&["run", "--env", "NO_SUCH_VARIABLE", "--", "true"])
+        .code(0)
+        .says("you have no such variable");
+    let recovered = lab.sandbox(&["state", "recover", "--json"]).code(0).json();
+    assert_eq!(recovered, serde_json::json!({ "recovered": false }));
+    let reported = lab.sandbox(&["run", "--report", "-", "--", "true"]);
+    assert_eq!(reported.code(0).json()["outcome"], "completed");
+    assert_eq!(lab.read("-"), None);
+    let mut relative = lab.command(&["list"]);
+    let relative = relative.env("SANDBOX_HOME", "data").output().unwrap();
+    Ended::of(relative, &["list"])
+        .code(2)
+        .says("another place in each directory");
+}
+
+#[test]
+fn what_is_mistyped_in_a_configuration_is_found_before_it_is_used() {
+    let lab = Lab::new();
+    let file = lab.root().join("c.yaml");
+    let file = file.to_str().unwrap();
+    for text in [
+        "isolation: {seccomp: /nonexistent.yaml}",
+        "isolation: {read: [/nonexistent]}",
+    ] {
+        fs::write(file, text).unwrap();
+        let validated = lab.sandbox(&["config", "validate", file]);
+        validated.code(2).says("/nonexistent");
+    }
+    fs::write(file, "isolation: {hide: [/nonexistent], seccomp: strict}").unwrap();
+    lab.sandbox(&["config", "validate", file]).code(0);
+    lab.sandbox(&["config", "init"])
+        .code(0)
+        .says("sandbox.yaml` takes it once");
+    lab.sandbox(&["config", "init", "--user"]).code(0);
+    let user = lab.home().join(".config/sandbox/config.yaml");
+    assert!(fs::read_to_string(user).unwrap().contains("sandbox_id"));
+}
+
+#[test]
+fn all_that_waits_is_dropped_in_one_go() {
+    let lab = Lab::new();
+    let held: Vec<String> = (0..3)
+        .map(|at| {
+            let report = lab.run_with(&["--review"], &format!("echo {at} > f{at}"));
+            report["operation"]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    // By time.
+    let status = lab.sandbox(&["status", "--json"]).code(0).json();
+    assert_eq!(status["pending"], serde_json::json!(held));
+    assert!(
+        status["space"]["held_bytes"].as_u64() > Some(0),
+        "{status:#}"
+    );
+    assert_eq!(status["space"]["undo_bytes"], 0);
+    lab.sandbox(&["discard", "--all"])
+        .code(0)
+        .says("discarded 1 created");
+    lab.sandbox(&["discard", "--all"])
+        .code(0)
+        .says("nothing waits");
+    lab.run("head -c 100000 /dev/zero > big");
+    lab.run("rm big");
+    lab.sandbox(&["snapshot", "create"]).code(0);
+    let status = lab.sandbox(&["status", "--json"]).json();
+    assert!(
+        status["space"]["undo_bytes"].as_u64() > Some(100_000),
+        "{status:#}"
+    );
+    assert!(
+        status["space"]["snapshot_bytes"].as_u64() > Some(0),
+        "{status:#}"
+    );
+    lab.sandbox(&["status"]).prints("disk       undo 1");
+    lab.sandbox(&["undo"]).code(0);
+    let status = lab.sandbox(&["status", "--json"]).json();
+    assert!(status["space"]["redo_bytes"].is_u64(), "{status:#}");
+}
+
+#[test]
+fn all_requests_are_denied_in_one_go() {
+    let lab = Lab::new();
+    for remote in ["a", "b"] {
+        lab.sandbox(&[
+            "run", "--net", "host", "--", "git", "push", "--force", remote,
+        ])
+        .code(126);
+    }
+    let denied = lab.sandbox(&["approvals", "deny", "--all", "--json"]);
+    assert_eq!(denied.code(0).json().as_array().unwrap().len(), 2);
+    lab.sandbox(&["approvals", "deny", "--all"])
+        .code(0)
+        .says("nothing waits");
+    lab.sandbox(&["approvals", "deny"]).code(2);
+}
+
+#[test]
+fn the_operation_that_is_meant_need_not_be_named() {
+    let lab = Lab::new();
+    lab.sandbox(&["create"]).code(0);
+    lab.sandbox(&["kill"]).code(1).says("nothing runs");
+    lab.sandbox(&["logs"])
+        .code(1)
+        .says("no operation was detached");
+    let detach = |text: &str| {
+        let started = lab.sandbox(&["run", "--detach", "--shell", text]);
+        started.code(0).stdout.trim().to_owned()
+    };
+    detach("echo first; exit 3");
+    lab.sandbox(&["wait"]).code(3);
+    assert_eq!(lab.sandbox(&["logs"]).code(0).stdout, "first\n");
+    let one = detach("sleep 60");
+    let two = detach("echo second; sleep 60");
+    lab.sandbox(&["kill"])
+        .code(1)
+        .says("2 operations run")
+        .says(&two[two.len() - 8..]);
+    lab.sandbox(&["kill", &one]).code(0);
+    lab.sandbox(&["kill"]).code(0).says(&two[two.len() - 8..]);
+    lab.sandbox(&["wait"]).code(143);
+    assert_eq!(lab.sandbox(&["logs"]).stdout, "second\n");
+}
+
+#[test]
+fn a_directory_of_everybody_is_told_to_be_one() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let lab = Lab::new();
+    let shared = lab.root().join("outside");
+    let said = "everybody may write to this directory";
+    let own = lab.sandbox(&["run", "--", "true"]);
+    assert!(!own.code(0).stderr.contains(said), "{own}");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    within(&lab, &shared, &["run", "--", "true"]).says(said);
+}
+
+#[test]
+fn a_secret_that_cannot_be_given_has_a_hint_of_its_own() {
+    let lab = Lab::new();
+    lab.sandbox(&["state", "set", "--secret", "short", "abc"]);
+    lab.sandbox(&["create"]);
+    lab.sandbox(&["state", "set", "--secret", "short", "abc"])
+        .code(0);
+    let missing = lab.sandbox(&["run", "--secret", "none", "--", "true"]);
+    missing.code(2).says("sandbox state list");
+    let short = lab.sandbox(&["run", "--secret", "short", "--", "true"]);
+    short.code(2).says("less than 4 bytes");
+    assert!(!short.stderr.contains("state list"), "{short}");
+}
+
+#[test]
+fn a_command_is_judged_also_in_a_directory_that_is_gone() {
+    let lab = Lab::new();
+    let gone = lab.root().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", "rmdir ../gone && exec \"$0\" check -- ls"])
+        .arg(crate::lab::program())
+        .current_dir(&gone)
+        .env("SANDBOX_HOME", lab.data());
+    Ended::of(shell.output().unwrap(), &["check"]).code(0);
+}
+
+#[test]
+fn a_conflict_has_the_hints_of_its_command() {
+    let lab = Lab::new().file("a", "1");
+    lab.run("echo 2 > a");
+    fs::write(lab.workspace().join("a"), "3").unwrap();
+    let undo = lab.sandbox(&["undo"]);
+    undo.code(1).says("--keep-both");
+    assert!(!undo.stderr.contains("commit"), "{undo}");
+    lab.run_with(&["--review"], "echo 4 > a");
+    fs::write(lab.workspace().join("a"), "5").unwrap();
+    let commit = lab.sandbox(&["commit"]);
+    commit.code(1).says("sandbox discard");
+    assert!(!commit.stderr.contains("put back"), "{commit}");
+    lab.sandbox(&["discard"]).code(0);
+}

@@ -413,6 +413,23 @@ fn a_workspace_with_other_file_systems_in_it_is_written_directly() {
 }
 
 #[test]
+fn without_home_the_entry_of_the_user_tells_it() {
+    let passwd = |entry: &str| {
+        format!(
+            "echo \"{entry}\" > passwd; mount --bind passwd /etc/passwd; mkdir m mine; mine m mine; cd m
+             unset HOME SANDBOX_HOME; sandbox check -- ls > /dev/null
+             sandbox run -q -- true 2> ../said || echo $?; grep -o 'set HOME, or SANDBOX_HOME' ../said || true
+             ls ../mine/.local/share/sandbox/sandboxes 2> /dev/null || true"
+        )
+    };
+    mounted(&passwd("me:x:$(stat -c %u .):0::$PWD/mine:/bin/sh"), "m\n");
+    mounted(
+        &passwd("other:x:4711:0::$PWD/mine:/bin/sh"),
+        "2\nset HOME, or SANDBOX_HOME\n",
+    );
+}
+
+#[test]
 fn that_there_is_no_transaction_is_said_before_the_command_runs() {
     mounted(
         "mkdir m m/in; mount -t tmpfs none m/in; mine m m/in; cd m

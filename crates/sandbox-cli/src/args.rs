@@ -19,9 +19,11 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use globset::GlobMatcher;
 use sandbox_types::SandboxName;
 
-use crate::ui::Form;
-pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs};
-pub(crate) use changes::{EditedArgs, HeldArgs, RedoArgs, SettleArgs, UndoArgs, WayArgs};
+use crate::{habits, ui::Form};
+pub(crate) use approvals::{ApprovalsArgs, ApprovalsCommand, ApproveArgs, RequestArgs};
+pub(crate) use changes::{
+    DiscardArgs, EditedArgs, HeldArgs, RedoArgs, SettleArgs, UndoArgs, WayArgs,
+};
 pub(crate) use monitor::{HealthArgs, StatsArgs, TopArgs};
 pub(crate) use policy::{JudgedBy, PolicyCommand, PolicyTestArgs};
 pub(crate) use run::{NetworkMode, RunArgs};
@@ -96,7 +98,7 @@ pub(crate) enum Command {
     /// Accept the changes of an operation that waits for review
     Commit(SettleArgs),
     /// Drop the changes of an operation that waits for review
-    Discard(SettleArgs),
+    Discard(DiscardArgs),
     /// Put back what an operation changed
     Undo(UndoArgs),
     /// Take an undo back
@@ -200,7 +202,7 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// List at most this many
-    #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 20)]
+    #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 20, value_parser = values::count_of)]
     pub(crate) number: usize,
 }
 
@@ -276,11 +278,17 @@ pub(crate) enum ConfigCommand {
     /// Print the JSON Schema of a configuration file, for editors
     Schema,
     /// Write a configuration file in which every key is explained
-    Init {
-        /// The file; must not exist
-        #[arg(value_name = "FILE", default_value = "sandbox.yaml")]
-        file: PathBuf,
-    },
+    Init(ConfigInitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigInitArgs {
+    /// The file; must not exist
+    #[arg(value_name = "FILE", default_value = "sandbox.yaml")]
+    pub(crate) file: PathBuf,
+    /// Write your own configuration, which holds for all your sandboxes
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) user: bool,
 }
 
 #[derive(Debug, Args)]
@@ -334,6 +342,8 @@ pub(crate) struct AuditShowArgs {
 #[derive(Debug)]
 pub(crate) struct Unusable {
     pub(crate) error: clap::Error,
+    /// What was probably meant, where another tool calls it so.
+    pub(crate) meant: Option<&'static str>,
     pub(crate) form: Form,
 }
 
@@ -354,7 +364,10 @@ fn any(words: &[OsString]) -> Result<Typed, Unusable> {
         } else {
             Form::Text
         };
-        Unusable { error, form }
+        let words = words.iter().skip(1);
+        let words: Vec<String> = words.map(|it| it.to_string_lossy().into_owned()).collect();
+        let meant = habits::meant(&error, &words);
+        Unusable { error, meant, form }
     })
 }
 
@@ -373,8 +386,11 @@ fn usual(words: &[OsString]) -> Option<Result<Typed, Unusable>> {
             let program = clap::Command::new("sandbox").version(env!("CARGO_PKG_VERSION"));
             let error = program.try_get_matches_from(words).err()?;
             let form = Form::Text;
-            return (error.kind() == ErrorKind::DisplayVersion)
-                .then_some(Err(Unusable { error, form }));
+            return (error.kind() == ErrorKind::DisplayVersion).then_some(Err(Unusable {
+                error,
+                meant: None,
+                form,
+            }));
         }
         _ => return None,
     };

@@ -15,6 +15,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod logs;
+pub(crate) mod meant;
 pub(crate) mod metrics;
 pub(crate) mod packaging;
 pub(crate) mod policy;

@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod exit_codes;
 mod failure;
+mod habits;
 mod settings;
 mod ui;
 
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
             commands::config::validate(&settings, &file)
         }
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
-        Command::Config(ConfigCommand::Init { file }) => commands::config::init(&settings, &file),
+        Command::Config(ConfigCommand::Init(args)) => commands::config::init(&settings, &args),
         Command::Policy(PolicyCommand::Validate { file }) => {
             commands::policy::validate(&settings, &file)
         }

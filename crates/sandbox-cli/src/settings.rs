@@ -81,13 +81,24 @@ impl Settings {
 
     /// Returns the caller's sandboxes.
     pub(crate) fn home(&self) -> Result<Home, Failure> {
+        if !Path::new("/proc/self").exists() {
+            return Err(Failure::new(
+                Kind::Sandbox,
+                "no /proc is mounted here, and nothing can be confined without it",
+            )
+            .hint("mount it: mount -t proc proc /proc"));
+        }
         let mut host = self.host.clone();
         if host.data.starts_with(NO_HOME) {
             return Err(Failure::new(Kind::Config, "there is no home directory to keep data in")
-                .hint("set SANDBOX_HOME to a directory of your own, as in SANDBOX_HOME=/var/tmp/my-sandboxes"));
+                .hint("set HOME, or SANDBOX_HOME to a directory of your own in which nobody else can write"));
         }
         if host.data.is_relative() {
-            host.data = current_directory()?.join(&host.data);
+            return Err(Failure::new(
+                Kind::Config,
+                format!("SANDBOX_HOME is '{}', which is another place in each directory", host.data.display()),
+            )
+            .hint("give an absolute path: a relative one would have other sandboxes wherever you stand"));
         }
         host.data = without_parents(&host.data);
         Ok(Home::new(host))

@@ -275,10 +275,10 @@ fn answer(question: &str, cancel: &Cancellation) -> Option<String> {
 
 /// Prints why the command line cannot be used, or the help that was asked for.
 pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
-    let text = if unusable.error.kind() == UsageKind::InvalidUtf8 {
-        NOT_UNICODE.to_owned()
-    } else {
-        unusable.error.to_string()
+    let text = match (unusable.error.kind(), unusable.meant) {
+        (UsageKind::InvalidUtf8, _) => NOT_UNICODE.to_owned(),
+        (_, Some(meant)) => with_meaning(&unusable.error.to_string(), meant),
+        (_, None) => unusable.error.to_string(),
     };
     let ui = Ui {
         form: unusable.form,
@@ -303,6 +303,14 @@ pub(crate) fn usage(unusable: &Unusable) -> ExitCode {
         to_stderr(plain(&text).trim_end());
     }
     ExitCode::from(exit_codes::USAGE)
+}
+
+/// Returns a message with what was meant in the place of the parser's guesses.
+fn with_meaning(message: &str, meant: &str) -> String {
+    let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
+    let is_guess = |line: &&str| line.trim_start().starts_with("tip:");
+    let rest: Vec<&str> = rest.lines().filter(|line| !is_guess(line)).collect();
+    format!("{first}\n\n  tip: {meant}\n\n{}\n", rest.join("\n").trim())
 }
 
 /// Operations, records and reports are text; the names in a workspace need not be.
@@ -393,6 +401,25 @@ pub(crate) fn marks(host: &Host) -> Marks {
         }
     }
 }
+
+/// Returns how many columns the terminal has that results go to; `None` if they go elsewhere.
+pub(crate) fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Returns how wide the last column of a line may be, behind so much: on a terminal what is left of it, but enough to
+/// read something.
+pub(crate) fn room_behind(taken: usize, elsewhere: usize) -> usize {
+    columns().map_or(elsewhere, |all| all.saturating_sub(taken).max(ROOM_MIN))
+}
+
+/// The narrowest last column.
+const ROOM_MIN: usize = 12;
 
 /// Whether somebody sits at the terminal and can answer.
 pub(crate) fn somebody_is_there() -> bool {

@@ -127,7 +127,11 @@ fn value(given: &GivenSecret, sandbox: &Sandbox) -> Result<Value, PlanError> {
         source: Box::new(source),
     })?;
     let Some(entry) = entry else {
-        return Err(refused(key, "there is no such key in the state"));
+        return Err(PlanError::Secret {
+            key: key.to_owned(),
+            reason: "there is no such key in the state",
+            is_there: false,
+        });
     };
     let value = entry.value;
     let length = value.trim_ascii_end().len();
@@ -151,6 +155,7 @@ fn refused(key: &str, reason: &'static str) -> PlanError {
     PlanError::Secret {
         key: key.to_owned(),
         reason,
+        is_there: true,
     }
 }
 

@@ -42,6 +42,8 @@ const SCRIPT: &str = "blocks=$1 rest=$2; shift 2\n\
      { in_path dd bs=65536 count=\"$blocks\" iflag=fullblock && { [ \"$rest\" = 0 ] || \
      in_path dd bs=\"$rest\" count=1 iflag=fullblock; }; } > /run/script 2>/dev/null || \
      { printf 'cannot store the script in /run: is tmp_mb too small?\\n' >&2; exit 126; }\n\
+     command -v \"$1\" > /dev/null || \
+     { printf 'command not found inside the sandbox: %s\\n' \"$1\" >&2; exit 127; }\n\
      exec \"$@\" /run/script";
 const SCRIPT_BLOCK_BYTES: usize = 65536;
 

@@ -59,6 +59,14 @@ pub enum HistoryError {
         /// The name.
         id: OperationId,
     },
+    /// What was asked for is too short to name one.
+    #[error(
+        "'{id}' is too short: an operation's name, or at least four characters of its beginning or end"
+    )]
+    Short {
+        /// What was asked for.
+        id: String,
+    },
     /// More than one operation has a name that begins or ends like that.
     #[error("'{id}' is the beginning or end of several operations' names")]
     Ambiguous {
@@ -149,7 +157,12 @@ impl Sandbox {
                 let is_free = refused && !entry.interrupted && settled != Settlement::Pending;
                 if is_free { Ok(()) } else { Err(used) }
             }
-            Ok(_) | Err(HistoryError::Unknown { .. } | HistoryError::Ambiguous { .. }) => Ok(()),
+            Ok(_)
+            | Err(
+                HistoryError::Unknown { .. }
+                | HistoryError::Short { .. }
+                | HistoryError::Ambiguous { .. },
+            ) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -279,9 +292,12 @@ fn wrote_directly(record: &Record) -> bool {
         && (text("/outcome") != Some("failed") || record.payload["exit_code"].is_number())
 }
 
+/// The shortest beginning or end of a name.
+const NAME_LENGTH_MIN: usize = 4;
+
 /// Whether `text` is the name of an operation, or a beginning or end of it that is long enough.
 fn is_name(id: &str, text: &str) -> bool {
-    id == text || text.len() >= 4 && (id.starts_with(text) || id.ends_with(text))
+    id == text || text.len() >= NAME_LENGTH_MIN && (id.starts_with(text) || id.ends_with(text))
 }
 
 fn finished(record: &Record, afterwards: &mut Afterwards) -> Option<LogEntry> {

@@ -1,6 +1,7 @@
 //! The caller's surroundings: home, search path, environment, where we keep our data.
 
 mod named_paths;
+mod passwd;
 
 use std::{
     ffi::OsString,
@@ -83,7 +84,15 @@ impl Host {
             clippy::disallowed_methods,
             reason = "the one place of the library that reads it"
         )]
-        let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        // As for cron and for services: the user's entry tells what nobody has set.
+        let has_home = |(key, value): &(OsString, OsString)| key == "HOME" && !value.is_empty();
+        if !variables.iter().any(has_home)
+            && let Some(home) = passwd::home_of(rustix::process::geteuid().as_raw())
+        {
+            variables.retain(|(key, _)| key != "HOME");
+            variables.push(("HOME".into(), home.into()));
+        }
         Self::from_variables(variables)
     }
 

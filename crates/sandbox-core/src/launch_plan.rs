@@ -166,6 +166,8 @@ pub enum PlanError {
         key: String,
         /// Why not.
         reason: &'static str,
+        /// Whether the state has that key, as far as was looked.
+        is_there: bool,
     },
     /// A secret cannot be read.
     #[error("cannot give the operation the secret '{key}'")]

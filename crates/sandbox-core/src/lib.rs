@@ -106,7 +106,7 @@ pub use output_log::{
     FollowedOutput, KeepsOutput, LOGS_KEPT_MAX, OutputError, OutputKeeper, OutputLog, OutputPiece,
 };
 pub use plugins::{Approver, OperationHandler, PluginError, Plugins};
-pub use policies::{PolicyError, check_policies};
+pub use policies::{PolicyError, check_isolation, check_policies};
 pub use process_mark::{BootId, ProcessMark};
 pub use recover::{RecoveryError, RecoveryReport};
 pub use registry::{FindError, SandboxRecord};
@@ -127,7 +127,7 @@ pub use state::{
     RekeyError, RekeyedSandbox, StateAccessError, StateEdit, StatePut, StateRecovered, StateStream,
     without_core_dumps,
 };
-pub use status::{SessionNow, Status, StatusError};
+pub use status::{SessionNow, SpaceTaken, Status, StatusError};
 pub use suspend::{EnterError, RunningNow, SuspendError, Suspension};
 pub use usage_now::UsageNow;
 
@@ -140,7 +140,7 @@ pub use sandbox_rollback::{
     Excludes, ExportError, Exported, ImportError, Imported, KeepPolicy, Kept, Omission, OnConflict,
     PortionError, Problem, Progress as SnapshotProgress, Pruned, Rebuilt,
     Rekeyed as RepositoryRekeyed, RepositoryError, RestoreError, Retention, Snapshot, SnapshotId,
-    SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
+    Space, SplitError, UndoError, Verification as RepositoryVerification, VerifyDepth,
 };
 pub use sandbox_safety::{Thresholds, Validator};
 pub use sandbox_state::{

@@ -9,7 +9,7 @@ use sandbox_safety::RulePack;
 use sandbox_types::SandboxConfig;
 
 use crate::{
-    config_layers::{self, CommitPolicy, CommitPolicyError},
+    config_layers::{self, CommitPolicy, CommitPolicyError, SeccompError},
     plugins::Plugins,
     rule_packs::{RulePackError, rule_pack_with},
 };
@@ -24,6 +24,18 @@ pub enum PolicyError {
     /// A rule pack cannot be used.
     #[error(transparent)]
     RulePack(#[from] RulePackError),
+    /// The system call profile cannot be used.
+    #[error(transparent)]
+    Seccomp(SeccompError),
+    /// A path that is granted is not there.
+    #[error("cannot grant {}", path.display())]
+    Grant {
+        /// The path.
+        path: std::path::PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// What a sandbox decides by, besides what is built in.
@@ -60,6 +72,28 @@ impl Policies {
 /// Fails when one cannot be read, lies inside of `workspace`, or says something wrong.
 pub fn check_policies(config: &SandboxConfig, workspace: Option<&Path>) -> Result<(), PolicyError> {
     check_policies_with(config, workspace, &Plugins::new())
+}
+
+/// Makes sure that what `config` names for isolation is there: the system call profile can be read, and the paths that
+/// are granted exist. Paths to hide may come later.
+///
+/// # Errors
+///
+/// Fails when one of them is not there, or the profile says something wrong.
+pub fn check_isolation(config: &SandboxConfig) -> Result<(), PolicyError> {
+    let isolation = &config.isolation;
+    if let Some(profile) = &isolation.seccomp {
+        // A profile lies in no workspace, and here there is none.
+        config_layers::seccomp_profile(profile, Path::new("/nonexistent"))
+            .map_err(PolicyError::Seccomp)?;
+    }
+    for path in isolation.read.iter().chain(&isolation.write) {
+        std::fs::metadata(path).map_err(|source| PolicyError::Grant {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 /// Like [`check_policies`], where plugins add types of operations.

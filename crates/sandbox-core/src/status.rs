@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use sandbox_rollback::UpkeepError;
+use sandbox_rollback::{RollbackManager, Space, UpkeepError};
 use sandbox_state::ReadError;
 use sandbox_types::{OperationId, SandboxName};
 use serde::Serialize;
@@ -42,12 +42,24 @@ pub struct Status {
     pub pending: Vec<OperationId>,
     /// Operations that can be undone, oldest first.
     pub undoable: Vec<OperationId>,
+    /// What all that is kept takes on disk.
+    pub space: SpaceTaken,
     /// The last change of the state that the journal has, if the store of the state is lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_lost: Option<u64>,
     /// Why there can be no transactions, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_transactions_because: Option<String>,
+}
+
+/// What is kept for a sandbox takes so much on disk.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SpaceTaken {
+    /// Undo sets, redo sets, and held changes.
+    #[serde(flatten)]
+    pub transactions: Space,
+    /// Snapshots.
+    pub snapshot_bytes: u64,
 }
 
 /// A process that keeps the next operation's confinement ready.
@@ -108,6 +120,7 @@ impl Sandbox {
                 rollback.undoable().map_err(StatusError::Transactions)?,
             ),
         };
+        let space = self.rollback.as_ref().map(RollbackManager::space);
         let running = self.running().map_err(StatusError::Journal)?;
         let suspension = self.suspension().map_err(StatusError::Suspension)?;
         let used = newest.as_ref().is_some_and(|it| it.kind != ledger::CREATED);
@@ -123,6 +136,13 @@ impl Sandbox {
             session: SessionNow::of(&self.directory()),
             pending,
             undoable,
+            space: SpaceTaken {
+                transactions: space
+                    .transpose()
+                    .map_err(StatusError::Transactions)?
+                    .unwrap_or_default(),
+                snapshot_bytes: self.snapshot_bytes(),
+            },
             state_lost: self.lost_state(),
             no_transactions_because: self.record.no_layers_because.clone(),
         })

@@ -61,6 +61,7 @@ mod raw;
 mod ready;
 mod root;
 mod size;
+mod space;
 mod spare;
 mod stat;
 mod step;
@@ -90,6 +91,7 @@ pub use repository::{
 };
 pub use retention::UndoLimits;
 pub use size::UpperSize;
+pub use space::Space;
 pub use split::{Selected, SplitError};
 pub use survey::{ChangesError, PATH_BYTES_MAX, Strip, Stripped, Survey};
 pub use together::{Part, TogetherPlan};

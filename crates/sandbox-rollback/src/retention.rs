@@ -135,16 +135,32 @@ fn is_older(Time(seconds, _): Time, age: Duration, now: SystemTime) -> bool {
 /// Returns how much a set holds; looks at its files the first time only.
 fn size_of(set: &Path) -> Result<u64, FileError> {
     let path = set.join(SIZE);
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            // One that a crash has torn is measured again.
-            if let Some(bytes) = text.strip_suffix('\n').and_then(|it| it.parse().ok()) {
-                return Ok(bytes);
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(cannot("read", &path)(error)),
+    if let Some(bytes) = known_size(&path)? {
+        return Ok(bytes);
     }
+    let bytes = measured(set)?;
+    fs::write(&path, format!("{bytes}\n")).map_err(cannot("write", &path))?;
+    Ok(bytes)
+}
+
+/// Like [`size_of`], and writes nothing.
+pub(crate) fn look_at_size_of(set: &Path) -> Result<u64, FileError> {
+    match known_size(&set.join(SIZE))? {
+        Some(bytes) => Ok(bytes),
+        None => measured(set),
+    }
+}
+
+fn known_size(path: &Path) -> Result<Option<u64>, FileError> {
+    match fs::read_to_string(path) {
+        // One that a crash has torn is measured again.
+        Ok(text) => Ok(text.strip_suffix('\n').and_then(|it| it.parse().ok())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("read", path)(error)),
+    }
+}
+
+fn measured(set: &Path) -> Result<u64, FileError> {
     let mut bytes: u64 = 0;
     for part in ["upper", "kept"] {
         let part = set.join(part);
@@ -152,7 +168,6 @@ fn size_of(set: &Path) -> Result<u64, FileError> {
             bytes = bytes.saturating_add(size::measure(&part, u64::MAX, u64::MAX)?.bytes);
         }
     }
-    fs::write(&path, format!("{bytes}\n")).map_err(cannot("write", &path))?;
     Ok(bytes)
 }
 

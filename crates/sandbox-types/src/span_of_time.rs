@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// The text is not a span of time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("'{text}' is not a duration: expected a whole number with ms, s, m or h, as in 30s")]
+#[error(
+    "'{text}' is not a duration: expected a whole number with ms, s, m, h or d, as in 30s; without a unit it is seconds"
+)]
 pub struct DurationError {
     /// What was given.
     pub text: String,
@@ -14,7 +16,7 @@ pub struct DurationError {
 ///
 /// # Errors
 ///
-/// Fails when `text` is not a whole number with `ms`, `s`, `m`, `h` or nothing behind it.
+/// Fails when `text` is not a whole number with `ms`, `s`, `m`, `h`, `d` or nothing behind it.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError {
         text: text.to_owned(),
@@ -30,6 +32,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         "" | "s" => 1,
         "m" | "min" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => return Err(error()),
     };
     number
@@ -59,6 +62,7 @@ mod tests {
         for text in ["250ms", "30s", "5m", "1h"] {
             assert_eq!(format_duration(parse_duration(text).unwrap()), text);
         }
+        assert_eq!(parse_duration("2d").unwrap(), Duration::from_hours(48));
         assert_eq!(parse_duration("7").unwrap(), Duration::from_secs(7));
         for bad in ["", "s", "-3s", "1.5s", "3 days"] {
             assert!(parse_duration(bad).is_err(), "{bad}");

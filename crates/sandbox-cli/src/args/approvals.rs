@@ -21,7 +21,7 @@ pub(crate) enum ApprovalsCommand {
     List(ApprovalsListArgs),
     /// Approve a request and run it, once; the exit codes are those of `run`
     Approve(ApproveArgs),
-    /// Deny a request
+    /// Deny a request, or all
     Deny(RequestArgs),
     /// Remove a remembered approval
     Forget(RuleArgs),
@@ -63,8 +63,11 @@ pub(crate) struct ApproveArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RequestArgs {
     /// The request: its id, or a unique beginning or end of it
-    #[arg(value_name = "ID")]
-    pub(crate) id: String,
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// Deny all that wait
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) why: WhyArgs,
 }

@@ -11,6 +11,15 @@ pub(crate) struct HeldArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DiscardArgs {
+    #[command(flatten)]
+    pub(crate) what: SettleArgs,
+    /// Everything that waits
+    #[arg(long, conflicts_with_all = ["operation", "paths"])]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SettleArgs {
     #[command(flatten)]
     pub(crate) held: HeldArgs,

@@ -115,7 +115,7 @@ pub(crate) struct RunArgs {
     /// Print its id and return once it runs; `sandbox logs`, `wait` and `kill` take the id
     #[arg(long, conflicts_with = "tty")]
     pub(crate) detach: bool,
-    /// Write the JSON report to FILE too
+    /// Write the JSON report to FILE too (- is standard output, behind what the command prints)
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// The command and its arguments

@@ -16,9 +16,9 @@ Of other operations that have ended, it is the beginning that the report has (`s
     reason = "each is a flag that can be typed"
 )]
 pub(crate) struct LogsArgs {
-    /// The operation: its id, or a unique beginning or end of it
+    /// The operation: its id, or a unique beginning or end of it [default: the newest detached one]
     #[arg(value_name = "OP")]
-    pub(crate) operation: String,
+    pub(crate) operation: Option<String>,
     /// Go on with what it prints, until it ends
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -40,9 +40,9 @@ Exit codes: those of `sandbox run`: the command's own code, or how it ended.
   125  it cannot be waited for
   1    also: there is no such operation")]
 pub(crate) struct WaitArgs {
-    /// The operation: its id, or a unique beginning or end of it
+    /// The operation: its id, or a unique beginning or end of it [default: the newest that runs, or was detached]
     #[arg(value_name = "OP")]
-    pub(crate) operation: String,
+    pub(crate) operation: Option<String>,
     /// Wait no longer than this, as in 30s
     #[arg(long, value_name = "TIME", value_parser = values::wall_time, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
@@ -53,9 +53,9 @@ pub(crate) struct WaitArgs {
 Every process of the operation gets the signal, and those that are left after the grace time are killed.
 It is settled like a command that failed, and its report says who killed it.")]
 pub(crate) struct KillArgs {
-    /// The operation: its id, or a unique beginning or end of it
+    /// The operation: its id, or a unique beginning or end of it [default: the one that runs, if it is the only one]
     #[arg(value_name = "OP")]
-    pub(crate) operation: String,
+    pub(crate) operation: Option<String>,
     /// Send HUP, INT, QUIT, KILL or TERM first
     #[arg(long, value_name = "SIGNAL", value_parser = values::signal, default_value = "TERM")]
     pub(crate) signal: KillSignal,

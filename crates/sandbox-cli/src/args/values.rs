@@ -23,6 +23,13 @@ pub(super) fn wall_time(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// How many of something.
+pub(super) fn count_of(text: &str) -> Result<usize, String> {
+    text.trim()
+        .parse()
+        .map_err(|_not_a_number| "expected a whole number, as in 20".to_owned())
+}
+
 /// A time that may be nothing.
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     let span = parse_duration(text).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use sandbox_core::{
 };
 
 use crate::{
-    args::{ApprovalsArgs, ApprovalsCommand, ApproveArgs},
+    args::{ApprovalsArgs, ApprovalsCommand, ApproveArgs, RequestArgs},
     commands::{
         describe,
         run::{self, terminal::who},
@@ -29,14 +29,7 @@ pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failur
         Some(ApprovalsCommand::List(args)) if args.rules => list_rules(settings),
         Some(ApprovalsCommand::List(args)) => list(settings, args.all),
         Some(ApprovalsCommand::Approve(args)) => approve(settings, args),
-        Some(ApprovalsCommand::Deny(args)) => {
-            let denied = settings
-                .open_to_read()?
-                .deny(&args.id, args.why.told(who()))?;
-            told(settings.ui, &denied, || {
-                format!("sandbox: denied {}", describe::short_approval(&denied.id))
-            })
-        }
+        Some(ApprovalsCommand::Deny(args)) => deny(settings, &args),
         Some(ApprovalsCommand::Forget(args)) => {
             let forgotten = settings
                 .open_to_read()?
@@ -47,6 +40,29 @@ pub(crate) fn run(settings: &Settings, args: ApprovalsArgs) -> Result<u8, Failur
             })
         }
     }
+}
+
+fn deny(settings: &Settings, args: &RequestArgs) -> Result<u8, Failure> {
+    let core = settings.open_to_read()?;
+    let (ui, said) = (settings.ui, |it: &ApprovalRequest| {
+        format!("sandbox: denied {}", describe::short_approval(&it.id))
+    });
+    if let Some(id) = &args.id {
+        let denied = core.deny(id, args.why.told(who()))?;
+        return told(ui, &denied, || said(&denied));
+    }
+    let mut all = Vec::new();
+    for request in core.approvals()? {
+        let denied = core.deny(request.id.as_str(), args.why.told(who()))?;
+        ui.note(&said(&denied));
+        all.push(denied);
+    }
+    if ui.is_json() {
+        ui::print_json(&all)?;
+    } else if all.is_empty() {
+        ui.note("sandbox: nothing waits for approval");
+    }
+    Ok(exit_codes::DONE)
 }
 
 fn list(settings: &Settings, all: bool) -> Result<u8, Failure> {

@@ -65,7 +65,11 @@ fn place(settings: &Settings, args: &JudgedBy) -> Result<(PathBuf, SandboxConfig
         file: args.config.clone(),
         ..Overrides::default()
     };
-    let directory = current_directory()?;
+    // A command can be judged wherever one stands, also where a directory was removed.
+    let (directory, is_there) = match current_directory() {
+        Ok(directory) => (directory, true),
+        Err(_) => (PathBuf::from("/"), false),
+    };
     // A check needs no data directory; only a sandbox that was named must be there.
     let home = match (settings.home(), settings.name()?) {
         (Ok(home), _) => home,
@@ -75,6 +79,7 @@ fn place(settings: &Settings, args: &JudgedBy) -> Result<(PathBuf, SandboxConfig
     let record = match settings.find(&home) {
         Ok(record) => Some(record),
         Err(failure) if failure.kind == Kind::NotFound && settings.name()?.is_none() => None,
+        Err(_) if !is_there && settings.name()?.is_none() => None,
         Err(failure) => return Err(failure),
     };
     let config = home.effective_config(record.as_ref(), &overrides)?.config;

@@ -2,11 +2,12 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use sandbox_core::{Overrides, check_policies, config_layers};
+use sandbox_core::{Overrides, check_isolation, check_policies, config_layers};
 use serde_json::json;
 
 use crate::{
-    args::ConfigShowArgs,
+    args::{ConfigInitArgs, ConfigShowArgs},
+    commands::describe,
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, place_of_new},
@@ -58,6 +59,7 @@ pub(crate) fn show(settings: &Settings, args: ConfigShowArgs) -> Result<u8, Fail
 pub(crate) fn validate(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     let config = config_layers::load_file(file)?.config;
     check_policies(&config, config.workspace_path.as_deref())?;
+    check_isolation(&config)?;
     if settings.ui.is_json() {
         ui::print_json(&json!({"ok": true, "file": file.to_string_lossy()}))?;
     } else {
@@ -71,8 +73,21 @@ pub(crate) fn schema() -> Result<u8, Failure> {
     Ok(exit_codes::DONE)
 }
 
-pub(crate) fn init(settings: &Settings, file: &Path) -> Result<u8, Failure> {
-    let path = place_of_new(&settings.home()?, file)?;
+pub(crate) fn init(settings: &Settings, args: &ConfigInitArgs) -> Result<u8, Failure> {
+    let home = settings.home()?;
+    let file = if args.user {
+        let file = settings.host.user_config.clone();
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory).map_err(|error| {
+                Failure::of(Kind::Refused, &error)
+                    .while_doing(format!("cannot make {}", directory.display()))
+            })?;
+        }
+        file
+    } else {
+        args.file.clone()
+    };
+    let path = place_of_new(&home, &file)?;
     let written = fs::File::options()
         .write(true)
         .create_new(true)
@@ -86,7 +101,15 @@ pub(crate) fn init(settings: &Settings, file: &Path) -> Result<u8, Failure> {
     if settings.ui.is_json() {
         ui::print_json(&json!({"file": path.to_string_lossy()}))?;
     } else {
-        ui::print(&format!("{} is written\n", inline(&path.to_string_lossy())))?;
+        let shown = inline(&path.to_string_lossy());
+        ui::print(&format!("{shown} is written\n"))?;
+        if !args.user {
+            let quoted = describe::quoted(&shown);
+            settings.ui.note(&format!(
+                "sandbox: nothing reads it by itself: `sandbox create -c {quoted}` stores it with a sandbox, `sandbox run -c {quoted}` takes it once, and what is in {} holds for all",
+                inline(&settings.host.user_config.to_string_lossy())
+            ));
+        }
     }
     Ok(exit_codes::DONE)
 }

@@ -12,7 +12,7 @@ use crate::{
     exit_codes,
     failure::{Failure, Kind},
     settings::{Settings, absolute, current_directory},
-    ui::{self, Tone, inline},
+    ui::{self, Tone, Words, inline},
 };
 
 pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> {
@@ -51,6 +51,9 @@ pub(crate) fn run(settings: &Settings, args: CreateArgs) -> Result<u8, Failure> 
     Ok(exit_codes::DONE)
 }
 
+/// Before the name of a sandbox that is not made.
+const WOULD_BE: &str = "would make";
+
 /// Says what runs will be refused for.
 fn unheld(check: &InitializationCheck) -> String {
     let reason = inline(check.reason.as_deref().unwrap_or_default());
@@ -77,13 +80,13 @@ fn show(
 ) -> Result<u8, Failure> {
     let record = &plan.record;
     if settings.ui.is_json() {
-        let mut document = document(record, "would be made", plan.creates_workspace);
+        let mut document = document(record, WOULD_BE, plan.creates_workspace);
         document["steps"] = json!(plan.steps());
         document["checks"] = json!(checks);
         ui::print_json(&document)?;
         return Ok(exit_codes::DONE);
     }
-    print(settings, record, "would be made", plan.creates_workspace)?;
+    print(settings, record, WOULD_BE, plan.creates_workspace)?;
     let marks = ui::marks(&settings.host);
     let mut text = String::new();
     for (at, step) in plan.steps().iter().enumerate() {
@@ -138,7 +141,11 @@ fn print(
     } else {
         ""
     };
-    ui::print(&format!("{} {what} for {workspace}{new}\n", record.name))?;
+    let line = format!("{what} '{}' for {workspace}{new}\n", record.name);
+    // A plan is a result; that it was done is not.
+    if what == WOULD_BE || settings.ui.words == Words::Some {
+        ui::print(&line)?;
+    }
     if let Some(reason) = &record.no_layers_because {
         settings.ui.insist(&format!(
             "sandbox: no transactions are possible here, so only `run --direct` works: {}",

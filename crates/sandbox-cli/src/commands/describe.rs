@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox_core::KeptEdit;
 use sandbox_types::{
-    ApprovalId, Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision,
+    Alert, ApprovalId, Bytes, Change, ChangeKind, ChangeSummary, ContentFinding, Decision,
     NetworkDecision, NetworkReport, OperationId, OperationReport, Outcome, RiskLevel, Settlement,
     Usage, Verdict,
 };
@@ -98,7 +98,11 @@ pub(crate) fn content_finding(
 
 /// Returns `1 snapshot`, `2 snapshots`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+    let plural = match count {
+        1 => "",
+        _ if what.ends_with('x') => "es",
+        _ => "s",
+    };
     format!("{count} {what}{plural}")
 }
 
@@ -197,6 +201,22 @@ pub(crate) fn kept_edits(kept: &[KeptEdit]) -> Vec<String> {
         .collect()
 }
 
+/// Returns what was too high, and for how long.
+pub(crate) fn alert(alert: &Alert) -> String {
+    let until = alert
+        .resolved_at
+        .map_or_else(String::new, |at| format!(", until {}", time(&at)));
+    format!(
+        "{}: {:.0} % of {}, {:.0} % at most; {:.0} % was to be told; since {}{until}",
+        format!("{:?}", alert.severity).to_lowercase(),
+        alert.value_percent,
+        inline(&alert.allowed),
+        alert.peak_percent,
+        alert.threshold_percent,
+        time(&alert.since),
+    )
+}
+
 /// Returns how an operation ended, in a few words.
 pub(crate) fn outcome(report: &OperationReport) -> String {
     match report.outcome {
@@ -206,7 +226,7 @@ pub(crate) fn outcome(report: &OperationReport) -> String {
             |code| format!("failed ({code})"),
         ),
         Outcome::Denied => "denied".to_owned(),
-        Outcome::ApprovalRequired => "not approved".to_owned(),
+        Outcome::ApprovalRequired => "needs approval".to_owned(),
         Outcome::TimedOut => "timed out".to_owned(),
         Outcome::LimitExceeded => "limit exceeded".to_owned(),
         Outcome::Killed => report.signal.map_or_else(

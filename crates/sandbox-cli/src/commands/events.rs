@@ -48,19 +48,12 @@ pub(crate) fn follow_with(
     mut show: impl FnMut(&SandboxEvent) -> Result<Reader, Failure>,
 ) -> Result<u8, Failure> {
     waiting::runtime_with_signals()?.block_on(async {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
-            })
-        };
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        let mut terminate = listen(SignalKind::terminate())?;
+        let mut ended = std::pin::pin!(interrupted()?);
         let mut reader_gone = std::pin::pin!(reader_gone());
         loop {
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => return Ok(exit_codes::DONE),
-                _ = terminate.recv() => return Ok(exit_codes::DONE),
+                () = &mut ended => return Ok(exit_codes::DONE),
                 () = &mut reader_gone => return Ok(exit_codes::DONE),
                 event = next() => match event {
                     None => return Ok(exit_codes::DONE),
@@ -71,6 +64,23 @@ pub(crate) fn follow_with(
                     }
                 }
             }
+        }
+    })
+}
+
+/// Tells when somebody ends what only looks on, by Ctrl-C or SIGTERM: that is how it ends.
+pub(crate) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| {
+            Failure::of(Kind::Sandbox, &error).while_doing("cannot listen for signals")
+        })
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
     })
 }
@@ -143,10 +153,13 @@ fn text(kind: &EventKind) -> String {
         EventKind::SandboxCreated(it) | EventKind::SandboxDestroyed(it) => {
             format!("{}  {}", it.sandbox, it.workspace.display())
         }
-        EventKind::SandboxSuspended(it) => format!("{} operation(s) frozen", it.operations.len()),
+        EventKind::SandboxSuspended(it) => {
+            let frozen = describe::counted(it.operations.len() as u64, "operation");
+            format!("{frozen} frozen")
+        }
         EventKind::SandboxResumed(it) => format!(
-            "{} operation(s) go on, {} ended, {} lost",
-            it.operations.len(),
+            "{} resumed, {} ended, {} lost",
+            describe::counted(it.operations.len() as u64, "operation"),
             it.ended.len(),
             it.lost.len()
         ),
@@ -159,6 +172,13 @@ fn text(kind: &EventKind) -> String {
         EventKind::StateSet(it) | EventKind::StateDeleted(it) | EventKind::StateRolledBack(it) => {
             let secret = if it.secret { "  secret" } else { "" };
             format!("{}  version {}{secret}", it.key, it.version)
+        }
+        EventKind::AlertRaised(it) | EventKind::AlertResolved(it) => {
+            format!(
+                "{}  {}",
+                describe::short(&it.operation),
+                describe::alert(&it.alert)
+            )
         }
         EventKind::Other { .. } | _ => kind.data().unwrap_or_default().to_string(),
     }

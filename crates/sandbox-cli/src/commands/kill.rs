@@ -5,7 +5,7 @@ use sandbox_types::Outcome;
 
 use crate::{
     args::KillArgs,
-    commands::{describe, run::terminal::who, waiting},
+    commands::{describe, meant, run::terminal::who, waiting},
     exit_codes,
     failure::Failure,
     settings::Settings,
@@ -18,7 +18,11 @@ pub(crate) fn run(settings: &Settings, args: &KillArgs) -> Result<u8, Failure> {
         signal: args.signal,
         grace: args.grace,
     };
-    let killed = core.kill(&args.operation, how, who());
+    let operation = match &args.operation {
+        Some(operation) => operation.clone(),
+        None => meant::only_running(&core)?,
+    };
+    let killed = core.kill(&operation, how, who());
     let entry = waiting::runtime_with_clock()?.block_on(killed)?;
     if settings.ui.is_json() {
         ui::print_json(&entry.report)?;

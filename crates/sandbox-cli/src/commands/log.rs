@@ -11,8 +11,12 @@ use crate::{
     ui::{self, Tone, Ui},
 };
 
-/// The widest command that is listed.
+/// The widest command that is listed where there is no terminal.
 const COMMAND_WIDTH: usize = 60;
+/// What stands before it: an id, a time, an outcome, and the changes.
+const BEFORE_COMMAND: usize = 8 + 2 + 20 + 2 + 14 + 2 + 34 + 2;
+/// Where the changes would leave nothing for it, they have no column of their own.
+const NARROW: usize = BEFORE_COMMAND + 20;
 
 pub(crate) fn run(settings: &Settings, args: &LogArgs) -> Result<u8, Failure> {
     let entries = settings.open_to_read()?.log(args.number)?;
@@ -46,12 +50,16 @@ fn line(ui: Ui, entry: &LogEntry) -> String {
             changes(entry).unwrap_or_default(),
         )
     };
-    format!(
-        "{}  {}  {outcome:<14}  {changes:<34}  {}\n",
-        ui.tone(Tone::Strong, describe::short(&entry.id)),
-        describe::time(&entry.at),
-        describe::command(&entry.argv, COMMAND_WIDTH),
-    )
+    let id = ui.tone(Tone::Strong, describe::short(&entry.id));
+    let at = describe::time(&entry.at);
+    if ui::columns().is_some_and(|columns| columns < NARROW) {
+        let taken = BEFORE_COMMAND - 36 + changes.chars().count();
+        let command = describe::command(&entry.argv, ui::room_behind(taken + 2, COMMAND_WIDTH));
+        return format!("{id}  {at}  {outcome:<14}  {command}  {changes}\n");
+    }
+    let taken = BEFORE_COMMAND + changes.chars().count().saturating_sub(34);
+    let command = describe::command(&entry.argv, ui::room_behind(taken, COMMAND_WIDTH));
+    format!("{id}  {at}  {outcome:<14}  {changes:<34}  {command}\n")
 }
 
 fn changes(entry: &LogEntry) -> Option<String> {

@@ -9,7 +9,10 @@ use serde_json::json;
 
 use crate::{
     args::LogsArgs,
-    commands::{events::reader_gone, waiting},
+    commands::{
+        events::{interrupted, reader_gone},
+        meant, waiting,
+    },
     exit_codes,
     failure::{Failure, Kind},
     settings::Settings,
@@ -27,12 +30,16 @@ pub(crate) fn run(settings: &Settings, args: &LogsArgs) -> Result<u8, Failure> {
             (false, false) => None,
         },
     };
-    match core.output(&args.operation) {
+    let operation = match &args.operation {
+        Some(operation) => operation.clone(),
+        None => meant::newest_with_output(&core)?,
+    };
+    match core.output(&operation) {
         Err(error @ OutputError::NotKept { .. }) => {
-            from_report(&core, args, &shown).unwrap_or_else(|| Err(error.into()))?;
+            from_report(&core, &operation, &shown).unwrap_or_else(|| Err(error.into()))?;
         }
         Err(error) => return Err(error.into()),
-        Ok(_) if args.follow => follow(&core, args, &shown)?,
+        Ok(_) if args.follow => follow(&core, &operation, &shown)?,
         Ok(mut log) => {
             while let Some(piece) = log.next_piece()? {
                 if shown.print(&piece)? == Reader::Gone {
@@ -45,8 +52,8 @@ pub(crate) fn run(settings: &Settings, args: &LogsArgs) -> Result<u8, Failure> {
 }
 
 /// Shows what the report has of an operation that has ended; `None` if it runs.
-fn from_report(core: &SandboxCore, args: &LogsArgs, shown: &Shown) -> Option<Result<(), Failure>> {
-    let report = match core.show(&args.operation) {
+fn from_report(core: &SandboxCore, operation: &str, shown: &Shown) -> Option<Result<(), Failure>> {
+    let report = match core.show(operation) {
         Ok(entry) => entry.report,
         Err(HistoryError::Unknown { .. }) => return None,
         Err(error) => return Some(Err(error.into())),
@@ -74,13 +81,15 @@ fn from_report(core: &SandboxCore, args: &LogsArgs, shown: &Shown) -> Option<Res
     Some(Ok(()))
 }
 
-fn follow(core: &SandboxCore, args: &LogsArgs, shown: &Shown) -> Result<(), Failure> {
+fn follow(core: &SandboxCore, operation: &str, shown: &Shown) -> Result<(), Failure> {
     waiting::runtime_with_clock()?.block_on(async {
-        let mut output = core.follow_output(&args.operation)?;
+        let mut output = core.follow_output(operation)?;
         let mut gone = std::pin::pin!(reader_gone());
+        let mut ended = std::pin::pin!(interrupted()?);
         loop {
             tokio::select! {
                 biased;
+                () = &mut ended => return Ok(()),
                 () = &mut gone => return Ok(()),
                 piece = output.next() => match piece? {
                     None => return Ok(()),

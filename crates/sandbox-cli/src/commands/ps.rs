@@ -12,8 +12,10 @@ use crate::{
     ui::{self, Tone, Ui},
 };
 
-/// The widest command that is listed.
+/// The widest command that is listed where there is no terminal.
 const COMMAND_WIDTH: usize = 80;
+/// What stands before it.
+const BEFORE_COMMAND: usize = 8 + 2 + 20 + 2 + 16 + 2 + 8 + 2 + 11 + 2 + 16 + 2;
 
 /// An operation with what it uses at the moment.
 #[derive(Serialize)]
@@ -62,6 +64,9 @@ fn line(Row { operation, usage }: &Row, ui: Ui) -> String {
         } else {
             "attached"
         },
-        describe::command(&operation.argv, COMMAND_WIDTH),
+        describe::command(
+            &operation.argv,
+            ui::room_behind(BEFORE_COMMAND, COMMAND_WIDTH)
+        ),
     )
 }

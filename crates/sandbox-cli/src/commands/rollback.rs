@@ -71,7 +71,7 @@ pub(crate) fn run(settings: &Settings, args: RollbackArgs) -> Result<u8, Failure
     };
     let undone = match done.undone.len() {
         0 => String::new(),
-        count => format!("{count} operation(s) undone, "),
+        count => format!("{} undone, ", describe::counted(count as u64, "operation")),
     };
     ui.note(&format!("sandbox: rolled back: {undone}{counts}{back}"));
     for edit in describe::kept_edits(&done.kept) {

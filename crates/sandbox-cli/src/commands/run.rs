@@ -7,7 +7,9 @@ mod request;
 pub(crate) mod summary;
 pub(crate) mod terminal;
 
-use sandbox_core::{Approved, Cancellation, Kill, Overrides, RunError, SandboxCore};
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use sandbox_core::{Approved, Cancellation, Kill, Overrides, RunError, SandboxCore, SandboxRecord};
 use sandbox_types::{Operation, OperationReport};
 
 use crate::{
@@ -36,14 +38,17 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
         flags: request::flags(&mut args)?,
     };
     let workspace = args.workspace.take();
-    let report_path = args.report.take().map(|it| absolute(&it)).transpose()?;
+    let report_path = args.report.take();
+    let report_path = report_path
+        .map(|it| request::report_path(ui, it))
+        .transpose()?;
     let report_file = report_path
         .as_deref()
         .map(|path| ReportFile::open(&home, path))
         .transpose()?;
     let (yes, tty, detach) = (args.yes, args.tty, args.detach);
     let is_document = args.operation.is_some();
-    let mut operation = request::operation(args, &settings.host)?;
+    let mut operation = request::operation(ui, args, &settings.host)?;
 
     if tty {
         request::check_tty(ui, &operation)?;
@@ -53,11 +58,7 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     let Found { record, made } =
         settings.find_or_create(&home, workspace.as_deref(), &overrides)?;
     if made {
-        let name = &record.name;
-        ui.note(&format!(
-            "sandbox: made '{name}' for {}",
-            ui::inline(&record.workspace.to_string_lossy())
-        ));
+        tell_made(ui, &record);
     }
     let core = settings.open_record(&home, record, &overrides)?;
     if is_document {
@@ -97,6 +98,16 @@ pub(crate) fn run(settings: &Settings, mut args: RunArgs) -> Result<u8, Failure>
     Ok(code)
 }
 
+/// Says which sandbox was made on the way.
+fn tell_made(ui: Ui, record: &SandboxRecord) {
+    let name = &record.name;
+    ui.note(&format!(
+        "sandbox: made '{name}' for {}",
+        ui::inline(&record.workspace.to_string_lossy())
+    ));
+    tell_if_shared(ui, record);
+}
+
 /// Runs a request that was approved, and tells how it ended as `run` does.
 pub(crate) fn approved(ui: Ui, core: &SandboxCore, approved: Approved) -> Result<u8, Failure> {
     let operation = approved.operation().clone();
@@ -106,6 +117,18 @@ pub(crate) fn approved(ui: Ui, core: &SandboxCore, approved: Approved) -> Result
     let caller = Terminal::new(ui, approval, &cancel);
     let ended = execute(core, Task::Approved(Box::new(approved)), caller, &cancel)?;
     Ok(tell(ui, &operation, ended, None, approval))
+}
+
+/// Says what it means that a directory became a workspace in which everybody may make files: `cd /tmp` is typed easily.
+fn tell_if_shared(ui: Ui, record: &SandboxRecord) {
+    const WRITABLE_FOR_ALL: u32 = 0o002;
+    let mode = fs::metadata(&record.workspace).map_or(0, |it| it.mode());
+    if mode & WRITABLE_FOR_ALL != 0 {
+        let name = &record.name;
+        ui.insist(&format!(
+            "sandbox: everybody may write to this directory, and all below it belongs to '{name}' from now on; if that was not meant: sandbox destroy {name}"
+        ));
+    }
 }
 
 /// Says before anything runs that it has no transaction, which nobody asked for.
@@ -150,7 +173,7 @@ fn tell(
         if ended.mute {
             // It is in the journal.
         } else if approval == Approval::Refused {
-            ui.insist("sandbox: not approved; nothing was run");
+            ui.insist("sandbox: denied; nothing was run");
         } else if ended.failure.is_none() {
             summary::print(ui, operation, report);
         }

@@ -94,6 +94,9 @@ fn text(ui: Ui, entry: &LogEntry) -> String {
     for violation in &report.violations {
         add("violation", &inline(&violation.detail));
     }
+    for alert in &report.alerts {
+        add("alert", &describe::alert(alert));
+    }
     for (label, line) in content(ui, report) {
         add(label, &line);
     }

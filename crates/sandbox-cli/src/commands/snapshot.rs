@@ -76,9 +76,9 @@ fn create(settings: &Settings, args: SnapshotCreateArgs) -> Result<u8, Failure> 
         Bytes(taken.stored_bytes),
     ));
     if taken.excluded > 0 {
-        let paths = taken.excluded;
+        let paths = describe::counted(taken.excluded, "path");
         settings.ui.note(&format!(
-            "sandbox: left out on purpose: {paths} path(s); `sandbox snapshot show` has the patterns"
+            "sandbox: left out on purpose: {paths}; `sandbox snapshot show` has the patterns"
         ));
     }
     for id in &taken.dropped {
@@ -96,7 +96,10 @@ const NAMED_MAX: usize = 10;
 fn tell_omissions(ui: Ui, taken: &SnapshotReport) {
     let reasons = taken.omitted.iter().map(|it| {
         let reason = serde_json::to_value(it.reason).unwrap_or_default();
-        let reason = reason.as_str().unwrap_or("left out").replace('_', " ");
+        let reason = match reason.as_str() {
+            Some("unreadable") => "not readable by you".to_owned(),
+            other => other.unwrap_or("left out").replace('_', " "),
+        };
         (&it.path, reason)
     });
     let torn = taken.torn.iter();
@@ -105,7 +108,7 @@ fn tell_omissions(ui: Ui, taken: &SnapshotReport) {
     for (path, reason) in all.iter().take(NAMED_MAX) {
         let path = inline(&path.to_string_lossy());
         ui.insist(&format!(
-            "sandbox: not as it should be in the snapshot: {path} ({reason})"
+            "sandbox: not in the snapshot as it is: {path} ({reason})"
         ));
     }
     if all.len() > NAMED_MAX {
@@ -241,9 +244,12 @@ fn restore(settings: &Settings, args: SnapshotRestoreArgs) -> Result<u8, Failure
     let id = short(&done.snapshot);
     if done.dry_run {
         ui::print(&describe::changed_paths(&done.paths))?;
-        ui.note(&format!(
-            "sandbox: {id} would leave {counts}; nothing was done"
-        ));
+        ui.note(&match done.paths.len() {
+            0 => format!("sandbox: everything is as in {id}; nothing was done"),
+            _ => format!(
+                "sandbox: the restore of {id} would change it so: {counts}; nothing was done"
+            ),
+        });
     } else if let Some(to) = to {
         ui.note(&format!(
             "sandbox: restored {id} to {}: {counts}",

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sandbox_core::{SessionNow, State};
-use sandbox_types::format_duration;
+use sandbox_core::{SessionNow, SpaceTaken, State};
+use sandbox_types::{Bytes, format_duration};
 
 use crate::{
     commands::describe,
@@ -67,6 +67,7 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
         );
         text.push_str(&line);
     }
+    text.push_str(&space_line(&status.space));
     text.extend(status.session.map(session_line));
     for id in &status.pending {
         let id = describe::short(id);
@@ -82,6 +83,18 @@ pub(crate) fn run(settings: &Settings) -> Result<u8, Failure> {
     }
     ui::print(&text)?;
     Ok(code)
+}
+
+/// Says what is kept on disk.
+fn space_line(space: &SpaceTaken) -> String {
+    let kept = &space.transactions;
+    format!(
+        "disk       undo {}   redo {}   held {}   snapshots {}\n",
+        Bytes(kept.undo_bytes),
+        Bytes(kept.redo_bytes),
+        Bytes(kept.held_bytes),
+        Bytes(space.snapshot_bytes),
+    )
 }
 
 fn lost_line(ui: Ui, recorded: u64) -> String {

@@ -48,15 +48,15 @@ fn tell(settings: &Settings, done: &UndoOutcome, (verb, did): Words) -> Result<u
     let counts = describe::counts(&summary).unwrap_or_else(|| "nothing".to_owned());
     if let Some(newest) = done.direct_since.first() {
         let newest = describe::short(newest);
-        ui.insist(&match done.direct_since.len() {
-            1 => format!("sandbox: {newest} ran since, wrote directly, and cannot be undone"),
-            count => format!("sandbox: {count} operations ran since, wrote directly, and cannot be undone; {newest} is the newest"),
+        ui.note(&match done.direct_since.len() {
+            1 => format!("sandbox: {newest} ran since and wrote directly: what it changed, if anything, cannot be undone"),
+            count => format!("sandbox: {count} operations ran since and wrote directly: what they changed, if anything, cannot be undone; {newest} is the newest"),
         });
     }
     if done.dry_run {
         ui::print(&plan(done, verb))?;
         ui.note(&format!(
-            "sandbox: {verb} of {id} would leave {counts}; nothing was done"
+            "sandbox: the {verb} of {id} would change it so: {counts}; nothing was done"
         ));
         return Ok(exit_codes::DONE);
     }

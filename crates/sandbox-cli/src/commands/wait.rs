@@ -5,7 +5,7 @@ use sandbox_types::{Operation, OperationReport, Settlement};
 
 use crate::{
     args::WaitArgs,
-    commands::{describe, run::summary, waiting},
+    commands::{describe, meant, run::summary, waiting},
     exit_codes,
     failure::Failure,
     settings::Settings,
@@ -14,8 +14,12 @@ use crate::{
 
 pub(crate) fn run(settings: &Settings, args: &WaitArgs) -> Result<u8, Failure> {
     let core = settings.open_to_read()?;
+    let operation = match &args.operation {
+        Some(operation) => operation.clone(),
+        None => meant::newest_to_wait_for(&core)?,
+    };
     let ended = waiting::runtime_with_clock()?.block_on(async {
-        let ended = core.wait(&args.operation);
+        let ended = core.wait(&operation);
         match args.timeout {
             Some(limit) => tokio::time::timeout(limit, ended).await.ok().transpose(),
             None => ended.await.map(Some),

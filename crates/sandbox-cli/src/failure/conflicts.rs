@@ -4,19 +4,29 @@ use std::path::{Path, PathBuf};
 
 use sandbox_core::{PortionError, ReviewError, SplitError};
 
-use super::Failure;
+use super::{Failure, Kind};
 use crate::commands::describe::quoted;
 
 /// The most conflicting paths that are printed.
 const CONFLICTS_SHOWN_MAX: usize = 10;
 
-/// Names the paths that were changed, and the ways out of a commit and an undo.
-pub(super) fn conflict(failure: Failure, paths: &[PathBuf]) -> Failure {
-    changed(failure, paths)
-        .hint(
-            "for `undo`: --dry-run shows what would be put back, --force puts it back all the same, and with --keep-both the edits stay beside it as NAME.edited",
+impl Failure {
+    /// Returns why held changes were not committed, with the ways out of that.
+    pub(crate) fn of_commit(error: ReviewError) -> Self {
+        let ReviewError::Conflict { paths } = &error else {
+            return error.into();
+        };
+        changed(Self::of(Kind::Refused, &error), paths).hint(
+            "`sandbox diff` shows the changes, `sandbox commit --path GLOB` takes others, `sandbox discard` drops them",
         )
-        .hint("for `commit`: `sandbox diff` shows the changes, `sandbox discard` drops them")
+    }
+}
+
+/// Names the paths that were changed, and the ways out of an undo or a rollback.
+pub(super) fn conflict(failure: Failure, paths: &[PathBuf]) -> Failure {
+    changed(failure, paths).hint(
+        "--dry-run shows what would be put back, --force puts it back all the same, and with --keep-both the edits stay beside it as NAME.edited",
+    )
 }
 
 /// Names the paths that were changed.

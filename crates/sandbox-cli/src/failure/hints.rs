@@ -9,6 +9,9 @@ use super::Failure;
 /// What to do about anything that a newer program wrote.
 pub(super) const NEWER: &str = "use the newer version of sandbox";
 
+/// `EMFILE`: errno(3).
+const TOO_MANY_FILES: i32 = 24;
+
 /// Adds what to do about the system's error at the end of the chain, if there is one.
 pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
     let mut deepest = Some(error);
@@ -17,13 +20,19 @@ pub(super) fn with_system_hint(failure: Failure, error: &(dyn Error + 'static)) 
         system = error.downcast_ref::<io::Error>().or(system);
         deepest = error.source();
     }
+    if system.and_then(io::Error::raw_os_error) == Some(TOO_MANY_FILES) {
+        return failure
+            .hint("this process may open too few files: `ulimit -n` shows and sets how many");
+    }
     match system.map(io::Error::kind) {
+        Some(io::ErrorKind::NotADirectory | io::ErrorKind::Unsupported) => failure
+            .hint("SANDBOX_HOME sets where data is kept: a directory of your own, on a disk"),
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => failure
             .hint("it must belong to you and be writable; SANDBOX_HOME sets where data is kept"),
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             failure
-                .hint("free some space; SANDBOX_HOME sets where data is kept")
-                .hint("changes that are held take space too: `sandbox log` lists them, `sandbox discard OP` drops them")
+                .hint("free some space where the error says: on the disk of the workspace, or of SANDBOX_HOME")
+                .hint("`sandbox status` says what undo sets and snapshots take; `sandbox discard OP` drops held changes, `sandbox snapshot prune` frees old snapshots, `safety_constraints.undo_keep_mb` bounds undo sets from the next commit on")
         }
         Some(_) | None => failure,
     }

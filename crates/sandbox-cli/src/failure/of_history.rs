@@ -16,7 +16,9 @@ impl From<HistoryError> for Failure {
 /// Returns whose fault it is that a name means nothing.
 pub(super) const fn kind_of_name(error: &HistoryError) -> Kind {
     match error {
-        HistoryError::Unknown { .. } | HistoryError::Ambiguous { .. } => Kind::NotFound,
+        HistoryError::Unknown { .. }
+        | HistoryError::Short { .. }
+        | HistoryError::Ambiguous { .. } => Kind::NotFound,
         HistoryError::Used { .. } => Kind::Usage,
         HistoryError::Read(_) | _ => Kind::Sandbox,
     }
@@ -25,7 +27,9 @@ pub(super) const fn kind_of_name(error: &HistoryError) -> Kind {
 /// Adds what to do about a name that means nothing.
 pub(super) fn of_name(failure: Failure, error: &HistoryError) -> Failure {
     match error {
-        HistoryError::Unknown { .. } => failure.hint("`sandbox log` lists them"),
+        HistoryError::Unknown { .. } | HistoryError::Short { .. } => {
+            failure.hint("`sandbox log` lists them")
+        }
         HistoryError::Used { .. } => {
             failure.hint("give it another \"id\", or none: then it gets one")
         }

@@ -132,6 +132,10 @@ impl From<PolicyError> for Failure {
 const fn policy_hint(error: &PolicyError) -> &'static str {
     match error {
         PolicyError::RulePack(_) => RULE_PACK_HINT,
+        PolicyError::Seccomp(_) => {
+            "`isolation.seccomp` takes strict, default, permissive or a file; docs/guide/isolation.md has an example"
+        }
+        PolicyError::Grant { .. } => "`isolation.read` and `isolation.write` name paths that exist",
         PolicyError::CommitPolicy(_) | _ => "docs/guide/commit-gate.md tells what a policy can say",
     }
 }
@@ -232,9 +236,11 @@ pub(super) fn with_plan_hint(failure: Failure, error: &PlanError) -> Failure {
         PlanError::FilePath { .. } | PlanError::FileOutside { .. } => {
             failure.hint("name the file from the workspace on, as in \"path\": \"src/main.rs\"")
         }
-        PlanError::Secret { .. } => failure.hint(
+        PlanError::Secret { is_there: false, .. } => failure.hint(
             "`sandbox state list` shows the keys, `sandbox state set KEY --secret -` stores a secret",
         ),
+        PlanError::Secret { .. } => failure
+            .hint("`--secret KEY=VARIABLE` names another variable, `--secret-file KEY=NAME` gives a file"),
         PlanError::SecretAccess { .. } => {
             failure.hint("`sandbox state get KEY` says what to do about it")
         }
@@ -361,7 +367,9 @@ pub(super) fn kind_of_enter(error: &EnterError) -> Kind {
 pub(super) fn with_enter_hint(failure: Failure, error: &EnterError) -> Failure {
     match error {
         EnterError::Illegal(_) => failure.hint("`sandbox resume` lets it go on"),
-        EnterError::Hold { .. } | _ => failure.hint("`sandbox list` shows the sandboxes"),
+        EnterError::Hold { .. } | _ => {
+            with_system_hint(failure, error).hint("`sandbox list` shows the sandboxes")
+        }
     }
 }
 

@@ -62,9 +62,7 @@ impl From<SnapshotError> for Failure {
             SnapshotError::Busy => failure(Kind::Refused).hint("try again when it has ended"),
             SnapshotError::Left => failure(Kind::Refused).hint("try again: that finishes it first"),
             SnapshotError::Conflict { paths } => {
-                conflict(failure(Kind::Refused), paths).hint(
-                    "for `rollback`: nothing was done; it takes --force and --keep-both too",
-                )
+                conflict(failure(Kind::Refused), paths).hint("nothing was done")
             }
             SnapshotError::Undo { .. } => with_system_hint(failure(Kind::Sandbox), &error)
                 .hint("all of the operations are undone, or none: `sandbox log` shows which"),

@@ -14,7 +14,7 @@ use sandbox_state::{Checkpoint, ReadError, Record, Records, RecordsNewestFirst};
 use sandbox_types::OperationId;
 use serde::Deserialize;
 
-use super::{HistoryError, afterwards::LATER, is_name};
+use super::{HistoryError, NAME_LENGTH_MIN, afterwards::LATER, is_name};
 use crate::{ledger, part::PART_TYPE, record_subject::Subject, sandbox::Sandbox};
 use file::Appending;
 
@@ -72,6 +72,7 @@ impl Index {
             (Some(_), _) if ambiguous => Err(HistoryError::Ambiguous { id }),
             (Some(only), _) => Ok(only),
             (None, Some(damage)) => Err(HistoryError::Read(damage)),
+            (None, None) if id.len() < NAME_LENGTH_MIN => Err(HistoryError::Short { id }),
             (None, None) => Err(HistoryError::Unknown { id }),
         }
     }

@@ -1,11 +1,14 @@
 //! What a person calls a snapshot: its id, a beginning of it, or a tag that it alone has.
 
-use std::path::Path;
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use sandbox_rollback::{Snapshot, SnapshotId};
 
-use super::SnapshotError;
+use super::{REPOSITORY, SnapshotError};
 use crate::{layout::Layout, registry, sandbox::Sandbox};
+
+/// The unit of `st_blocks`: stat(2).
+const BLOCK_BYTES: u64 = 512;
 
 impl Sandbox {
     /// Returns the snapshot of this id, the only one with this tag, or that of the only id that begins so.
@@ -27,6 +30,22 @@ impl Sandbox {
             }
             (_, None) => Ok(repository.show(text)?),
         }
+    }
+
+    /// Returns what all snapshots take on disk. What cannot be read is not counted.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        let mut waiting = vec![self.journal().path().with_file_name(REPOSITORY)];
+        let mut bytes: u64 = 0;
+        while let Some(directory) = waiting.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(it) if it.is_dir() => waiting.push(entry.path()),
+                    Ok(it) => bytes = bytes.saturating_add(it.blocks().saturating_mul(BLOCK_BYTES)),
+                    Err(_gone) => {}
+                }
+            }
+        }
+        bytes
     }
 
     /// Refuses to restore into a workspace as if it were any directory: no transaction would hold that, and no `undo`

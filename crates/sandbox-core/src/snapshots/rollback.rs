@@ -311,7 +311,7 @@ impl Sandbox {
         };
         let operation = match self.resolve(target) {
             Ok(id) => Some(id),
-            Err(HistoryError::Unknown { .. }) => None,
+            Err(HistoryError::Unknown { .. } | HistoryError::Short { .. }) => None,
             Err(HistoryError::Ambiguous { .. }) => {
                 return Err(SnapshotError::AmbiguousTarget { target: text() });
             }

@@ -325,7 +325,7 @@ impl Meter {
         if let Some(escaped @ 1..) = self.escaped {
             let plural = if escaped == 1 { "" } else { "es" };
             missing.push(format!(
-                "{escaped} process{plural} escaped the built-in limits for a while: they forked and ended too fast"
+                "the built-in limits did not count {escaped} process{plural} for a while, which forked and ended too fast; all other walls held"
             ));
         }
         missing

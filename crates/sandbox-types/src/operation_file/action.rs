@@ -88,9 +88,10 @@ fn file_write(fields: &mut Fields) -> Result<Operation, OperationError> {
         (Some(text), None) => text.into_bytes(),
         (None, Some(text)) => {
             let lines = text.split_ascii_whitespace().collect::<String>();
-            BASE64_STANDARD
-                .decode(lines)
-                .map_err(|error| value_error("content_base64", &text, error.to_string()))?
+            BASE64_STANDARD.decode(lines).map_err(|_no_base64| {
+                let reason = "must be base64 (RFC 4648), as `base64 FILE` prints it";
+                value_error("content_base64", &text, reason)
+            })?
         }
         (Some(_), Some(_)) => return Err(OperationError::NotOneContent { found: "both" }),
         (None, None) => return Err(OperationError::NotOneContent { found: "neither" }),

@@ -16,11 +16,11 @@ use crate::{
     commands::input,
     failure::{Failure, Kind},
     settings::{absolute, current_directory},
-    ui::Ui,
+    ui::{Ui, inline},
 };
 
 /// Returns the operation. Options replace what its document says.
-pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure> {
+pub(super) fn operation(ui: Ui, args: RunArgs, host: &Host) -> Result<Operation, Failure> {
     let mut operation = match (args.shell, args.operation) {
         (Some(text), _) => Operation::shell(text),
         (None, Some(path)) => document(&path)?,
@@ -35,6 +35,15 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     operation.timeout = args.limits.timeout.or(operation.timeout);
     // What a person types may be more than the configuration allows; what a document asks for may not.
     operation = operation.grant_limits(args.limits.granted());
+    if let Some(never) = args.files.iter().find(|glob| matches_nothing(glob)) {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!(
+                "--files '{never}' can match nothing: globs are read from the workspace's root"
+            ),
+        )
+        .hint("give a path or a glob relative to the workspace, as in --files 'target/**'"));
+    }
     if !args.files.is_empty() {
         operation.files = Some(args.files);
     }
@@ -44,6 +53,11 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     for (key, value) in args.env {
         if let Some(value) = value.or_else(|| host.variable(&key).map(str::to_owned)) {
             operation.env.insert(key, value);
+        } else {
+            ui.note(&format!(
+                "sandbox: --env {0}: you have no such variable, so the command has none; --env {0}= gives an empty one",
+                inline(&key)
+            ));
         }
     }
     let variables = args.secret.into_iter();
@@ -55,6 +69,11 @@ pub(super) fn operation(args: RunArgs, host: &Host) -> Result<Operation, Failure
     // Before a sandbox is made for it.
     check_request(&operation)?;
     Ok(operation)
+}
+
+/// Whether a glob leads out of the workspace, or begins at the root of all.
+fn matches_nothing(glob: &str) -> bool {
+    glob.starts_with('/') || glob.split('/').any(|part| part == "..")
 }
 
 /// Reads an operation document.
@@ -98,6 +117,18 @@ fn no_such_profile(name: &str) -> Failure {
         Some(known) => failure.hint(format!("did you mean {known}?")),
         None => failure.hint("give strict, default, permissive, or the path of a profile"),
     }
+}
+
+/// Returns where the report goes; `-` is standard output, as for every other file that is named.
+pub(super) fn report_path(ui: Ui, typed: PathBuf) -> Result<PathBuf, Failure> {
+    if typed != Path::new("-") {
+        return absolute(&typed);
+    }
+    if ui.is_json() {
+        let message = "--json prints the report on standard output, and --report - would print it there again";
+        return Err(Failure::new(Kind::Usage, message).hint("leave one of them out"));
+    }
+    Ok(PathBuf::from("/dev/stdout"))
 }
 
 /// Refuses a terminal that cannot be.
@@ -197,7 +228,8 @@ fn existing(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
                 .while_doing(format!("cannot grant {}", path.display()))
                 .hint("give paths that exist to --read and --write")
         })?;
-        absolute(&path)
+        // Without the `.` that was typed: messages name it.
+        Ok(absolute(&path)?.components().collect())
     };
     paths.into_iter().map(follow).collect()
 }

@@ -237,7 +237,9 @@ pub(super) fn recover(settings: &Settings) -> Result<u8, Failure> {
     let recovered = waiting::wait_for(core.recover_state())??;
     let ui = settings.ui;
     if ui.is_json() {
-        ui::print_json(&recovered)?;
+        let mut document = recovered.as_ref().map_or_else(|| json!({}), |it| json!(it));
+        document["recovered"] = recovered.is_some().into();
+        ui::print_json(&document)?;
         return Ok(exit_codes::DONE);
     }
     let Some(recovered) = recovered else {

@@ -69,10 +69,10 @@ fn summary(look: &LiveLook) -> String {
         .filter_map(|it| Some(it.usage?.memory_bytes))
         .sum();
     let mut text = format!(
-        "sandbox {}  {} sandbox(es), {} operation(s)  cpu {cpu:.1} %  memory {}",
+        "sandbox {}  {}, {}  cpu {cpu:.1} %  memory {}",
         describe::time(&look.at),
-        look.sandboxes,
-        look.operations.len(),
+        describe::counted(look.sandboxes as u64, "sandbox"),
+        describe::counted(look.operations.len() as u64, "operation"),
         amounts::bytes(memory),
     );
     if !look.unreadable.is_empty() {
