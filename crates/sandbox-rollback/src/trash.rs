@@ -196,12 +196,23 @@ impl Bin {
             unlink(&self.root, name)?;
             return Ok(None);
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What is mounted here was not thrown away.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let open = |how: OFlags| {
+            let opened = rustix::fs::openat2(&self.root, name, flags | how, Mode::empty(), resolve);
+            opened.map_err(|error| {
+                if error == Errno::XDEV {
+                    Errno::BUSY
+                } else {
+                    error
+                }
+            })
+        };
         if stat.permissions() & 0o700 != 0o700 {
-            attributes::chmod(&self.root, name, 0o700)?;
+            attributes::chmod(&open(OFlags::PATH)?, OsStr::new(""), 0o700)?;
         }
-        let dir = rustix::fs::openat(&self.root, name, flags, Mode::empty())?;
-        Ok(Some(dir))
+        Ok(Some(open(OFlags::RDONLY)?))
     }
 
     fn delete_inner(&mut self, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {

@@ -17,6 +17,10 @@ use rustix::{
 
 use crate::sys::signals::{self, SignalSet};
 
+/// Signals that come so close together are one request: a service manager sends SIGTERM and SIGHUP, a wrapper hands
+/// on what the terminal has sent already.
+const ONE_REQUEST: Duration = Duration::from_millis(200);
+
 /// What is asked of a run now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Asked {
@@ -129,13 +133,12 @@ impl Cancellation {
         } = &*self.0;
         while let Some(number) = signals.as_ref().and_then(signals::next) {
             cancelled.store(true, Ordering::Release);
+            let asked_at = asked_at.get_or_init(Instant::now);
             // The first one stays.
             let is_first = signal
                 .compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok();
-            if is_first {
-                asked_at.get_or_init(Instant::now);
-            } else {
+            if !is_first && asked_at.elapsed() > ONE_REQUEST {
                 is_urgent.store(true, Ordering::Release);
             }
         }

@@ -2,7 +2,11 @@
 //! directory for a repository that has the usual marks, and runs what its configuration and its hooks say for who only
 //! stands in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use sandbox_types::{Change, ChangeKind};
 
@@ -11,13 +15,20 @@ use super::{
     protected::{self, GIT_CONFIG, GIT_ELSEWHERE, GIT_HOOK},
     view::{Content, View},
 };
-use crate::{file_error::FileError, survey::Survey, transaction::Transaction};
+use crate::{
+    file_error::{FileError, cannot},
+    survey::Survey,
+    transaction::Transaction,
+};
 
 /// The most bytes of a git configuration that are read.
 const GIT_CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// The most bytes of a file that only names a directory.
 const POINTER_BYTES_MAX: u64 = 1 << 14;
+
+/// The most names that lead from the workspace's repository to other files of it.
+const LEADS_MAX: usize = 10_000;
 
 /// What git reads as the configuration of a repository.
 const CONFIGS: [&str; 2] = ["config", "config.worktree"];
@@ -29,7 +40,7 @@ pub(super) struct Look<'a> {
     view: View,
     survey: &'a Survey,
     /// Files and directories of the workspace that the workspace's own repository leads to, and what they are.
-    led: Vec<(PathBuf, &'static str)>,
+    led: BTreeMap<PathBuf, &'static str>,
 }
 
 impl<'a> Look<'a> {
@@ -38,11 +49,10 @@ impl<'a> Look<'a> {
         let mut look = Self {
             view,
             survey,
-            led: Vec::new(),
+            led: BTreeMap::new(),
         };
-        // What cannot be read leads nowhere that git could read: it runs as the user, as this does.
-        look.led = look.led_by_links().unwrap_or_default();
-        look.led.extend(look.led_by_config().unwrap_or_default());
+        look.led_by_links()?;
+        look.led_by_config()?;
         Ok(look)
     }
 
@@ -71,9 +81,8 @@ impl<'a> Look<'a> {
         if class.is_some() {
             return Ok(class);
         }
-        let led = self.led.iter().find(|(to, _)| path.starts_with(to));
-        match led {
-            Some((_, class)) if is_link || !self.is_directory(path)? => Ok(Some(class)),
+        match path.ancestors().find_map(|it| self.led.get(it)) {
+            Some(class) if is_link || !self.is_directory(path)? => Ok(Some(class)),
             _ => self.of_repository(path, is_link),
         }
     }
@@ -206,22 +215,20 @@ impl<'a> Look<'a> {
     }
 
     /// Hooks that are links, or in a directory that is one, as teams keep theirs with the sources.
-    fn led_by_links(&self) -> Result<Vec<(PathBuf, &'static str)>, FileError> {
+    fn led_by_links(&mut self) -> Result<(), FileError> {
         let hooks = Path::new(".git/hooks");
         let mut links = vec![hooks.to_owned()];
         links.extend(self.view.names(hooks)?.iter().map(|it| hooks.join(it)));
-        let mut led = Vec::new();
         for link in links {
             if let (Some(text), Some(from)) = (self.view.link(&link)?, link.parent()) {
-                led.extend(self.view.target(from, &text)?.map(|it| (it, GIT_HOOK)));
+                self.lead((from, &text), GIT_HOOK)?;
             }
         }
-        Ok(led)
+        Ok(())
     }
 
     /// What the configuration of the workspace's own repository names.
-    fn led_by_config(&self) -> Result<Vec<(PathBuf, &'static str)>, FileError> {
-        let mut led = Vec::new();
+    fn led_by_config(&mut self) -> Result<(), FileError> {
         for config in CONFIGS {
             let file = Path::new(".git").join(config);
             let Content::File(text) = self.view.read(&file, GIT_CONFIG_BYTES_MAX)? else {
@@ -236,13 +243,29 @@ impl<'a> Look<'a> {
                     (b"include" | b"includeif", _, b"path") => (".git", GIT_CONFIG),
                     _ => continue,
                 };
-                let target = self.view.target(Path::new(from), as_path(value))?;
-                // The workspace as a whole is not a hook.
-                let target = target.filter(|it| !it.as_os_str().is_empty());
-                led.extend(target.map(|it| (it, class)));
+                self.lead((Path::new(from), as_path(value)), class)?;
             }
         }
-        Ok(led)
+        Ok(())
+    }
+
+    /// Notes where a name leads to, if that is in the workspace. A name that no file can have leads nowhere; another
+    /// one that cannot be looked at could lead anywhere.
+    fn lead(&mut self, (from, text): (&Path, &Path), class: &'static str) -> Result<(), FileError> {
+        let target = match self.view.target(from, text) {
+            Err(error) if error.source.kind() == io::ErrorKind::InvalidFilename => return Ok(()),
+            target => target?,
+        };
+        // The workspace as a whole is not a hook.
+        if let Some(target) = target.filter(|it| !it.as_os_str().is_empty()) {
+            self.led.insert(target, class);
+        }
+        if self.led.len() > LEADS_MAX {
+            let why =
+                io::Error::other("the repository names too many files as hooks or configuration");
+            return Err(cannot("examine", ".git")(why));
+        }
+        Ok(())
     }
 }
 

@@ -194,6 +194,27 @@ fn what_the_repository_leads_to_is_looked_at() {
         assert!(!is_told(&[], &[(path, RUNS)]), "control: {path}");
     }
     assert!(!is_told(before, &[("tools/x", ""), ("scripts/x", "")]));
+    // A link that leads nowhere hides none of the others.
+    let nowhere = format!("-> {}", "a".repeat(300));
+    let hidden: Files<'_> = &[(".git/hooks/x.sample", &nowhere), ("scripts/push.sh", RUNS)];
+    assert!(is_told(before, hidden));
+}
+
+/// Names that lead elsewhere are as many as a command likes to make them.
+#[test]
+fn endless_leads_are_held() {
+    let config = (0..20_000).fold("[include]\n".to_owned(), |mut text, number| {
+        use std::fmt::Write as _;
+        writeln!(text, "\tpath = ../f{number}").unwrap();
+        text
+    });
+    let lab = Lab::new();
+    make(&lab.ws(), &[(".git/config", &config)]);
+    let tx = lab.begin("op");
+    make(tx.upper(), &[("x", "")]);
+    let survey = tx.survey().unwrap();
+    let error = Gate::open().examine(&survey, &tx).unwrap_err();
+    assert!(format!("{error:?}").contains("too many files"), "{error:?}");
 }
 
 /// What cannot be read is held alone, with the reason, and a rule of its path decides on it.

@@ -1,17 +1,14 @@
-//! What a large file in the workspace has in common with the snapshot's: it is copied from there, inside
-//! the kernel, instead of being read from packs and checked twice.
-//!
-//! The walk has just read the file, after the restore began, and found these chunks in it. If it changes
-//! after that, its change time moves, and the restore is refused before anything of it counts.
+//! What a large file in the workspace has in common with the snapshot's: it is read from there instead of from packs,
+//! which are read and unpacked first. Where these chunks should be is known from the walk or from an earlier snapshot;
+//! what is copied is checked as what comes from a pack is.
 
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Seek as _, SeekFrom},
+    io::{self, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
-
-use rustix::io::Errno;
 
 use crate::{
     repository::{
@@ -71,19 +68,12 @@ impl Source {
         if self.chunks.get(&at) != Some(&(bytes, hash)) {
             return Ok(false);
         }
-        let end = at + u64::from(bytes);
-        let (mut from_at, mut to_at) = (at, at);
-        while from_at < end {
-            let left = usize::try_from(end - from_at).unwrap_or(usize::MAX);
-            let (here, there) = (Some(&mut from_at), Some(&mut to_at));
-            match rustix::fs::copy_file_range(&self.file, here, to, there, left) {
-                Err(Errno::INTR) => {}
-                // It was cut meanwhile, or this file system cannot do that.
-                Ok(0) | Err(_) => return Ok(false),
-                Ok(_) => {}
-            }
+        let mut chunk = vec![0; bytes as usize];
+        // It may have been cut or changed since.
+        if self.file.read_exact_at(&mut chunk, at).is_err() || Hash::of(&chunk) != hash {
+            return Ok(false);
         }
-        to.seek(SeekFrom::Start(end))?;
+        to.write_all(&chunk)?;
         Ok(true)
     }
 }

@@ -104,3 +104,27 @@ fn a_deletion_deletes_through_no_link_and_nothing_else() {
     assert!(remove(&moved).unwrap());
     assert!(!moved.exists());
 }
+
+/// What somebody mounted there is theirs.
+#[test]
+fn a_deletion_leaves_what_is_mounted() {
+    use rustix::mount::mount_bind;
+    let lab = Lab::new();
+    lab.file("mnt/covered", "x")
+        .file("plain", "x")
+        .file("deep/mnt/covered", "x");
+    let kept = lab.root.path().join("kept");
+    write(&kept.join("precious"), "y");
+    let is = fs::metadata(lab.ws()).unwrap();
+    let removed = thread::scope(|scope| {
+        let work = || {
+            private_mounts()?;
+            mount_bind(&kept, lab.ws().join("mnt")).unwrap();
+            mount_bind(&kept, lab.ws().join("deep/mnt")).unwrap();
+            Some(crate::remove_known_tree(&lab.ws(), (is.dev(), is.ino())).is_err())
+        };
+        scope.spawn(work).join().unwrap()
+    });
+    assert_ne!(removed, Some(false), "what is mounted cannot be deleted");
+    assert!(kept.join("precious").exists());
+}
