@@ -94,15 +94,28 @@ fn probe(home: &Home, path: &Path) -> io::Result<Place> {
     Ok(Place::Within(directory))
 }
 
-/// Whether `path` names a stream that the caller has, or a device of the system: `/dev/stdout`, `/dev/fd/3`.
+/// Whether `path` names a stream that the caller has, or a device of the system: `/dev/stdout`, `/dev/fd/3`. Whatever
+/// leads through another part of `/proc` leads to where a command may have put something.
 fn is_stream(path: &Path) -> bool {
-    let parent = path.parent().unwrap_or(path);
-    let is_device = ["/dev", "/dev/fd", "/dev/pts"]
+    let parts: Vec<&OsStr> = path.components().map(Component::as_os_str).collect();
+    let Ok(parts) = parts
         .iter()
-        .any(|it| parent == Path::new(it));
-    let is_descriptor = path.starts_with("/proc") && parent.file_name() == Some(OsStr::new("fd"));
-    let climbs = path.components().any(|it| it == Component::ParentDir);
-    (is_device || is_descriptor) && !climbs
+        .map(|it| it.to_str().ok_or(()))
+        .collect::<Result<Vec<_>, ()>>()
+    else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let is_process = |text: &str| ["self", "thread-self"].contains(&text) || is_number(text);
+    match parts.as_slice() {
+        ["/", "dev", name] => *name != "..",
+        ["/", "dev", "fd" | "pts", number] => is_number(number),
+        ["/", "proc", process, "fd", number] => is_process(process) && is_number(number),
+        ["/", "proc", process, "task", thread, "fd", number] => {
+            is_process(process) && is_number(thread) && is_number(number)
+        }
+        _ => false,
+    }
 }
 
 /// Opens the file of `path` in the real `directory`, emptied, through no link and waiting for nobody.
@@ -144,13 +157,30 @@ mod tests {
 
     #[test]
     fn only_what_no_command_can_make_is_a_stream() {
-        for path in ["/dev/stdout", "/dev/fd/63", "/dev/full", "/proc/self/fd/1"] {
+        for path in [
+            "/dev/stdout",
+            "/dev/fd/63",
+            "/dev/pts/0",
+            "/dev/full",
+            "/proc/self/fd/1",
+            "/proc/thread-self/fd/2",
+            "/proc/123/fd/4",
+            "/proc/self/task/123/fd/4",
+        ] {
             assert!(is_stream(Path::new(path)), "{path}");
         }
         for path in [
             "/dev/shm/w/r.json",
             "/dev/../w/r.json",
             "/proc/self/cwd/r.json",
+            "/proc/self/cwd/fd/r.json",
+            "/proc/self/cwd/fd/1",
+            "/proc/self/root/w/fd/1",
+            "/proc/self/fd/../cwd/fd/1",
+            "/proc/self/fd/r.json",
+            "/dev/fd/3/1",
+            "/dev/fd/../r.json",
+            "/dev/..",
             "/proc/self/root/w/fd/../r.json",
             "/w/fd/1",
         ] {
