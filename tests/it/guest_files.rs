@@ -135,6 +135,19 @@ fn configuration_that_a_command_wrote_grants_nothing_to_other_sandboxes() {
     lab.sandbox(&["run", "--", "true"])
         .code(0)
         .says("config.yaml is ignored");
+    // Also where the index lacks it, as after a killed creation, and where a record cannot be read.
+    let index = lab.data().join("index");
+    fs::remove_dir_all(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    assert!(!is_open(&lab, "workspace"));
+    let other = lab.data().join("sandboxes/config/sandbox.json");
+    let other = if other.exists() {
+        other
+    } else {
+        lab.data().join("sandboxes/.config/sandbox.json")
+    };
+    fs::write(other, "{}").unwrap();
+    assert!(!is_open(&lab, "workspace"));
 }
 
 #[test]
