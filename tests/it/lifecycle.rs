@@ -135,6 +135,11 @@ fn destroying_again_is_done_and_reaches_no_other() {
     journal[60] ^= 1;
     fs::write(&path, journal).unwrap();
     lab.sandbox(&["destroy", "inner"]).code(1).says("journal");
+    // Nor does what said that the sandbox here is destroyed let the one above be taken for it.
+    in_inner(&["destroy", "--delete-workspace"])
+        .code(1)
+        .says("journal");
+    lab.sandbox(&["status", "-s", "outer"]).code(0);
     lab.sandbox(&["destroy"]).code(0).says("destroyed 'outer'");
 }
 

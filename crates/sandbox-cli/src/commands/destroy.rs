@@ -1,5 +1,7 @@
 //! `sandbox destroy`: releases everything that is held for a sandbox.
 
+use std::{fs, path::Path};
+
 use sandbox_core::{
     DestroyedSandbox, FindError, HeldChanges, Home, Losses, SandboxRecord, WorkspaceFate,
 };
@@ -120,11 +122,14 @@ fn wanted(settings: &Settings, args: &DestroyArgs, home: &Home) -> Result<Wanted
         let here = current_directory()?;
         let found = home.find_here(&here);
         let gone = home.find_destroyed_here(&here);
-        // What cannot be read must not keep the sandbox that is there from being destroyed.
-        let gone = if found.is_ok() {
-            gone.unwrap_or_default()
-        } else {
-            gone?
+        let is_here = found
+            .as_ref()
+            .is_ok_and(|record| is_same(&record.workspace, &here));
+        // What cannot be read must not keep the sandbox of this very directory from being destroyed. Below one it may
+        // have said that the sandbox of this directory is.
+        let gone = match gone {
+            Err(_) if is_here => None,
+            gone => gone?,
         };
         (found, gone)
     };
@@ -141,6 +146,10 @@ fn wanted(settings: &Settings, args: &DestroyArgs, home: &Home) -> Result<Wanted
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+fn is_same(workspace: &Path, directory: &Path) -> bool {
+    fs::canonicalize(directory).is_ok_and(|real| real == workspace)
 }
 
 fn already(

@@ -52,8 +52,13 @@ fn has_firsts(directory: &Path) -> bool {
 /// Returns whether a part has its name that no repository is without: an empty directory and an index may
 /// be what an older program left.
 fn is_published(directory: &Path) -> bool {
-    let has_packs = |name| pack_files(&directory.join(name)).is_ok_and(|found| !found.is_empty());
-    directory.join("format.json").exists() || has_packs("packs") || has_packs("sealed")
+    // What cannot be looked at may be there.
+    let has_packs = |name| match pack_files(&directory.join(name)) {
+        Ok(found) => !found.is_empty(),
+        Err(error) => error.source.kind() != io::ErrorKind::NotFound,
+    };
+    let has_format = directory.join("format.json").try_exists();
+    has_format.unwrap_or(true) || has_packs("packs") || has_packs("sealed")
 }
 
 /// Gives the parts their names if whoever made the repository was killed while doing so. For those who
