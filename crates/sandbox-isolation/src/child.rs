@@ -186,7 +186,9 @@ fn try_build(recipe: &mut Recipe) -> Result<(), Failure> {
     set_umask_aside(recipe);
     // 2. Init first: it makes its namespaces while the view is built here. As the caller's child, not ours.
     let init = start_init(recipe, libc::CLONE_PARENT)?;
-    Message::Born(init).send(fd(recipe.channels.status));
+    // Whoever waits for this would wait for as long as init lives, which waits for us.
+    let born = Message::Born(init).try_send(fd(recipe.channels.status));
+    born.map_err(|errno| Act::Builder.failed(errno))?;
     process::close(recipe.channels.built.0);
     // 3. Its ids, which the shifted mounts below use too.
     let mut site = Site::default();

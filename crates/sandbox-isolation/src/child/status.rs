@@ -168,7 +168,16 @@ pub(crate) enum Message {
 impl Message {
     /// Sends the message; if nobody listens any more, nobody misses it.
     pub(crate) fn send(&self, to: BorrowedFd<'_>) {
-        rustix::io::write(to, &self.encode()).ok();
+        self.try_send(to).ok();
+    }
+
+    /// Sends the message.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be written: nobody will get it.
+    pub(crate) fn try_send(&self, to: BorrowedFd<'_>) -> Result<(), Errno> {
+        rustix::io::write(to, &self.encode()).map(drop)
     }
 
     fn encode(&self) -> [u8; MESSAGE_BYTES] {
@@ -255,7 +264,17 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
+
+    #[test]
+    fn who_cannot_send_is_told() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let born = Message::Born(Pid::INIT);
+        assert_eq!(born.try_send(writer.as_fd()), Ok(()));
+        assert_eq!(born.try_send(reader.as_fd()), Err(Errno::BADF));
+    }
 
     #[test]
     fn messages_survive_the_pipe() {
