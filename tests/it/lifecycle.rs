@@ -52,7 +52,7 @@ fn sandboxes_are_made_listed_and_destroyed_without_a_trace() {
     let lab = Lab::new().file("kept", "x");
     lab.sandbox(&["create", "--dry-run"])
         .code(0)
-        .prints("would be made");
+        .prints("would make");
     assert!(!lab.data().join("sandboxes").exists());
     lab.sandbox(&["create", "first"])
         .code(0)

@@ -82,7 +82,7 @@ fn from_report(core: &SandboxCore, operation: &str, shown: &Shown) -> Option<Res
 }
 
 fn follow(core: &SandboxCore, operation: &str, shown: &Shown) -> Result<(), Failure> {
-    waiting::runtime_with_clock()?.block_on(async {
+    waiting::runtime_with_all()?.block_on(async {
         let mut output = core.follow_output(operation)?;
         let mut gone = std::pin::pin!(reader_gone());
         let mut ended = std::pin::pin!(interrupted()?);
