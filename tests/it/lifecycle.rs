@@ -56,7 +56,7 @@ fn sandboxes_are_made_listed_and_destroyed_without_a_trace() {
     assert!(!lab.data().join("sandboxes").exists());
     lab.sandbox(&["create", "first"])
         .code(0)
-        .prints("first made");
+        .prints("made 'first'");
     lab.sandbox(&["create", "second"])
         .code(1)
         .says("already belongs to the sandbox 'first'");

@@ -100,6 +100,16 @@ fn a_busy_operation_raises_one_alert_that_ends_with_it() {
     let audit = lab.sandbox(&["audit", "show"]).code(0).stdout.clone();
     assert_eq!(audit.matches("alert.raised").count(), 1, "{audit}");
     assert_eq!(audit.matches("alert.resolved").count(), 1, "{audit}");
+    // In words.
+    lab.sandbox(&["show"])
+        .prints("alert      ")
+        .prints(" % was to be told; since ");
+    let events = lab.sandbox(&["events", "--kind", "alert.*"]);
+    assert_eq!(
+        events.code(0).stdout.matches(" % of ").count(),
+        2,
+        "{events}"
+    );
     let stats = lab.sandbox(&["stats", "--json"]).code(0).json();
     assert_eq!(stats["alerts"], 1);
     // The control: the same time, asleep.

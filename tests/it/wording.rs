@@ -2,7 +2,10 @@
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path, process::Stdio};
 
-use crate::lab::{Ended, Lab};
+use crate::{
+    lab::{Ended, Lab},
+    terminal::Sitting,
+};
 
 /// Runs the program in another directory than the workspace.
 fn within(lab: &Lab, directory: &Path, args: &[&str]) -> Ended {
@@ -361,4 +364,56 @@ fn a_conflict_has_the_hints_of_its_command() {
     commit.code(1).says("sandbox discard");
     assert!(!commit.stderr.contains("put back"), "{commit}");
     lab.sandbox(&["discard"]).code(0);
+}
+
+#[test]
+fn lists_fit_the_terminal() {
+    let lab = Lab::new();
+    lab.run("echo 1 > a; : a command that is much longer than one line of any terminal of those that are sat at");
+    // It has 101 columns.
+    let (_, shown) = Sitting::start(&lab, &["log"]).end();
+    let line = shown.lines().find(|it| it.contains("completed")).unwrap();
+    let plain = line.replace("\x1b[1m", "").replace("\x1b[0m", "");
+    let width = plain.trim_end().chars().count();
+    assert!((60..=101).contains(&width), "{width}: {plain}");
+    assert!(plain.contains("1 created"), "{plain}");
+}
+
+#[test]
+fn what_only_looks_on_ends_by_ctrl_c() {
+    let lab = Lab::new();
+    let started = lab.sandbox(&["run", "--detach", "--shell", "echo seen; sleep 60"]);
+    let mut sitting = Sitting::start(&lab, &["logs", "-f"]);
+    sitting.sees("seen").signal(rustix::process::Signal::INT);
+    let (status, shown) = sitting.end();
+    assert_eq!(status.code(), Some(0), "{shown}");
+    lab.sandbox(&["kill", started.code(0).stdout.trim()])
+        .code(0);
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let lab = Lab::new();
+    assert_eq!(lab.sandbox(&["create", "-q"]).code(0).stdout, "");
+    lab.run("echo 1 > a");
+    lab.sandbox(&["run", "--direct", "--", "true"]).code(0);
+    let undone = lab.sandbox(&["undo", "-q"]);
+    assert_eq!(undone.code(0).stderr, "");
+}
+
+#[test]
+fn too_few_files_are_said_to_be_too_few() {
+    let lab = Lab::new();
+    lab.sandbox(&["create"]).code(0);
+    let mut limited = std::process::Command::new("sh");
+    let run = lab.command(&["run", "--no-session", "--", "true"]);
+    limited
+        .args(["-c", "ulimit -n 5; exec \"$0\" \"$@\""])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .current_dir(lab.workspace())
+        .env("SANDBOX_HOME", lab.data());
+    let ended = Ended::of(limited.output().unwrap(), &["run"]);
+    assert!(!ended.status.success(), "{ended}");
+    ended.says("ulimit -n");
 }

@@ -430,6 +430,15 @@ fn without_home_the_entry_of_the_user_tells_it() {
 }
 
 #[test]
+fn that_there_is_no_proc_is_said() {
+    mounted(
+        "mkdir m; mine m; cd m; umount -l /proc; sandbox run -- true 2> ../said || echo $?
+         grep -o 'no /proc is mounted' ../said",
+        "125\nno /proc is mounted\n",
+    );
+}
+
+#[test]
 fn that_there_is_no_transaction_is_said_before_the_command_runs() {
     mounted(
         "mkdir m m/in; mount -t tmpfs none m/in; mine m m/in; cd m

@@ -41,7 +41,8 @@ pub enum ConfigLoadError {
     },
     /// A value of the wrong type.
     #[error(
-        "cannot read `{key}` {}: expected {expected}, found {found}",
+        "cannot read {} {}: expected {expected}, found {found}",
+        named(key),
         at(place)
     )]
     WrongType {
@@ -66,6 +67,14 @@ pub enum ConfigLoadError {
     /// Layers that are right each by itself do not fit together.
     #[error("cannot merge the layers of the configuration")]
     Merge(#[source] Box<figment::Error>),
+}
+
+/// Returns how a message calls a key.
+fn named(key: &str) -> String {
+    match key {
+        "." => "the document".to_owned(),
+        key => format!("`{key}`"),
+    }
 }
 
 fn at(place: &Origin) -> String {

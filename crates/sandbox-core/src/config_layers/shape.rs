@@ -209,15 +209,13 @@ impl Shape {
         match self {
             Self::Integer => "a whole number".to_owned(),
             Self::Boolean => "true or false".to_owned(),
-            Self::Text
-                if matches!(
-                    found.kind,
-                    Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_)
-                ) =>
-            {
-                "text (in quotes)".to_owned()
-            }
-            Self::Text => "text".to_owned(),
+            Self::Text => match &found.kind {
+                Kind::Integer(number) => {
+                    format!("text in quotes, as in \"{number}\" (a time: \"{number}s\")")
+                }
+                Kind::Bool(_) | Kind::Float(_) => "text (in quotes)".to_owned(),
+                Kind::Null | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => "text".to_owned(),
+            },
             Self::Choice(names) => format!("one of {}", names.join(", ")),
             Self::Texts => "a list of texts, as in [a, b]".to_owned(),
             Self::TextsByName => "names with texts, as in {A: b}".to_owned(),
