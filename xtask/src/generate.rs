@@ -7,7 +7,11 @@ use anyhow::{Context as _, bail};
 use crate::{process, reference};
 
 /// The rule packs that every judge has, each with the table that is made of it.
-const PACKS: [(&str, &str); 10] = [
+const PACKS: [(&str, &str); 12] = [
+    (
+        "crates/sandbox-safety/packs/agents.yaml",
+        "crates/sandbox-safety/src/pack/embedded/agents.rs",
+    ),
     (
         "crates/sandbox-safety/packs/cloud.yaml",
         "crates/sandbox-safety/src/pack/embedded/cloud.rs",
@@ -47,6 +51,10 @@ const PACKS: [(&str, &str); 10] = [
     (
         "crates/sandbox-safety/packs/system.yaml",
         "crates/sandbox-safety/src/pack/embedded/system.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/uploads.yaml",
+        "crates/sandbox-safety/src/pack/embedded/uploads.rs",
     ),
 ];
 

@@ -94,7 +94,9 @@ impl Case<'_> {
                     argv: command.words.iter().map(|word| word.text.clone()).collect(),
                     decision: self.decide(&own),
                 };
-                if commands.last() != Some(&judged) {
+                // Another reading is told where it is why somebody is asked.
+                let is_told = !command.context.other_reading || judged.decision != Decision::Allow;
+                if is_told && commands.last() != Some(&judged) {
                     commands.push(judged);
                 }
             }

@@ -3,8 +3,8 @@
 mod lists;
 
 use lists::{
-    ACCOUNTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS, STARTUP,
-    SYSTEM_PREFIXES, SYSTEM_TREES, TEMPORARY_PREFIXES,
+    ACCOUNTS, AGENTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS,
+    STARTUP, SYSTEM_PREFIXES, SYSTEM_TREES, TEMPORARY_PREFIXES,
 };
 
 use crate::{
@@ -59,6 +59,7 @@ pub(crate) const CLASSES: &[&str] = &[
     "account",
     "log",
     "guard",
+    "agent",
     "gitinternal",
     "gitdata",
 ];
@@ -93,6 +94,7 @@ pub(crate) fn is_in_class(
         "account" => any(ACCOUNTS),
         "log" => any(LOGS),
         "guard" => any(GUARDS),
+        "agent" => any(AGENTS),
         "gitinternal" => any(GIT_INTERNALS),
         "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,

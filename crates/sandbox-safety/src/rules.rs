@@ -4,6 +4,7 @@
 //! in a sandbox, the words that explain it, and examples of what it matches and what it spares,
 //! which a test checks for every rule.
 
+mod agents;
 mod database;
 mod defence;
 mod escape;
@@ -183,7 +184,7 @@ impl Scene<'_> {
 }
 
 /// The tables, in the order in which equally strong findings are told.
-static TABLES: [&[Rule]; 11] = [
+static TABLES: [&[Rule]; 12] = [
     lint::RULES,
     filesystem::RULES,
     network::RULES,
@@ -195,6 +196,7 @@ static TABLES: [&[Rule]; 11] = [
     escape::RULES,
     process::RULES,
     database::RULES,
+    agents::RULES,
 ];
 
 /// Returns all rules.

@@ -128,7 +128,7 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     let uploaded = words.find(|word| {
         let leaked = scene.run_by(word.runs).iter().any(|c| {
             reads_secret(scene, c).is_some()
-                || sender && reads_key_file(scene, c)
+                || (sender || word.text.contains("://")) && reads_key_file(scene, c)
                 || tells_environment(c) && (sender || !c.args().is_empty())
         });
         leaked
@@ -232,6 +232,15 @@ fn is_sensitive(scene: &Scene<'_>, command: &SimpleCommand, path: &str) -> bool 
 /// Returns whether a command prints all variables, which hold tokens.
 fn tells_environment(command: &SimpleCommand) -> bool {
     match command.program() {
+        "declare" | "typeset" | "compgen" => command
+            .args()
+            .iter()
+            .any(|w| matches!(w.text.as_str(), "-p" | "-x" | "-v" | "-e" | "-px" | "-xp")),
+        "pbpaste" | "wl-paste" => true,
+        "xclip" | "xsel" => command
+            .args()
+            .iter()
+            .any(|w| matches!(w.text.as_str(), "-o" | "-out" | "--output")),
         "env" | "printenv" | "export" | "set" => {
             command.args().iter().all(|w| w.text.starts_with('-'))
                 || command.program() == "printenv" && !command.args().is_empty()
@@ -301,9 +310,33 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         "nc" | "ncat" | "netcat" => {
             from_file
                 || strange
-                || scene
-                    .feeders(command)
-                    .any(|c| matches!(c.program(), "cat" | "tar" | "base64" | "dd"))
+                || scene.feeders(command).any(|c| {
+                    matches!(
+                        c.program(),
+                        "cat"
+                            | "tar"
+                            | "base64"
+                            | "dd"
+                            | "gzip"
+                            | "zip"
+                            | "xxd"
+                            | "find"
+                            | "openssl"
+                            | "gpg"
+                            | "xz"
+                            | "zstd"
+                    ) || dumps_a_database(c)
+                })
+        }
+        "ssh" | "socat" | "openssl" | "ncat.exe"
+            if scene.feeders(command).any(dumps_a_database) =>
+        {
+            true
+        }
+        "openssl" => {
+            from_file
+                && !only_knocks(command)
+                && args.first().is_some_and(|it| it.text == "s_client")
         }
         "smbclient" | "ftp" | "tftp" => args
             .iter()
@@ -312,6 +345,21 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         _ => strange && is_sender(command),
     };
     uploads.then_some(command.span)
+}
+
+/// Returns whether a command prints all that a database holds.
+fn dumps_a_database(command: &SimpleCommand) -> bool {
+    matches!(
+        command.program(),
+        "mysqldump"
+            | "mariadb-dump"
+            | "pg_dump"
+            | "pg_dumpall"
+            | "mongodump"
+            | "pg_basebackup"
+            | "slapcat"
+            | "ldapsearch"
+    )
 }
 
 /// Returns whether nothing is sent over the connection that is opened: a look whether anybody listens.
@@ -324,6 +372,7 @@ fn only_knocks(command: &SimpleCommand) -> bool {
         "" => command.words.is_empty() && command.pipe.is_none() && command.index == 0,
         ":" | "true" => true,
         "echo" | "printf" => command.args().iter().all(|it| it.known == Known::Literal),
+        "openssl" => empty_input,
         "cat" => command.args().is_empty() && empty_input,
         _ => false,
     }

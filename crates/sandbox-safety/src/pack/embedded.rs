@@ -1,6 +1,8 @@
 //! The packs that every judge has, compiled from `packs/*.yaml`.
 
 #[rustfmt::skip]
+mod agents;
+#[rustfmt::skip]
 mod cloud;
 #[rustfmt::skip]
 mod containers;
@@ -20,11 +22,13 @@ mod packages;
 mod programs;
 #[rustfmt::skip]
 mod system;
+#[rustfmt::skip]
+mod uploads;
 
 use crate::rules::Rule;
 
 /// The tables, in the order in which equally strong findings are told.
-pub(crate) static TABLES: [&[Rule]; 10] = [
+pub(crate) static TABLES: [&[Rule]; 12] = [
     devices::RULES,
     files::RULES,
     system::RULES,
@@ -35,4 +39,6 @@ pub(crate) static TABLES: [&[Rule]; 10] = [
     kubernetes::RULES,
     databases::RULES,
     packages::RULES,
+    agents::RULES,
+    uploads::RULES,
 ];

@@ -10,7 +10,7 @@ use braces::expand_braces;
 use super::{
     Known, RawWord, Span, Word,
     mask::{Around, end_of_region},
-    read::{Origin, Problem, Reader},
+    read::{Origin, Problem, Reader, SEPARATORS},
 };
 
 /// A substitution that cannot be resolved is shown with at most so many bytes.
@@ -327,7 +327,11 @@ impl<'r> Expansion<'r> {
         if value.text.starts_with(char::is_whitespace) {
             self.end_word();
         }
-        for (index, part) in value.text.split_whitespace().enumerate() {
+        let separators = self.separators(&value.text);
+        let parts = value
+            .text
+            .split(|c: char| c.is_whitespace() || separators.contains(c));
+        for (index, part) in parts.filter(|part| !part.is_empty()).enumerate() {
             if index > 0 {
                 self.end_word();
             }
@@ -342,7 +346,22 @@ impl<'r> Expansion<'r> {
         }
     }
 
+    /// Returns the characters of `IFS` at which a value is split in the assumed reading.
+    fn separators(&mut self, text: &str) -> String {
+        let Some(separators) = self.reader.variable(SEPARATORS) else {
+            return String::new();
+        };
+        let parts = |c: char| !c.is_whitespace() && text.contains(c);
+        if !separators.text.contains(parts) || self.reader.depends_on(SEPARATORS) != Some(false) {
+            return String::new();
+        }
+        separators.text
+    }
+
     fn variable(&mut self, name: &str, source: &str, quoting: Quoting) {
+        if let Some(other) = self.reader.other_value(name) {
+            return self.value(&other, quoting);
+        }
         if name == "IFS" {
             self.current.disguised = true;
             let blank = Word::literal(" ", self.span);
@@ -395,7 +414,19 @@ impl<'r> Expansion<'r> {
         let after = offset + body.len() - operation.len();
         let alternative = operation.strip_prefix(':').unwrap_or(operation);
         let used = offset + body.len() - alternative.len() + 1;
-        match (alternative.as_bytes().first(), value) {
+        let first = alternative.as_bytes().first();
+        if marker.is_empty() && matches!(first, Some(b'-' | b'=' | b'+')) {
+            let by_colon = operation.starts_with(':');
+            match self.assumed(name, first == Some(&b'+'), by_colon, value.as_ref()) {
+                Inserted::FirstReading => {}
+                Inserted::Value => {
+                    return value.iter().for_each(|value| self.value(value, quoting));
+                }
+                Inserted::Nothing => return,
+                Inserted::Alternative => return self.run(&alternative[1..], used, quoting),
+            }
+        }
+        match (first, value) {
             (Some(b'-' | b'=' | b'?'), Some(value)) => self.value(&value, quoting),
             (Some(b'-' | b'='), None) | (Some(b'+'), _) => {
                 self.run(&alternative[1..], used, quoting);
@@ -411,6 +442,31 @@ impl<'r> Expansion<'r> {
         }
     }
 
+    /// Returns what `${NAME-word}` and `${NAME+word}` insert in the assumed reading.
+    fn assumed(
+        &mut self,
+        name: &str,
+        is_plus: bool,
+        by_colon: bool,
+        value: Option<&Word>,
+    ) -> Inserted {
+        // These are set wherever a shell runs.
+        let always = ["HOME", "PWD", "PATH", "SHELL", "BASH", "IFS"].contains(&name);
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let differs = is_plus || value.is_some() || !by_colon;
+        if always || !is_name || !differs {
+            return Inserted::FirstReading;
+        }
+        match self.reader.depends_on(name) {
+            None => Inserted::FirstReading,
+            Some(is_set) if is_plus == is_set => Inserted::Alternative,
+            // Set, and not known to what: `:-` inserts its word only for what is empty.
+            Some(true) if by_colon && value.is_none() => Inserted::FirstReading,
+            Some(true) => Inserted::Value,
+            Some(false) => Inserted::Nothing,
+        }
+    }
+
     /// Reads the substitutions in text of which nothing else is needed.
     fn look_into(&mut self, text: &str, offset: usize) {
         if !text.contains("$(") && !text.contains('`') {
@@ -419,6 +475,18 @@ impl<'r> Expansion<'r> {
         let mut inner = Expansion::new(self.reader, self.span, self.origin);
         inner.run(text, offset, Quoting::HereDoc);
     }
+}
+
+/// What an expansion with an alternative inserts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Inserted {
+    /// What the first reading inserts.
+    FirstReading,
+    /// The value, or nothing where none is known.
+    Value,
+    /// The word behind the operator.
+    Alternative,
+    Nothing,
 }
 
 /// Applies the operations that constructed names are made with.

@@ -9,9 +9,9 @@ use brush_parser::{
 };
 
 use super::{
-    Node, RawCommand, RawRedirect, RawWord, RedirectKind, Span,
+    Node, RawCommand, RawRedirect, RawWord, RedirectKind, Repeats, Span,
     mask::{DEPTH_MAX, Masked, Unreadable, mask},
-    read::{first_span, is_endless, starts_without_end},
+    read::{first_span, is_endless, starts_without_end, waits},
 };
 
 /// With no more openers than this, the parser runs on the caller's stack.
@@ -173,6 +173,7 @@ impl Converter<'_> {
         depth: usize,
     ) -> Converted<Node> {
         use ast::CompoundCommand as Compound;
+        let mut repeats = Repeats::Once;
         let body = match compound {
             Compound::Arithmetic(arithmetic) => {
                 // The parser also takes `( ( … ) )`, which is a subshell in a subshell, for arithmetic.
@@ -184,7 +185,14 @@ impl Converter<'_> {
                     ..RawCommand::default()
                 }));
             }
-            Compound::ArithmeticForClause(clause) => self.body(&clause.body.list, depth)?,
+            Compound::ArithmeticForClause(clause) => {
+                let body = self.body(&clause.body.list, depth)?;
+                let condition = clause.condition.as_ref().map(|it| it.value.trim());
+                if condition.is_none_or(|it| matches!(it, "" | "1")) && !waits(&body) {
+                    repeats = Repeats::Endless;
+                }
+                body
+            }
             Compound::BraceGroup(group) => self.body(&group.list, depth)?,
             Compound::Subshell(subshell) => self.body(&subshell.list, depth)?,
             Compound::ForClause(clause) => {
@@ -230,6 +238,12 @@ impl Converter<'_> {
                 let until = matches!(compound, Compound::UntilClause(_));
                 let endless = is_endless(&body, until);
                 self.list(&block.list, depth + 1, &mut body)?;
+                let quick = endless && !waits(&body);
+                repeats = if quick {
+                    Repeats::Endless
+                } else {
+                    Repeats::While
+                };
                 note_storm(endless, &mut body, first);
                 body
             }
@@ -240,7 +254,11 @@ impl Converter<'_> {
                 vec![self.command(&coprocess.body, depth + 1)?]
             }
         };
-        Ok(Node::Group { body, redirects })
+        Ok(Node::Group {
+            body,
+            redirects,
+            repeats,
+        })
     }
 
     fn simple(&self, simple: &ast::SimpleCommand) -> RawCommand {

@@ -65,7 +65,7 @@ pub(super) static RULES: &[Rule] = &[
             "resize2fs|xfs_growfs @device",
             "e2fsck|fsck|fsck.* @device -y|-f",
             "debugfs -w",
-            "partprobe *",
+            "partprobe * !~.img",
             "swapoff -a",
             "tomb forge|exhume|bury",
             "partx -d|--delete|-a|-u",

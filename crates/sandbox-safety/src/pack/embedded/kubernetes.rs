@@ -14,7 +14,7 @@ pub(super) static RULES: &[Rule] = &[
         suggestion: "look with kubectl get and --dry-run=server first",
         when: When::Looks(&[
             "kubectl|oc|k3s|k delete|drain|cordon|taint|evict !--dry-run",
-            "kubectl|oc|k replace|apply|patch --force|--prune",
+            "kubectl|oc|k replace|apply|patch --force|--prune !--dry-run",
             "kubectl|oc|k scale|autoscale !--help|-h",
             "kubectl|oc|k rollout undo|restart|pause",
             "helm|helm3 uninstall|delete|del|un|rollback !--dry-run",

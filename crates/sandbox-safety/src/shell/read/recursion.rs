@@ -27,6 +27,24 @@ pub(super) fn starts_itself_twice(name: &str, body: &Node) -> bool {
     }
 }
 
+/// Returns whether a text starts its own script again and again: `$0 & $0 &`.
+pub(super) fn starts_its_own_script(nodes: &[Node]) -> bool {
+    fn own(node: &Node) -> bool {
+        matches!(node, Node::Simple(command) if command.words.first().is_some_and(|word| {
+            matches!(word.text.trim_start_matches("./"), "$0" | "\"$0\"" | "${BASH_SOURCE[0]}" | "\"${BASH_SOURCE[0]}\"")
+        }))
+    }
+    let started = |node: &Node| match node {
+        Node::Background(inner) => match &**inner {
+            Node::Pipeline(stages) => stages.iter().filter(|it| own(it)).count(),
+            inner => usize::from(own(inner)),
+        },
+        Node::Pipeline(stages) if stages.iter().filter(|it| own(it)).count() > 1 => 2,
+        _ => 0,
+    };
+    nodes.iter().map(started).sum::<usize>() > 1
+}
+
 /// Returns whether an endless loop over `body` starts processes and has nothing to wait for: all that
 /// is not started with `&` is over at once.
 pub(in crate::shell) fn starts_without_end(body: &[Node]) -> bool {
@@ -57,16 +75,82 @@ pub(in crate::shell) fn starts_without_end(body: &[Node]) -> bool {
 
 /// Returns whether a loop with this condition never ends by itself.
 pub(in crate::shell) fn is_endless(condition: &[Node], until: bool) -> bool {
-    let [Node::Simple(command)] = condition else {
+    let (first, rest) = match condition {
+        [first, rest @ ..] => (first, rest),
+        [] => return false,
+    };
+    if !rest.is_empty() {
+        return !until
+            && condition
+                .iter()
+                .all(|node| is_endless(std::slice::from_ref(node), until));
+    }
+    let Node::Simple(command) = first else {
         return false;
     };
     let words: Vec<&str> = command.words.iter().map(|it| it.text.as_str()).collect();
     match words.as_slice() {
-        [":" | "true" | "/bin/true"] | ["[", "1", "]"] | ["test", "1"] => !until,
+        [":" | "true" | "/bin/true" | "((1))" | "(( 1 ))"]
+        | ["mkdir" | "cd" | "cp" | "touch", ..]
+        | ["[" | "test", "1" | "true" | ":", ..]
+        | ["echo" | "printf", ..] => !until && !is_comparison(&words),
         ["false"] => until,
         _ => false,
     }
 }
+
+/// Returns whether a test compares: it is not known how it ends.
+fn is_comparison(words: &[&str]) -> bool {
+    matches!(words.first(), Some(&("[" | "test")))
+        && words
+            .iter()
+            .any(|it| it.starts_with(['-', '=', '!', '$', '"']))
+}
+
+/// Returns whether something in an endless loop's body waits or leaves it.
+pub(in crate::shell) fn waits(body: &[Node]) -> bool {
+    fn does(node: &Node) -> bool {
+        match node {
+            Node::Simple(command) => command
+                .words
+                .first()
+                .is_some_and(|word| WAITING.contains(&word.text.as_str())),
+            Node::Pipeline(nodes)
+            | Node::Group { body: nodes, .. }
+            | Node::For { body: nodes, .. } => nodes.iter().any(does),
+            Node::Background(node) => does(node),
+            Node::Function { .. } | Node::Words(_) | Node::Storm(_) => false,
+        }
+    }
+    body.iter().any(does)
+}
+
+/// Commands that wait for something or end a loop.
+const WAITING: [&str; 23] = [
+    "break",
+    "exit",
+    "return",
+    "exec",
+    "sleep",
+    "usleep",
+    "wait",
+    "read",
+    "timeout",
+    "inotifywait",
+    "fswatch",
+    "select",
+    "nc",
+    "ncat",
+    "socat",
+    "tail",
+    "watch",
+    "ssh",
+    "make",
+    "flock",
+    "continue",
+    "systemctl",
+    "journalctl",
+];
 
 /// Returns where the first command stands.
 pub(in crate::shell) fn first_span(node: &Node) -> Span {
