@@ -149,17 +149,17 @@ fn installed_file(command: &SimpleCommand) -> Option<&Word> {
         "installer" | "msiexec" | "insmod" | "crontab" | "systemd-run" => true,
         _ => false,
     };
+    // Lists of packages are files, too.
+    if !installs || given(&["-r", "--requirement"]) {
+        return None;
+    }
     let ends = [
         ".deb", ".rpm", ".snap", ".flatpak", ".whl", ".gem", ".tgz", ".pkg", ".msi", ".vsix",
         ".apk", ".ko", ".tar.gz", "cron", ".txt",
     ];
     let names_a_file =
         |it: &&Word| !it.text.starts_with('-') && ends.iter().any(|end| it.text.ends_with(end));
-    // Lists of packages are files, too.
-    let is_list = given(&["-r", "--requirement"]);
-    args.iter()
-        .rfind(names_a_file)
-        .filter(|_| installs && !is_list)
+    args.iter().rfind(names_a_file)
 }
 
 /// Finds an interpreter that runs what was downloaded.
@@ -307,11 +307,18 @@ pub(crate) fn unknown_on_the_system(scene: &Scene<'_>, command: &SimpleCommand) 
     if first.known != Known::Unknown || !recursive || !has_option(args, "-f") {
         return None;
     }
-    let vital = |word: &Word| {
-        matches!(
-            place_of(word, command, scene.places),
-            Place::Root | Place::SystemTree | Place::Home
-        )
+    // An empty variable before `rm` leaves `rm`.
+    let deletes = args.first().is_some_and(|word| word.text == "rm");
+    let vital = |word: &Word| match place_of(word, command, scene.places) {
+        Place::Root | Place::SystemTree | Place::Home => true,
+        Place::SystemFile => deletes,
+        Place::Workspace
+        | Place::Wide
+        | Place::Temporary
+        | Place::Unknown
+        | Place::Outside
+        | Place::InHome
+        | Place::Device => false,
     };
     args.iter().any(vital).then_some(command.span)
 }

@@ -1,9 +1,11 @@
 //! Code of other languages in an argument or a heredoc, looked through for the same effects.
 
+mod exhaust;
 mod interpreters;
 mod strings;
 mod words;
 
+pub(crate) use exhaust::exhausts;
 pub(crate) use interpreters::{code_words, interprets_its_input, takes_lines_as_commands};
 pub(crate) use strings::{shell_strings, strings};
 pub(crate) use words::Code;
@@ -11,9 +13,9 @@ pub(crate) use words::Code;
 use std::cell::OnceCell;
 
 use words::{
-    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, FETCHES, FORKS, GROWS, HERE, IN_MEMORY,
-    INPUTS, LOOPS, OPAQUE, OPENS, OWN_PROGRAM, POSTS, POWERSHELL_GETS, POWERSHELL_RUNS, RUNS,
-    SECRET_PLACES, SENDS, SHELL_PATHS, SHELLS, WAITS, WRITE_CALLS, WRITES,
+    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, FETCHES, HERE, IN_MEMORY, INPUTS,
+    OPAQUE, OPENS, POSTS, POWERSHELL_GETS, POWERSHELL_RUNS, RUNS, SECRET_PLACES, SENDS,
+    SHELL_PATHS, SHELLS, WRITE_CALLS,
 };
 
 use crate::{
@@ -267,45 +269,6 @@ pub(crate) fn code_writes(scene: &Scene<'_>, command: &SimpleCommand) -> Option<
             .any(|class| is_in_class(path, class, command, scene.places))
     };
     written_files(code).iter().any(guarded).then_some(*span)
-}
-
-/// Returns whether the code takes processes, memory or disk without end.
-pub(crate) fn exhausts(code: &Code<'_>) -> bool {
-    let own = code.has(FORKS) && code.has(OWN_PROGRAM) && code.text.len() < CALL_BYTES_MAX * 4;
-    let forks = own || code.has(FORKS) && (code.has(LOOPS) || code.text.contains("fork while"));
-    let takes = code.has(LOOPS) && !code.has(WAITS) && (code.has(GROWS) || code.has(WRITES));
-    (forks && !code.has(WAITS)) || takes || names_a_huge_size(code.text)
-}
-
-/// Returns whether the code repeats something ten thousand million times in memory: `'x' * 10**11`.
-fn names_a_huge_size(text: &str) -> bool {
-    let exponent = |rest: &str| {
-        let digits = rest.trim_start().trim_start_matches(['(', ' ']);
-        let end = digits
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(digits.len());
-        digits[..end]
-            .parse::<u32>()
-            .is_ok_and(|it| (10..100).contains(&it))
-    };
-    let repeats = |before: &str| {
-        let before = before.trim_end();
-        before.ends_with('*')
-            || before.ends_with(['\'', '"', ']'])
-            || before.ends_with("alloc(")
-            || before.ends_with("array(")
-            || before.ends_with("x")
-            || before.ends_with("repeat(")
-            || before.ends_with("range(")
-            || before.ends_with("fill(")
-    };
-    ["10**", "1e", "10 ** "].iter().any(|base| {
-        text.match_indices(base).any(|(at, _)| {
-            let stands_alone =
-                !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.');
-            stands_alone && repeats(&text[..at]) && exponent(&text[at + base.len()..])
-        })
-    })
 }
 
 /// Returns whether the code runs text that it decodes.

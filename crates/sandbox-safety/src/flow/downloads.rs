@@ -1,5 +1,7 @@
 //! Programs that fetch something, and where they put it.
 
+use std::sync::LazyLock;
+
 use crate::{
     paths::Places,
     pattern::{has_option, is_named, matches},
@@ -32,16 +34,30 @@ static FETCHERS: &[&str] = &[
     "youtube-dl|yt-dlp|gallery-dl ~://",
 ];
 
+/// The programs of all patterns.
+static PROGRAMS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let names = FETCHERS
+        .iter()
+        .filter_map(|pattern| pattern.split(' ').next());
+    let mut programs: Vec<&str> = names.flat_map(|names| names.split('|')).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    programs
+});
+
 /// Returns whether `command` fetches something from another machine.
 pub(super) fn is_download(command: &SimpleCommand) -> bool {
     let program = command.program();
+    // Most commands are none of these, and many are asked about.
+    if PROGRAMS.binary_search(&program).is_err() {
+        return false;
+    }
     let own = Places::default();
     let mut patterns = FETCHERS.iter();
-    !program.is_empty()
-        && patterns.any(|pattern| {
-            let names = pattern.split(' ').next().unwrap_or(pattern);
-            is_named(names, program) && matches(pattern, command, &own)
-        })
+    patterns.any(|pattern| {
+        let names = pattern.split(' ').next().unwrap_or(pattern);
+        is_named(names, program) && matches(pattern, command, &own)
+    })
 }
 
 /// Returns whether a download is saved under `name`.

@@ -1,5 +1,6 @@
 //! The words that are looked for in code, and one pass that finds which of them it holds.
 
+use super::exhaust::{FORKS, GROWS, LOOPS, OWN_PROGRAM, WAITS, WRITES};
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -241,100 +242,6 @@ pub(super) const INPUTS: &[&str] = &[
     "ARGF",
 ];
 
-/// Loops without a condition.
-pub(super) const LOOPS: &[&str] = &[
-    "while True",
-    "while 1",
-    "while(1)",
-    "while (1)",
-    "while(true)",
-    "while (true)",
-    "while true",
-    "for(;;)",
-    "for (;;)",
-    "for(; ;)",
-    "loop {",
-    "loop{",
-    "loop do",
-    "until 0",
-    "until false",
-    "itertools.count",
-    "iter(int, 1)",
-    "iter(int,1)",
-    "setInterval(",
-];
-/// Starting a process or a thread.
-pub(super) const FORKS: &[&str] = &[
-    "fork()",
-    "fork ",
-    "fork;",
-    "fork}",
-    "fork(__filename",
-    "pcntl_fork",
-    "Process(",
-    "Thread(",
-    "subprocess.Popen",
-    "child_process",
-    "spawn(",
-];
-/// Holding more and more.
-pub(super) const GROWS: &[&str] = &[
-    ".append(",
-    ".push(",
-    ".extend(",
-    "push @",
-    "push(@",
-    " << ",
-    "+=",
-    "*=",
-    "*2",
-    "* 2",
-    ".= ",
-    "[] =",
-    "bytearray(",
-    "alloc(",
-    "malloc(",
-];
-/// Writing files.
-pub(super) const WRITES: &[&str] = &[
-    "open(",
-    ".write(",
-    "writeFile",
-    "appendFile",
-    "mkdir",
-    "makedirs",
-    "File.write",
-    "file_put_contents",
-    "print F",
-    "touch",
-];
-/// Waiting for something, or leaving a loop.
-pub(super) const WAITS: &[&str] = &[
-    "break",
-    "sleep",
-    "recv",
-    "accept(",
-    "input(",
-    "readline",
-    "return",
-    "wait(",
-    ".join(",
-    "last ",
-    "last;",
-    "exit",
-    "stdin",
-    "STDIN",
-    "gets",
-    "poll(",
-    "select(",
-    ".get(",
-    "urlopen",
-    "requests",
-    "process.on",
-    "yield",
-    "read(",
-];
-
 /// Calls that write to a file.
 pub(super) const WRITE_CALLS: &[&str] = &[
     "open(",
@@ -359,15 +266,6 @@ pub(super) const WRITE_CALLS: &[&str] = &[
     "copyFileSync(",
     "renameSync(",
     "symlinkSync(",
-];
-/// The program that runs, by a name that it knows.
-pub(super) const OWN_PROGRAM: &[&str] = &[
-    "process.execPath",
-    "__filename",
-    "process.argv[1]",
-    "sys.argv[0]",
-    "__file__",
-    "$0",
 ];
 /// Without a file.
 pub(super) const IN_MEMORY: &[&str] = &["memfd_create"];

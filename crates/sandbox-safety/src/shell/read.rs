@@ -148,6 +148,8 @@ pub(super) struct Reader {
     /// Which of them the caller gave.
     given: BTreeSet<String>,
     positional: Vec<Word>,
+    /// What `sh -c` calls itself.
+    zeroth: Option<Word>,
     calls: Vec<String>,
     /// Of the functions among them.
     bodies: Vec<Arc<Node>>,
@@ -462,6 +464,7 @@ impl Reader {
                 span,
                 route,
                 positional,
+                zeroth,
             } => {
                 self.push(SimpleCommand {
                     taken_apart: true,
@@ -469,8 +472,10 @@ impl Reader {
                 });
                 self.context.route = outer.route.max(route);
                 let outer = std::mem::replace(&mut self.positional, positional);
+                let outer_zeroth = std::mem::replace(&mut self.zeroth, zeroth);
                 self.read_nested(&text, Origin::Within(span));
                 self.positional = outer;
+                self.zeroth = outer_zeroth;
             }
         }
         self.context = outer;

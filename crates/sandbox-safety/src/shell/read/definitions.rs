@@ -173,6 +173,9 @@ impl Reader {
             // A value with unknown parts is still better than none.
             return Some(value.clone());
         }
+        if name == "0" {
+            return self.zeroth.clone();
+        }
         if let Ok(index) = name.parse::<usize>() {
             return self.positional.get(index.checked_sub(1)?).cloned();
         }

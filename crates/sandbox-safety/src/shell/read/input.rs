@@ -85,7 +85,7 @@ impl Reader {
         self.context.endless |= repeats == Repeats::Endless;
         let names = self.read_names.len();
         self.walk_all(body, origin);
-        if repeats == Repeats::While && self.lines == 0 {
+        if repeats == Repeats::While {
             self.further_lines(body, origin);
         }
         if let Some(outer) = outer_input {
@@ -98,8 +98,10 @@ impl Reader {
 
     /// Walks a loop's body for the lines that are left; of those behind the last that is looked at nothing is known.
     fn further_lines(&mut self, body: &[Node], origin: Origin) {
+        // Loops inside loops would multiply.
+        let lines = LINES_MAX >> (self.lines * 2).min(16);
         self.lines += 1;
-        for _ in 1..LINES_MAX {
+        for _ in 1..lines {
             let before = self.input.at;
             if before == 0 || self.input.rest().is_none_or(str::is_empty) || !self.spend(1) {
                 break;

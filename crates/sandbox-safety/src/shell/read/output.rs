@@ -103,11 +103,15 @@ impl Reader {
     /// Returns what the command since `first` prints, when it is only one.
     pub(super) fn text_printed_since(&mut self, first: usize) -> Option<Arc<str>> {
         let commands = self.commands.get(first..)?;
-        let others = commands.iter().position(|it| it.context.other_reading);
-        let (own, others) = commands.split_at(others.unwrap_or(commands.len()));
-        let [command] = own else {
+        // Another reading of the command may print something else, which stands behind what the first prints.
+        let is_other =
+            |it: &&SimpleCommand| it.context.other_reading && !self.context.other_reading;
+        let printing = |it: &&SimpleCommand| !it.taken_apart;
+        let mut own = commands.iter().filter(printing).filter(|it| !is_other(it));
+        let (Some(command), None) = (own.next(), own.next()) else {
             return None;
         };
+        let others = commands.iter().filter(printing).filter(is_other);
         // What passes through is shared, so that a long pipeline holds it once.
         let passes = match command.program() {
             "cat" => command.args().is_empty() && command.redirects.is_empty(),
@@ -118,9 +122,15 @@ impl Reader {
             return self.input.shared();
         }
         let mut text = printed_text(command)?;
-        for other in others.iter().filter_map(printed_text) {
+        for other in others.filter_map(printed_text) {
             text.push('\n');
             text.push_str(&other);
+        }
+        // Where `echo` knows escapes, as in many a `/bin/sh`, it prints other lines.
+        if command.program() == "echo" && text.contains("\\n") {
+            let decoded = decode_ansi_c(&text);
+            text.push('\n');
+            text.push_str(&decoded);
         }
         self.spend(text.len()).then(|| Arc::from(text))
     }

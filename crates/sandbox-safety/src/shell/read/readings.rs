@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, mem};
 
-use super::{Origin, RawCommand, Reader};
+use super::{Origin, RawCommand, Reader, VALUE_BYTES_MAX};
 use crate::shell::Word;
 
 /// So many variables of one command are looked at both ways; those behind them are as the first reading has them.
@@ -93,8 +93,20 @@ impl Reader {
         self.functions = functions;
         self.positional = positional;
         self.directory = directory;
-        self.files = files;
+        let others = mem::replace(&mut self.files, files);
         self.input = input;
+        self.keep_written(others);
+    }
+
+    /// Puts what the other reading wrote behind what the first wrote: whichever it is, it may be run.
+    fn keep_written(&mut self, others: BTreeMap<String, String>) {
+        for (name, text) in others {
+            let own = self.files.entry(name).or_default();
+            if !own.contains(&text) && own.len() + text.len() <= VALUE_BYTES_MAX * 4 {
+                own.push('\n');
+                own.push_str(&text);
+            }
+        }
     }
 
     /// Notes what the variables of an assignment hold in the assumed case.
