@@ -5,6 +5,7 @@ mod downloads;
 mod names;
 mod secrets;
 
+pub(crate) use copies::Copies;
 use downloads::{is_download, saves_as};
 pub(crate) use names::data_in_a_name;
 pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
@@ -208,9 +209,9 @@ pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand
         .peekable();
     earlier.peek()?;
     let downloaded = earlier.any(|other| saves_as(other, name) || unpacks_to(scene, other, name))
-        || copies::copies_of(scene, command, is_download)
+        || copies::copies_of(scene, command, &scene.downloads, is_download)
             .iter()
-            .any(|copy| copy == copies::plain(name));
+            .any(|copy| *copy == copies::plain(name));
     downloaded.then_some(command.span)
 }
 

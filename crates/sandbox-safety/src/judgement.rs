@@ -5,6 +5,7 @@ use std::panic;
 use sandbox_types::{Decision, Finding, JudgedCommand, RiskLevel, RiskTerm, Verdict};
 
 use crate::{
+    flow::Copies,
     gate::Gate,
     inline::Codes,
     lint,
@@ -77,6 +78,8 @@ impl Case<'_> {
             pipes: Pipes::of(reading),
             codes: Codes::of(reading),
             scripts: Scripts::default(),
+            downloads: Copies::new(),
+            secrets: Copies::new(),
         };
         let mut found: Vec<(Told<'_>, Span)> = Vec::new();
         let whole = lint::characters(text).into_iter().chain(lint::lines(text));

@@ -94,7 +94,8 @@ pub(crate) fn is_in_class(
         "account" => any(ACCOUNTS),
         "log" => any(LOGS),
         "guard" => any(GUARDS),
-        "agent" => any(AGENTS),
+        // Most paths have no dot, and most of these begin with a `*`.
+        "agent" => (path.contains('.') || path.starts_with("/etc/c")) && any(AGENTS),
         "gitinternal" => any(GIT_INTERNALS),
         "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,

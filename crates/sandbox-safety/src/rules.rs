@@ -26,6 +26,7 @@ use std::sync::{LazyLock, OnceLock};
 use sandbox_types::Effect;
 
 use crate::{
+    flow::Copies,
     gate::Gate,
     inline::Codes,
     lint,
@@ -109,6 +110,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) pipes: Pipes,
     pub(crate) codes: Codes<'a>,
     pub(crate) scripts: Scripts<'a>,
+    /// Files that hold downloads, and files that hold secrets.
+    pub(crate) downloads: Copies,
+    pub(crate) secrets: Copies,
 }
 
 /// Which commands stand in which pipeline, so that nobody looks for them at every command.

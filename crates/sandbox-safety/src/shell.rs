@@ -152,6 +152,10 @@ pub(crate) struct Pipeline {
 }
 
 /// Through what a command was reached.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something else of the way, and all go together"
+)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Context {
     /// How many substitutions, wrappers' texts and calls deep.

@@ -112,7 +112,11 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
         return Some(command.span);
     }
     let copied_before = copies_of_secrets(scene, command, sender);
-    let is_copy = |path: &str| copied_before.iter().any(|copy| copy == copies::plain(path));
+    let is_copy = |path: &str| {
+        copied_before
+            .iter()
+            .any(|copy| *copy == copies::plain(path))
+    };
     let given_copy = command
         .redirects
         .iter()
@@ -137,28 +141,36 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
                     .is_some_and(|path| is_sensitive(scene, command, path) || is_copy(path))
                     || is_copy(&word.text) && command.program() != "openssl")
     });
+    let given = command
+        .redirects
+        .iter()
+        .find(|r| r.kind == RedirectKind::Read && is_sensitive(scene, command, &r.target.text));
+    uploaded
+        .or_else(|| copied_secret(scene, command, sender))
+        .map(|word| word.span)
+        .or(given.filter(|_| sender).map(|r| r.target.span))
+}
+
+/// Returns the operand of a copy to another machine that holds a secret.
+fn copied_secret<'c>(
+    scene: &Scene<'_>,
+    command: &'c SimpleCommand,
+    sender: bool,
+) -> Option<&'c Word> {
     let copies = matches!(
         command.program(),
         "scp" | "rsync" | "aws" | "gsutil" | "rclone" | "s3cmd" | "croc" | "wormhole"
     ) || sender && matches!(command.program(), "tar" | "gtar" | "bsdtar");
     let archives = command.program().ends_with("tar");
     let last = command.args().last().map(|w| w.text.as_str());
-    let copied = operands(command).into_iter().find(|word| {
+    operands(command).into_iter().find(|word| {
         let source = Some(word.text.as_str()) != last
             || archives
             || matches!(command.program(), "croc" | "wormhole");
         copies
             && source
             && (is_in_class(&word.text, "secret", command, scene.places) || is_key_file(&word.text))
-    });
-    let given = command
-        .redirects
-        .iter()
-        .find(|r| r.kind == RedirectKind::Read && is_sensitive(scene, command, &r.target.text));
-    uploaded
-        .or(copied)
-        .map(|word| word.span)
-        .or(given.filter(|_| sender).map(|r| r.target.span))
+    })
 }
 
 /// Returns the file that an argument of an upload names (`@f`, `file=@f`, `--post-file=f`).
@@ -250,11 +262,15 @@ fn tells_environment(command: &SimpleCommand) -> bool {
 }
 
 /// Returns the files that hold a secret by another name: packed, copied or moved before it is sent.
-fn copies_of_secrets(scene: &Scene<'_>, command: &SimpleCommand, sender: bool) -> Vec<String> {
+fn copies_of_secrets<'s>(
+    scene: &'s Scene<'_>,
+    command: &SimpleCommand,
+    sender: bool,
+) -> Vec<&'s str> {
     if !sender || !scene.gate.opens(Scanner::Secrets) {
         return Vec::new();
     }
-    copies::copies_of(scene, command, |c| {
+    copies::copies_of(scene, command, &scene.secrets, |c| {
         reads_secret(scene, c).is_some() || reads_key_file(scene, c)
     })
 }
@@ -394,6 +410,18 @@ fn sends_an_archive(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
         && scene.feeders(command).any(packs)
 }
 
+/// Returns what a program that the text does not name is given as its identity: `$SSH -i KEY host`.
+fn identity(command: &SimpleCommand) -> Option<Span> {
+    let unnamed = command
+        .words
+        .first()
+        .is_some_and(|it| it.known == Known::Unknown);
+    let mut pairs = command.args().windows(2);
+    pairs
+        .find(|pair| unnamed && pair[0].text == "-i")
+        .map(|pair| pair[1].span)
+}
+
 /// Finds commands that read keys, tokens or passwords.
 pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
     if !scene.gate.opens(Scanner::Secrets) {
@@ -456,8 +484,9 @@ pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option
     } else {
         all.len()
     };
+    let identity = identity(command);
     all.into_iter()
         .take(sources)
-        .find(|word| secret(word))
+        .find(|word| secret(word) && identity != Some(word.span))
         .map(|word| word.span)
 }

@@ -130,7 +130,7 @@ fn names_a_huge_size(text: &str) -> bool {
             || before.ends_with(['\'', '"', ']'])
             || before.ends_with("alloc(")
             || before.ends_with("array(")
-            || before.ends_with("x")
+            || before.ends_with('x')
             || before.ends_with("repeat(")
             || before.ends_with("range(")
             || before.ends_with("fill(")

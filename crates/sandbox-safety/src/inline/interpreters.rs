@@ -238,7 +238,13 @@ pub(crate) fn code_words(command: &SimpleCommand) -> &[Word] {
             .iter()
             .position(|word| word.text == "-jar")
             .map(|at| at + 1);
-        let source = || args.iter().position(|word| word.text.ends_with(".java"));
+        let source = || {
+            args.iter().position(|word| {
+                word.text
+                    .rsplit_once('.')
+                    .is_some_and(|(_, end)| end == "java")
+            })
+        };
         return jar
             .or_else(source)
             .and_then(|at| args.get(at..=at))

@@ -346,7 +346,9 @@ static USUAL: &[&str] = &[
 
 /// Finds text written to such a file that holds one of its words.
 fn sets_what_runs(_: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
-    let targets = written(command);
+    let mut targets = written(command);
+    // All of these names have a dot, but for one.
+    targets.retain(|it| it.text.contains('.') || it.text.contains("sudoers"));
     if targets.is_empty() {
         return None;
     }

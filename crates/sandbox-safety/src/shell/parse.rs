@@ -11,7 +11,7 @@ use brush_parser::{
 use super::{
     Node, RawCommand, RawRedirect, RawWord, RedirectKind, Repeats, Span,
     mask::{DEPTH_MAX, Masked, Unreadable, mask},
-    read::{first_span, is_endless, starts_without_end, waits},
+    read::{first_span, goes_on, is_endless, starts_without_end, waits},
 };
 
 /// With no more openers than this, the parser runs on the caller's stack.
@@ -220,31 +220,12 @@ impl Converter<'_> {
                 }
                 body
             }
-            Compound::IfClause(clause) => {
-                let mut body = self.body(&clause.condition, depth)?;
-                self.list(&clause.then, depth + 1, &mut body)?;
-                for branch in clause.elses.iter().flatten() {
-                    if let Some(condition) = &branch.condition {
-                        self.list(condition, depth + 1, &mut body)?;
-                    }
-                    self.list(&branch.body, depth + 1, &mut body)?;
-                }
-                body
-            }
+            Compound::IfClause(clause) => self.if_clause(clause, depth)?,
             Compound::WhileClause(clause) | Compound::UntilClause(clause) => {
                 let ast::WhileOrUntilClauseCommand(condition, block, _) = clause;
-                let mut body = self.body(condition, depth)?;
-                let first = body.len();
                 let until = matches!(compound, Compound::UntilClause(_));
-                let endless = is_endless(&body, until);
-                self.list(&block.list, depth + 1, &mut body)?;
-                let quick = endless && !waits(&body);
-                repeats = if quick {
-                    Repeats::Endless
-                } else {
-                    Repeats::While
-                };
-                note_storm(endless, &mut body, first);
+                let (body, kind) = self.while_loop(condition, block, until, depth)?;
+                repeats = kind;
                 body
             }
             Compound::Coprocess(coprocess) => {
@@ -259,6 +240,39 @@ impl Converter<'_> {
             redirects,
             repeats,
         })
+    }
+
+    fn while_loop(
+        &self,
+        condition: &ast::CompoundList,
+        block: &ast::DoGroupCommand,
+        until: bool,
+        depth: usize,
+    ) -> Converted<(Vec<Node>, Repeats)> {
+        let mut body = self.body(condition, depth)?;
+        let first = body.len();
+        let endless = is_endless(&body, until);
+        let goes_on = goes_on(&body, until);
+        self.list(&block.list, depth + 1, &mut body)?;
+        let repeats = if goes_on && !waits(&body) {
+            Repeats::Endless
+        } else {
+            Repeats::While
+        };
+        note_storm(endless, &mut body, first);
+        Ok((body, repeats))
+    }
+
+    fn if_clause(&self, clause: &ast::IfClauseCommand, depth: usize) -> Converted<Vec<Node>> {
+        let mut body = self.body(&clause.condition, depth)?;
+        self.list(&clause.then, depth + 1, &mut body)?;
+        for branch in clause.elses.iter().flatten() {
+            if let Some(condition) = &branch.condition {
+                self.list(condition, depth + 1, &mut body)?;
+            }
+            self.list(&branch.body, depth + 1, &mut body)?;
+        }
+        Ok(body)
     }
 
     fn simple(&self, simple: &ast::SimpleCommand) -> RawCommand {

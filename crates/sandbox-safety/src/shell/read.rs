@@ -23,7 +23,7 @@ use input::Input;
 pub(crate) use output::{is_shell, runs_its_input};
 use readings::Readings;
 pub(super) use readings::SEPARATORS;
-pub(super) use recursion::{first_span, is_endless, starts_without_end, waits};
+pub(super) use recursion::{first_span, goes_on, is_endless, starts_without_end, waits};
 use recursion::{starts_its_own_script, starts_itself_twice};
 
 use super::{

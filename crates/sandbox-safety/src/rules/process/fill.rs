@@ -49,7 +49,8 @@ fn drains_an_endless_pipe(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
             .args()
             .iter()
             .any(|it| !it.text.starts_with(['-', '/']));
-    if !HOLDS.contains(&program) && !file && !(PASSES.contains(&program) && writes_file(command)) {
+    let takes = HOLDS.contains(&program) || PASSES.contains(&program) && writes_file(command);
+    if !takes && !file {
         return false;
     }
     let mut feeders = scene.feeders(command);
@@ -82,88 +83,91 @@ fn is_more_than_once(before: &str, value: &str) -> bool {
         && value.ends_with(before)
 }
 
+/// Programs that print and are done.
+const PRINTS: [&str; 9] = [
+    "echo", "printf", "cat", "date", "head", "yes", "seq", "base64", "ls",
+];
+/// Only so many commands before one in a loop are looked at.
+const NEAR: usize = 8;
+
 /// Finds what takes more and more in a loop that neither ends nor waits.
 pub(super) fn grows_without_end(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
     if !command.context.endless {
         return None;
     }
-    const PRINTS: [&str; 9] = [
-        "echo", "printf", "cat", "date", "head", "yes", "seq", "base64", "ls",
-    ];
-    let program = command.program();
-    let appends = || {
-        command
-            .redirects
-            .iter()
-            .any(|it| it.kind == RedirectKind::Append && !it.target.text.starts_with("/dev/"))
-    };
-    let varies = || {
-        let words = command
-            .args()
-            .iter()
-            .chain(command.redirects.iter().map(|it| &it.target));
-        words.into_iter().any(|it| it.known == Known::Unknown)
-    };
-    let doubles = || {
-        command.assignments.iter().any(|(name, value)| {
-            let mut earlier = scene
-                .reading
-                .commands
-                .iter()
-                .take(command.index)
-                .rev()
-                .take(8);
-            let held =
-                earlier.find_map(|it| it.assignments.iter().find(|(other, _)| other == name));
-            if held.is_some_and(|(_, held)| is_more_than_once(&held.text, &value.text)) {
-                return true;
-            }
-            let own = value.text.matches(&format!("${name}")).count()
-                + value.text.matches(&format!("${{{name}}}")).count();
-            own > 1
-        })
-    };
-    let grows = match program {
-        "" => {
-            let around = writes_file(command)
-                && scene
-                    .reading
-                    .commands
-                    .iter()
-                    .take(command.index)
-                    .rev()
-                    .take(8)
-                    .any(|it| {
-                        it.context.endless
-                            && PRINTS.contains(&it.program())
-                            && it.redirects.is_empty()
-                    });
-            around || doubles()
+    let args = command.args();
+    let first = args.first().map_or("", |it| it.text.as_str());
+    let grows = match command.program() {
+        "" => writes_what_is_printed(scene, command) || doubles(scene, command),
+        program if PRINTS.contains(&program) => {
+            program == "yes" || appends(command) || writes_file(command) && varies(command)
         }
-        _ if PRINTS.contains(&program) => appends() || writes_file(command) && varies(),
-        "tee" => command.args().iter().any(|it| it.text == "-a"),
-        "cp" | "touch" | "truncate" | "ln" | "split" | "tar" => varies(),
-        "fallocate" | "dd" => varies(),
-        "mkdir" | "logger" | "mktemp" | "systemd-run" | "stress" | "stress-ng" | "yes" => true,
-        "openssl" => command.args().first().is_some_and(|it| it.text == "speed"),
-        "docker" | "podman" | "nerdctl" => {
-            command.args().first().is_some_and(|it| it.text == "run")
+        "tee" => args.iter().any(|it| it.text == "-a"),
+        "cp" | "touch" | "truncate" | "ln" | "split" | "tar" | "fallocate" | "dd" => {
+            varies(command)
         }
-        "aws" | "gcloud" | "az" | "kubectl" => command.args().iter().any(|it| {
+        "mkdir" | "logger" | "mktemp" | "systemd-run" | "stress" | "stress-ng" => true,
+        "openssl" => first == "speed",
+        "docker" | "podman" | "nerdctl" => first == "run",
+        "aws" | "gcloud" | "az" | "kubectl" => args.iter().any(|it| {
             matches!(
                 it.text.as_str(),
                 "run-instances" | "create" | "run" | "scale"
             )
         }),
-        "curl" | "wget" | "ab" | "hping3" => command.args().iter().any(|it| {
-            it.text.contains("://")
-                && !["localhost", "127.0.0.1", "$", "[::1]"]
-                    .iter()
-                    .any(|own| it.text.contains(own))
+        "curl" | "wget" | "ab" | "hping3" => args.iter().any(|it| {
+            let here = ["localhost", "127.0.0.1", "$", "[::1]"];
+            it.text.contains("://") && !here.iter().any(|own| it.text.contains(own))
         }),
         _ => false,
     };
     grows.then_some(command.span)
+}
+
+fn appends(command: &SimpleCommand) -> bool {
+    let mut redirects = command.redirects.iter();
+    redirects.any(|it| it.kind == RedirectKind::Append && !it.target.text.starts_with("/dev/"))
+}
+
+/// Returns whether what it works on is another each time.
+fn varies(command: &SimpleCommand) -> bool {
+    let targets = command.redirects.iter().map(|it| &it.target);
+    let mut words = command.args().iter().chain(targets);
+    words.any(|it| it.known == Known::Unknown)
+}
+
+fn before<'s>(
+    scene: &'s Scene<'_>,
+    command: &SimpleCommand,
+) -> impl Iterator<Item = &'s SimpleCommand> {
+    let commands = &scene.reading.commands;
+    let start = command.index.saturating_sub(NEAR);
+    commands
+        .get(start..command.index)
+        .unwrap_or(&[])
+        .iter()
+        .rev()
+}
+
+/// Returns whether the redirection of a loop takes what is printed in it.
+fn writes_what_is_printed(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    writes_file(command)
+        && before(scene, command).any(|it| {
+            it.context.endless && PRINTS.contains(&it.program()) && it.redirects.is_empty()
+        })
+}
+
+/// Returns whether a variable gets what it held more than once.
+fn doubles(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    command.assignments.iter().any(|(name, value)| {
+        let mut earlier = before(scene, command);
+        let held = earlier.find_map(|it| it.assignments.iter().find(|(other, _)| other == name));
+        if held.is_some_and(|(_, held)| is_more_than_once(&held.text, &value.text)) {
+            return true;
+        }
+        let plain = value.text.matches(&format!("${name}")).count();
+        plain + value.text.matches(&format!("${{{name}}}")).count() > 1
+    })
 }
 
 fn writes_file(command: &SimpleCommand) -> bool {

@@ -42,7 +42,7 @@ impl Expansion<'_> {
         let first = alternative.as_bytes().first();
         if marker.is_empty() && matches!(first, Some(b'-' | b'=' | b'+')) {
             let by_colon = operation.starts_with(':');
-            match self.assumed(name, first == Some(&b'+'), by_colon, value.as_ref()) {
+            match self.assumed(name, first == Some(&b'+'), value.as_ref().ok_or(by_colon)) {
                 Inserted::FirstReading => {}
                 Inserted::Value => {
                     return value.iter().for_each(|value| self.value(value, quoting));
@@ -67,18 +67,14 @@ impl Expansion<'_> {
         }
     }
 
-    /// Returns what `${NAME-word}` and `${NAME+word}` insert in the assumed reading.
-    fn assumed(
-        &mut self,
-        name: &str,
-        is_plus: bool,
-        by_colon: bool,
-        value: Option<&Word>,
-    ) -> Inserted {
+    /// Returns what `${NAME-word}` and `${NAME+word}` insert in the assumed reading; where no value is known, whether
+    /// a colon stands before the operator.
+    fn assumed(&mut self, name: &str, is_plus: bool, value: Result<&Word, bool>) -> Inserted {
+        let by_colon = value.err() == Some(true);
         // These are set wherever a shell runs.
         let always = ["HOME", "PWD", "PATH", "SHELL", "BASH", "IFS"].contains(&name);
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let differs = is_plus || value.is_some() || !by_colon;
+        let differs = is_plus || !by_colon;
         if always || !is_name || !differs {
             return Inserted::FirstReading;
         }
@@ -86,7 +82,7 @@ impl Expansion<'_> {
             None => Inserted::FirstReading,
             Some(is_set) if is_plus == is_set => Inserted::Alternative,
             // Set, and not known to what: `:-` inserts its word only for what is empty.
-            Some(true) if by_colon && value.is_none() => Inserted::FirstReading,
+            Some(true) if by_colon => Inserted::FirstReading,
             Some(true) => Inserted::Value,
             Some(false) => Inserted::Nothing,
         }

@@ -229,6 +229,10 @@ impl Reader {
 }
 
 /// What `read` or `mapfile` is told.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the options of one command, which do not depend on each other"
+)]
 struct Wanted<'a> {
     names: Vec<&'a str>,
     /// Up to where it reads.

@@ -34,13 +34,20 @@ pub(super) fn starts_its_own_script(nodes: &[Node]) -> bool {
             matches!(word.text.trim_start_matches("./"), "$0" | "\"$0\"" | "${BASH_SOURCE[0]}" | "\"${BASH_SOURCE[0]}\"")
         }))
     }
-    let started = |node: &Node| match node {
-        Node::Background(inner) => match &**inner {
-            Node::Pipeline(stages) => stages.iter().filter(|it| own(it)).count(),
-            inner => usize::from(own(inner)),
-        },
-        Node::Pipeline(stages) if stages.iter().filter(|it| own(it)).count() > 1 => 2,
-        _ => 0,
+    let started = |node: &Node| {
+        if let Node::Background(inner) = node {
+            let alone = usize::from(own(inner));
+            return if let Node::Pipeline(stages) = &**inner {
+                stages.iter().filter(|it| own(it)).count()
+            } else {
+                alone
+            };
+        }
+        let Node::Pipeline(stages) = node else {
+            return 0;
+        };
+        let count = stages.iter().filter(|it| own(it)).count();
+        if count > 1 { count } else { 0 }
     };
     nodes.iter().map(started).sum::<usize>() > 1
 }
@@ -75,28 +82,32 @@ pub(in crate::shell) fn starts_without_end(body: &[Node]) -> bool {
 
 /// Returns whether a loop with this condition never ends by itself.
 pub(in crate::shell) fn is_endless(condition: &[Node], until: bool) -> bool {
-    let (first, rest) = match condition {
-        [first, rest @ ..] => (first, rest),
-        [] => return false,
-    };
-    if !rest.is_empty() {
-        return !until
-            && condition
-                .iter()
-                .all(|node| is_endless(std::slice::from_ref(node), until));
-    }
-    let Node::Simple(command) = first else {
+    let [Node::Simple(command)] = condition else {
         return false;
     };
     let words: Vec<&str> = command.words.iter().map(|it| it.text.as_str()).collect();
     match words.as_slice() {
         [":" | "true" | "/bin/true" | "((1))" | "(( 1 ))"]
-        | ["mkdir" | "cd" | "cp" | "touch", ..]
-        | ["[" | "test", "1" | "true" | ":", ..]
-        | ["echo" | "printf", ..] => !until && !is_comparison(&words),
+        | ["[" | "test", "1" | "true" | ":", ..] => !until && !is_comparison(&words),
         ["false"] => until,
         _ => false,
     }
+}
+
+/// Returns whether a loop with this condition goes on as long as there is room: it only makes, copies and prints.
+pub(in crate::shell) fn goes_on(condition: &[Node], until: bool) -> bool {
+    let makes = |node: &Node| {
+        let Node::Simple(command) = node else {
+            return false;
+        };
+        command.words.first().is_some_and(|word| {
+            matches!(
+                word.text.as_str(),
+                "mkdir" | "cd" | "cp" | "touch" | "echo" | "printf"
+            )
+        })
+    };
+    is_endless(condition, until) || !until && !condition.is_empty() && condition.iter().all(makes)
 }
 
 /// Returns whether a test compares: it is not known how it ends.
