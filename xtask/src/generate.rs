@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::{process, reference};
 
 /// The rule packs that every judge has, each with the table that is made of it.
-const PACKS: [(&str, &str); 12] = [
+const PACKS: [(&str, &str); 13] = [
     (
         "crates/sandbox-safety/packs/agents.yaml",
         "crates/sandbox-safety/src/pack/embedded/agents.rs",
@@ -23,6 +23,10 @@ const PACKS: [(&str, &str); 12] = [
     (
         "crates/sandbox-safety/packs/databases.yaml",
         "crates/sandbox-safety/src/pack/embedded/databases.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/defence.yaml",
+        "crates/sandbox-safety/src/pack/embedded/defence.rs",
     ),
     (
         "crates/sandbox-safety/packs/devices.yaml",

@@ -1,11 +1,14 @@
 //! Classes of places: what a path is to the judge.
 
 mod lists;
+mod obeyed;
 
 use lists::{
-    ACCOUNTS, AGENTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS,
-    STARTUP, SYSTEM_PREFIXES, SYSTEM_TREES, TEMPORARY_PREFIXES,
+    ACCOUNTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS,
+    SYSTEM_PREFIXES, SYSTEM_TREES, TEMPORARY_PREFIXES,
 };
+
+use obeyed::{AGENTS, STARTUP};
 
 use crate::{
     pattern::{fits, is_named},

@@ -9,6 +9,8 @@ mod containers;
 #[rustfmt::skip]
 mod databases;
 #[rustfmt::skip]
+mod defence;
+#[rustfmt::skip]
 mod devices;
 #[rustfmt::skip]
 mod files;
@@ -28,10 +30,11 @@ mod uploads;
 use crate::rules::Rule;
 
 /// The tables, in the order in which equally strong findings are told.
-pub(crate) static TABLES: [&[Rule]; 12] = [
+pub(crate) static TABLES: [&[Rule]; 13] = [
     devices::RULES,
     files::RULES,
     system::RULES,
+    defence::RULES,
     programs::RULES,
     git::RULES,
     cloud::RULES,
