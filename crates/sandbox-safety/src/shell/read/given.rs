@@ -61,12 +61,13 @@ impl Reader {
             .map(|(code, _)| inline::shell_strings(code))
             .unwrap_or_default();
         let option_texts = option_texts(&command);
-        let piped = self.input.shared().filter(|_| runs_its_input(&command));
+        // It may read all of it, or what others left.
+        let given = runs_its_input(&command).then(|| [self.input.shared(), self.input.remainder()]);
         self.push(command);
         if let Some(text) = text {
             self.read_file(&text, span);
         }
-        if let Some(text) = piped {
+        for text in given.into_iter().flatten().flatten() {
             // What runs of it finds nothing left to read.
             let outer = std::mem::take(&mut self.input);
             self.read_nested(&text, Origin::Within(span));

@@ -43,6 +43,11 @@ impl Input {
         self.text.as_ref().map(Arc::clone)
     }
 
+    /// Returns what is left where something of it was read.
+    pub(super) fn remainder(&self) -> Option<Arc<str>> {
+        self.rest().filter(|_| self.at > 0).map(Arc::from)
+    }
+
     /// Returns what has not been read.
     fn rest(&self) -> Option<&str> {
         self.text()?.get(self.at..)

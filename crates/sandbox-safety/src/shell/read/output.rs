@@ -75,7 +75,11 @@ impl Reader {
         if !writes_somewhere(command) {
             return None;
         }
-        let text: Arc<str> = printed_text(command).map(Arc::from).or_else(copied)?;
+        let printed = printed_text(command).map(|mut text| {
+            add_escapes(command, &mut text);
+            Arc::from(text)
+        });
+        let text: Arc<str> = printed.or_else(copied)?;
         let redirect = command
             .redirects
             .iter()
@@ -126,12 +130,7 @@ impl Reader {
             text.push('\n');
             text.push_str(&other);
         }
-        // Where `echo` knows escapes, as in many a `/bin/sh`, it prints other lines.
-        if command.program() == "echo" && text.contains("\\n") {
-            let decoded = decode_ansi_c(&text);
-            text.push('\n');
-            text.push_str(&decoded);
-        }
+        add_escapes(command, &mut text);
         self.spend(text.len()).then(|| Arc::from(text))
     }
 
@@ -166,6 +165,15 @@ impl Reader {
         let mut word = Word::literal(text, command.span);
         word.known = known;
         Some(word)
+    }
+}
+
+/// Adds what `echo` prints where it knows escapes, as in many a `/bin/sh`: other lines.
+fn add_escapes(command: &SimpleCommand, text: &mut String) {
+    if command.program() == "echo" && text.contains("\\n") {
+        let decoded = decode_ansi_c(text);
+        text.push('\n');
+        text.push_str(&decoded);
     }
 }
 

@@ -32,7 +32,11 @@ impl Reader {
     /// Notes that the words depend on whether `name` is set, and returns what is assumed; `None` in the first reading.
     pub(in crate::shell) fn depends_on(&mut self, name: &str) -> Option<bool> {
         if let Some(assumed) = &self.readings.assumed {
-            return assumed.get(name).copied();
+            // What the text sets is set; what is met only in this reading is as the others are.
+            let met_here = assumed.get(name).copied();
+            let is_set = self.variables.contains_key(name);
+            let as_others = || (!is_set).then(|| assumed.values().all(|is_set| *is_set));
+            return met_here.or_else(as_others);
         }
         if !self.readings.met.iter().any(|it| it == name) {
             self.readings.met.push(name.to_owned());
