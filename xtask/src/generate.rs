@@ -7,7 +7,11 @@ use anyhow::{Context as _, bail};
 use crate::{process, reference};
 
 /// The rule packs that every judge has, each with the table that is made of it.
-const PACKS: [(&str, &str); 10] = [
+const PACKS: [(&str, &str); 13] = [
+    (
+        "crates/sandbox-safety/packs/agents.yaml",
+        "crates/sandbox-safety/src/pack/embedded/agents.rs",
+    ),
     (
         "crates/sandbox-safety/packs/cloud.yaml",
         "crates/sandbox-safety/src/pack/embedded/cloud.rs",
@@ -19,6 +23,10 @@ const PACKS: [(&str, &str); 10] = [
     (
         "crates/sandbox-safety/packs/databases.yaml",
         "crates/sandbox-safety/src/pack/embedded/databases.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/defence.yaml",
+        "crates/sandbox-safety/src/pack/embedded/defence.rs",
     ),
     (
         "crates/sandbox-safety/packs/devices.yaml",
@@ -47,6 +55,10 @@ const PACKS: [(&str, &str); 10] = [
     (
         "crates/sandbox-safety/packs/system.yaml",
         "crates/sandbox-safety/src/pack/embedded/system.rs",
+    ),
+    (
+        "crates/sandbox-safety/packs/uploads.yaml",
+        "crates/sandbox-safety/src/pack/embedded/uploads.rs",
     ),
 ];
 

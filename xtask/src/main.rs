@@ -1,4 +1,4 @@
-//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | fuzz | crash | filesystems | state | clients | workloads | vm | ci`.
+//! Maintainers' tasks: `cargo xtask layers | tidy | generate | test | escapes | soak | bench | eval | differential | fuzz | crash | filesystems | state | clients | workloads | vm | ci`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod clients;
 mod crash;
+mod differential;
 mod eval;
 mod filesystems;
 mod fuzz;
@@ -49,6 +50,8 @@ usage: cargo xtask TASK
                       time commit, undo, redo, discard and the list of changes
   eval safety --corpus FILE [--half 0|1] [--misses]
                       how many labelled commands the judge flags, by category, source and group
+  differential [COUNT [SEED]]
+                      run random shell texts in bash and dash, and compare with what the judge makes of them
   fuzz TARGET [SECONDS]
                        feed the judge what nobody would write: parser, unwrapping, rule_packs, content
   crash [states | damage | kills [EVERY] | faults [EVERY]]
@@ -105,6 +108,13 @@ fn task(words: &[&str]) -> Option<anyhow::Result<()>> {
         ["workloads"] => workloads::run(""),
         ["workloads", name] => workloads::run(name),
         ["eval", "safety", words @ ..] => eval::safety(&eval::Wanted::parse(words)?),
+        ["differential"] => {
+            differential::run(differential::TEXTS_DEFAULT, differential::SEED_DEFAULT)
+        }
+        ["differential", count] => {
+            differential::run(count.parse().ok()?, differential::SEED_DEFAULT)
+        }
+        ["differential", count, seed] => differential::run(count.parse().ok()?, seed.parse().ok()?),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds.parse().ok()?),
         ["crash", words @ ..] => return crash_task(words),

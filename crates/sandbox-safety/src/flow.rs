@@ -1,20 +1,23 @@
 //! What flows where: downloads into interpreters, secrets into the network, shells onto connections.
 
 mod copies;
+mod downloads;
 mod names;
 mod secrets;
 
+pub(crate) use copies::Copies;
+use downloads::{is_download, saves_as};
 pub(crate) use names::data_in_a_name;
 pub(crate) use secrets::{reads_secret, secret_to_network, upload_to_stranger};
 
 use crate::{
     gate::Scanner,
-    inline,
+    inline::{self, code_words, interprets_its_input, takes_lines_as_commands},
     paths::{Place, place_of},
     pattern::has_option,
     rules::Scene,
     shell::{
-        Known, RedirectKind, SimpleCommand, Span, Word, basename,
+        Known, RedirectKind, SimpleCommand, Span, Word,
         read::{is_shell, runs_its_input},
     },
 };
@@ -105,90 +108,59 @@ fn tied_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
         .any(|other| is_shell(other.program()) && runs_its_input(other))
 }
 
-fn is_download(command: &SimpleCommand) -> bool {
-    matches!(
-        command.program(),
-        "curl"
-            | "wget"
-            | "fetch"
-            | "aria2c"
-            | "http"
-            | "https"
-            | "xh"
-            | "lwp-download"
-            | "lwp-request"
-            | "GET"
-            | "lynx"
-            | "elinks"
-            | "links"
-            | "w3m"
-            | "axel"
-            | "curlie"
-            | "ftp"
-            | "tftp"
-            | "nc"
-            | "ncat"
-            | "telnet"
-            | "wget2"
-            // What a name server answers comes from whoever runs it.
-            | "dig"
-            | "nslookup"
-            | "drill"
-            | "kdig"
-            | "host"
-    )
+/// Returns whether the code of an interpreter runs what it reads from its input.
+fn runs_code_from_its_input(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
+    inline::code(scene, command).is_some_and(|(code, _)| inline::runs_its_input(code))
 }
 
-fn is_interpreter(program: &str) -> bool {
-    let program = program.strip_suffix(".exe").unwrap_or(program);
-    let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    is_shell(program)
-        || matches!(
-            name,
-            "python"
-                | "pypy"
-                | "perl"
-                | "ruby"
-                | "node"
-                | "nodejs"
-                | "php"
-                | "lua"
-                | "deno"
-                | "bun"
-                | "osascript"
-                | "pwsh"
-                | "tclsh"
-                | "Rscript"
-                | "rscript"
-        )
+/// Returns whether a download is unpacked, through a pipe, into a directory that `name` lies in.
+fn unpacks_to(scene: &Scene<'_>, download: &SimpleCommand, name: &str) -> bool {
+    scene.takers(download).any(|taker| {
+        let args = taker.args();
+        let into = args
+            .windows(2)
+            .find(|pair| matches!(pair[0].text.as_str(), "-C" | "-d" | "-D" | "--directory"));
+        let directory = into.map(|pair| pair[1].text.trim_end_matches('/'));
+        matches!(
+            taker.program(),
+            "tar" | "bsdtar" | "cpio" | "unzip" | "bsdcpio"
+        ) && directory.is_some_and(|it| {
+            it.len() > 1
+                && name
+                    .strip_prefix(it)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        })
+    })
 }
 
-/// Returns whether an interpreter takes its program from its input.
-fn interprets_its_input(command: &SimpleCommand) -> bool {
-    let program = command.program();
-    if is_shell(program) {
-        return runs_its_input(command);
-    }
-    matches!(program, "source" | ".") && command.args().iter().any(|w| w.text == "/dev/stdin")
-        || is_interpreter(program)
-            && command
-                .args()
-                .iter()
-                .all(|w| matches!(w.text.as_str(), "-" | "-u" | "-s" | "-B" | "run"))
-}
-
-/// Returns the words that an interpreter takes as code or as the name of a script.
-fn code_words(command: &SimpleCommand) -> &[Word] {
+/// Returns the package that a command installs from a file.
+fn installed_file(command: &SimpleCommand) -> Option<&Word> {
     let args = command.args();
-    let program = command.program();
-    if matches!(program, "eval" | "source" | ".") {
-        return args;
+    let given = |options: &[&str]| options.iter().any(|it| has_option(args, it));
+    let installs = match command.program() {
+        "dpkg" => given(&["-i", "--install", "--unpack"]),
+        "rpm" => given(&["-i", "-U", "-F", "--install", "--upgrade"]),
+        "snap" | "flatpak" | "dnf" | "yum" | "zypper" | "apt" | "apt-get" | "pip" | "pip3"
+        | "gem" | "npm" | "code" | "apk" => args.iter().any(|it| {
+            matches!(
+                it.text.as_str(),
+                "install" | "--install-extension" | "localinstall" | "add"
+            )
+        }),
+        "installer" | "msiexec" | "insmod" | "crontab" | "systemd-run" => true,
+        _ => false,
+    };
+    // Lists of packages are files, too.
+    if !installs || given(&["-r", "--requirement"]) {
+        return None;
     }
-    if !is_interpreter(program) {
-        return &[];
-    }
-    let first = args.iter().position(|word| !word.text.starts_with('-'));
-    first.and_then(|at| args.get(at..=at)).unwrap_or(&[])
+    let ends = [
+        ".deb", ".rpm", ".snap", ".flatpak", ".whl", ".gem", ".tgz", ".pkg", ".msi", ".vsix",
+        ".apk", ".ko", ".tar.gz", "cron", ".txt",
+    ];
+    let names_a_file =
+        |it: &&Word| !it.text.starts_with('-') && ends.iter().any(|end| it.text.ends_with(end));
+    args.iter().rfind(names_a_file)
 }
 
 /// Finds an interpreter that runs what was downloaded.
@@ -208,16 +180,27 @@ pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand
             return Some(command.span);
         }
     }
+    if takes_lines_as_commands(command) && scene.feeders(command).any(is_download)
+        || runs_code_from_its_input(scene, command) && scene.feeders(command).any(is_download)
+    {
+        return Some(command.span);
+    }
     let words = code_words(command);
+    // A line that was read of a download is a program, or code.
+    let first = command.words.first();
+    let read =
+        first.filter(|word| word.known == Known::Unknown && word.text.starts_with(['$', '`']));
     if words
         .iter()
+        .chain(read)
         .any(|word| scene.run_by(word.runs).iter().any(is_download))
     {
         return Some(command.span);
     }
     let started = words
         .first()
-        .or_else(|| command.words.first().filter(|w| w.text.contains('/')))?;
+        .or_else(|| command.words.first().filter(|w| w.text.contains('/')))
+        .or_else(|| installed_file(command))?;
     let name = started.text.trim_start_matches("./");
     let earlier = scene.reading.commands.iter().take(LOOK_BACK_MAX);
     let mut earlier = earlier
@@ -225,42 +208,11 @@ pub(crate) fn download_to_interpreter(scene: &Scene<'_>, command: &SimpleCommand
         .filter(|other| is_download(other))
         .peekable();
     earlier.peek()?;
-    let downloaded = earlier.any(|other| saves_as(other, name))
-        || copies::copies_of(scene, command, is_download)
+    let downloaded = earlier.any(|other| saves_as(other, name) || unpacks_to(scene, other, name))
+        || copies::copies_of(scene, command, &scene.downloads, is_download)
             .iter()
-            .any(|copy| copy == copies::plain(name));
+            .any(|copy| *copy == copies::plain(name));
     downloaded.then_some(command.span)
-}
-
-/// Returns whether a download is saved under `name`.
-fn saves_as(download: &SimpleCommand, name: &str) -> bool {
-    let same = |text: &str| {
-        text.trim_start_matches("./") == name
-            || basename(text) == basename(name) && !basename(name).is_empty()
-    };
-    let redirected = download.redirects.iter().any(|r| {
-        matches!(r.kind, RedirectKind::Write | RedirectKind::Append) && same(&r.target.text)
-    });
-    let args = download.args();
-    let named = args.windows(2).any(|pair| {
-        matches!(
-            pair[0].text.as_str(),
-            "-o" | "--output" | "-O" | "--output-document"
-        ) && same(&pair[1].text)
-    });
-    let glued = args.iter().any(|w| {
-        w.text
-            .strip_prefix("-o")
-            .or_else(|| w.text.strip_prefix("--output="))
-            .is_some_and(same)
-    });
-    let own_name = (download.program() == "wget"
-        || has_option(args, "-O")
-        || has_option(args, "--remote-name"))
-        && args
-            .iter()
-            .any(|w| w.text.contains("://") && same(w.text.split(['?', '#']).next().unwrap_or("")));
-    redirected || named || glued || own_name
 }
 
 fn is_decoder(command: &SimpleCommand) -> bool {
@@ -356,11 +308,18 @@ pub(crate) fn unknown_on_the_system(scene: &Scene<'_>, command: &SimpleCommand) 
     if first.known != Known::Unknown || !recursive || !has_option(args, "-f") {
         return None;
     }
-    let vital = |word: &Word| {
-        matches!(
-            place_of(word, command, scene.places),
-            Place::Root | Place::SystemTree | Place::Home
-        )
+    // An empty variable before `rm` leaves `rm`.
+    let deletes = args.first().is_some_and(|word| word.text == "rm");
+    let vital = |word: &Word| match place_of(word, command, scene.places) {
+        Place::Root | Place::SystemTree | Place::Home => true,
+        Place::SystemFile => deletes,
+        Place::Workspace
+        | Place::Wide
+        | Place::Temporary
+        | Place::Unknown
+        | Place::Outside
+        | Place::InHome
+        | Place::Device => false,
     };
     args.iter().any(vital).then_some(command.span)
 }
@@ -399,18 +358,20 @@ pub(crate) fn output_to_shell(scene: &Scene<'_>, command: &SimpleCommand) -> Opt
         && !checks_only
         && scene.feeders(command).any(is_text_tool);
     let evaluated = command.program() == "eval" || is_shell(command.program());
+    let given = |word: &Word| {
+        let text = word.text.trim_start();
+        // A variable is code for `eval` and `-c`, and the name of a script without.
+        let substituted = text.starts_with("$(") || text.starts_with('`');
+        substituted
+            || text.starts_with('$')
+                && (!is_shell(command.program()) || has_option(command.args(), "-c"))
+    };
     let substituted = evaluated
-        && code_words(command).iter().any(|word| {
-            word.text.trim_start().starts_with(['$', '`'])
-                && scene.run_by(word.runs).first().is_some_and(is_text_tool)
-        });
+        && code_words(command)
+            .iter()
+            .any(|word| given(word) && scene.run_by(word.runs).first().is_some_and(is_text_tool));
     // `xargs -I{} sh -c '{}'`: each line of what is not known is a command.
-    let lines = command.fed
-        && is_shell(command.program())
-        && command
-            .args()
-            .windows(2)
-            .any(|pair| pair[0].text == "-c" && pair[1].text == "{}");
+    let lines = is_shell(command.program()) && takes_lines_as_commands(command);
     (piped || substituted || lines).then_some(command.span)
 }
 

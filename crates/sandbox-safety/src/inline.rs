@@ -1,21 +1,26 @@
 //! Code of other languages in an argument or a heredoc, looked through for the same effects.
 
+mod exhaust;
+mod interpreters;
 mod strings;
 mod words;
 
+pub(crate) use exhaust::exhausts;
+pub(crate) use interpreters::{code_words, interprets_its_input, takes_lines_as_commands};
 pub(crate) use strings::{shell_strings, strings};
 pub(crate) use words::Code;
 
 use std::cell::OnceCell;
 
 use words::{
-    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, FETCHES, HERE, OPAQUE, OPENS, POSTS,
-    RUNS, SECRET_PLACES, SENDS, SHELL_PATHS, SHELLS,
+    CONNECTS, DELETES, DOWNLOADS, ENVIRONMENTS, EVALUATES, FETCHES, HERE, IN_MEMORY, INPUTS,
+    OPAQUE, OPENS, POSTS, POWERSHELL_GETS, POWERSHELL_RUNS, RUNS, SECRET_PLACES, SENDS,
+    SHELL_PATHS, SHELLS, WRITE_CALLS,
 };
 
 use crate::{
     gate::Scanner,
-    paths::{Place, place_of},
+    paths::{Place, is_in_class, place_of},
     pattern::is_listed,
     rules::Scene,
     shell::{Reading, RedirectKind, SimpleCommand, Span, Word, read::is_shell},
@@ -37,7 +42,10 @@ const SHELL_IN_ARGUMENT_SPARED: &str = "docker podman kubectl oc lxc lxd incus n
 /// Returns the options with which an interpreter gets its program as an argument; `None` for programs
 /// that are no interpreters.
 fn code_letters(program: &str) -> Option<&'static str> {
-    let name = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let name = program
+        .strip_suffix(".exe")
+        .unwrap_or(program)
+        .trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     Some(match name {
         "python" | "pypy" | "erl" | "pwsh" | "powershell" => "c",
         "perl" => "eE",
@@ -76,6 +84,21 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(&str, Span)> {
         if letters.is_empty() && !text.starts_with('-') {
             return Some((clip(text), argument.span));
         }
+        // PowerShell knows its options by any beginning, in any case; a text by itself is a command, too.
+        if matches!(
+            command.program(),
+            "pwsh" | "powershell" | "pwsh.exe" | "powershell.exe"
+        ) {
+            let lower = text.to_ascii_lowercase();
+            if lower.len() > 1 && "-command".starts_with(&lower) {
+                let word = args.get(at)?;
+                return Some((clip(&word.text), word.span));
+            }
+            if text.contains(' ') {
+                return Some((clip(text), argument.span));
+            }
+            continue;
+        }
         if matches!(
             text,
             "--eval" | "--execute" | "eval" | "--print" | "-eval" | "-expr" | "--expr"
@@ -109,7 +132,8 @@ pub(crate) fn code_of(command: &SimpleCommand) -> Option<(&str, Span)> {
         .then(|| (clip(&input.target.text), input.target.span))
 }
 
-fn clip(code: &str) -> &str {
+/// Returns as much of a program as is looked through.
+pub(crate) fn clip(code: &str) -> &str {
     let mut end = code.len().min(CODE_BYTES_MAX);
     while !code.is_char_boundary(end) {
         end -= 1;
@@ -187,6 +211,66 @@ fn reads_environment(code: &Code<'_>) -> bool {
     })
 }
 
+/// Returns whether the code runs what it reads from its input.
+pub(crate) fn runs_its_input(code: &Code<'_>) -> bool {
+    let runs = |call: &&str| {
+        let mut places = code.places(call);
+        // Not the method of that name.
+        places.any(|at| {
+            !code.text[..at].ends_with(|c: char| c == '.' || c == '_' || c.is_ascii_alphanumeric())
+        })
+    };
+    code.has(INPUTS) && EVALUATES.iter().any(runs)
+}
+
+/// Returns the names of the files that code opens to write to them, as far as it says them beside the call.
+pub(crate) fn written_files(code: &Code<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for call in WRITE_CALLS {
+        for at in code.places(call).take(16) {
+            let behind = window(code.text, at);
+            let line = behind.split(['\n', ';']).next().unwrap_or(behind);
+            // `open` reads unless it is told otherwise.
+            let modes = [
+                "'w", "\"w", "'a", "\"a", "'x", "\"x", "'r+", "\"r+", "'>", "\">", "mode=",
+            ];
+            if *call == "open(" && !has(line, &modes) {
+                continue;
+            }
+            found.extend(strings(line).into_iter().take(2));
+            if call.starts_with('.') {
+                let before = code.text[..at].rsplit(['\n', ';']).next().unwrap_or("");
+                found.extend(strings(before).into_iter().last());
+            }
+        }
+    }
+    found.retain(|it| it.len() > 2 && !it.contains('\n'));
+    found
+}
+
+/// Finds code that writes to what runs by itself, to accounts or to the system.
+pub(crate) fn code_writes(scene: &Scene<'_>, command: &SimpleCommand) -> Option<Span> {
+    if !scene.gate.opens(Scanner::InlineCode) {
+        return None;
+    }
+    let (code, span) = code(scene, command)?;
+    let classes = [
+        "startup",
+        "account",
+        "guard",
+        "systemfile",
+        "gitinternal",
+        "device",
+        "log",
+    ];
+    let guarded = |path: &String| {
+        classes
+            .iter()
+            .any(|class| is_in_class(path, class, command, scene.places))
+    };
+    written_files(code).iter().any(guarded).then_some(*span)
+}
+
 /// Returns whether the code runs text that it decodes.
 pub(crate) fn runs_decoded(code: &Code<'_>) -> bool {
     let decodes = [
@@ -196,6 +280,16 @@ pub(crate) fn runs_decoded(code: &Code<'_>) -> bool {
         "fromhex",
         "atob(",
         "unpack(",
+        "map(chr",
+        "fromCharCode",
+        "chr(",
+        "[::-1]",
+        ".reverse()",
+        "bytes([",
+        "bytearray([",
+        "pack(",
+        "unhexlify",
+        "codecs.decode",
         "Buffer.from(",
         "decompress(",
         "rot13",
@@ -301,6 +395,22 @@ pub(crate) fn code_destroys(scene: &Scene<'_>, command: &SimpleCommand) -> Optio
     let destroys = DELETES.iter().any(|call| {
         code.places(call).any(|at| {
             let behind = window(code.text, at);
+            let own_home = has(
+                behind,
+                &[
+                    "homedir()",
+                    "expanduser(",
+                    "Path.home()",
+                    "Dir.home",
+                    "ENV['HOME']",
+                    "$ENV{HOME}",
+                    "environ['HOME']",
+                    "environ[\"HOME\"]",
+                ],
+            );
+            if own_home && *call != "Path(" {
+                return true;
+            }
             let argument = strings(behind).into_iter().next();
             argument.is_some_and(|path| {
                 let word = Word::literal(path, *span);
@@ -325,14 +435,19 @@ pub(crate) fn code_runs_download(scene: &Scene<'_>, command: &SimpleCommand) -> 
         return None;
     }
     let (code, span) = code(scene, command)?;
-    let runs = EVALUATES.iter().any(|call| {
-        let mut places = code.places(call);
-        places.any(|at| {
-            let behind = window(code.text, at);
-            // What is evaluated far from where it was fetched has a name.
-            let named = behind[call.len()..].starts_with(|c: char| c.is_alphabetic());
-            has(behind, DOWNLOADS) || named && call.ends_with('(') && code.has(FETCHES)
-        })
-    });
+    // What is written to memory and handed to the kernel leaves no file.
+    let in_memory = code.has(IN_MEMORY) && code.has(DOWNLOADS);
+    let powershell = code.has(POWERSHELL_RUNS) && code.has(POWERSHELL_GETS);
+    let runs = in_memory
+        || powershell
+        || EVALUATES.iter().any(|call| {
+            let mut places = code.places(call);
+            places.any(|at| {
+                let behind = window(code.text, at);
+                // What is evaluated far from where it was fetched has a name.
+                let named = behind[call.len()..].starts_with(|c: char| c.is_alphabetic());
+                has(behind, DOWNLOADS) || named && call.ends_with('(') && code.has(FETCHES)
+            })
+        });
     runs.then_some(*span)
 }

@@ -5,6 +5,7 @@ use std::panic;
 use sandbox_types::{Decision, Finding, JudgedCommand, RiskLevel, RiskTerm, Verdict};
 
 use crate::{
+    flow::Copies,
     gate::Gate,
     inline::Codes,
     lint,
@@ -77,6 +78,8 @@ impl Case<'_> {
             pipes: Pipes::of(reading),
             codes: Codes::of(reading),
             scripts: Scripts::default(),
+            downloads: Copies::new(),
+            secrets: Copies::new(),
         };
         let mut found: Vec<(Told<'_>, Span)> = Vec::new();
         let whole = lint::characters(text).into_iter().chain(lint::lines(text));
@@ -94,7 +97,9 @@ impl Case<'_> {
                     argv: command.words.iter().map(|word| word.text.clone()).collect(),
                     decision: self.decide(&own),
                 };
-                if commands.last() != Some(&judged) {
+                // Another reading is told where it is why somebody is asked.
+                let is_told = !command.context.other_reading || judged.decision != Decision::Allow;
+                if is_told && commands.last() != Some(&judged) {
                     commands.push(judged);
                 }
             }

@@ -1,11 +1,14 @@
 //! Classes of places: what a path is to the judge.
 
 mod lists;
+mod obeyed;
 
 use lists::{
-    ACCOUNTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS, STARTUP,
+    ACCOUNTS, DEVICES, GIT_DATA, GIT_INTERNALS, GUARDS, LOGS, SECRET_NAMES, SECRETS,
     SYSTEM_PREFIXES, SYSTEM_TREES, TEMPORARY_PREFIXES,
 };
+
+use obeyed::{AGENTS, STARTUP};
 
 use crate::{
     pattern::{fits, is_named},
@@ -59,6 +62,7 @@ pub(crate) const CLASSES: &[&str] = &[
     "account",
     "log",
     "guard",
+    "agent",
     "gitinternal",
     "gitdata",
 ];
@@ -93,6 +97,8 @@ pub(crate) fn is_in_class(
         "account" => any(ACCOUNTS),
         "log" => any(LOGS),
         "guard" => any(GUARDS),
+        // Most paths have no dot, and most of these begin with a `*`.
+        "agent" => (path.contains('.') || path.starts_with("/etc/c")) && any(AGENTS),
         "gitinternal" => any(GIT_INTERNALS),
         "gitdata" => any(GIT_DATA) && !is_named("*.lock", &path),
         _ => false,

@@ -4,6 +4,7 @@
 //! in a sandbox, the words that explain it, and examples of what it matches and what it spares,
 //! which a test checks for every rule.
 
+mod agents;
 mod database;
 mod defence;
 mod escape;
@@ -25,6 +26,7 @@ use std::sync::{LazyLock, OnceLock};
 use sandbox_types::Effect;
 
 use crate::{
+    flow::Copies,
     gate::Gate,
     inline::Codes,
     lint,
@@ -108,6 +110,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) pipes: Pipes,
     pub(crate) codes: Codes<'a>,
     pub(crate) scripts: Scripts<'a>,
+    /// Files that hold downloads, and files that hold secrets.
+    pub(crate) downloads: Copies,
+    pub(crate) secrets: Copies,
 }
 
 /// Which commands stand in which pipeline, so that nobody looks for them at every command.
@@ -183,7 +188,7 @@ impl Scene<'_> {
 }
 
 /// The tables, in the order in which equally strong findings are told.
-static TABLES: [&[Rule]; 11] = [
+static TABLES: [&[Rule]; 12] = [
     lint::RULES,
     filesystem::RULES,
     network::RULES,
@@ -195,6 +200,7 @@ static TABLES: [&[Rule]; 11] = [
     escape::RULES,
     process::RULES,
     database::RULES,
+    agents::RULES,
 ];
 
 /// Returns all rules.
@@ -205,16 +211,23 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
 /// One pattern, with one of the programs that it begins with.
 struct Entry {
     program: &'static str,
-    is_glob: bool,
     rule: &'static Rule,
     pattern: &'static str,
 }
 
 type Test = fn(&Scene<'_>, &SimpleCommand) -> Option<Span>;
 
+/// The patterns of programs with one first letter.
+struct Letter {
+    /// In the order of their programs.
+    exact: Vec<Entry>,
+    /// Those in whose program's name a `*` stands for anything.
+    globs: Vec<Entry>,
+}
+
 /// Patterns by the first letter of their program, listed when a program with that letter is first judged: a short
 /// process judges one.
-static BY_LETTER: [OnceLock<Vec<Entry>>; LETTERS] = [const { OnceLock::new() }; LETTERS];
+static BY_LETTER: [OnceLock<Letter>; LETTERS] = [const { OnceLock::new() }; LETTERS];
 
 const LETTERS: usize = 128;
 
@@ -226,30 +239,50 @@ static TESTS: LazyLock<Vec<(&'static Rule, Test)>> = LazyLock::new(|| {
     tests.collect()
 });
 
-/// Returns the patterns of programs whose first letter is `letter`.
-fn entries(letter: usize) -> &'static [Entry] {
-    let Some(entries) = BY_LETTER.get(letter) else {
-        return &[];
-    };
-    entries.get_or_init(|| {
-        let mut entries = Vec::new();
+/// Returns the patterns that are about `program`.
+fn entries(program: &str) -> impl Iterator<Item = &'static Entry> {
+    let found = BY_LETTER
+        .get(letter(program))
+        .map(|list| list.get_or_init(|| Letter::of(letter(program))));
+    let exact = found.map_or(&[][..], |it| it.exact.as_slice());
+    let globs = found.map_or(&[][..], |it| it.globs.as_slice());
+    let start = exact.partition_point(|entry| entry.program < program);
+    let named = exact[start..]
+        .iter()
+        .take_while(move |entry| entry.program == program);
+    named.chain(
+        globs
+            .iter()
+            .filter(move |entry| pattern::fits(entry.program, program)),
+    )
+}
+
+impl Letter {
+    fn of(letter: usize) -> Self {
+        let (mut exact, mut globs) = (Vec::new(), Vec::new());
         for rule in all() {
             let When::Looks(patterns) = rule.when else {
                 continue;
             };
             for pattern in patterns {
                 let programs = pattern.split(' ').next().unwrap_or(pattern).split('|');
-                let with_letter = programs.filter(|program| self::letter(program) == letter);
-                entries.extend(with_letter.map(|program| Entry {
-                    program,
-                    is_glob: program.contains('*'),
-                    rule,
-                    pattern,
-                }));
+                for program in programs.filter(|program| self::letter(program) == letter) {
+                    let list = if program.contains('*') {
+                        &mut globs
+                    } else {
+                        &mut exact
+                    };
+                    list.push(Entry {
+                        program,
+                        rule,
+                        pattern,
+                    });
+                }
             }
         }
-        entries
-    })
+        exact.sort_by_key(|entry: &Entry| entry.program);
+        Self { exact, globs }
+    }
 }
 
 fn letter(program: &str) -> usize {
@@ -288,10 +321,8 @@ pub(crate) fn matching(scene: &Scene<'_>, command: &SimpleCommand) -> Vec<(&'sta
     };
     let program = command.program();
     if !program.is_empty() && !asks_for_help(command) {
-        for entry in entries(letter(program)) {
-            let named =
-                entry.program == program || entry.is_glob && pattern::fits(entry.program, program);
-            if named && pattern::matches(entry.pattern, command, scene.places) {
+        for entry in entries(program) {
+            if pattern::matches(entry.pattern, command, scene.places) {
                 add(entry.rule, command.span);
             }
         }

@@ -65,6 +65,7 @@ pub(crate) enum Node {
     Group {
         body: Vec<Self>,
         redirects: Vec<RawRedirect>,
+        repeats: Repeats,
     },
     For {
         name: String,
@@ -82,6 +83,16 @@ pub(crate) enum Node {
     Background(Box<Self>),
     /// Stands before an endless loop that starts processes and waits for none.
     Storm(Span),
+}
+
+/// How often the body of a group runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Repeats {
+    Once,
+    /// As often as its condition says.
+    While,
+    /// Without end, and with nothing in it that waits.
+    Endless,
 }
 
 /// How much is known of a word.
@@ -141,6 +152,10 @@ pub(crate) struct Pipeline {
 }
 
 /// Through what a command was reached.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something else of the way, and all go together"
+)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Context {
     /// How many substitutions, wrappers' texts and calls deep.
@@ -148,6 +163,10 @@ pub(crate) struct Context {
     pub(crate) route: Route,
     /// Whether it stands in a file that the caller gave, not in the judged text.
     pub(crate) in_file: bool,
+    /// Whether it runs again and again, without end and without a wait.
+    pub(crate) endless: bool,
+    /// Whether it is read once more, in another case of the variables that it depends on.
+    pub(crate) other_reading: bool,
 }
 
 /// The strongest wrapper on the way.

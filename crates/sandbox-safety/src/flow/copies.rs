@@ -1,5 +1,7 @@
 //! What is copied where: files that hold what another command fetched or read.
 
+use std::cell::OnceCell;
+
 use crate::{
     pattern::operands,
     rules::{Scene, filesystem::written},
@@ -8,31 +10,45 @@ use crate::{
 
 /// Only so many commands before one are followed.
 const LOOK_BACK_MAX: usize = 200;
-/// So many names are followed.
-const NAMES_MAX: usize = 64;
+/// So many names of files are followed.
+const NAMES_MAX: usize = 4096;
+
+/// The files that hold what a command yields, each with the command that wrote it; looked for once for all rules.
+pub(crate) type Copies = OnceCell<Vec<(usize, String)>>;
 
 /// Returns the names of files that hold, before `command` runs, what `source` commands yield.
-pub(super) fn copies_of(
-    scene: &Scene<'_>,
+pub(super) fn copies_of<'s>(
+    scene: &'s Scene<'_>,
     command: &SimpleCommand,
+    known: &'s Copies,
     source: impl Fn(&SimpleCommand) -> bool,
-) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+) -> Vec<&'s str> {
+    let all = known.get_or_init(|| all_copies(scene, source));
     let start = command.index.saturating_sub(LOOK_BACK_MAX);
-    let earlier = scene.reading.commands.get(start..command.index);
-    for other in earlier.unwrap_or(&[]) {
-        let reads = |text: &str| names.iter().any(|name| name == plain(text));
-        let carries = source(other)
-            || operands(other).iter().any(|word| {
+    let end = all.partition_point(|(at, _)| *at < command.index);
+    let recent = all[..end].iter().rev().take_while(|(at, _)| *at >= start);
+    recent.map(|(_, name)| name.as_str()).collect()
+}
+
+fn all_copies(scene: &Scene<'_>, source: impl Fn(&SimpleCommand) -> bool) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for other in &scene.reading.commands {
+        let start = other.index.saturating_sub(LOOK_BACK_MAX);
+        let first = found.partition_point(|(at, _)| *at < start);
+        let recent = &found[first..];
+        let reads = |text: &str| recent.iter().any(|(_, name)| name == plain(text));
+        let named = || {
+            operands(other).iter().any(|word| {
                 reads(&word.text) || word.text.split_once('=').is_some_and(|(_, it)| reads(it))
-            })
-            || other.redirects.iter().any(|it| reads(&it.target.text))
-            || scene.feeders(other).any(&source);
-        if carries && names.len() < NAMES_MAX {
-            names.extend(outputs(other));
+            }) || other.redirects.iter().any(|it| reads(&it.target.text))
+        };
+        let carries =
+            source(other) || !recent.is_empty() && named() || scene.feeders(other).any(&source);
+        if carries && found.len() < NAMES_MAX {
+            found.extend(outputs(other).into_iter().map(|name| (other.index, name)));
         }
     }
-    names
+    found
 }
 
 /// Returns a file's name as it is compared.

@@ -112,7 +112,11 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
         return Some(command.span);
     }
     let copied_before = copies_of_secrets(scene, command, sender);
-    let is_copy = |path: &str| copied_before.iter().any(|copy| copy == copies::plain(path));
+    let is_copy = |path: &str| {
+        copied_before
+            .iter()
+            .any(|copy| *copy == copies::plain(path))
+    };
     let given_copy = command
         .redirects
         .iter()
@@ -128,7 +132,7 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
     let uploaded = words.find(|word| {
         let leaked = scene.run_by(word.runs).iter().any(|c| {
             reads_secret(scene, c).is_some()
-                || sender && reads_key_file(scene, c)
+                || (sender || word.text.contains("://")) && reads_key_file(scene, c)
                 || tells_environment(c) && (sender || !c.args().is_empty())
         });
         leaked
@@ -137,28 +141,36 @@ pub(crate) fn secret_to_network(scene: &Scene<'_>, command: &SimpleCommand) -> O
                     .is_some_and(|path| is_sensitive(scene, command, path) || is_copy(path))
                     || is_copy(&word.text) && command.program() != "openssl")
     });
+    let given = command
+        .redirects
+        .iter()
+        .find(|r| r.kind == RedirectKind::Read && is_sensitive(scene, command, &r.target.text));
+    uploaded
+        .or_else(|| copied_secret(scene, command, sender))
+        .map(|word| word.span)
+        .or(given.filter(|_| sender).map(|r| r.target.span))
+}
+
+/// Returns the operand of a copy to another machine that holds a secret.
+fn copied_secret<'c>(
+    scene: &Scene<'_>,
+    command: &'c SimpleCommand,
+    sender: bool,
+) -> Option<&'c Word> {
     let copies = matches!(
         command.program(),
         "scp" | "rsync" | "aws" | "gsutil" | "rclone" | "s3cmd" | "croc" | "wormhole"
     ) || sender && matches!(command.program(), "tar" | "gtar" | "bsdtar");
     let archives = command.program().ends_with("tar");
     let last = command.args().last().map(|w| w.text.as_str());
-    let copied = operands(command).into_iter().find(|word| {
+    operands(command).into_iter().find(|word| {
         let source = Some(word.text.as_str()) != last
             || archives
             || matches!(command.program(), "croc" | "wormhole");
         copies
             && source
             && (is_in_class(&word.text, "secret", command, scene.places) || is_key_file(&word.text))
-    });
-    let given = command
-        .redirects
-        .iter()
-        .find(|r| r.kind == RedirectKind::Read && is_sensitive(scene, command, &r.target.text));
-    uploaded
-        .or(copied)
-        .map(|word| word.span)
-        .or(given.filter(|_| sender).map(|r| r.target.span))
+    })
 }
 
 /// Returns the file that an argument of an upload names (`@f`, `file=@f`, `--post-file=f`).
@@ -232,6 +244,15 @@ fn is_sensitive(scene: &Scene<'_>, command: &SimpleCommand, path: &str) -> bool 
 /// Returns whether a command prints all variables, which hold tokens.
 fn tells_environment(command: &SimpleCommand) -> bool {
     match command.program() {
+        "declare" | "typeset" | "compgen" => command
+            .args()
+            .iter()
+            .any(|w| matches!(w.text.as_str(), "-p" | "-x" | "-v" | "-e" | "-px" | "-xp")),
+        "pbpaste" | "wl-paste" => true,
+        "xclip" | "xsel" => command
+            .args()
+            .iter()
+            .any(|w| matches!(w.text.as_str(), "-o" | "-out" | "--output")),
         "env" | "printenv" | "export" | "set" => {
             command.args().iter().all(|w| w.text.starts_with('-'))
                 || command.program() == "printenv" && !command.args().is_empty()
@@ -241,11 +262,15 @@ fn tells_environment(command: &SimpleCommand) -> bool {
 }
 
 /// Returns the files that hold a secret by another name: packed, copied or moved before it is sent.
-fn copies_of_secrets(scene: &Scene<'_>, command: &SimpleCommand, sender: bool) -> Vec<String> {
+fn copies_of_secrets<'s>(
+    scene: &'s Scene<'_>,
+    command: &SimpleCommand,
+    sender: bool,
+) -> Vec<&'s str> {
     if !sender || !scene.gate.opens(Scanner::Secrets) {
         return Vec::new();
     }
-    copies::copies_of(scene, command, |c| {
+    copies::copies_of(scene, command, &scene.secrets, |c| {
         reads_secret(scene, c).is_some() || reads_key_file(scene, c)
     })
 }
@@ -301,9 +326,33 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         "nc" | "ncat" | "netcat" => {
             from_file
                 || strange
-                || scene
-                    .feeders(command)
-                    .any(|c| matches!(c.program(), "cat" | "tar" | "base64" | "dd"))
+                || scene.feeders(command).any(|c| {
+                    matches!(
+                        c.program(),
+                        "cat"
+                            | "tar"
+                            | "base64"
+                            | "dd"
+                            | "gzip"
+                            | "zip"
+                            | "xxd"
+                            | "find"
+                            | "openssl"
+                            | "gpg"
+                            | "xz"
+                            | "zstd"
+                    ) || dumps_a_database(c)
+                })
+        }
+        "ssh" | "socat" | "openssl" | "ncat.exe"
+            if scene.feeders(command).any(dumps_a_database) =>
+        {
+            true
+        }
+        "openssl" => {
+            from_file
+                && !only_knocks(command)
+                && args.first().is_some_and(|it| it.text == "s_client")
         }
         "smbclient" | "ftp" | "tftp" => args
             .iter()
@@ -312,6 +361,21 @@ pub(crate) fn upload_to_stranger(scene: &Scene<'_>, command: &SimpleCommand) -> 
         _ => strange && is_sender(command),
     };
     uploads.then_some(command.span)
+}
+
+/// Returns whether a command prints all that a database holds.
+fn dumps_a_database(command: &SimpleCommand) -> bool {
+    matches!(
+        command.program(),
+        "mysqldump"
+            | "mariadb-dump"
+            | "pg_dump"
+            | "pg_dumpall"
+            | "mongodump"
+            | "pg_basebackup"
+            | "slapcat"
+            | "ldapsearch"
+    )
 }
 
 /// Returns whether nothing is sent over the connection that is opened: a look whether anybody listens.
@@ -324,6 +388,7 @@ fn only_knocks(command: &SimpleCommand) -> bool {
         "" => command.words.is_empty() && command.pipe.is_none() && command.index == 0,
         ":" | "true" => true,
         "echo" | "printf" => command.args().iter().all(|it| it.known == Known::Literal),
+        "openssl" => empty_input,
         "cat" => command.args().is_empty() && empty_input,
         _ => false,
     }
@@ -343,6 +408,18 @@ fn sends_an_archive(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
             .iter()
             .any(|it| here.iter().any(|host| it.text.contains(host)))
         && scene.feeders(command).any(packs)
+}
+
+/// Returns what a program that the text does not name is given as its identity: `$SSH -i KEY host`.
+fn identity(command: &SimpleCommand) -> Option<Span> {
+    let unnamed = command
+        .words
+        .first()
+        .is_some_and(|it| it.known == Known::Unknown);
+    let mut pairs = command.args().windows(2);
+    pairs
+        .find(|pair| unnamed && pair[0].text == "-i")
+        .map(|pair| pair[1].span)
 }
 
 /// Finds commands that read keys, tokens or passwords.
@@ -407,8 +484,9 @@ pub(crate) fn reads_secret(scene: &Scene<'_>, command: &SimpleCommand) -> Option
     } else {
         all.len()
     };
+    let identity = identity(command);
     all.into_iter()
         .take(sources)
-        .find(|word| secret(word))
+        .find(|word| secret(word) && identity != Some(word.span))
         .map(|word| word.span)
 }

@@ -1,5 +1,6 @@
 //! The words that are looked for in code, and one pass that finds which of them it holds.
 
+use super::exhaust::{FORKS, GROWS, LOOPS, OWN_PROGRAM, WAITS, WRITES};
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -84,6 +85,8 @@ pub(super) const SENDS: &[&str] = &[
     "http.request(",
     "https.request(",
     ".request({",
+    ".request(\"http",
+    ".request('http",
     "fetch(",
     "Net::HTTP.post",
     "fsockopen",
@@ -191,6 +194,11 @@ pub(super) const DOWNLOADS: &[&str] = &[
     "urlopen(",
     "requests.get(",
     "urllib",
+    "urlretrieve",
+    "httpx.get(",
+    "LWP::Simple",
+    "open-uri",
+    "URI.open(",
     "http.get(",
     "https.get(",
     "Net::HTTP",
@@ -213,7 +221,97 @@ pub(super) const FETCHES: &[&str] = &[
     "fetch('http",
 ];
 
-static ALL: [&[&str]; 16] = [
+/// Reading the input.
+pub(super) const INPUTS: &[&str] = &[
+    "sys.stdin",
+    "input()",
+    "STDIN",
+    "<STDIN>",
+    "$stdin",
+    "gets.",
+    "gets)",
+    "gets }",
+    "readFileSync(0",
+    "readFileSync('/dev/stdin'",
+    "readFileSync(\"/dev/stdin\"",
+    "process.stdin",
+    "php://stdin",
+    "open(0)",
+    "io.read",
+    "<>",
+    "ARGF",
+];
+
+/// Calls that write to a file.
+pub(super) const WRITE_CALLS: &[&str] = &[
+    "open(",
+    ".write_text(",
+    ".write_bytes(",
+    "writeFileSync(",
+    "writeFile(",
+    "appendFileSync(",
+    "appendFile(",
+    "createWriteStream(",
+    "File.write(",
+    "File.open(",
+    "IO.write(",
+    "file_put_contents(",
+    "fopen(",
+    "shutil.copy(",
+    "shutil.copyfile(",
+    "shutil.move(",
+    "os.rename(",
+    "os.replace(",
+    "os.symlink(",
+    "copyFileSync(",
+    "renameSync(",
+    "symlinkSync(",
+];
+/// Without a file.
+pub(super) const IN_MEMORY: &[&str] = &["memfd_create"];
+/// Fetching, in PowerShell.
+pub(super) const POWERSHELL_GETS: &[&str] = &[
+    "DownloadString",
+    "DownloadData",
+    "DownloadFile",
+    "Invoke-WebRequest",
+    "Invoke-RestMethod",
+    "irm ",
+    "iwr ",
+    "curl ",
+    "Net.WebClient",
+    "FromBase64String",
+    "HttpClient",
+];
+/// Running text, in PowerShell.
+pub(super) const POWERSHELL_RUNS: &[&str] = &[
+    "Invoke-Expression",
+    "iex ",
+    "iex(",
+    "IEX ",
+    "IEX(",
+    "|iex",
+    "| iex",
+    "|IEX",
+    "| IEX",
+    "scriptblock]::Create",
+    "ScriptBlock]::Create",
+    "Start-Process",
+    "Reflection.Assembly",
+];
+
+static ALL: [&[&str]; 27] = [
+    WRITE_CALLS,
+    OWN_PROGRAM,
+    IN_MEMORY,
+    POWERSHELL_GETS,
+    POWERSHELL_RUNS,
+    INPUTS,
+    LOOPS,
+    FORKS,
+    GROWS,
+    WRITES,
+    WAITS,
     CONNECTS,
     SHELLS,
     SENDS,

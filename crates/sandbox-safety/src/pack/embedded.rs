@@ -1,11 +1,15 @@
 //! The packs that every judge has, compiled from `packs/*.yaml`.
 
 #[rustfmt::skip]
+mod agents;
+#[rustfmt::skip]
 mod cloud;
 #[rustfmt::skip]
 mod containers;
 #[rustfmt::skip]
 mod databases;
+#[rustfmt::skip]
+mod defence;
 #[rustfmt::skip]
 mod devices;
 #[rustfmt::skip]
@@ -20,14 +24,17 @@ mod packages;
 mod programs;
 #[rustfmt::skip]
 mod system;
+#[rustfmt::skip]
+mod uploads;
 
 use crate::rules::Rule;
 
 /// The tables, in the order in which equally strong findings are told.
-pub(crate) static TABLES: [&[Rule]; 10] = [
+pub(crate) static TABLES: [&[Rule]; 13] = [
     devices::RULES,
     files::RULES,
     system::RULES,
+    defence::RULES,
     programs::RULES,
     git::RULES,
     cloud::RULES,
@@ -35,4 +42,6 @@ pub(crate) static TABLES: [&[Rule]; 10] = [
     kubernetes::RULES,
     databases::RULES,
     packages::RULES,
+    agents::RULES,
+    uploads::RULES,
 ];

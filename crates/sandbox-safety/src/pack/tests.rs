@@ -67,7 +67,10 @@ fn the_embedded_packs_hold_their_examples_and_are_current() {
     assert_eq!(ids, tables, "run `cargo xtask generate`");
 }
 
-const EMBEDDED: [(&str, &str); 10] = [
+const EMBEDDED: [(&str, &str); 13] = [
+    ("defence.yaml", include_str!("../../packs/defence.yaml")),
+    ("agents.yaml", include_str!("../../packs/agents.yaml")),
+    ("uploads.yaml", include_str!("../../packs/uploads.yaml")),
     ("cloud.yaml", include_str!("../../packs/cloud.yaml")),
     (
         "containers.yaml",

@@ -24,7 +24,7 @@ pub(super) static RULES: &[Rule] = &[
             let removed = || {
                 let removes = matches!(
                     command.program(),
-                    "rm" | "unlink" | "chmod" | "chattr" | "shred"
+                    "rm" | "unlink" | "chmod" | "chattr" | "shred" | "mv" | "truncate"
                 );
                 operands(command)
                     .into_iter()

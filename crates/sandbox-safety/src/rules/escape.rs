@@ -81,6 +81,29 @@ pub(super) static RULES: &[Rule] = &[
         ],
     },
     Rule {
+        id: "escape.code-writes",
+        score: MEDIUM,
+        effects: &[
+            sandbox_types::Effect::OutOfWorkspace,
+            sandbox_types::Effect::Persists,
+        ],
+        held: Held::View,
+        when: When::Holds(inline::code_writes),
+        message: "writes to the system, or to what runs by itself, from the code of another language",
+        suggestion: "write only in the workspace",
+        matches: &[
+            "python3 -c 'open(\"/etc/hosts\", \"a\").write(\"x\")'",
+            "python3 -c 'import os; from pathlib import Path; Path(\"/root/.bashrc\").write_text(\"x\")'",
+            "node -e 'require(\"fs\").appendFileSync(\"/etc/crontab\", \"x\")'",
+            "ruby -e 'File.write(\"/etc/cron.d/x\", \"y\")'",
+        ],
+        spares: &[
+            "python3 -c 'print(open(\"/etc/hosts\").read())'",
+            "python3 -c 'open(\"out.txt\", \"w\").write(open(\"a\").read())'",
+            "node -e 'require(\"fs\").writeFileSync(\"a.json\", \"{}\")'",
+        ],
+    },
+    Rule {
         id: "escape.code-remote",
         score: HIGH,
         effects: &[sandbox_types::Effect::ExecutesRemote],

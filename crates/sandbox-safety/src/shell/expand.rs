@@ -3,6 +3,7 @@
 
 mod ansi_c;
 mod braces;
+mod parameters;
 
 pub(crate) use ansi_c::decode_ansi_c;
 use braces::expand_braces;
@@ -10,7 +11,7 @@ use braces::expand_braces;
 use super::{
     Known, RawWord, Span, Word,
     mask::{Around, end_of_region},
-    read::{Origin, Problem, Reader},
+    read::{Origin, Problem, Reader, SEPARATORS},
 };
 
 /// A substitution that cannot be resolved is shown with at most so many bytes.
@@ -226,7 +227,14 @@ impl<'r> Expansion<'r> {
         match bytes.get(at + 1).copied().unwrap_or(0) {
             b'(' if bytes.get(at + 2) == Some(&b'(') => {
                 let end = region_end(text, at, quoting);
-                self.look_into(&text[at + 2..end], offset + at + 2);
+                let inner = text.get(at + 2..end.saturating_sub(1)).unwrap_or("");
+                // `$((a); b)` is a subshell in a substitution.
+                if !inner.ends_with(')') || inner.contains(';') || inner.contains(")\n(") {
+                    self.reader
+                        .read_nested(inner, self.origin.at(offset + at + 2));
+                } else {
+                    self.look_into(&text[at + 2..end], offset + at + 2);
+                }
                 self.unknown(&text[at..end]);
                 end
             }
@@ -327,7 +335,11 @@ impl<'r> Expansion<'r> {
         if value.text.starts_with(char::is_whitespace) {
             self.end_word();
         }
-        for (index, part) in value.text.split_whitespace().enumerate() {
+        let separators = self.separators(&value.text);
+        let parts = value
+            .text
+            .split(|c: char| c.is_whitespace() || separators.contains(c));
+        for (index, part) in parts.filter(|part| !part.is_empty()).enumerate() {
             if index > 0 {
                 self.end_word();
             }
@@ -342,7 +354,22 @@ impl<'r> Expansion<'r> {
         }
     }
 
+    /// Returns the characters of `IFS` at which a value is split in the assumed reading.
+    fn separators(&mut self, text: &str) -> String {
+        let Some(separators) = self.reader.variable(SEPARATORS) else {
+            return String::new();
+        };
+        let parts = |c: char| !c.is_whitespace() && text.contains(c);
+        if !separators.text.contains(parts) || self.reader.depends_on(SEPARATORS) != Some(false) {
+            return String::new();
+        }
+        separators.text
+    }
+
     fn variable(&mut self, name: &str, source: &str, quoting: Quoting) {
+        if let Some(other) = self.reader.other_value(name) {
+            return self.value(&other, quoting);
+        }
         if name == "IFS" {
             self.current.disguised = true;
             let blank = Word::literal(" ", self.span);
@@ -372,45 +399,6 @@ impl<'r> Expansion<'r> {
         self.unknown(source);
     }
 
-    fn parameter(&mut self, body: &str, offset: usize, source: &str, quoting: Quoting) {
-        let (marker, rest) = match body.as_bytes().first() {
-            Some(b'#') if body.len() > 1 => ("#", &body[1..]),
-            Some(b'!') if body.len() > 1 => ("!", &body[1..]),
-            _ => ("", body),
-        };
-        let length = match name_length(rest.as_bytes()) {
-            0 => rest.chars().next().map_or(0, char::len_utf8),
-            length => length,
-        };
-        let (name, operation) = rest.split_at(length);
-        let value = self.reader.variable(name);
-        let value = match marker {
-            "#" => return self.unknown(source),
-            "!" => value.and_then(|name| self.reader.variable(&name.text)),
-            _ => value,
-        };
-        if operation.is_empty() && marker.is_empty() {
-            return self.variable(name, source, quoting);
-        }
-        let after = offset + body.len() - operation.len();
-        let alternative = operation.strip_prefix(':').unwrap_or(operation);
-        let used = offset + body.len() - alternative.len() + 1;
-        match (alternative.as_bytes().first(), value) {
-            (Some(b'-' | b'=' | b'?'), Some(value)) => self.value(&value, quoting),
-            (Some(b'-' | b'='), None) | (Some(b'+'), _) => {
-                self.run(&alternative[1..], used, quoting);
-            }
-            (Some(b'['), Some(value)) => self.value(&value, Quoting::Open),
-            (_, value) => {
-                self.look_into(operation, after);
-                match value.and_then(|value| apply(&value, operation)) {
-                    Some(text) => self.value(&Word::literal(text, self.span), quoting),
-                    None => self.unknown(source),
-                }
-            }
-        }
-    }
-
     /// Reads the substitutions in text of which nothing else is needed.
     fn look_into(&mut self, text: &str, offset: usize) {
         if !text.contains("$(") && !text.contains('`') {
@@ -419,41 +407,6 @@ impl<'r> Expansion<'r> {
         let mut inner = Expansion::new(self.reader, self.span, self.origin);
         inner.run(text, offset, Quoting::HereDoc);
     }
-}
-
-/// Applies the operations that constructed names are made with.
-fn apply(value: &Word, operation: &str) -> Option<String> {
-    let text = value.text.as_str();
-    if let Some(range) = operation.strip_prefix(':') {
-        let (start, length) = range.split_once(':').unwrap_or((range, "9999"));
-        let start: usize = start.trim().parse().ok()?;
-        let length: usize = length.trim().parse().ok()?;
-        // `~` stands for the home directory, an absolute path.
-        let text = text.replacen('~', "/home/user", 1);
-        return Some(text.chars().skip(start).take(length).collect());
-    }
-    if value.known != Known::Literal {
-        return None;
-    }
-    if operation == "^^" {
-        return Some(text.to_uppercase());
-    }
-    if operation == ",," {
-        return Some(text.to_lowercase());
-    }
-    let (all, rest) = match operation.strip_prefix("//") {
-        Some(rest) => (true, rest),
-        None => (false, operation.strip_prefix('/')?),
-    };
-    let (pattern, replacement) = rest.split_once('/').unwrap_or((rest, ""));
-    if pattern.is_empty() || pattern.contains(['*', '?', '[', '$', '\\']) {
-        return None;
-    }
-    Some(if all {
-        text.replace(pattern, replacement)
-    } else {
-        text.replacen(pattern, replacement, 1)
-    })
 }
 
 fn find(bytes: &[u8], from: usize, byte: u8) -> usize {

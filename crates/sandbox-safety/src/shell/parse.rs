@@ -9,9 +9,9 @@ use brush_parser::{
 };
 
 use super::{
-    Node, RawCommand, RawRedirect, RawWord, RedirectKind, Span,
+    Node, RawCommand, RawRedirect, RawWord, RedirectKind, Repeats, Span,
     mask::{DEPTH_MAX, Masked, Unreadable, mask},
-    read::{first_span, is_endless, starts_without_end},
+    read::{first_span, goes_on, is_endless, starts_without_end, waits},
 };
 
 /// With no more openers than this, the parser runs on the caller's stack.
@@ -173,6 +173,7 @@ impl Converter<'_> {
         depth: usize,
     ) -> Converted<Node> {
         use ast::CompoundCommand as Compound;
+        let mut repeats = Repeats::Once;
         let body = match compound {
             Compound::Arithmetic(arithmetic) => {
                 // The parser also takes `( ( … ) )`, which is a subshell in a subshell, for arithmetic.
@@ -184,7 +185,14 @@ impl Converter<'_> {
                     ..RawCommand::default()
                 }));
             }
-            Compound::ArithmeticForClause(clause) => self.body(&clause.body.list, depth)?,
+            Compound::ArithmeticForClause(clause) => {
+                let body = self.body(&clause.body.list, depth)?;
+                let condition = clause.condition.as_ref().map(|it| it.value.trim());
+                if condition.is_none_or(|it| matches!(it, "" | "1")) && !waits(&body) {
+                    repeats = Repeats::Endless;
+                }
+                body
+            }
             Compound::BraceGroup(group) => self.body(&group.list, depth)?,
             Compound::Subshell(subshell) => self.body(&subshell.list, depth)?,
             Compound::ForClause(clause) => {
@@ -212,25 +220,12 @@ impl Converter<'_> {
                 }
                 body
             }
-            Compound::IfClause(clause) => {
-                let mut body = self.body(&clause.condition, depth)?;
-                self.list(&clause.then, depth + 1, &mut body)?;
-                for branch in clause.elses.iter().flatten() {
-                    if let Some(condition) = &branch.condition {
-                        self.list(condition, depth + 1, &mut body)?;
-                    }
-                    self.list(&branch.body, depth + 1, &mut body)?;
-                }
-                body
-            }
+            Compound::IfClause(clause) => self.if_clause(clause, depth)?,
             Compound::WhileClause(clause) | Compound::UntilClause(clause) => {
                 let ast::WhileOrUntilClauseCommand(condition, block, _) = clause;
-                let mut body = self.body(condition, depth)?;
-                let first = body.len();
                 let until = matches!(compound, Compound::UntilClause(_));
-                let endless = is_endless(&body, until);
-                self.list(&block.list, depth + 1, &mut body)?;
-                note_storm(endless, &mut body, first);
+                let (body, kind) = self.while_loop(condition, block, until, depth)?;
+                repeats = kind;
                 body
             }
             Compound::Coprocess(coprocess) => {
@@ -240,7 +235,44 @@ impl Converter<'_> {
                 vec![self.command(&coprocess.body, depth + 1)?]
             }
         };
-        Ok(Node::Group { body, redirects })
+        Ok(Node::Group {
+            body,
+            redirects,
+            repeats,
+        })
+    }
+
+    fn while_loop(
+        &self,
+        condition: &ast::CompoundList,
+        block: &ast::DoGroupCommand,
+        until: bool,
+        depth: usize,
+    ) -> Converted<(Vec<Node>, Repeats)> {
+        let mut body = self.body(condition, depth)?;
+        let first = body.len();
+        let endless = is_endless(&body, until);
+        let goes_on = goes_on(&body, until);
+        self.list(&block.list, depth + 1, &mut body)?;
+        let repeats = if goes_on && !waits(&body) {
+            Repeats::Endless
+        } else {
+            Repeats::While
+        };
+        note_storm(endless, &mut body, first);
+        Ok((body, repeats))
+    }
+
+    fn if_clause(&self, clause: &ast::IfClauseCommand, depth: usize) -> Converted<Vec<Node>> {
+        let mut body = self.body(&clause.condition, depth)?;
+        self.list(&clause.then, depth + 1, &mut body)?;
+        for branch in clause.elses.iter().flatten() {
+            if let Some(condition) = &branch.condition {
+                self.list(condition, depth + 1, &mut body)?;
+            }
+            self.list(&branch.body, depth + 1, &mut body)?;
+        }
+        Ok(body)
     }
 
     fn simple(&self, simple: &ast::SimpleCommand) -> RawCommand {

@@ -10,16 +10,22 @@ mod build_files;
 mod definitions;
 mod evaluated;
 mod given;
+mod input;
 mod output;
+mod readings;
 mod recursion;
 mod uses;
+mod written;
 
 use definitions::Case;
 use evaluated::is_evaluated;
 pub(crate) use given::{Given, named_scripts};
+use input::Input;
 pub(crate) use output::{is_shell, runs_its_input};
-use recursion::starts_itself_twice;
-pub(super) use recursion::{first_span, is_endless, starts_without_end};
+use readings::Readings;
+pub(super) use readings::SEPARATORS;
+pub(super) use recursion::{first_span, goes_on, is_endless, starts_without_end, waits};
+use recursion::{starts_its_own_script, starts_itself_twice};
 pub use uses::ScriptUse;
 pub(crate) use uses::{may_run_a_file, script_uses};
 
@@ -145,6 +151,8 @@ pub(super) struct Reader {
     /// Which of them the caller gave.
     given: BTreeSet<String>,
     positional: Vec<Word>,
+    /// What `sh -c` calls itself.
+    zeroth: Option<Word>,
     calls: Vec<String>,
     /// Of the functions among them.
     bodies: Vec<Arc<Node>>,
@@ -152,8 +160,13 @@ pub(super) struct Reader {
     directory: Option<String>,
     context: Context,
     pipe: Option<PipePosition>,
-    /// What the stage before this one prints, when the text says it.
-    piped: Option<String>,
+    /// What a command here would read.
+    input: Input,
+    /// What the variables that `read` set held before.
+    read_names: Vec<(String, Option<Word>, String)>,
+    readings: Readings,
+    /// How many loops over lines of the input are around this.
+    lines: usize,
     spent_bytes: usize,
 }
 
@@ -200,6 +213,9 @@ impl Reader {
         }
         match parse(text) {
             Ok(nodes) => {
+                if starts_its_own_script(&nodes) {
+                    self.problem(Problem::ForkBomb, span);
+                }
                 self.context.depth += 1;
                 if self.context.depth.is_multiple_of(LEVELS_PER_STACK) {
                     self.walk_on_new_stack(&nodes, origin);
@@ -238,10 +254,11 @@ impl Reader {
             Node::Pipeline(stages) => self.pipeline(stages, origin),
             Node::Background(node) => self.walk(node, origin),
             Node::Storm(span) => self.problem(Problem::ForkBomb, origin.place(*span)),
-            Node::Group { body, redirects } => {
-                self.walk_all(body, origin);
-                self.group_redirects(redirects, origin);
-            }
+            Node::Group {
+                body,
+                redirects,
+                repeats,
+            } => self.group(body, redirects, *repeats, origin),
             Node::For {
                 name,
                 values,
@@ -249,7 +266,8 @@ impl Reader {
                 redirects,
             } => {
                 self.for_loop(name, values, body, origin);
-                self.group_redirects(redirects, origin);
+                let redirects = self.redirects(redirects, origin);
+                self.group_redirects(redirects);
             }
             Node::Function { name, body } => {
                 if starts_itself_twice(name, body) {
@@ -294,33 +312,11 @@ impl Reader {
         self.loops -= 1;
     }
 
-    fn pipeline(&mut self, stages: &[Node], origin: Origin) {
-        let pipeline = self.pipelines.len();
-        self.pipelines.push(Pipeline { parent: self.pipe });
-        let outer = self.pipe;
-        let outer_piped = self.piped.take();
-        for (stage, node) in stages.iter().enumerate() {
-            self.pipe = Some(PipePosition { pipeline, stage });
-            let first = self.commands.len();
-            self.walk(node, origin);
-            if let (Some(text), Some(command)) = (self.piped.take(), self.commands.last())
-                && runs_its_input(command)
-            {
-                let origin = Origin::Within(command.span);
-                self.read_nested(&text, origin);
-            }
-            self.piped = self.text_printed_since(first);
-        }
-        self.piped = outer_piped;
-        self.pipe = outer;
-    }
-
     /// A redirection of a whole group is a command without words.
-    fn group_redirects(&mut self, redirects: &[RawRedirect], origin: Origin) {
+    fn group_redirects(&mut self, redirects: Vec<Redirect>) {
         if redirects.is_empty() {
             return;
         }
-        let redirects = self.redirects(redirects, origin);
         let span = redirects.first().map_or((0, 0), |first| first.target.span);
         self.push(SimpleCommand {
             redirects,
@@ -336,6 +332,10 @@ impl Reader {
         if let Some(first) = raw.words.first().filter(|word| is_evaluated(&word.text)) {
             return self.evaluated(first, origin);
         }
+        self.in_all_readings(raw, origin);
+    }
+
+    fn in_one_reading(&mut self, raw: &RawCommand, origin: Origin) {
         let words: Vec<Word> = raw
             .words
             .iter()
@@ -440,8 +440,7 @@ impl Reader {
                     ..command.clone()
                 });
                 for (mut words, fed) in inner.commands {
-                    if let Some(text) = self.piped.as_ref().filter(|_| fed && inner.name != "find")
-                    {
+                    if let Some(text) = self.input.text().filter(|_| fed && inner.name != "find") {
                         given::feed(&mut words, text, &command);
                     }
                     self.context.route = outer.route.max(inner.route);
@@ -468,6 +467,7 @@ impl Reader {
                 span,
                 route,
                 positional,
+                zeroth,
             } => {
                 self.push(SimpleCommand {
                     taken_apart: true,
@@ -475,8 +475,10 @@ impl Reader {
                 });
                 self.context.route = outer.route.max(route);
                 let outer = std::mem::replace(&mut self.positional, positional);
+                let outer_zeroth = std::mem::replace(&mut self.zeroth, zeroth);
                 self.read_nested(&text, Origin::Within(span));
                 self.positional = outer;
+                self.zeroth = outer_zeroth;
             }
         }
         self.context = outer;
@@ -487,7 +489,11 @@ impl Reader {
         command.context = self.context;
         command.index = self.commands.len();
         command.directory.clone_from(&self.directory);
-        self.note_written_file(&command);
+        let written = self.note_written_file(&command);
+        let span = command.span;
         self.commands.push(command);
+        if let Some((name, text)) = written {
+            self.read_written_scripts(&name, &text, span);
+        }
     }
 }

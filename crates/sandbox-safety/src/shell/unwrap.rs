@@ -17,6 +17,8 @@ pub(super) enum Unwrapped {
         route: Route,
         /// `$1`, `$2`, … in it; empty leaves them as they are.
         positional: Vec<Word>,
+        /// `$0` in it.
+        zeroth: Option<Word>,
     },
 }
 
@@ -273,6 +275,7 @@ fn text_of(words: &[Word], route: Route) -> Unwrapped {
         span,
         route,
         positional: Vec::new(),
+        zeroth: None,
     }
 }
 
@@ -401,6 +404,7 @@ fn shell_text(args: &[Word]) -> Unwrapped {
             span: word.span,
             route: Route::Direct,
             positional: args.get(at + 2..).unwrap_or(&[]).to_vec(),
+            zeroth: args.get(at + 1).cloned(),
         },
         _ => Unwrapped::Command,
     }

@@ -3,6 +3,7 @@
 mod bounds;
 mod bypasses;
 mod disagreements;
+mod read;
 mod verdicts;
 
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use crate::{
     paths::{Place, place_of},
     pattern::{has_option, operands},
     rules::Scene,
-    shell::{SimpleCommand, Span, Word},
+    shell::{Known, SimpleCommand, Span, Word, basename},
 };
 
 /// Returns the word that names what `command` deletes, where `wanted` holds for its place and
@@ -21,9 +21,10 @@ pub(super) fn deletes(
     };
     let args = command.args();
     match command.program() {
-        "rm" | "unlink" | "trash" | "rimraf" | "del" | "rmdir" | "shred" | "srm" | "wipe" => {
+        "rm" | "unlink" | "trash" | "trash-put" | "rmtrash" | "rimraf" | "del" | "rmdir"
+        | "shred" | "srm" | "wipe" => {
             let program = command.program();
-            let recursive = program == "rimraf"
+            let recursive = matches!(program, "rimraf" | "trash" | "trash-put" | "rmtrash")
                 || has_option(args, "-r")
                 || has_option(args, "-R")
                 || has_option(args, "--recursive");
@@ -62,20 +63,10 @@ pub(super) fn deletes(
                 .find_map(|word| look(word, false))
         }
         "find" | "fd" => {
-            let kills = args.iter().any(|w| w.text == "-delete")
-                || args.windows(2).any(|pair| {
-                    matches!(
-                        pair[0].text.as_str(),
-                        "-exec" | "-execdir" | "-ok" | "-okdir" | "-x" | "-X"
-                    ) && matches!(
-                        crate::shell::basename(&pair[1].text),
-                        "rm" | "shred" | "unlink" | "srm"
-                    )
-                });
-            if !kills {
+            if !args.iter().any(|w| w.text == "-delete") && !executes_a_deletion(args) {
                 return None;
             }
-            find_starts(command).into_iter().find_map(|start| {
+            starts(command).iter().find_map(|start| {
                 let wide = place_of(start, command, places) == Place::Wide;
                 if wide && is_selective(command) {
                     return None;
@@ -109,8 +100,8 @@ fn fed_places(
         .feeders(command)
         .filter(|c| c.program() == "find")
         .find_map(|find| {
-            let start = find_starts(find).into_iter().next()?;
-            look(start, recursive || !is_selective(find)).map(|_| command.span)
+            let start = starts(find).into_iter().next()?;
+            look(&start, recursive || !is_selective(find)).map(|_| command.span)
         })
 }
 
@@ -120,14 +111,117 @@ fn fed_by_find(scene: &Scene<'_>, command: &SimpleCommand) -> bool {
         .any(|feeder| feeder.program() == "find")
 }
 
-/// Returns where a `find` starts: its operands before the first test.
-fn find_starts(command: &SimpleCommand) -> Vec<&Word> {
-    command
-        .args()
-        .iter()
-        .skip_while(|word| matches!(word.text.as_str(), "-H" | "-L" | "-P"))
-        .take_while(|word| !word.text.starts_with(['-', '(', '!']))
-        .collect()
+/// Programs that delete what they are given.
+const DELETING: [&str; 12] = [
+    "rm",
+    "shred",
+    "unlink",
+    "srm",
+    "wipe",
+    "rimraf",
+    "trash",
+    "trash-put",
+    "rmtrash",
+    "scrub",
+    "del",
+    "grm",
+];
+
+/// Returns whether an action of `find` or `fd` starts a program that deletes, whatever wrappers stand before it.
+fn executes_a_deletion(args: &[Word]) -> bool {
+    const WRAPPING: [&str; 8] = [
+        "sudo", "doas", "env", "nice", "ionice", "command", "busybox", "toybox",
+    ];
+    let is_action = |text: &str| {
+        matches!(
+            text,
+            "-exec" | "-execdir" | "-ok" | "-okdir" | "-x" | "-X" | "--exec" | "--exec-batch"
+        )
+    };
+    args.iter().enumerate().any(|(at, word)| {
+        let after = args.get(at + 1..).unwrap_or(&[]);
+        let mut names = after
+            .iter()
+            .map(|it| basename(&it.text))
+            .skip_while(|name| WRAPPING.contains(name) || name.starts_with('-'));
+        is_action(&word.text)
+            && match names.next() {
+                Some("gio" | "gvfs") => names.next() == Some("trash"),
+                Some(name) => DELETING.contains(&name),
+                None => false,
+            }
+    })
+}
+
+/// Returns where a `find` or `fd` starts; without a start it is the current directory.
+fn starts(command: &SimpleCommand) -> Vec<Word> {
+    let args = command.args();
+    let mut found: Vec<Word> = Vec::new();
+    if command.program() == "fd" {
+        const VALUED: [&str; 22] = [
+            "-e",
+            "--extension",
+            "-t",
+            "--type",
+            "-d",
+            "--max-depth",
+            "--min-depth",
+            "-E",
+            "--exclude",
+            "-S",
+            "--size",
+            "-o",
+            "--owner",
+            "-j",
+            "--threads",
+            "--changed-within",
+            "--changed-before",
+            "-c",
+            "--color",
+            "--exact-depth",
+            "--ignore-file",
+            "--format",
+        ];
+        let mut operands = 0;
+        let mut args = args.iter();
+        while let Some(word) = args.next() {
+            match word.text.as_str() {
+                "-x" | "-X" | "--exec" | "--exec-batch" => {
+                    // What follows belongs to the command, up to a `;`.
+                    args.by_ref().find(|it| it.text == ";");
+                }
+                "--search-path" | "--base-directory" | "-C" => found.extend(args.next().cloned()),
+                text if VALUED.contains(&text) => drop(args.next()),
+                text if text.starts_with('-') => {}
+                _ => {
+                    operands += 1;
+                    found.extend((operands > 1).then(|| word.clone()));
+                }
+            }
+        }
+    } else {
+        let mut args = args.iter();
+        while let Some(word) = args.next() {
+            match word.text.as_str() {
+                "-H" | "-L" | "-P" => {}
+                "-D" => drop(args.next()),
+                text if text.starts_with("-O") => {}
+                text if text.starts_with(['-', '(', '!']) => break,
+                _ => found.push(word.clone()),
+            }
+        }
+        // The starts are in a file, or come through a pipe.
+        if command.args().iter().any(|it| it.text == "-files0-from") {
+            found.push(Word {
+                known: Known::Unknown,
+                ..Word::literal("$files", command.span)
+            });
+        }
+    }
+    if found.is_empty() {
+        found.push(Word::literal(".", command.span));
+    }
+    found
 }
 
 /// Returns whether a `find` tests anything about the files.

@@ -2,7 +2,7 @@
 
 use crate::{
     paths::is_in_class,
-    pattern::operands,
+    pattern::{has_option, operands},
     rules::Scene,
     shell::{RedirectKind, SimpleCommand, Span, Word},
 };
@@ -27,11 +27,32 @@ pub(crate) fn written(command: &SimpleCommand) -> Vec<&Word> {
         "sed" | "perl" | "gsed" if args.iter().any(|w| is_in_place(&w.text)) => {
             targets.extend(all().into_iter().skip(1));
         }
+        "yq" | "jq" | "gojq" | "dasel"
+            if has_option(args, "-i") || has_option(args, "--in-place") =>
+        {
+            targets.extend(all().into_iter().skip(1));
+        }
+        "patch" => targets.extend(all().into_iter().take(1)),
         "curl" | "wget" => {
+            let named = args.windows(2).filter(|pair| {
+                let option = pair[0].text.as_str();
+                // `-fsSLo FILE`
+                let cluster = option.starts_with('-')
+                    && !option.starts_with("--")
+                    && option.ends_with(['o', 'O'])
+                    && option.len() < 9
+                    && !pair[1].text.contains("://");
+                cluster || matches!(option, "--output" | "--output-document")
+            });
+            targets.extend(named.map(|pair| &pair[1]));
+        }
+        "gcc" | "g++" | "cc" | "c++" | "clang" | "clang++" | "ld" | "go" | "rustc" | "msgfmt"
+        | "sort" | "strip" | "objcopy" | "age" | "openssl" | "convert" | "magick" | "dot"
+        | "pandoc" | "nasm" => {
             let named = args.windows(2).filter(|pair| {
                 matches!(
                     pair[0].text.as_str(),
-                    "-o" | "-O" | "--output" | "--output-document"
+                    "-o" | "--output" | "-out" | "--output-file"
                 )
             });
             targets.extend(named.map(|pair| &pair[1]));

@@ -175,6 +175,11 @@ fn value<'a>(command: &'a SimpleCommand, options: &[&str]) -> Option<&'a str> {
     })
 }
 
+/// Returns all scripts of a manifest, whichever tool it belongs to.
+pub(super) fn all_scripts(text: &str) -> Vec<String> {
+    manifests::all(text)
+}
+
 /// Returns words as the shell text that means them.
 fn shell_text<W: AsRef<str>>(words: &[W]) -> String {
     let quoted = words

@@ -2,14 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{CALL_DEPTH_MAX, Origin, Reader, VALUE_BYTES_MAX};
-use crate::shell::{RedirectKind, SimpleCommand, Word};
+use super::{CALL_DEPTH_MAX, Origin, Reader, VALUE_BYTES_MAX, output::printed_text};
+use crate::shell::{SimpleCommand, Word};
 
 /// The letters that a variable turns its values into.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Case {
     Lower,
     Upper,
+}
+
+/// Returns whether `text` is a name that a variable may have.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || it == b'_')
 }
 
 impl Reader {
@@ -31,7 +40,10 @@ impl Reader {
             .filter(|directory| directory.len() <= VALUE_BYTES_MAX);
         }
         if matches!(program, "read" | "mapfile" | "readarray") {
-            self.read_variable(command);
+            self.read_variables(command);
+        }
+        if program == "printf" {
+            self.print_into_variable(command);
         }
         if program == "set" {
             self.set_positional(command);
@@ -75,6 +87,28 @@ impl Reader {
         }
     }
 
+    /// Notes what `printf -v NAME FORMAT …` makes of a variable.
+    fn print_into_variable(&mut self, command: &SimpleCommand) {
+        let [option, name, rest @ ..] = command.args() else {
+            return;
+        };
+        let known = rest.iter().map(|it| it.known).max();
+        if option.text != "-v" || !is_name(&name.text) {
+            return;
+        }
+        let printed = SimpleCommand {
+            words: command.words.iter().take(1).chain(rest).cloned().collect(),
+            ..SimpleCommand::default()
+        };
+        if let (Some(text), Some(known)) = (printed_text(&printed), known) {
+            let value = Word {
+                known,
+                ..Word::literal(text, command.span)
+            };
+            self.set_here(&name.text, value);
+        }
+    }
+
     /// Notes what `set -- …` makes of `$1`, `$2` and `$@`.
     fn set_positional(&mut self, command: &SimpleCommand) {
         let args = command.args();
@@ -84,25 +118,6 @@ impl Reader {
         let first = end.map_or_else(|| options.count(), |at| at + 1);
         if end.is_some() || first < args.len() {
             self.positional = args[first..].to_vec();
-        }
-    }
-
-    /// Notes what `read NAME <<< text` reads.
-    fn read_variable(&mut self, command: &SimpleCommand) {
-        let given = command.redirects.iter().rev();
-        let mut given = given.filter(|it| {
-            matches!(
-                it.kind,
-                RedirectKind::HereString | RedirectKind::HereDoc { .. }
-            )
-        });
-        let names = command.args().iter().rev();
-        let name = names
-            .map(|it| it.text.as_str())
-            .find(|it| !it.starts_with('-'));
-        if let (Some(text), Some(name)) = (given.next(), name) {
-            let line = text.target.text.lines().next().unwrap_or_default();
-            self.set(name, Word::literal(line, text.target.span));
         }
     }
 
@@ -157,6 +172,9 @@ impl Reader {
         if let Some(value) = self.variables.get(name) {
             // A value with unknown parts is still better than none.
             return Some(value.clone());
+        }
+        if name == "0" {
+            return self.zeroth.clone();
         }
         if let Ok(index) = name.parse::<usize>() {
             return self.positional.get(index.checked_sub(1)?).cloned();

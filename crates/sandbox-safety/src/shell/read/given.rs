@@ -53,6 +53,7 @@ impl Reader {
     /// files, options.
     pub(super) fn plain(&mut self, mut command: SimpleCommand) {
         self.attach_script(&mut command);
+        self.attach_input(&mut command);
         self.read_build_scripts(&command);
         let text = self.input_that_runs(&command);
         let span = command.span;
@@ -60,9 +61,17 @@ impl Reader {
             .map(|(code, _)| inline::shell_strings(code))
             .unwrap_or_default();
         let option_texts = option_texts(&command);
+        // It may read all of it, or what others left.
+        let given = runs_its_input(&command).then(|| [self.input.shared(), self.input.remainder()]);
         self.push(command);
         if let Some(text) = text {
             self.read_file(&text, span);
+        }
+        for text in given.into_iter().flatten().flatten() {
+            // What runs of it finds nothing left to read.
+            let outer = std::mem::take(&mut self.input);
+            self.read_nested(&text, Origin::Within(span));
+            self.input = outer;
         }
         for text in inner {
             self.read_nested(&text, Origin::Within(span));
@@ -104,6 +113,29 @@ impl Reader {
             command.redirects.push(Redirect {
                 kind: RedirectKind::Script,
                 target,
+            });
+        }
+    }
+
+    /// Gives an interpreter the program that is piped into it, if the text says it.
+    fn attach_input(&mut self, command: &mut SimpleCommand) {
+        if !inline::reads_code(command.program()) || !inline::interprets_its_input(command) {
+            return;
+        }
+        let has_own = command.redirects.iter().any(|it| {
+            matches!(
+                it.kind,
+                RedirectKind::HereDoc { .. } | RedirectKind::HereString | RedirectKind::Script
+            )
+        });
+        let Some(text) = self.input.shared().filter(|_| !has_own) else {
+            return;
+        };
+        let text = inline::clip(&text);
+        if self.spend(text.len()) {
+            command.redirects.push(Redirect {
+                kind: RedirectKind::Script,
+                target: Word::literal(text, command.span),
             });
         }
     }

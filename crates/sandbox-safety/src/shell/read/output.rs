@@ -1,5 +1,7 @@
 //! What commands print and write, and which programs run what they are given.
 
+use std::sync::Arc;
+
 use super::{Origin, Reader, VALUE_BYTES_MAX};
 use crate::shell::{
     Known, RedirectKind, SimpleCommand, Span, Word, basename, expand::decode_ansi_c,
@@ -61,15 +63,23 @@ impl Reader {
         self.context = outer;
     }
 
-    /// Notes what a command writes to a file, in case the file is run later.
-    pub(super) fn note_written_file(&mut self, command: &SimpleCommand) {
+    /// Notes what a command writes to a file, in case the file is run later; returns the file and the text.
+    pub(super) fn note_written_file(
+        &mut self,
+        command: &SimpleCommand,
+    ) -> Option<(String, Arc<str>)> {
         let copied = || {
             let copies = matches!(command.program(), "tee" | "cat" | "sponge");
-            self.piped.clone().filter(|_| copies)
+            self.input.shared().filter(|_| copies)
         };
-        let Some(text) = printed_text(command).or_else(copied) else {
-            return;
-        };
+        if !writes_somewhere(command) {
+            return None;
+        }
+        let printed = printed_text(command).map(|mut text| {
+            add_escapes(command, &mut text);
+            Arc::from(text)
+        });
+        let text: Arc<str> = printed.or_else(copied)?;
         let redirect = command
             .redirects
             .iter()
@@ -80,31 +90,57 @@ impl Reader {
         let target = redirect
             .map(|r| (&r.target, r.kind))
             .or(tee.map(|w| (w, RedirectKind::Write)));
-        if let Some((word, kind)) = target {
-            let name = word.text.trim_start_matches("./").to_owned();
-            self.given.remove(&name);
-            let content = self.files.entry(name).or_default();
-            if kind == RedirectKind::Write {
-                content.clear();
-            }
-            if content.len() + text.len() <= VALUE_BYTES_MAX * 4 {
-                content.push_str(&text);
-                content.push('\n');
-            }
+        let (word, kind) = target?;
+        let name = word.text.trim_start_matches("./").to_owned();
+        self.given.remove(&name);
+        let content = self.files.entry(name.clone()).or_default();
+        if kind == RedirectKind::Write {
+            content.clear();
         }
+        if content.len() + text.len() <= VALUE_BYTES_MAX * 4 {
+            content.push_str(&text);
+            content.push('\n');
+        }
+        Some((name, text))
     }
 
     /// Returns what the command since `first` prints, when it is only one.
-    pub(super) fn text_printed_since(&self, first: usize) -> Option<String> {
-        match self.commands.get(first..)? {
-            [command] => printed_text(command),
-            _ => None,
+    pub(super) fn text_printed_since(&mut self, first: usize) -> Option<Arc<str>> {
+        let commands = self.commands.get(first..)?;
+        // Another reading of the command may print something else, which stands behind what the first prints.
+        let is_other =
+            |it: &&SimpleCommand| it.context.other_reading && !self.context.other_reading;
+        let printing = |it: &&SimpleCommand| !it.taken_apart;
+        let mut own = commands.iter().filter(printing).filter(|it| !is_other(it));
+        let (Some(command), None) = (own.next(), own.next()) else {
+            return None;
+        };
+        let others = commands.iter().filter(printing).filter(is_other);
+        // What passes through is shared, so that a long pipeline holds it once.
+        let passes = match command.program() {
+            "cat" => command.args().is_empty() && command.redirects.is_empty(),
+            "tee" => command.redirects.is_empty(),
+            _ => false,
+        };
+        if passes {
+            return self.input.shared();
         }
+        let mut text = printed_text(command)?;
+        for other in others.filter_map(printed_text) {
+            text.push('\n');
+            text.push_str(&other);
+        }
+        add_escapes(command, &mut text);
+        self.spend(text.len()).then(|| Arc::from(text))
     }
 
     /// Returns what a substitution yields, when it is one command whose output is known.
     pub(in crate::shell) fn output_since(&self, first: usize) -> Option<Word> {
-        let [command] = self.commands.get(first..)? else {
+        let commands = self.commands.get(first..)?;
+        let others = commands
+            .iter()
+            .position(|it| it.context.other_reading && !self.context.other_reading);
+        let [command] = &commands[..others.unwrap_or(commands.len())] else {
             return None;
         };
         if !command.redirects.is_empty() {
@@ -132,8 +168,26 @@ impl Reader {
     }
 }
 
+/// Adds what `echo` prints where it knows escapes, as in many a `/bin/sh`: other lines.
+fn add_escapes(command: &SimpleCommand, text: &mut String) {
+    if command.program() == "echo" && text.contains("\\n") {
+        let decoded = decode_ansi_c(text);
+        text.push('\n');
+        text.push_str(&decoded);
+    }
+}
+
+/// Returns whether a command writes to a file by a redirection, or as `tee` does.
+fn writes_somewhere(command: &SimpleCommand) -> bool {
+    command.program() == "tee"
+        || command
+            .redirects
+            .iter()
+            .any(|it| matches!(it.kind, RedirectKind::Write | RedirectKind::Append))
+}
+
 /// Returns the text that a command prints, when the script says it.
-fn printed_text(command: &SimpleCommand) -> Option<String> {
+pub(super) fn printed_text(command: &SimpleCommand) -> Option<String> {
     let args = command.args();
     match command.program() {
         "echo" => {
@@ -151,7 +205,21 @@ fn printed_text(command: &SimpleCommand) -> Option<String> {
         "printf" => {
             let format = args.iter().find(|w| w.text != "--")?;
             let mut text = decode_ansi_c(&format.text);
-            for value in args.iter().skip_while(|w| w.text != format.text).skip(1) {
+            // The format is used again for what is left, which matters where it is `%s `.
+            let again = text.clone();
+            for (index, value) in args
+                .iter()
+                .skip_while(|w| w.text != format.text)
+                .skip(1)
+                .enumerate()
+            {
+                if index > 0
+                    && !text.contains("%s")
+                    && again.contains("%s")
+                    && text.len() < VALUE_BYTES_MAX
+                {
+                    text.push_str(&again);
+                }
                 match text.find("%s").or_else(|| text.find("%b")) {
                     Some(at) => text.replace_range(at..at + 2, &value.text),
                     None => text.push_str(&value.text),

@@ -100,6 +100,9 @@ static SUBCOMMANDS: &[Subcommand] = &[
         Operands(0),
         &["--with", "-p", "--python", "--project"],
     ),
+    sub("npm", &["exec"], Dashes, &[]),
+    sub("pnpm", &["exec"], Operands(0), &[]),
+    sub("yarn", &["exec"], Operands(0), &[]),
     sub("poetry", &["run"], Operands(0), &[]),
     sub("pipenv", &["run"], Operands(0), &[]),
     sub("pdm", &["run"], Operands(0), &[]),
@@ -236,6 +239,24 @@ static TEXT_OPTIONS: &[(&str, &[&str], Route)] = &[
         ],
         Route::Direct,
     ),
+    (
+        "npm",
+        &[
+            "-c",
+            "--call",
+            "scripts.preinstall=",
+            "scripts.install=",
+            "scripts.postinstall=",
+            "scripts.prepare=",
+            "scripts.pretest=",
+            "scripts.test=",
+            "scripts.build=",
+            "scripts.start=",
+        ],
+        Route::Direct,
+    ),
+    ("npx", &["-c", "--call"], Route::Direct),
+    ("bunx", &["-c", "--call"], Route::Direct),
     ("rsync", &["--rsh"], Route::Direct),
     ("split", &["--filter"], Route::Direct),
     ("nix-shell", &["--run", "--command"], Route::Direct),
@@ -297,7 +318,19 @@ pub(in crate::shell) fn option_texts(command: &SimpleCommand) -> Vec<(String, Sp
     let Some((_, options, route)) = TEXT_OPTIONS.iter().find(|(name, ..)| *name == program) else {
         return Vec::new();
     };
-    let args = command.args();
+    let mut args = command.args();
+    if matches!(program, "npx" | "bunx") {
+        // What stands behind the package's name is the package's own.
+        let end = args.iter().enumerate().position(|(at, word)| {
+            let value = at > 0
+                && matches!(
+                    args[at - 1].text.as_str(),
+                    "-c" | "--call" | "-p" | "--package"
+                );
+            !word.text.starts_with('-') && !value
+        });
+        args = &args[..end.unwrap_or(args.len())];
+    }
     let mut found = Vec::new();
     for (index, word) in args.iter().enumerate() {
         for option in *options {

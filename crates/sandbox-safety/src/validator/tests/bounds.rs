@@ -105,3 +105,15 @@ fn openers_beside_joined_lines_are_counted() {
         is_not_passed(&opener.repeat(100_000));
     }
 }
+
+#[test]
+fn what_passes_a_hundred_stages_is_read_at_the_end() {
+    let padding = "# nothing to see in this line\n".repeat(20_000);
+    let passed = "| cat ".repeat(100);
+    let text = format!(
+        "printf '%s\\n' 'rm -rf /\n{padding}' {passed}| while read -r l; do eval \"$l\"; done"
+    );
+    assert_eq!(judge(&text).decision, Decision::Deny);
+    let harmless = text.replace("rm -rf /", "ls -l");
+    assert_ne!(judge(&harmless).decision, Decision::Deny);
+}

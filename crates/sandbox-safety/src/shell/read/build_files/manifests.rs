@@ -98,6 +98,15 @@ fn scripts(text: &str, of: &str) -> Scripts {
     }
 }
 
+/// Returns all scripts and tasks.
+pub(super) fn all(text: &str) -> Vec<String> {
+    let scripts = scripts(text, "scripts");
+    let mut found = texts(&scripts, scripts.keys());
+    let tasks = self::scripts(text, "tasks");
+    found.extend(texts(&tasks, tasks.keys()));
+    found
+}
+
 /// Returns what `npm OPERAND…` runs.
 pub(super) fn package(text: &str, operands: &[&str]) -> Vec<String> {
     let scripts = scripts(text, "scripts");
