@@ -186,7 +186,11 @@ fn a_grant_is_none_of_the_undo_sets_in_it() {
     fs::write(&record, text).unwrap();
     run(&write).code(0);
 
-    // Nor is a part of them granted.
+    // Nor is a part of them granted, or of our own data: a cover lies over the whole.
+    for part in ["", "layers", "sandboxes/workspace"] {
+        let part = lab.data().join(part).display().to_string();
+        run(&part).code(2).says("lies in the sandbox's own data");
+    }
     let inside = top.display().to_string();
     run(&inside)
         .code(2)

@@ -252,6 +252,8 @@ fn check_extent(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanErro
     let isolation = &sandbox.config.isolation;
     let read = isolation.read.iter().chain(&operation.read);
     let written = isolation.write.iter().chain(&operation.write);
+    let own = fs::canonicalize(&sandbox.host.data);
+    let is_own = |real: &Path| own.as_ref().is_ok_and(|own| real.starts_with(own));
     let configuration = || {
         links_to_user_configuration(&sandbox.host).map_err(|source| PlanError::Configuration {
             path: sandbox.host.user_config.clone(),
@@ -268,6 +270,12 @@ fn check_extent(operation: &Operation, sandbox: &Sandbox) -> Result<(), PlanErro
             return Err(PlanError::ReadWorkspace { path: path.clone() });
         }
         let holds = |link: &PathBuf| link.starts_with(&real);
+        if is_own(&real) {
+            return Err(PlanError::Grant {
+                path: path.clone(),
+                reason: "it lies in the sandbox's own data, which no command may see",
+            });
+        }
         if real.components().any(|it| is_of_layers(it.as_os_str())) {
             return Err(PlanError::Grant {
                 path: path.clone(),
