@@ -239,11 +239,10 @@ fn doctor_repairs_every_sandbox_of_the_user() {
     assert_eq!(repaired["repairs"][0]["end"], "done", "{told:#}");
     assert_eq!(repaired["ok"], true, "{told:#}");
     assert_eq!(state(&health(&lab, &[]), "transactions"), "healthy");
-    // Another check may have found the machine too busy meanwhile.
-    eventually("nothing is left to repair", || {
-        let told = lab.sandbox(&["doctor", "--repair"]).stdout;
-        told.contains("workspace: nothing to repair")
-    });
+    // What the machine itself lacks, as a disk that is nearly full, is said again each time.
+    let again = lab.sandbox(&["doctor", "--repair"]);
+    again.code(0).prints("workspace: ");
+    assert!(!again.stdout.contains("transactions "), "{}", again.stdout);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::{
     prune,
     record::{Snapshot, SnapshotId},
     session::{META_NUMBER, Session, Sharing, pack_files, remove, take_lock},
-    verify::note_snapshots,
+    verify::{deletions_in, note_snapshots},
 };
 use crate::file_error::cannot;
 
@@ -258,13 +258,8 @@ impl Rows {
         for (hash, place) in places {
             self.chunks.entry(hash).or_insert(place);
         }
-        let before = self.deleted.clone();
         note_snapshots(found, &mut self.records, &mut self.deleted);
-        if let Some((deletion, _)) = found.header.members.first() {
-            let new = self.deleted.difference(&before);
-            self.deletions
-                .extend(new.map(|record| (*record, *deletion)));
-        }
+        self.deletions.extend(deletions_in(found));
         Ok(())
     }
 }

@@ -416,17 +416,29 @@ pub(super) fn note_snapshots(
 ) {
     match found.header.kind {
         Kind::Snapshot => records.extend(found.header.members.iter().map(|(hash, _)| *hash)),
-        Kind::Deletion => {
-            let bytes = match &found.block {
-                Some(Ok(bytes)) => bytes.as_slice(),
-                Some(Err(_)) | None => &[],
-            };
-            let record = bytes.strip_prefix(DELETION_MAGIC.as_slice());
-            let record = record.and_then(|record| record.try_into().ok());
-            deleted.extend(record.map(Hash));
-        }
+        Kind::Deletion => deleted.extend(deletions_in(found).map(|(record, _)| record)),
         Kind::Data | Kind::Tree => {}
     }
+}
+
+/// Returns the snapshots whose deletion a block records, each with the record that says so. A block that was written
+/// anew by `prune` has several.
+pub(super) fn deletions_in(found: &Found) -> impl Iterator<Item = (Hash, Hash)> {
+    let bytes = match &found.block {
+        Some(Ok(bytes)) if found.header.kind == Kind::Deletion => bytes.as_slice(),
+        Some(_) | None => &[],
+    };
+    let mut rest = bytes;
+    found
+        .header
+        .members
+        .iter()
+        .filter_map(move |(hash, length)| {
+            let (record, after) = rest.split_at_checked(*length as usize)?;
+            rest = after;
+            let record = record.strip_prefix(DELETION_MAGIC.as_slice())?;
+            Some((Hash(record.try_into().ok()?), *hash))
+        })
 }
 
 fn depth_of(depth: VerifyDepth) -> Depth {
