@@ -419,8 +419,9 @@ fn forged(trial: &mut Trial) {
         .map(|(path, _)| path)
         .collect();
     assert!(changed.is_empty(), "changed by forged marks: {changed:?}");
-    // Control: in the upper layer of an overlay of one's own, the same mark hides what is below.
-    let layers = "mkdir -p u w m l; echo x > l/kept; setfattr -n user.overlay.opaque -v y u && unshare -Urm sh -c 'mkdir l/d u/d; echo x > l/d/kept; setfattr -n user.overlay.opaque -v y u/d; mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,userxattr m && ls m/d'";
+    // Control: in the upper layer of an overlay of one's own, the same mark hides what is below. The kernel closes the
+    // work directory to its owner, who could not remove it afterwards.
+    let layers = "mkdir -p u w m l; echo x > l/kept; setfattr -n user.overlay.opaque -v y u && unshare -Urm sh -c 'mkdir l/d u/d; echo x > l/d/kept; setfattr -n user.overlay.opaque -v y u/d; mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w,userxattr m && ls m/d'; ended=$?; chmod 700 w/work; exit $ended";
     let overlay = trial.outside(
         "/bin/sh",
         &[
