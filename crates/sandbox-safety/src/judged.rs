@@ -18,9 +18,10 @@ use crate::{
 /// Reads a script: what its interpreter makes of it, whatever wrappers stand before the interpreter.
 /// One of which nothing is known counts as a shell, as far as the source is shell text. Spans are
 /// bytes of the source.
-pub(crate) fn script(script: &Script, env: &BTreeMap<String, String>) -> Reading {
+pub(crate) fn script(script: &Script, env: &BTreeMap<String, String>, plain: bool) -> Reading {
     let given = Given {
         env: Some(env),
+        plain,
         ..Given::default()
     };
     let program = script.interpreter.first().map_or("", |it| basename(it));
@@ -40,7 +41,13 @@ pub(crate) fn script(script: &Script, env: &BTreeMap<String, String>) -> Reading
         is_shell(command.program()) || reads_code(command.program()) || command.taken_apart
     };
     if !reading.commands.iter().any(known) {
-        let as_shell = read_text(&script.source, &Given::default());
+        let as_shell = read_text(
+            &script.source,
+            &Given {
+                plain,
+                ..Given::default()
+            },
+        );
         if as_shell.problems.is_empty() {
             reading = as_shell;
         }

@@ -45,24 +45,49 @@ impl Case<'_> {
     /// Judges shell text.
     pub(crate) fn text(&self, text: &str, given: &Given<'_>) -> Verdict {
         let length = text.len() + given.stdin.map_or(0, str::len);
-        let reading = bounded(length, || read_text(text, given));
-        self.verdict(gate(text, &reading, given), text, &reading)
+        let read = |given: &Given<'_>| bounded(length, || read_text(text, given));
+        self.both(text, None, given, read)
     }
 
     /// Judges a program with its arguments.
     pub(crate) fn words(&self, argv: &[String], given: &Given<'_>) -> Verdict {
         let text = argv.join(" ");
         let length = text.len() + given.stdin.map_or(0, str::len);
-        let reading = bounded(length, || {
-            let mut spans = Vec::with_capacity(argv.len());
-            let mut at = 0;
-            for word in argv {
-                spans.push((at, at + word.len()));
-                at += word.len() + 1;
-            }
-            read_argv(argv, &spans, given)
+        let mut spans = Vec::with_capacity(argv.len());
+        let mut at = 0;
+        for word in argv {
+            spans.push((at, at + word.len()));
+            at += word.len() + 1;
+        }
+        let read = |given: &Given<'_>| bounded(length, || read_argv(argv, &spans, given));
+        self.both(&text, None, given, read)
+    }
+
+    /// Judges what was read, and what is read plainly where that may be something else; the graver verdict holds.
+    pub(crate) fn both(
+        &self,
+        text: &str,
+        own_gate: Option<Gate>,
+        given: &Given<'_>,
+        read: impl Fn(&Given<'_>) -> Reading,
+    ) -> Verdict {
+        let reading = read(given);
+        let gate = |reading: &Reading| own_gate.unwrap_or_else(|| gate(text, reading, given));
+        let verdict = self.verdict(gate(&reading), text, &reading);
+        if !reading.differs_plainly {
+            return verdict;
+        }
+        let reading = read(&Given {
+            plain: true,
+            ..*given
         });
-        self.verdict(gate(&text, &reading, given), &text, &reading)
+        let plain = self.verdict(gate(&reading), text, &reading);
+        let weight = |it: &Verdict| (it.decision, it.residual_risk.score, it.risk.score);
+        if weight(&plain) > weight(&verdict) {
+            plain
+        } else {
+            verdict
+        }
     }
 
     /// Judges what was read.

@@ -106,6 +106,7 @@ impl SafetyValidator {
             env: Some(&operation.env),
             files: Some(&surroundings.files),
             stdin: operation.stdin.as_deref(),
+            plain: false,
         };
         let case = Case {
             policy: self.policy,
@@ -117,11 +118,12 @@ impl SafetyValidator {
             Action::Shell(text) => case.text(text, &given),
             Action::Argv(argv) => case.words(argv, &given),
             Action::Script(script) => {
-                let reading = judgement::bounded(script.source.len(), || {
-                    judged::script(script, &operation.env)
-                });
                 // Its interpreter is not in the text, so no word of it says what to look for.
-                case.verdict(Gate::ALL, &script.source, &reading)
+                case.both(&script.source, Some(Gate::ALL), &given, |given| {
+                    judgement::bounded(script.source.len(), || {
+                        judged::script(script, &operation.env, given.plain)
+                    })
+                })
             }
             Action::File(work) => {
                 let reading = judgement::bounded(0, || judged::file_work(work));

@@ -70,6 +70,8 @@ pub(crate) struct Reading {
     pub(crate) commands: Vec<SimpleCommand>,
     pub(crate) pipelines: Vec<Pipeline>,
     pub(crate) problems: Vec<(Problem, Span)>,
+    /// Whether reading it plainly ([`Given::plain`]) may show something else.
+    pub(crate) differs_plainly: bool,
 }
 
 /// Where a text stands in the judged text.
@@ -167,6 +169,9 @@ pub(super) struct Reader {
     readings: Readings,
     /// How many loops over lines of the input are around this.
     lines: usize,
+    /// Whether what is read into variables is taken as it stands; see [`Given::plain`].
+    plain: bool,
+    differs_plainly: bool,
     spent_bytes: usize,
 }
 
@@ -174,10 +179,12 @@ impl Reader {
     fn into_reading(mut self) -> Reading {
         self.problems.sort_unstable();
         self.problems.dedup();
+        let is_cut = self.problems.iter().any(|(it, _)| *it == Problem::TooLarge);
         Reading {
             commands: self.commands,
             pipelines: self.pipelines,
             problems: self.problems,
+            differs_plainly: !self.plain && (self.differs_plainly || is_cut),
         }
     }
 
@@ -195,7 +202,9 @@ impl Reader {
     /// Counts work; returns false when there was too much.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
         self.spent_bytes = self.spent_bytes.saturating_add(bytes);
-        let within = self.spent_bytes <= WORK_BYTES_MAX && self.commands.len() <= COMMANDS_MAX;
+        let share = if self.plain { 2 } else { 1 };
+        let within = self.spent_bytes <= WORK_BYTES_MAX / share
+            && self.commands.len() <= COMMANDS_MAX / share;
         if !within {
             self.problem(Problem::TooLarge, (0, 0));
         }
@@ -310,19 +319,6 @@ impl Reader {
             self.walk_all(body, origin);
         }
         self.loops -= 1;
-    }
-
-    /// A redirection of a whole group is a command without words.
-    fn group_redirects(&mut self, redirects: Vec<Redirect>) {
-        if redirects.is_empty() {
-            return;
-        }
-        let span = redirects.first().map_or((0, 0), |first| first.target.span);
-        self.push(SimpleCommand {
-            redirects,
-            span,
-            ..SimpleCommand::default()
-        });
     }
 
     fn simple(&mut self, raw: &RawCommand, origin: Origin) {

@@ -40,9 +40,14 @@ impl Reader {
             .filter(|directory| directory.len() <= VALUE_BYTES_MAX);
         }
         if matches!(program, "read" | "mapfile" | "readarray") {
-            self.read_variables(command);
+            self.differs_plainly = true;
+            if self.plain {
+                self.read_plainly(command);
+            } else {
+                self.read_variables(command);
+            }
         }
-        if program == "printf" {
+        if program == "printf" && !self.plain {
             self.print_into_variable(command);
         }
         if program == "set" {
@@ -96,6 +101,7 @@ impl Reader {
         if option.text != "-v" || !is_name(&name.text) {
             return;
         }
+        self.differs_plainly = true;
         let printed = SimpleCommand {
             words: command.words.iter().take(1).chain(rest).cloned().collect(),
             ..SimpleCommand::default()

@@ -22,11 +22,18 @@ pub(crate) struct Given<'a> {
     /// Texts of files by the names that the command may use for them.
     pub(crate) files: Option<&'a BTreeMap<String, String>>,
     pub(crate) stdin: Option<&'a str>,
+    /// Read once more, and plainly: `read` sets only its last name, to the first line of a here-document or
+    /// here-string, and for ever; no other input and no `printf -v` is looked at; redirections of groups are those
+    /// behind the body. What the first way of reading takes back too early is seen this way.
+    pub(crate) plain: bool,
 }
 
 impl Reader {
     pub(super) fn with(given: &Given<'_>) -> Self {
-        let mut reader = Self::default();
+        let mut reader = Self {
+            plain: given.plain,
+            ..Self::default()
+        };
         for (name, text) in given.files.into_iter().flatten() {
             let name = name.trim_start_matches("./").to_owned();
             reader.given.insert(name.clone());

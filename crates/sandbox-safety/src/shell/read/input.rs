@@ -75,6 +75,22 @@ impl Reader {
         self.pipe = outer;
     }
 
+    /// Sets the last variable of `read` to the first line of its text, whatever the options say.
+    pub(super) fn read_plainly(&mut self, command: &SimpleCommand) {
+        let mut texts = command.redirects.iter().rev().filter(|it| {
+            matches!(
+                it.kind,
+                RedirectKind::HereString | RedirectKind::HereDoc { .. }
+            )
+        });
+        let mut names = command.args().iter().rev().map(|it| it.text.as_str());
+        let name = names.find(|it| !it.starts_with('-'));
+        if let (Some(text), Some(name)) = (texts.next(), name) {
+            let line = text.target.text.lines().next().unwrap_or_default();
+            self.set(name, Word::literal(line, text.target.span));
+        }
+    }
+
     /// Walks `{ }`, `( )`, `if`, `while`, `case`: a redirection of its input is what `read` gets.
     pub(super) fn group(
         &mut self,
@@ -84,6 +100,17 @@ impl Reader {
         origin: Origin,
     ) {
         let raw = redirects;
+        let depends = |it: &RawRedirect| it.target.text.contains(['$', '`']);
+        self.differs_plainly |= raw.iter().any(depends);
+        if self.plain {
+            let outer_endless = self.context.endless;
+            self.context.endless |= repeats == Repeats::Endless;
+            self.walk_all(body, origin);
+            let redirects = self.redirects(raw, origin);
+            self.group_redirects(redirects);
+            self.context.endless = outer_endless;
+            return;
+        }
         let redirects = self.redirects(raw, origin);
         let given = self.given_by(&redirects);
         let outer_input = given.map(|given| mem::replace(&mut self.input, given));
@@ -106,6 +133,19 @@ impl Reader {
         }
         self.group_redirects(redirects);
         self.context.endless = outer_endless;
+    }
+
+    /// A redirection of a whole group is a command without words.
+    pub(super) fn group_redirects(&mut self, redirects: Vec<Redirect>) {
+        if redirects.is_empty() {
+            return;
+        }
+        let span = redirects.first().map_or((0, 0), |first| first.target.span);
+        self.push(SimpleCommand {
+            redirects,
+            span,
+            ..SimpleCommand::default()
+        });
     }
 
     /// Walks a loop's body for the lines that are left; of those behind the last that is looked at nothing is known.

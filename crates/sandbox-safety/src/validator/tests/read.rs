@@ -3,7 +3,7 @@
 
 use super::*;
 
-const HIDDEN: [&str; 30] = [
+const HIDDEN: [&str; 31] = [
     "{ read c; c='rm -rf /'; } < f; $c",
     "{ read c; c='rm -rf /'; } <<< x; $c",
     "{ read c <<< 'rm -rf /'; } < /dev/null; $c",
@@ -32,6 +32,7 @@ const HIDDEN: [&str; 30] = [
     "c='rm -rf /'; { false && read c; $c; } < foo",
     "read c <<< 'rm -rf /' 3< x; $c",
     "read x <<< 'rm -rf /'; $x",
+    "if :; then read c <<< 'rm -rf /'; fi; c=\"$c\"; $c",
     "while read l; do eval \"$l\"; done <<< 'rm -rf /'",
     "echo 'rm -rf /' | while read l; do $l; done",
 ];
@@ -48,4 +49,10 @@ fn what_is_read_hides_nothing_else() {
         let harmless = harmless.replace("| sh", "").replace('~', "");
         assert_eq!(judge(&harmless).decision, Decision::Allow, "{harmless}");
     }
+}
+
+#[test]
+fn a_device_that_a_round_of_a_loop_names_is_written() {
+    let text = "while :; do { cat img; f=/dev/sda; } > \"${f:-/dev/null}\"; done";
+    assert_ne!(judge(text).decision, Decision::Allow);
 }
